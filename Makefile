@@ -1,0 +1,85 @@
+# `make book` and `make test` do all the set-up they need; a second run repeats none of it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup data book test browser clean distclean
+
+PYTHON ?= python3
+VENV ?= .venv
+PROFILE ?= default
+PYTEST_ARGS ?=
+
+ifneq ($(words $(CURDIR)),1)
+$(error The path of this checkout has a space in it, which make cannot handle: move it)
+endif
+
+# Absolute, because a notebook's kernel may run in another folder than make.
+VTM_DATA ?= data
+VTM_RUNS ?= runs
+override VTM_DATA := $(abspath $(VTM_DATA))
+override VTM_RUNS := $(abspath $(VTM_RUNS))
+export VTM_DATA VTM_RUNS
+# Tests and the book find everything on disk; a library that asks a model hub is a mistake.
+export HF_HUB_OFFLINE := 1
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PREFETCHED := $(VTM_DATA)/.prefetched
+
+help: ## print this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@echo "Variables: PYTHON=python3.11, VENV=folder, PROFILE=smoke|default|paper, VTM_DATA=folder, VTM_RUNS=folder,"
+	@echo "           PYTEST_ARGS='-k metrics'"
+
+setup: $(INSTALLED) ## virtual environment with every package, at the versions of constraints.txt
+
+data: $(PREFETCHED) ## corpora and weights, checked against their hashes
+
+book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and build the book
+	$(BIN)/vtm reproduce --profile $(PROFILE)
+	$(BIN)/python scripts/check_notebooks.py book
+	@rm -rf book/_build
+	$(BIN)/jupyter-book build -W --keep-going --quiet book/
+	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
+
+test: $(INSTALLED) $(PREFETCHED) browser ## run every test
+	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON): not found. Install Python 3.11 or 3.12, or name one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "$$($(PYTHON) --version) does not fit: Python 3.11 or 3.12 is needed. Name one: make PYTHON=python3.11" >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: apt-get install python3-venv (as root), then make again" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[book,test]' --constraint constraints.txt
+	@touch $@
+
+$(PREFETCHED): $(wildcard vtm/fetch*.py vtm/fetch/*.py) | $(INSTALLED)
+	$(BIN)/vtm prefetch
+	@mkdir -p $(@D)
+	@touch $@
+
+# Without Chromium the browser tests skip, saying so; as root on a machine with apt it is installed.
+browser:
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } </dev/null \
+	  || echo "Chromium could not be installed: the browser tests will be skipped" >&2; \
+	else \
+	  echo "No Chromium: the browser tests will be skipped (sudo apt-get install chromium)" >&2; \
+	fi
+
+clean: ## remove the built book and the executed notebooks; keep environment, data and runs
+	rm -rf book/_build book/executed book/conf.py build dist .pytest_cache .hypothesis .coverage htmlcov
+	find vtm tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove the environment, the data and the runs as well
+	rm -rf $(VENV) $(VTM_DATA) $(VTM_RUNS) *.egg-info

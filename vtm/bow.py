@@ -1,0 +1,127 @@
+"""Texts to bags of words: preprocessing, vocabulary, sparse counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.config import BowConfig
+from vtm.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+# Letters of any script; digits and underscores separate words.
+_WORD = r"[^\W\d_]{%d,}"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of the bag of words, and how a text is cut into them.
+
+    `words` is sorted; a word's position is its column in beta and in the counts.
+    """
+
+    words: tuple[str, ...]
+    language: str
+    min_length: int
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def counts(self, texts: Sequence[str]) -> csr_matrix:
+        """Count the vocabulary's words in each text.
+
+        Returns
+        -------
+        csr_matrix (n, V), float32; a text without a known word gives an empty row.
+        """
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        vectorizer = CountVectorizer(
+            vocabulary=list(self.words), token_pattern=_WORD % self.min_length, dtype=np.float32
+        )
+        counts = vectorizer.transform(texts).tocsr()
+        counts.sort_indices()
+        return counts
+
+    def tokens(self, text: str) -> list[str]:
+        """The text's known words in their order, for coherence measures that read running text."""
+        import re
+
+        known = set(self.words)
+        return [w for w in re.findall(_WORD % self.min_length, text.lower()) if w in known]
+
+
+def stop_words(language: str) -> list[str]:
+    """Stop words of a language (ISO 639-1), from the package stopwordsiso.
+
+    A language that the package does not know has none.
+
+    Raises
+    ------
+    ConfigError
+        `language` is not a language code such as "en".
+    """
+    if not language or not language.replace("_", "").replace("-", "").isalpha():
+        raise ConfigError(f"language={language!r}: must be a code such as 'en' or 'de'")
+    import stopwordsiso
+
+    code = language.replace("-", "_").split("_")[0].lower()
+    return sorted(stopwordsiso.stopwords(code)) if stopwordsiso.has_lang(code) else []
+
+
+def build_vocabulary(
+    texts: Sequence[str], *, language: str = "en", config: BowConfig = BowConfig()
+) -> Vocabulary:
+    """Choose the vocabulary from the training texts.
+
+    Lower case, words of at least `config.min_length` letters, no stop words, in at least `min_df` texts and
+    at most a share `max_df` of them; of these the `max_words` most frequent.
+
+    Raises
+    ------
+    DataError
+        No word is left.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizer = CountVectorizer(
+        token_pattern=_WORD % config.min_length,
+        # Stop words such as "n't" or "i" are no words by our pattern; CountVectorizer would warn of each.
+        stop_words=[word for word in stop_words(language) if word.isalpha()] or None,
+        min_df=min(config.min_df, len(texts)),
+        max_df=config.max_df if len(texts) > 1 else 1.0,
+        max_features=config.max_words,
+    )
+    try:
+        vectorizer.fit(texts)
+    except ValueError as error:
+        raise DataError(
+            f"no word is left for the vocabulary of {len(texts)} texts ({error}); lower min_df "
+            f"(now {config.min_df}) or min_length (now {config.min_length}), or bring more texts"
+        ) from None
+    words = tuple(sorted(vectorizer.vocabulary_))
+    return Vocabulary(words=words, language=language, min_length=config.min_length)
+
+
+def padded_words(counts: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Sparse counts as two rectangular arrays, so that a batch is one index operation.
+
+    Returns
+    -------
+    words (n, L) int64, numbers (n, L) float32
+        L is the largest number of different words in a text; shorter rows are filled with count 0.
+    """
+    n_words = np.diff(counts.indptr)  # (n,)
+    width = max(int(n_words.max(initial=0)), 1)
+    words = np.zeros((counts.shape[0], width), dtype=np.int64)
+    numbers = np.zeros((counts.shape[0], width), dtype=np.float32)
+    rows = np.repeat(np.arange(counts.shape[0]), n_words)
+    columns = np.arange(counts.nnz) - np.repeat(counts.indptr[:-1], n_words)
+    words[rows, columns] = counts.indices
+    numbers[rows, columns] = counts.data
+    return words, numbers

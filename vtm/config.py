@@ -1,0 +1,270 @@
+"""What an experiment is: frozen, checked, and named by the hash of its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vtm.errors import ConfigError
+from vtm.files import hash_json
+
+KINDS = ("joint", "text-teacher")
+MODES = ("posteriors", "priors", "none")
+DECODERS = ("prodLDA", "LDA")
+ACTIVATIONS = ("softplus", "relu")
+MEASURES = ("cosine", "dot", "hellinger", "jensen-shannon")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A topic network and its training; the defaults are the paper's (those of ZeroShotTM).
+
+    Parameters
+    ----------
+    decoder : "prodLDA" | "LDA"
+        prodLDA: word distribution = softmax(batch norm(theta @ beta)); LDA: theta @ softmax(beta).
+    hidden : widths of the inference network's hidden layers.
+    kl_weight : weight of the KL term.
+    beta1, beta2 : Adam's decay rates; both 0.99 in the reference package.
+    standardize : scale each embedding dimension to mean 0 and variance 1 over the training split.
+    n_samples : samples of the posterior whose softmax is averaged to theta.
+    """
+
+    decoder: str = "prodLDA"
+    hidden: tuple[int, ...] = (100, 100)
+    activation: str = "softplus"
+    dropout: float = 0.2
+    epochs: int = 100
+    batch_size: int = 64
+    lr: float = 2e-3
+    beta1: float = 0.99
+    beta2: float = 0.99
+    kl_weight: float = 1.0
+    standardize: bool = False
+    n_samples: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        _check(self.decoder in DECODERS, f"decoder={self.decoder!r}: must be one of {', '.join(DECODERS)}")
+        _check(
+            self.activation in ACTIVATIONS,
+            f"activation={self.activation!r}: must be one of {', '.join(ACTIVATIONS)}",
+        )
+        _check(
+            len(self.hidden) > 0 and all(width > 0 for width in self.hidden),
+            f"hidden={self.hidden}: needs at least one layer, each at least 1 wide",
+        )
+        _check(0 <= self.dropout < 1, f"dropout={self.dropout}: must be at least 0 and below 1")
+        for name in ("epochs", "batch_size", "n_samples"):
+            _check(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: must be at least 1")
+        _check(self.batch_size >= 2, f"batch_size={self.batch_size}: batch norm needs at least 2")
+        _check(self.lr > 0, f"lr={self.lr}: must be above 0")
+        _check(self.kl_weight >= 0, f"kl_weight={self.kl_weight}: must not be negative")
+
+
+@dataclass(frozen=True)
+class BowConfig:
+    """Bag of words: the `max_words` most frequent words that stand in at least `min_df` training texts."""
+
+    max_words: int = 2000
+    min_df: int = 5
+    max_df: float = 0.5
+    min_length: int = 3
+
+    def __post_init__(self) -> None:
+        _check(self.max_words >= 1, f"max_words={self.max_words}: must be at least 1")
+        _check(self.min_df >= 1, f"min_df={self.min_df}: must be at least 1 text")
+        _check(0 < self.max_df <= 1, f"max_df={self.max_df}: is a share of the texts, above 0 and at most 1")
+        _check(self.min_length >= 1, f"min_length={self.min_length}: must be at least 1 letter")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: a corpus, an encoder, the models to train and the seeds to train them with.
+
+    Parameters
+    ----------
+    corpus : "openclipart", "stamps", "scenes", or the path of a table or an imagefolder; options follow a
+        colon: `stamps:lang=de`, `photos.csv:text_column=caption`.
+    encoder : "offline" or "pixels".
+    n_topics : the numbers of topics K, each trained and evaluated.
+    seeds : one run for each; initial weights, dropout, batches and samples follow from the seed.
+    split_seed : the split depends on this and on each item's id alone.
+    mode : what the student takes from the teacher.
+    measure : similarity of two topic distributions.
+    """
+
+    corpus: str = "openclipart"
+    encoder: str = "offline"
+    n_topics: tuple[int, ...] = (60, 120)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    split_seed: int = 0
+    mode: str = "posteriors"
+    measure: str = "cosine"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    bow: BowConfig = field(default_factory=BowConfig)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("n_topics", "seeds"):
+            value = getattr(self, name)
+            values = (value,) if isinstance(value, int) else tuple(value)
+            _check(
+                len(values) > 0 and all(isinstance(v, int) and not isinstance(v, bool) for v in values),
+                f"{name}={value!r}: must be a whole number or a list of them",
+            )
+            _check(len(set(values)) == len(values), f"{name}={list(values)}: names a value twice")
+            object.__setattr__(self, name, values)
+        _check(min(self.n_topics) >= 2, f"n_topics={list(self.n_topics)}: a model needs at least 2 topics")
+        _check(min(self.seeds) >= 0, f"seeds={list(self.seeds)}: a seed must not be negative")
+        _check(self.mode in MODES, f"mode={self.mode!r}: must be one of {', '.join(MODES)}")
+        _check(
+            self.measure in MEASURES, f"measure={self.measure!r}: must be one of {', '.join(MEASURES)}"
+        )
+
+    @property
+    def corpus_name(self) -> str:
+        return parse_corpus(self.corpus)[0]
+
+    @property
+    def corpus_options(self) -> dict[str, str]:
+        return parse_corpus(self.corpus)[1]
+
+    def data_key(self) -> str:
+        """Hash of what the data and its split follow from (not of the models)."""
+        return hash_json([self.corpus, self.encoder, self.split_seed, dataclasses.asdict(self.bow)])
+
+    def model_key(self) -> str:
+        """Hash of what a trained model follows from, apart from kind, K and seed."""
+        return hash_json([self.data_key(), self.mode, dataclasses.asdict(self.model)])
+
+
+def parse_corpus(spec: str) -> tuple[str, dict[str, str]]:
+    """Split `name:key=value,key=value` into the corpus' name and its options.
+
+    >>> parse_corpus("stamps:lang=de")
+    ('stamps', {'lang': 'de'})
+    """
+    match = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", spec.strip())
+    if not match:
+        raise ConfigError(f"corpus={spec!r}: name a corpus or a table, as in `stamps:lang=de`")
+    options = dict(part.split("=", 1) for part in match[2].split(",")) if match[2] else {}
+    return match[1], options
+
+
+# The notebooks' parameters by the dataclass that holds them.
+_EXPERIMENT = ("corpus", "encoder", "n_topics", "seeds", "split_seed", "mode", "measure", "device")
+_MODEL = tuple(f.name for f in dataclasses.fields(ModelConfig))
+_BOW = tuple(f.name for f in dataclasses.fields(BowConfig))
+PARAMETERS = (*_EXPERIMENT, *_MODEL, *_BOW)
+
+
+def from_parameters(parameters: Mapping[str, Any]) -> Experiment:
+    """Build an experiment from flat parameters, as a notebook or a command line has them.
+
+    `n_topics` and `seeds` may be one number or a list; what is not named keeps its default.
+
+    Raises
+    ------
+    ConfigError
+        An unknown name (the message suggests the nearest) or a value that cannot be used.
+    """
+    for name in parameters:
+        if name not in PARAMETERS:
+            raise ConfigError(unknown_parameter(name, PARAMETERS))
+
+    def pick(names: Iterable[str]) -> dict[str, Any]:
+        return {name: parameters[name] for name in names if name in parameters}
+
+    def build(cls: type, **values: Any) -> Any:
+        for f in dataclasses.fields(cls):
+            if f.name in values and f.default is not dataclasses.MISSING:
+                values[f.name] = _as_type_of(f.name, f.default, values[f.name])
+        return cls(**values)
+
+    return build(
+        Experiment,
+        **pick(_EXPERIMENT),
+        model=build(ModelConfig, **pick(_MODEL)),
+        bow=build(BowConfig, **pick(_BOW)),
+    )
+
+
+def _as_type_of(name: str, default: Any, value: Any) -> Any:
+    """`value` as the type of the parameter's default, or an error that names both."""
+    if isinstance(default, tuple):
+        return value
+    if isinstance(default, bool) or isinstance(value, bool):
+        good = isinstance(default, bool) and isinstance(value, bool)
+    elif isinstance(default, float):
+        good = isinstance(value, int | float)
+        value = float(value) if good else value
+    else:
+        good = isinstance(value, type(default))
+    if not good:
+        raise ConfigError(
+            f"{name}={value!r}: must be of type {type(default).__name__}, as in {name}={default!r}"
+        )
+    return value
+
+
+def unknown_parameter(name: str, known: Iterable[str]) -> str:
+    """The message for a parameter that nobody reads."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return f"unknown parameter {name!r}: {hint}"
+
+
+# What IPython and papermill put into a notebook's namespace, besides the parameters.
+_NOTEBOOK_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython", "vtm", "papermill"}
+
+
+def from_notebook(namespace: Mapping[str, Any]) -> Experiment:
+    """Build the experiment from a notebook's `globals()`, called right after the parameters' cell.
+
+    papermill only prints a line for a parameter that the notebook does not know; here it is an error.
+
+    Raises
+    ------
+    ConfigError
+        As `from_parameters`.
+    """
+    parameters = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in _NOTEBOOK_NAMES
+    }
+    return from_parameters(parameters)
+
+
+# name -> parameters of all notebooks.
+PROFILES: dict[str, dict[str, Any]] = {
+    "smoke": dict(
+        corpus="scenes:n=300", encoder="pixels", n_topics=[6, 10], seeds=[0, 1], epochs=25, min_df=2
+    ),
+    "default": {},
+    "paper": dict(seeds=[0, 1, 2, 3, 4]),
+}
+
+
+def profile_parameters(profile: str) -> dict[str, Any]:
+    """The parameters that a profile sets.
+
+    Raises
+    ------
+    ConfigError
+        No such profile.
+    """
+    if profile not in PROFILES:
+        raise ConfigError(f"profile {profile!r}: must be one of {', '.join(PROFILES)}")
+    return dict(PROFILES[profile])

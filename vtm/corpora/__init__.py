@@ -1,0 +1,76 @@
+"""Corpora of pairs (text, picture), each with what was dropped and why."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vtm.corpora.base import Corpus, Dropped, split
+from vtm.errors import ConfigError, MissingError
+
+__all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split"]
+
+CORPORA = {
+    "openclipart": "Debian's Open Clip Art: drawings with titles, descriptions and keywords",
+    "stamps": "Debian's Tux Paint stamps: pictures with one-line captions in many languages (lang=de ...)",
+    "scenes": "pictures drawn by vtm itself, with captions; needs no download (n=400, seed=0)",
+}
+
+
+def load_corpus(name_or_path: str | Path, **options: Any) -> Corpus:
+    """Load a corpus by name, or a user's own table or folder of pictures by its path.
+
+    Parameters
+    ----------
+    name_or_path
+        "openclipart", "stamps" or "scenes"; or a CSV, TSV, Parquet or JSON Lines file; or a folder with a
+        metadata.csv or metadata.jsonl (Hugging Face's imagefolder).
+    **options
+        Passed to the corpus: `lang` for stamps, `n` and `seed` for scenes, `image_column`, `text_column`,
+        `id_column`, `group_column`, `encoding`, `lang` for tables.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name, or an option that this corpus does not have; the message lists the possible ones.
+    MissingError
+        The path does not exist, or the data cannot be fetched.
+    DataError
+        The data do not hold what they should.
+
+    Examples
+    --------
+    >>> from vtm.corpora import load_corpus
+    >>> corpus = load_corpus("scenes", n=60, seed=0)
+    >>> len(corpus)
+    60
+    """
+    name = str(name_or_path)
+    if name in CORPORA:
+        loader: Callable[..., Corpus] = importlib.import_module(f"vtm.corpora.{name}").load
+        arguments: tuple[Any, ...] = ()
+    else:
+        path = Path(name).expanduser()
+        if not path.exists():
+            if path.suffix or len(path.parts) > 1:
+                raise MissingError(f"{path}: no such file or folder; the corpus is read from there")
+            raise ConfigError(
+                f"no corpus is called {name!r}; choose from {', '.join(CORPORA)}, or give the path of "
+                "a table (CSV, TSV, Parquet, JSON Lines) or of a folder with metadata.csv or metadata.jsonl"
+            )
+        loader = importlib.import_module("vtm.corpora.table").load
+        arguments = (path,)
+    possible = [
+        option.name
+        for option in inspect.signature(loader).parameters.values()
+        if option.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    if unknown := [option for option in options if option not in possible]:
+        raise ConfigError(
+            f"corpus {name} has no option {unknown[0]!r}; "
+            + (f"its options are {', '.join(possible)}" if possible else "it has no options")
+        )
+    return loader(*arguments, **options)

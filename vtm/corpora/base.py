@@ -1,0 +1,194 @@
+"""What a corpus is, and how it is split."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtm.errors import ConfigError, DataError
+from vtm.files import hash_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A pair that is not in the corpus, and why."""
+
+    id: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """n pairs of a text and a picture, aligned by `ids`.
+
+    Attributes
+    ----------
+    name
+        Which corpus, with its options.
+    ids, texts, images, image_hashes
+        Length n each; an image hash is the SHA-256 of the picture file's content.
+    groups
+        Gold category per pair (length n), or None. For evaluation only: no model may see it.
+    dropped
+        What was left out, with the reason.
+    language
+        Code of the texts' language, "en" for English.
+    source
+        One line: where the data come from, and their licence.
+
+    Raises
+    ------
+    DataError
+        No pair, a repeated id, or sequences of unequal length.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    images: tuple[Path, ...]
+    image_hashes: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+    dropped: tuple[Dropped, ...] = ()
+    language: str = "en"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            raise DataError(f"corpus {self.name}: no usable pair of text and picture{self._why_dropped()}")
+        for field in ("texts", "images", "image_hashes", "groups"):
+            values = getattr(self, field)
+            if values is not None and len(values) != len(self.ids):
+                raise DataError(f"corpus {self.name}: {len(values)} {field} for {len(self.ids)} ids")
+        twice = [id for id, count in Counter(self.ids).items() if count > 1]
+        if twice:
+            raise DataError(f"corpus {self.name}: the id {twice[0]!r} occurs twice; ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over what a result depends on: name, ids, texts, picture contents, groups."""
+        return hash_json([self.name, self.ids, self.texts, self.image_hashes, self.groups])
+
+    def drop_counts(self) -> dict[str, int]:
+        """How many pairs were dropped for each reason, in the order in which the reasons first applied."""
+        return dict(Counter(item.reason for item in self.dropped))
+
+    def without(self, drops: Mapping[str, tuple[str, str]]) -> Corpus:
+        """The corpus less the pairs in `drops`, a mapping of id to (reason, detail).
+
+        Raises
+        ------
+        DataError
+            An id is not in the corpus, or nothing would be left.
+        """
+        if unknown := drops.keys() - set(self.ids):
+            raise DataError(f"corpus {self.name}: has no id {min(unknown)!r} that could be dropped")
+        kept = [position for position, id in enumerate(self.ids) if id not in drops]
+        dropped = self.dropped + tuple(Dropped(id, *drops[id]) for id in self.ids if id in drops)
+        if not kept:
+            raise DataError(f"corpus {self.name}: no pair is left{self._why_dropped(dropped)}")
+        return dataclasses.replace(
+            self,
+            ids=tuple(self.ids[i] for i in kept),
+            texts=tuple(self.texts[i] for i in kept),
+            images=tuple(self.images[i] for i in kept),
+            image_hashes=tuple(self.image_hashes[i] for i in kept),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in kept),
+            dropped=dropped,
+        )
+
+    def keep(self, ids: Iterable[str], *, reason: str, detail: str = "") -> Corpus:
+        """The corpus with only the pairs in `ids`, in its own order; the others are dropped for `reason`."""
+        wanted = set(ids)
+        if unknown := wanted - set(self.ids):
+            raise DataError(f"corpus {self.name}: has no id {min(unknown)!r} that could be kept")
+        return self.without({id: (reason, detail) for id in self.ids if id not in wanted})
+
+    def _why_dropped(self, dropped: Sequence[Dropped] | None = None) -> str:
+        counts = Counter(item.reason for item in (self.dropped if dropped is None else dropped))
+        told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        return f" (dropped: {told})" if told else ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A candidate for a corpus, on its way through the drops."""
+
+    id: str
+    text: str
+    image: Path
+    group: str = ""
+    image_hash: str = ""
+
+
+def drop_repeats(
+    pairs: Iterable[Pair], key: Callable[[Pair], Hashable], reason: str
+) -> tuple[list[Pair], list[Dropped]]:
+    """Of the pairs with the same key only the first stays; the detail of a drop names that one."""
+    first: dict[Hashable, Pair] = {}
+    dropped = []
+    for pair in pairs:
+        earlier = first.setdefault(key(pair), pair)
+        if earlier is not pair:
+            dropped.append(Dropped(pair.id, reason, f"as {earlier.id}"))
+    return list(first.values()), dropped
+
+
+def same_words(text: str) -> str:
+    """A text's words in lower case: equal for texts that differ in case and punctuation only."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def split(
+    ids: Sequence[str], *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+) -> dict[str, np.ndarray]:
+    """Split into train, validation and test, so that an id keeps its part when the corpus grows or shrinks.
+
+    An id's part depends on the id, the seed and the fractions alone: the SHA-256 of "seed:id", read as a
+    number in [0, 1), falls into one of three intervals. The sizes are therefore only about those asked for.
+
+    Parameters
+    ----------
+    ids
+        n unique ids.
+    seed
+        Another seed, another split.
+    fractions
+        Of train, validation and test; they sum to 1.
+
+    Returns
+    -------
+    dict
+        "train", "validation", "test": int64 positions into `ids`, ascending, disjoint, together all n.
+
+    Raises
+    ------
+    ConfigError
+        The fractions are not three numbers from 0 to 1 that sum to 1.
+    """
+    import numpy as np
+
+    proper = len(fractions) == 3 and all(0 <= part <= 1 for part in fractions)
+    if not proper or not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
+        raise ConfigError(f"split fractions {tuple(fractions)}: give three numbers from 0 to 1 that sum to 1")
+    digests = (hashlib.sha256(f"{seed}:{id}".encode()).digest() for id in ids)
+    # 53 bits make a float in [0, 1) without rounding up to 1.
+    places = np.array([(int.from_bytes(digest[:8]) >> 11) / 2**53 for digest in digests], dtype=np.float64)
+    parts = np.searchsorted(np.cumsum(fractions)[:2], places, side="right")
+    return {name: np.flatnonzero(parts == index).astype(np.int64) for index, name in enumerate(PARTS)}

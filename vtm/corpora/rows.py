@@ -1,0 +1,117 @@
+"""Rows of a table in one of several kinds of file; errors name the file and the row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vtm.errors import ConfigError, DataError
+
+
+class Row(NamedTuple):
+    """A row of a table; `number` is the line in the file (the header is 1), or the row of a Parquet file."""
+
+    table: Path
+    number: int
+    values: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.table.name} row {self.number}"
+
+
+def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Iterator[Row]]:
+    """Column names and rows of a CSV, TSV, JSON Lines or Parquet file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such encoding.
+    DataError
+        The file is of another kind, has another encoding, or a row cannot be read (while iterating).
+    """
+    kind = table.suffix.lower()
+    if kind in (".csv", ".tsv", ".txt"):
+        return _read_csv(table, _decoded(table, encoding), "\t" if kind == ".tsv" else None)
+    if kind in (".jsonl", ".ndjson"):
+        return _read_jsonl(table, _decoded(table, encoding))
+    if kind in (".parquet", ".pq"):
+        return _read_parquet(table)
+    raise DataError(f"{table}: tables are read from .csv, .tsv, .jsonl and .parquet; save it as one of these")
+
+
+def _decoded(table: Path, encoding: str | None) -> str:
+    try:
+        return table.read_bytes().decode(encoding or "utf-8-sig")
+    except LookupError:
+        raise ConfigError(f"no encoding is called {encoding!r}; try cp1252 or utf-16") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{table}: not {encoding or 'UTF-8'} at byte {error.start} (0x{error.object[error.start]:02x}); "
+            "give its encoding, as encoding='cp1252' or encoding='utf-16', or save it as UTF-8"
+        ) from None
+
+
+def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str], Iterator[Row]]:
+    if not text.strip():
+        raise DataError(f"{table}: the file is empty; it needs a header and at least one row")
+    if delimiter is None:
+        first = text.lstrip().splitlines()[0]
+        delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        number = 1
+        try:
+            for fields in reader:
+                if fields:
+                    yield number, fields
+                number = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(f"{table}: row {number} cannot be read ({error}): an open quote?") from None
+
+    lines = numbered()
+    columns = [name.strip() for name in next(lines)[1]]
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise DataError(f"{table}: two columns are called {twice[0]!r}; rename one")
+
+    def rows() -> Iterator[Row]:
+        for number, fields in lines:
+            if len(fields) != len(columns):
+                raise DataError(
+                    f"{table}: row {number} has {len(fields)} fields, the header has {len(columns)}; "
+                    f"put a text that holds {delimiter!r} or a line break between double quotes"
+                )
+            yield Row(table, number, dict(zip(columns, fields, strict=True)))
+
+    return columns, rows()
+
+
+def _read_jsonl(table: Path, text: str) -> tuple[list[str], Iterator[Row]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{table}: row {number} is not JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise DataError(f"{table}: row {number} is no JSON object, as every line must be")
+        rows.append(Row(table, number, values))
+    return list(dict.fromkeys(name for row in rows for name in row.values)), iter(rows)
+
+
+def _read_parquet(table: Path) -> tuple[list[str], Iterator[Row]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        read = pyarrow.parquet.read_table(table)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{table}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+    rows = (Row(table, number, values) for number, values in enumerate(read.to_pylist(), start=1))
+    return list(read.column_names), rows

@@ -1,0 +1,98 @@
+"""Tux Paint's stamps as Debian packages them: pictures with a one-line caption in many languages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
+from vtm.errors import ConfigError, DataError
+from vtm.fetch import fetch
+from vtm.files import hash_file
+
+SOURCE = "Tux Paint stamps 2022.06.04 (Debian package tuxpaint-stamps-default); GPL-2"
+# A language with captions for fewer of the stamps is too sparse for a corpus, and is not offered.
+MIN_SHARE = 0.1
+
+
+def load(*, lang: str = "en") -> Corpus:
+    """The stamps with a PNG picture and a caption in the language `lang`.
+
+    Group: the top folder, a gold category. Dropped, in this order: `no-png`, drawings that only come as SVG;
+    `no-text`, no caption in this language, or none with a word in it; `identical-picture`; and
+    `duplicate-text`.
+
+    Parameters
+    ----------
+    lang
+        "en", or a code of the captions' files as "de", "pt_BR", "sr@latin"; case and "-" for "_" are
+        forgiven.
+
+    Raises
+    ------
+    ConfigError
+        No captions in this language; the message lists the available ones.
+    MissingError
+        The package cannot be fetched.
+    """
+    folder = fetch("tuxpaint-stamps-default")
+    captions = {
+        path.relative_to(folder).with_suffix("").as_posix(): read_captions(path)
+        for path in sorted(folder.rglob("*.txt"))
+    }
+    lang = _known_language(lang, captions)
+    pairs, dropped = [], []
+    for stem, by_language in captions.items():
+        image = folder / f"{stem}.png"
+        text = by_language.get(lang, "")
+        if not image.is_file():
+            dropped.append(Dropped(stem, "no-png"))
+        elif not re.search(r"[^\W\d_]", text):
+            dropped.append(Dropped(stem, "no-text", text))
+        else:
+            pairs.append(Pair(stem, text, image, stem.split("/")[0], hash_file(image)))
+    pairs, identical = drop_repeats(pairs, lambda pair: pair.image_hash, "identical-picture")
+    pairs, duplicate = drop_repeats(pairs, lambda pair: same_words(pair.text), "duplicate-text")
+    return Corpus(
+        name=f"stamps-{lang}",
+        ids=tuple(pair.id for pair in pairs),
+        texts=tuple(pair.text for pair in pairs),
+        images=tuple(pair.image for pair in pairs),
+        image_hashes=tuple(pair.image_hash for pair in pairs),
+        groups=tuple(pair.group for pair in pairs),
+        dropped=(*dropped, *identical, *duplicate),
+        language=lang,
+        source=SOURCE,
+    )
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """Captions of a stamp by language code: the first line is English, the others are `code.utf8=caption`.
+
+    Raises
+    ------
+    DataError
+        The file is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; fetch the stamps again") from None
+    captions = {"en": " ".join(lines[0].split())} if lines else {}
+    for line in lines[1:]:
+        code, equals, caption = line.partition(".utf8=")
+        if equals and caption.strip():
+            captions[code.strip()] = " ".join(caption.split())
+    return captions
+
+
+def _known_language(lang: str, captions: dict[str, dict[str, str]]) -> str:
+    counts: dict[str, int] = {}
+    for by_language in captions.values():
+        for code in by_language:
+            counts[code] = counts.get(code, 0) + 1
+    codes = sorted(code for code, count in counts.items() if count >= MIN_SHARE * len(captions))
+    for code in codes:
+        if code.lower() == str(lang).lower().replace("-", "_"):
+            return code
+    raise ConfigError(f"stamps: no captions in the language {lang!r}; available: {', '.join(codes)}")

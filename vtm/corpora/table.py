@@ -1,0 +1,164 @@
+"""A user's own pairs: a table beside its pictures, or a folder in Hugging Face's imagefolder convention."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from vtm.corpora.base import Corpus, Dropped
+from vtm.corpora.rows import Row, read_rows
+from vtm.errors import ConfigError, DataError
+from vtm.files import hash_file
+
+# Tried in this order, whatever their case.
+IMAGE_COLUMNS = ("file_name", "filename", "image", "image_path", "path", "file", "picture")
+TEXT_COLUMNS = ("text", "caption", "description", "title")
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+# What other programs write for "no value".
+NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
+
+
+def load(
+    path: Path,
+    *,
+    image_column: str | None = None,
+    text_column: str | None = None,
+    id_column: str | None = None,
+    group_column: str | None = None,
+    encoding: str | None = None,
+    lang: str = "en",
+) -> Corpus:
+    """Read a table whose picture paths are relative to the table's folder.
+
+    Dropped, each with its row: `empty-text`, `missing-picture`, and `outside-folder`, a path that leads out
+    of the table's folder.
+
+    Parameters
+    ----------
+    path
+        A .csv, .tsv, .jsonl or .parquet file, or a folder that holds metadata.csv, metadata.jsonl or
+        metadata.parquet, itself or in its subfolders (train/, test/).
+    image_column, text_column
+        Guessed from the usual names when not given.
+    id_column
+        When not given, a pair's id is the picture's path relative to `path`'s folder.
+    group_column
+        Gold category, for evaluation only.
+    encoding
+        Of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
+    lang
+        Code of the texts' language.
+
+    Raises
+    ------
+    ConfigError
+        A named column does not exist; the message lists those that do.
+    DataError
+        No column could be guessed, a row has too many or too few fields, an id occurs twice, the encoding is
+        another one, or no row is usable.
+    """
+    path = Path(path)
+    root = path if path.is_dir() else path.parent
+    kept: list[tuple[str, str, Path, str]] = []
+    dropped: list[Dropped] = []
+    rows_by_id: dict[str, Row] = {}
+    for table in _tables(path):
+        columns, rows = read_rows(table, encoding)
+        image = _column(table, columns, "image_column", image_column, IMAGE_COLUMNS)
+        text = _column(table, columns, "text_column", text_column, TEXT_COLUMNS)
+        other = {
+            option: _column(table, columns, option, name, ())
+            for option, name in (("id_column", id_column), ("group_column", group_column))
+            if name
+        }
+        for row in rows:
+            named = _value(row, image)
+            picture, reason = _picture(table.parent, named)
+            if not _value(row, text):
+                reason = "empty-text"
+            id = _value(row, other["id_column"]) if id_column else (_relative(picture, root) or named)
+            if reason:
+                dropped.append(Dropped(id or str(row), reason, f"{row}: {named}" if named else str(row)))
+                continue
+            if not id:
+                raise DataError(f"{row}: no id in column {id_column!r}; fill it, or leave id_column out")
+            if earlier := rows_by_id.get(id):
+                raise DataError(
+                    f"{earlier} and {row} have the same id {id!r}; remove one, or name another id_column"
+                )
+            rows_by_id[id] = row
+            group = _value(row, other["group_column"]) if group_column else ""
+            kept.append((id, _value(row, text), picture, group))
+    return Corpus(
+        name="table-" + re.sub(r"[^\w.-]+", "-", path.resolve().stem),
+        ids=tuple(id for id, _, _, _ in kept),
+        texts=tuple(text for _, text, _, _ in kept),
+        images=tuple(picture for _, _, picture, _ in kept),
+        image_hashes=tuple(hash_file(picture) for _, _, picture, _ in kept),
+        groups=tuple(group for _, _, _, group in kept) if group_column else None,
+        dropped=tuple(dropped),
+        language=lang,
+        source=f"the table {path.name}",
+    )
+
+
+def _tables(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    for folders in ([path], sorted(folder for folder in path.iterdir() if folder.is_dir())):
+        found = [
+            next((folder / name for name in METADATA if (folder / name).is_file()), None)
+            for folder in folders
+        ]
+        if tables := [table for table in found if table]:
+            return tables
+    raise DataError(
+        f"{path}: no {', '.join(METADATA)} in this folder or its subfolders; write one with the columns "
+        "file_name and text, or give the path of a table"
+    )
+
+
+def _column(
+    table: Path, columns: Sequence[str], option: str, name: str | None, guesses: Sequence[str]
+) -> str:
+    """The column that the user named, or else the first of the usual names."""
+    found = ", ".join(columns) or "none"
+    if name is not None:
+        if name not in columns:
+            raise ConfigError(f"{table}: no column {name!r} for {option}; its columns are {found}")
+        return name
+    by_lower = {column.lower(): column for column in reversed(columns)}
+    for guess in guesses:
+        if guess in by_lower:
+            return by_lower[guess]
+    raise DataError(f"{table}: which column is the {option}? Name it by that option; its columns are {found}")
+
+
+def _value(row: Row, column: str) -> str:
+    """A cell as text on one line; "" for no value."""
+    value = row.values.get(column)
+    if isinstance(value, (dict, list, bytes)):
+        raise DataError(f"{row}: column {column!r} holds no text; write pictures to files, and name those")
+    text = " ".join(str("" if value is None else value).split())
+    return "" if text.lower() in NO_VALUE else text
+
+
+def _picture(folder: Path, named: str) -> tuple[Path, str]:
+    """Path of a row's picture, and the reason why it cannot be used ("" when it can)."""
+    if os.sep == "/" and "\\" in named and not (folder / named).exists():
+        named = named.replace("\\", "/")  # written on Windows
+    path = folder / named
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return path, "outside-folder"
+        return path, "" if named and path.is_file() else "missing-picture"
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, a loop of links
+        return path, "missing-picture"
+
+
+def _relative(picture: Path, root: Path) -> str:
+    """`picture` as seen from `root`, normalised; "" outside of it."""
+    seen = PurePath(os.path.relpath(os.path.abspath(picture), os.path.abspath(root)))
+    return "" if ".." in seen.parts or seen == PurePath(".") else seen.as_posix()

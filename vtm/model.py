@@ -1,0 +1,175 @@
+"""The topic network: an embedding in, a Gaussian posterior over topics and a word distribution out.
+
+It is the ZeroShot contextualized topic model (Bianchi et al. 2021, EACL), whose decoders are those of Srivastava
+and Sutton (2017). R networks that differ in their seeds ("replicas") stand side by side in one module: every
+array has a leading axis R, and no operation mixes replicas. One step of R small networks takes little longer
+than a step of one, because the time goes into the number of operations, not into their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vtm.config import ModelConfig
+from vtm.seeds import generator
+
+# Keeps the logarithm of the LDA decoder's word distribution finite; the reference package's constant.
+EPSILON = 1e-10
+
+
+class TopicNetwork(nn.Module):
+    """R replicas of a topic network.
+
+    Parameters
+    ----------
+    n_inputs : D, length of an embedding.
+    n_topics : K.
+    n_words : V, size of the vocabulary.
+    config : decoder, hidden widths, activation, dropout.
+    seeds : one for each replica; its initial weights follow from it alone.
+    learn_prior : whether the prior N(prior_mu, exp(prior_log_var)) is trained, as in the paper.
+
+    Notes
+    -----
+    The prior's variance starts at 1 - 1/K (the Laplace approximation of a symmetric Dirichlet, Srivastava and
+    Sutton 2017, eq. 3). It is kept as a logarithm: the reference package trains the variance itself, which can
+    become negative and then gives a loss of NaN.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_inputs: int,
+        n_topics: int,
+        n_words: int,
+        config: ModelConfig = ModelConfig(),
+        seeds: Sequence[int] = (0,),
+        learn_prior: bool = True,
+    ) -> None:
+        super().__init__()
+        self.n_inputs, self.n_topics, self.n_words = n_inputs, n_topics, n_words
+        self.config = config
+        n_replicas = len(seeds)
+        generators = [generator(seed, "initial weights") for seed in seeds]
+
+        def uniform(bound: float, *shape: int) -> nn.Parameter:
+            drawn = [torch.empty(shape).uniform_(-bound, bound, generator=g) for g in generators]
+            return nn.Parameter(torch.stack(drawn))  # (R, *shape)
+
+        def linear(n_in: int, n_out: int) -> tuple[nn.Parameter, nn.Parameter]:
+            bound = 1 / math.sqrt(n_in)  # as torch.nn.Linear
+            return uniform(bound, n_in, n_out), uniform(bound, 1, n_out)
+
+        widths = (n_inputs, *config.hidden)
+        layers = [linear(n_in, n_out) for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)]
+        self.weights = nn.ParameterList(weight for weight, _ in layers)  # (R, in, out)
+        self.biases = nn.ParameterList(bias for _, bias in layers)  # (R, 1, out)
+        # mu's and log_var's layers side by side, since they read the same input.
+        self.head_weight, self.head_bias = linear(widths[-1], 2 * n_topics)  # (R, H, 2K), (R, 1, 2K)
+        self.beta = uniform(math.sqrt(6 / (n_topics + n_words)), n_topics, n_words)  # (R, K, V), Xavier
+
+        prior_mu = torch.zeros(n_replicas, 1, n_topics)
+        prior_log_var = torch.full((n_replicas, 1, n_topics), math.log(1 - 1 / n_topics))
+        self.prior_mu = nn.Parameter(prior_mu, requires_grad=learn_prior)
+        self.prior_log_var = nn.Parameter(prior_log_var, requires_grad=learn_prior)
+
+        for name, width in (("head", 2 * n_topics), ("beta", n_words)):
+            self.register_buffer(f"{name}_mean", torch.zeros(n_replicas, width))
+            self.register_buffer(f"{name}_var", torch.ones(n_replicas, width))
+        # Inputs are read as (x - shift) / scale; both stay as they are unless `standardize` sets them.
+        self.register_buffer("shift", torch.zeros(n_inputs))
+        self.register_buffer("scale", torch.ones(n_inputs))
+
+    @property
+    def n_replicas(self) -> int:
+        return self.beta.shape[0]
+
+    def infer(self, x: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Posterior of embeddings.
+
+        Parameters
+        ----------
+        x : (R, n, D), or (1, n, D) for all replicas alike.
+        keep : (R, n, H) dropout mask, already divided by the share kept; None in evaluation.
+
+        Returns
+        -------
+        mu, log_var : (R, n, K)
+        """
+        hidden = ((x - self.shift) / self.scale).expand(self.n_replicas, -1, -1)
+        activate = F.softplus if self.config.activation == "softplus" else F.relu
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            hidden = activate(torch.baddbmm(bias, hidden, weight))  # (R, n, H)
+        if keep is not None:
+            hidden = hidden * keep
+        head = torch.baddbmm(self.head_bias, hidden, self.head_weight)  # (R, n, 2K)
+        mu, log_var = self._batch_norm(head, "head").split(self.n_topics, dim=2)
+        return mu, log_var
+
+    def log_word_distribution(self, theta: Tensor) -> Tensor:
+        """Logarithm of each document's distribution over words: theta (R, n, K) -> (R, n, V)."""
+        if self.config.decoder == "prodLDA":
+            return F.log_softmax(self._batch_norm(theta @ self.beta, "beta"), dim=2)
+        return torch.log(theta @ self.topic_word_distribution() + EPSILON)
+
+    def topic_word_distribution(self) -> Tensor:
+        """Each topic's distribution over words, (R, K, V).
+
+        LDA: softmax of the batch-normalised beta, as the decoder mixes it. prodLDA has no such distribution of
+        its own (topics are multiplied, not mixed); softmax(beta) is the usual reading and ranks words as beta does.
+        """
+        if self.config.decoder == "LDA":
+            return F.softmax(self._batch_norm(self.beta, "beta"), dim=2)
+        return F.softmax(self.beta, dim=2)
+
+    def _batch_norm(self, x: Tensor, name: str) -> Tensor:
+        """Batch norm without affine parameters over axis 1 of x (R, n, F), each replica for itself."""
+        n_replicas, n, width = x.shape
+        flat = x.transpose(0, 1).reshape(n, n_replicas * width)
+        mean, var = getattr(self, f"{name}_mean").view(-1), getattr(self, f"{name}_var").view(-1)
+        normed = F.batch_norm(flat, mean, var, training=self.training)
+        return normed.view(n, n_replicas, width).transpose(0, 1)
+
+    def replica(self, index: int) -> TopicNetwork:
+        """A copy of one replica as a network with R = 1."""
+        one = TopicNetwork(
+            n_inputs=self.n_inputs, n_topics=self.n_topics, n_words=self.n_words, config=self.config, seeds=(0,)
+        )
+        shared = ("shift", "scale")
+        state = {
+            name: (value if name in shared else value[index : index + 1]).detach().clone()
+            for name, value in self.state_dict().items()
+        }
+        one.load_state_dict(state)
+        return one.to(self.beta.device).train(self.training)
+
+
+def kl_divergence(mu: Tensor, log_var: Tensor, target_mu: Tensor, target_log_var: Tensor) -> Tensor:
+    """KL(N(mu, exp(log_var)) || N(target_mu, exp(target_log_var))), diagonal, summed over topics.
+
+    The target is the prior, or in distillation the teacher's posterior of the same document (Pivovarova and
+    Zosa 2021). Shapes (..., K), broadcast; returns (...), in nats.
+    """
+    inverse = torch.exp(-target_log_var)
+    terms = (log_var.exp() + (mu - target_mu) ** 2) * inverse - 1 + target_log_var - log_var
+    return 0.5 * terms.sum(dim=-1)
+
+
+def reconstruction_loss(log_words: Tensor, words: Tensor, numbers: Tensor) -> Tensor:
+    """Negative log-likelihood of each document's words, in nats.
+
+    Parameters
+    ----------
+    log_words : (R, n, V) logarithm of the word distributions.
+    words, numbers : (R, n, L) word positions and their counts (`vtm.bow.padded_words`).
+
+    Returns
+    -------
+    (R, n)
+    """
+    return -(log_words.gather(2, words) * numbers).sum(dim=2)

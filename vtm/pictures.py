@@ -1,0 +1,183 @@
+"""Open a picture file as every image encoder wants it: RGB, square, on white. Bad files are refused, with a reason."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from vtm.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
+
+MAX_PIXELS = 50_000_000
+# No format that runs another program (EPS) or has no size in its header.
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF")
+WHITE = (255, 255, 255)
+
+# From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
+_LARGE_PIXELS = 8_000_000
+_large_picture = threading.Lock()
+# Pillow's own limit is one global, and its warning cannot be caught in threads; our limit takes its place while
+# a header is read, and one thread at a time does that.
+_pillow_limit = threading.Lock()
+
+
+class PictureError(DataError):
+    """A picture that cannot be used.
+
+    Attributes
+    ----------
+    reason
+        "missing", "not-a-file", "unreadable" or "too-large": the word that drops are counted by.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def picture_error_reason(error: BaseException) -> str:
+    """The word that drops are counted by, for an error from `open_picture`; "unreadable" for any other error."""
+    return getattr(error, "reason", "unreadable")
+
+
+def open_picture(path: Path | str, *, size: int, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
+    """Open a picture, fitted into a white square.
+
+    The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest is
+    white. Transparency is laid on white; the EXIF orientation is applied; of an animation the first frame is
+    taken; 16-bit grey is scaled to 8 bits, 32-bit and floating-point grey from its darkest to its brightest.
+
+    Parameters
+    ----------
+    path
+        A PNG, JPEG, GIF, WebP, BMP, TIFF, PPM, ICO, JPEG 2000 or AVIF file; what counts is its content, not
+        its suffix.
+    size
+        Side of the square, in pixels.
+    max_pixels
+        Larger pictures are refused by their header, before anything is decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, size (size, size).
+
+    Raises
+    ------
+    PictureError
+        A DataError with a `reason`: no such file, not a regular file, too many pixels, or not readable as a
+        picture (truncated files too).
+    """
+    path = Path(path)
+    _check_regular_file(path)
+    try:
+        with open(path, "rb") as stream:
+            image = _read_header(stream)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise PictureError(
+                    f"{path}: {width * height / 1e6:.4g} megapixels, more than the limit of {max_pixels / 1e6:.4g}; "
+                    "shrink it or raise max_pixels",
+                    "too-large",
+                )
+            if width * height > _LARGE_PIXELS:
+                with _large_picture:
+                    return _fit(image, size)
+            return _fit(image, size)
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's decoders let many kinds of errors through
+        raise PictureError(f"{path}: {_explain(path, error)}", "unreadable") from error
+
+
+def _check_regular_file(path: Path) -> None:
+    # Opening a FIFO would wait for ever, so the file is looked at before it is opened.
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise PictureError(f"{path}: no such file", "missing") from None
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{path}: cannot be looked at ({error})", "unreadable") from error
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO, a socket or a device"
+        raise PictureError(f"{path}: is {kind}, not a picture file", "not-a-file")
+
+
+def _read_header(stream: BinaryIO) -> PILImage.Image:
+    from PIL import Image
+
+    Image.init()
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _fit(image: PILImage.Image, size: int) -> PILImage.Image:
+    """Decode `image` and fit it into a white square of `size` pixels."""
+    from PIL import Image, ImageOps
+
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way is left to the better filter.
+    image.draft(None, (3 * width, 3 * height))
+    image = _eight_bit(image)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    image = ImageOps.exif_transpose(image)
+    square = Image.new("RGB", (size, size), WHITE)
+    corner = ((size - image.width) // 2, (size - image.height) // 2)
+    square.paste(image.convert("RGB"), corner, image if image.mode == "RGBA" else None)
+    return square
+
+
+def _eight_bit(image: PILImage.Image) -> PILImage.Image:
+    """The decoded first frame in mode L, RGB or RGBA, its EXIF orientation kept."""
+    image.load()
+    exif = image.getexif()
+    if image.mode == "F" or image.mode.startswith("I"):
+        eight = _grey(image)
+    elif image.has_transparency_data:
+        eight = image.convert("RGBA")
+    else:
+        eight = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    # Converting may lose what the header said; exif_transpose looks for it in `info`.
+    eight.info = {"exif": exif.tobytes()} if exif else {}
+    return eight
+
+
+def _grey(image: PILImage.Image) -> PILImage.Image:
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I;16"):
+        dark, bright = 0.0, 65535.0
+    else:
+        finite = values[np.isfinite(values)]
+        dark, bright = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    grey = np.nan_to_num((values - dark) * (255.0 / ((bright - dark) or 1.0)), nan=0.0, posinf=255.0, neginf=0.0)
+    eight = Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return eight
+    eight.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return eight.convert("RGBA")
+
+
+def _explain(path: Path, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if path.stat().st_size == 0:
+        return "is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a format that can be read (PNG, JPEG, GIF, WebP, BMP, TIFF, ...)"
+    return f"cannot be read as a picture, it may be damaged or cut off ({error})"

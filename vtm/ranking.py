@@ -1,0 +1,281 @@
+"""From two sets of vectors to ranks: which items resemble which queries, and how far down the right one is.
+
+Arrays and ids only: nothing here knows an encoder or a model. Similarities are float64 and computed in
+blocks, so memory stays bounded; rows are taken in the order of their ids, so that the order in which a
+caller happens to hold texts or images cannot change a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtm.errors import ConfigError, DataError
+
+MEASURES = ("cosine", "dot", "hellinger", "jensen-shannon")
+NOT_FOUND = int(np.iinfo(np.int64).max)  # the rank of a target that is not among the items: past any cutoff
+TIE_TOLERANCE = 1e-9
+_DISTRIBUTIONS = ("hellinger", "jensen-shannon")
+_BLOCK_VALUES = 2**23  # float64 values held at once by one block: 64 MiB
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The rank of each query's target.
+
+    Attributes
+    ----------
+    ids : tuple of str
+        The queries, in the order they were given.
+    ranks : (n,) int64
+        1 is best; `NOT_FOUND` for a target that is not among the items.
+    n_items : int
+        How many items were ranked.
+    """
+
+    ids: tuple[str, ...]
+    ranks: np.ndarray
+    n_items: int
+
+    @property
+    def found(self) -> np.ndarray:
+        """(n,) bool: whether the target was among the items."""
+        return self.ranks != NOT_FOUND
+
+
+def similarity(queries: np.ndarray, items: np.ndarray, *, measure: str = "cosine") -> np.ndarray:
+    """Similarity of every query to every item; larger is more alike.
+
+    Parameters
+    ----------
+    queries : (n, d)
+    items : (m, d)
+    measure : {"cosine", "dot", "hellinger", "jensen-shannon"}
+        "cosine": 0 where either vector is all zeros. "dot": the inner product. "hellinger": the
+        Bhattacharyya coefficient ``sum_k sqrt(p_k q_k)``, which ranks as the Hellinger distance
+        ``sqrt(1 - coefficient)`` does, without its loss of digits near 0. "jensen-shannon": minus the
+        divergence, in nats (Lin 1991, eq. 4.1), from ``-log 2`` to 0. The last two take distributions:
+        rows that are not negative and sum to 1 (within 0.001; then normalised exactly).
+
+    Returns
+    -------
+    (n, m) float64
+
+    Raises
+    ------
+    ConfigError
+        Unknown measure.
+    DataError
+        Shapes that do not fit, no rows, NaN or infinity, rows that are not distributions.
+    """
+    left, right = _prepare_pair(queries, items, measure)
+    result = np.empty((len(left), len(right)))
+    for rows, block in _blocks(left, right, measure):
+        result[rows] = block
+    return result
+
+
+def target_ranks(
+    queries: np.ndarray,
+    items: np.ndarray,
+    query_ids: Sequence[str],
+    item_ids: Sequence[str],
+    targets: Mapping[str, str] | None = None,
+    *,
+    measure: str = "cosine",
+) -> Ranks:
+    """Rank of each query's target among all items.
+
+    Ties are counted against the target: its rank is 1 + the number of other items whose similarity is at
+    least the target's minus `TIE_TOLERANCE` (for "dot": times the largest product of norms, where that is
+    over 1). A model that gives all items the same vector thus ranks every target last, not first.
+    A target that is not among the items counts as not found: its rank is `NOT_FOUND`, and it stays in the
+    denominator of every figure.
+
+    Parameters
+    ----------
+    queries, items : (n, d), (m, d)
+    query_ids, item_ids : sequences of str, n and m long
+    targets : mapping of query id to item id, optional
+        By default the item with the query's own id.
+    measure : str
+        See `similarity`.
+
+    Returns
+    -------
+    Ranks
+        In the order of `query_ids`; the ranks don't depend on the order of queries or items.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `similarity`; also for ids that are repeated or too few, or a query that `targets` lacks.
+    """
+    q_ids, i_ids = _ids(query_ids, len(queries), "query"), _ids(item_ids, len(items), "item")
+    wanted = q_ids if targets is None else [targets.get(i) for i in q_ids]
+    if targets is not None and (missing := [i for i in q_ids if i not in targets]):
+        raise DataError(f"targets: no item named for {len(missing)} queries, the first is {missing[0]!r}")
+    # Canonical order: BLAS rounds by position, so the same rows in another order may differ in a last digit.
+    q_order, i_order = _order(q_ids), _order(i_ids)
+    left, right = _prepare_pair(queries, items, measure)
+    left, right = left[q_order], right[i_order]
+    place = {i_ids[position]: column for column, position in enumerate(i_order)}
+    columns = np.array([place.get(wanted[position], -1) for position in q_order], dtype=np.int64)
+    tolerance = _tolerance(left, right, measure)
+
+    sorted_ranks = np.full(len(q_ids), NOT_FOUND, dtype=np.int64)
+    for rows, block in _blocks(left, right, measure):
+        found = np.flatnonzero(columns[rows] >= 0)
+        at_target = block[found, columns[rows][found]]
+        # The target itself passes its own threshold: that is the 1 of the rank.
+        at_least = block[found] >= (at_target - tolerance[rows][found])[:, None]
+        sorted_ranks[rows.start + found] = at_least.sum(axis=1)
+    ranks = np.empty_like(sorted_ranks)
+    ranks[q_order] = sorted_ranks
+    return Ranks(ids=tuple(q_ids), ranks=ranks, n_items=len(i_ids))
+
+
+def top_items(
+    queries: np.ndarray,
+    items: np.ndarray,
+    item_ids: Sequence[str],
+    *,
+    k: int,
+    measure: str = "cosine",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k most similar items of each query.
+
+    Parameters
+    ----------
+    queries, items : (n, d), (m, d)
+    item_ids : sequence of str, m long
+        Items whose similarities round to the same multiple of `TIE_TOLERANCE` stand in the order of
+        their ids, so that the order of `items` does not matter.
+    k : int
+        At least 1; no more than m are returned.
+    measure : str
+        See `similarity`.
+
+    Returns
+    -------
+    positions : (n, min(k, m)) int64
+        Into `items`, best first.
+    scores : (n, min(k, m)) float64
+        Their similarities.
+
+    Raises
+    ------
+    ConfigError, DataError
+        As `similarity`; also for k below 1, ids that are repeated or too few.
+    """
+    if k < 1:
+        raise ConfigError(f"k must be at least 1, not {k}")
+    i_ids = _ids(item_ids, len(items), "item")
+    order = _order(i_ids)
+    left, right = _prepare_pair(queries, items, measure)
+    right = right[order]
+    k = min(k, len(right))
+    tolerance = _tolerance(left, right, measure)
+    positions = np.empty((len(left), k), dtype=np.int64)
+    scores = np.empty((len(left), k))
+    for rows, block in _blocks(left, right, measure):
+        steps = np.round(block / tolerance[rows][:, None])
+        best = np.argsort(-steps, axis=1, kind="stable")[:, :k]
+        positions[rows] = order[best]
+        scores[rows] = np.take_along_axis(block, best, axis=1)
+    return positions, scores
+
+
+def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    if measure not in MEASURES:
+        raise ConfigError(f"unknown similarity measure {measure!r}: choose one of {', '.join(MEASURES)}")
+    left, right = _prepare(queries, "queries", measure), _prepare(items, "items", measure)
+    if left.shape[1] != right.shape[1]:
+        raise DataError(
+            f"queries have {left.shape[1]} columns and items {right.shape[1]}: they must share one space"
+        )
+    return left, right
+
+
+def _prepare(rows: np.ndarray, name: str, measure: str) -> np.ndarray:
+    """Checked float64 rows, transformed so that a product of two gives the similarity where it can."""
+    x = np.asarray(rows, dtype=np.float64)
+    if x.ndim != 2 or 0 in x.shape:
+        raise DataError(f"{name}: a matrix of at least one row and column is needed, not shape {x.shape}")
+    if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
+        raise DataError(f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {bad[0]}")
+    if measure == "cosine":
+        # Divided by the largest entry first, so that squares neither overflow nor vanish.
+        largest = np.abs(x).max(axis=1, keepdims=True)
+        x = x / np.where(largest > 0, largest, 1.0)
+        length = np.linalg.norm(x, axis=1, keepdims=True)
+        return x / np.where(length > 0, length, 1.0)
+    if measure in _DISTRIBUTIONS:
+        total = x.sum(axis=1, keepdims=True)
+        wrong = np.flatnonzero((x < 0).any(axis=1) | (np.abs(total[:, 0] - 1) > 1e-3))
+        if len(wrong):
+            raise DataError(
+                f"{name}: {measure} compares distributions, but {len(wrong)} of {len(x)} rows are negative "
+                f"or do not sum to 1, the first is row {wrong[0]}; use cosine"
+            )
+        x = x / total
+        return np.sqrt(x) if measure == "hellinger" else x
+    return x
+
+
+def _blocks(left: np.ndarray, right: np.ndarray, measure: str) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the similarity matrix, a slice of queries at a time."""
+    step = max(1, _BLOCK_VALUES // len(right))
+    for start in range(0, len(left), step):
+        rows = slice(start, min(start + step, len(left)))
+        if measure == "jensen-shannon":
+            yield rows, _minus_jensen_shannon(left[rows], right)
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            block = left[rows] @ right.T  # (rows, m)
+        if measure == "dot" and not np.isfinite(block).all():
+            raise DataError("dot: the products of these vectors overflow; use cosine, or scale them down")
+        yield rows, block
+
+
+def _minus_jensen_shannon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """-JS(p, q) = (sum s log s - sum p log p - sum q log q) / 2 - log 2, where s = p + q."""
+    result = np.empty((len(left), len(right)))
+    own = _x_log_x(right).sum(axis=1)  # (m,)
+    step = max(1, _BLOCK_VALUES // (2 * right.shape[1]))  # the sum and its logarithm are held together
+    for row, p in enumerate(left):
+        for start in range(0, len(right), step):
+            some = slice(start, start + step)
+            both = _x_log_x(p + right[some]).sum(axis=1)
+            result[row, some] = (both - _x_log_x(p).sum() - own[some]) / 2 - np.log(2)
+    return np.minimum(result, 0.0)
+
+
+def _x_log_x(x: np.ndarray) -> np.ndarray:
+    return x * np.log(np.where(x > 0, x, 1.0))
+
+
+def _tolerance(left: np.ndarray, right: np.ndarray, measure: str) -> np.ndarray:
+    """(n,) what counts as equal for each query."""
+    if measure != "dot":
+        return np.full(len(left), TIE_TOLERANCE)
+    scale = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1).max()
+    return TIE_TOLERANCE * np.maximum(scale, 1.0)
+
+
+def _ids(ids: Sequence[str], n_rows: int, name: str) -> list[str]:
+    ids = [str(i) for i in ids]
+    if len(ids) != n_rows:
+        raise DataError(f"{len(ids)} {name} ids for {n_rows} rows: each row needs its own")
+    seen: set[str] = set()
+    for i in ids:
+        if i in seen:
+            raise DataError(f"{name} id {i!r} occurs more than once: ids must be unique")
+        seen.add(i)
+    return ids
+
+
+def _order(ids: list[str]) -> np.ndarray:
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)

@@ -1,0 +1,168 @@
+"""One trained topic model: theta of embeddings, topics as words, saved and loaded without pickles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vtm.config import ModelConfig
+from vtm.errors import DataError, MissingError
+from vtm.files import atomic_path, hash_file, read_json, write_json
+from vtm.model import TopicNetwork
+from vtm.seeds import generator
+from vtm.training import infer_posterior
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TopicModel:
+    """A topic network of one seed with the vocabulary of its topics.
+
+    Parameters
+    ----------
+    network : a TopicNetwork with one replica, in evaluation mode.
+    vocabulary : (V,) the words, in the order of beta's columns.
+    seed : the seed it was trained with.
+    reads : what its embeddings are of: "text", "image" or "text+image".
+    history : training curves, a list of floats each (`vtm.training.History`).
+    """
+
+    network: TopicNetwork
+    vocabulary: tuple[str, ...]
+    seed: int
+    reads: str
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def n_topics(self) -> int:
+        return self.network.n_topics
+
+    def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """mu and log_var of embeddings (n, D), each (n, K) float32, in evaluation mode.
+
+        Raises
+        ------
+        DataError
+            Another number of dimensions than the model was trained on, or NaN.
+        """
+        posterior = infer_posterior(self.network, x)
+        return posterior.mu[0], posterior.log_var[0]
+
+    def theta(self, x: np.ndarray, *, n_samples: int | None = None, block: int = 1024) -> np.ndarray:
+        """Topic distributions of embeddings (n, D): (n, K) float32, rows sum to 1.
+
+        theta is the mean of softmax(mu + sigma * eps) over `n_samples` draws of eps (default: the model's
+        config). The draws are the same for all rows, so that a row's theta does not depend on which other rows
+        are asked for, nor on their order; and they differ between a model of texts and one of images, so that
+        row i of one does not come to resemble row i of the other by sharing its noise.
+        """
+        mu, log_var = self.posterior(x)
+        n_samples = self.network.config.n_samples if n_samples is None else n_samples
+        draws = generator(self.seed, f"theta of {self.reads}")
+        noise = torch.randn(n_samples, self.n_topics, generator=draws)  # (S, K)
+        theta = np.empty_like(mu)
+        for start in range(0, len(mu), block):
+            rows = slice(start, start + block)
+            center, sigma = torch.from_numpy(mu[rows]), torch.from_numpy(np.exp(0.5 * log_var[rows]))
+            total = torch.zeros_like(center)
+            for eps in noise:
+                total += torch.softmax(center + sigma * eps, dim=1)
+            theta[rows] = (total / n_samples).numpy()
+        return theta
+
+    @torch.no_grad()
+    def topic_word(self) -> np.ndarray:
+        """beta as each topic's distribution over words, (K, V) float32."""
+        return self.network.topic_word_distribution()[0].cpu().numpy()
+
+    def topics(self, top: int = 10) -> list[list[str]]:
+        """The `top` most probable words of each topic, best first; ties by the word."""
+        beta = self.topic_word()
+        # The vocabulary is sorted, so a stable sort breaks ties by the word.
+        order = np.argsort(-beta, axis=1, kind="stable")[:, :top]
+        return [[self.vocabulary[column] for column in row] for row in order]
+
+    def save(self, path: Path | str, **notes: Any) -> None:
+        """Write `<path>.safetensors` (weights) and `<path>.json` (everything else, package versions).
+
+        `notes` are kept under "notes" in the JSON file.
+        """
+        from safetensors.torch import save_file
+
+        weights, description = _files(path)
+        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        with atomic_path(weights) as temporary:
+            save_file(state, temporary)
+        write_json(
+            description,
+            {
+                "format": FORMAT,
+                "n_inputs": self.network.n_inputs,
+                "n_topics": self.network.n_topics,
+                "config": dataclasses.asdict(self.network.config),
+                "vocabulary": list(self.vocabulary),
+                "seed": self.seed,
+                "reads": self.reads,
+                "history": self.history,
+                "weights_sha256": hash_file(weights),
+                "versions": package_versions(),
+                "notes": notes,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path | str, *, device: str = "cpu") -> TopicModel:
+        """Read what `save` wrote; theta of the loaded model is that of the saved one.
+
+        Raises
+        ------
+        MissingError, DataError
+            A file is missing, of a newer format, or its weights are not those that were saved.
+        """
+        from safetensors.torch import load_file
+
+        weights, description = _files(path)
+        if not weights.is_file():
+            raise MissingError(f"{weights}: no such file; a model is its .safetensors and its .json file")
+        saved = read_json(description)
+        if saved.get("format") != FORMAT:
+            raise DataError(
+                f"{description}: format {saved.get('format')!r}, this version of vtm reads {FORMAT}; train anew"
+            )
+        if hash_file(weights) != saved["weights_sha256"]:
+            raise DataError(f"{weights}: its content is not what was saved with {description.name}; train anew")
+        network = TopicNetwork(
+            n_inputs=saved["n_inputs"],
+            n_topics=saved["n_topics"],
+            n_words=len(saved["vocabulary"]),
+            config=ModelConfig(**saved["config"]),
+        )
+        network.load_state_dict(load_file(weights))
+        network.to(device).eval()
+        return cls(network, tuple(saved["vocabulary"]), saved["seed"], saved["reads"], saved["history"])
+
+
+def _files(path: Path | str) -> tuple[Path, Path]:
+    base = Path(path)
+    return base.parent / f"{base.name}.safetensors", base.parent / f"{base.name}.json"
+
+
+def package_versions(
+    names: Sequence[str] = ("vtm", "torch", "numpy", "onnxruntime", "sentence-transformers"),
+) -> dict[str, str]:
+    """Installed versions of the packages that a result may depend on."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
