@@ -1,4 +1,4 @@
-"""Open a picture file as every image encoder wants it: RGB, square, on white. Bad files are refused, with a reason."""
+"""Open a picture file as every image encoder wants it: RGB, square, on white. Bad files get a reason."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WHITE = (255, 255, 255)
 # From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
 _LARGE_PIXELS = 8_000_000
 _large_picture = threading.Lock()
-# Pillow's own limit is one global, and its warning cannot be caught in threads; our limit takes its place while
-# a header is read, and one thread at a time does that.
+# Pillow's own limit is one global, and its warning cannot be caught in threads; our limit takes its place
+# while a header is read, and one thread at a time does that.
 _pillow_limit = threading.Lock()
 
 
@@ -40,16 +40,16 @@ class PictureError(DataError):
 
 
 def picture_error_reason(error: BaseException) -> str:
-    """The word that drops are counted by, for an error from `open_picture`; "unreadable" for any other error."""
+    """The word that drops are counted by, for an error of `open_picture`; "unreadable" for any other."""
     return getattr(error, "reason", "unreadable")
 
 
 def open_picture(path: Path | str, *, size: int, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
     """Open a picture, fitted into a white square.
 
-    The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest is
-    white. Transparency is laid on white; the EXIF orientation is applied; of an animation the first frame is
-    taken; 16-bit grey is scaled to 8 bits, 32-bit and floating-point grey from its darkest to its brightest.
+    The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest
+    is white. Transparency is laid on white; the EXIF orientation is applied; of an animation the first frame
+    is taken; 16-bit grey is scaled to 8 bits, 32-bit and floating-point grey from darkest to brightest.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def open_picture(path: Path | str, *, size: int, max_pixels: int = MAX_PIXELS) -
             width, height = image.size
             if width * height > max_pixels:
                 raise PictureError(
-                    f"{path}: {width * height / 1e6:.4g} megapixels, more than the limit of {max_pixels / 1e6:.4g}; "
-                    "shrink it or raise max_pixels",
+                    f"{path}: {width * height / 1e6:.4g} megapixels, more than the limit of "
+                    f"{max_pixels / 1e6:.4g}; shrink it or raise max_pixels",
                     "too-large",
                 )
             if width * height > _LARGE_PIXELS:
@@ -162,7 +162,8 @@ def _grey(image: PILImage.Image) -> PILImage.Image:
     else:
         finite = values[np.isfinite(values)]
         dark, bright = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    grey = np.nan_to_num((values - dark) * (255.0 / ((bright - dark) or 1.0)), nan=0.0, posinf=255.0, neginf=0.0)
+    scaled = (values - dark) * (255.0 / ((bright - dark) or 1.0))
+    grey = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
     eight = Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):

@@ -32,8 +32,8 @@ class ImageEncoder(Protocol):
     Attributes
     ----------
     key
-        Name, weights hash, preprocessing and size: all that an embedding depends on besides the picture. Known
-        before any weights are loaded.
+        Name, weights hash, preprocessing and size: all that an embedding depends on besides the picture.
+        Known before any weights are loaded.
     dim
         Length d of an embedding.
     size
@@ -93,7 +93,7 @@ def load_encoder(name: str, *, device: str = "auto", **options: Any) -> EncoderP
     Parameters
     ----------
     name
-        "offline" (DINOv2 ViT-S/14 and all-MiniLM-L6-v2, not aligned) or "pixels" (no weights; for tests).
+        "offline" (a DINOv2 ViT-S/14 and all-MiniLM-L6-v2, not aligned) or "pixels" (no weights; for tests).
     device
         "auto" (CUDA where there is one), "cpu" or "cuda".
     **options

@@ -1,8 +1,8 @@
-"""Embeddings that are computed once: batches, decoding ahead of encoding, and a cache that survives being killed.
+"""Embeddings that are computed once: batches, decoding ahead, and a cache that survives being killed.
 
-A cache is one folder per encoder key, full of shards. A shard is a safetensors file with some contents' hashes,
-their embeddings and a checksum of both; it is written once, under a name of its own, and never changed. So an
-interrupted run loses little, and several processes can share a cache.
+A cache is one folder per encoder key, full of shards. A shard is a safetensors file with some contents'
+hashes, their embeddings and a checksum of both; it is written once, under a name of its own, and never
+changed. So an interrupted run loses little, and several processes can share a cache.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def embed_images(
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[Dropped, ...]]:
     """Embeddings of pictures, from the cache where it has them.
 
-    Pictures of the same content are encoded once. A picture that cannot be used is dropped and tried again the
-    next time. The result is the same whether it comes from the cache, from one run or from several.
+    Pictures of the same content are encoded once. A picture that cannot be used is dropped and tried again
+    the next time. The result is the same whether it comes from the cache, from one run or from several.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def embed_images(
         Of the kept ids, in the order of `ids`.
     kept_ids : tuple of m str
     dropped : tuple of Dropped
-        The other n - m, with the reason: "missing", "not-a-file", "unreadable", "too-large", "changed" (the content
-        is not that of its hash) or "not-finite" (the encoder gave something that is no number).
+        The other n - m, with the reason: "missing", "not-a-file", "unreadable", "too-large", "changed" (the
+        content is not that of its hash) or "not-finite" (the encoder gave something that is no number).
 
     Raises
     ------
@@ -90,7 +90,8 @@ def embed_images(
         Sequences of unequal length, no usable picture, or a cache that cannot be written.
     """
     if not len(ids) == len(images) == len(image_hashes):
-        raise DataError(f"{len(ids)} ids, {len(images)} pictures and {len(image_hashes)} hashes; give as many of each")
+        counts = f"{len(ids)} ids, {len(images)} pictures and {len(image_hashes)} hashes"
+        raise DataError(f"{counts}; give as many of each")
     if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
     first: dict[str, Path] = {}
@@ -109,7 +110,7 @@ def embed_images(
         except OSError as error:
             raise PictureError(f"{path}: cannot be read ({error})", "unreadable") from error
         if not unchanged:
-            raise PictureError(f"{path}: has changed since the corpus was read; read the corpus again", "changed")
+            raise PictureError(f"{path}: changed since the corpus was read; read it again", "changed")
         return encoder.preprocess(picture)
 
     def usable(prepared: Iterable[tuple[str, Future[np.ndarray]]]) -> Iterator[tuple[str, np.ndarray]]:
@@ -129,7 +130,8 @@ def embed_images(
                     rows[content] = row
                     store.add(content, row)
                 else:
-                    failures[content] = PictureError(f"{first[content]}: has no finite embedding", "not-finite")
+                    message = f"{first[content]}: has no finite embedding"
+                    failures[content] = PictureError(message, "not-finite")
             bar.update(len(batch))
 
     kept = [position for position, content in enumerate(image_hashes) if content in rows]
@@ -174,17 +176,21 @@ def embed_texts(
             embeddings = _encode(encoder, [text_of[content] for content in batch])
             for content, row in zip(batch, embeddings, strict=True):
                 if not np.isfinite(row).all():
-                    raise DataError(f"the text {text_of[content][:60]!r} has no finite embedding; leave it out")
+                    start = text_of[content][:60]
+                    raise DataError(f"the text {start!r} has no finite embedding; leave it out")
                 rows[content] = row
                 store.add(content, row)
             bar.update(len(batch))
-    return np.stack([rows[content] for content in contents]) if contents else np.empty((0, encoder.dim), np.float32)
+    if not contents:
+        return np.empty((0, encoder.dim), dtype=np.float32)
+    return np.stack([rows[content] for content in contents])
 
 
 def _encode(encoder: Any, batch: Any) -> np.ndarray:
     embeddings = np.asarray(encoder.encode(batch), dtype=np.float32)
     if embeddings.shape != (len(batch), encoder.dim):
-        raise DataError(f"encoder {encoder.key} gave {embeddings.shape}, expected {(len(batch), encoder.dim)}")
+        expected = (len(batch), encoder.dim)
+        raise DataError(f"encoder {encoder.key} gave {embeddings.shape}, expected {expected}")
     return embeddings
 
 
@@ -203,7 +209,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def _ahead(
     function: Callable[[str], np.ndarray], items: Iterable[str], *, workers: int, depth: int
 ) -> Iterator[tuple[str, Future[np.ndarray]]]:
-    """Each item with the future of `function(item)`, in order, worked on in threads, at most `depth` ahead."""
+    """Each item with the future of `function(item)`, in order, done in threads, at most `depth` ahead."""
     items = iter(items)
     pool = ThreadPoolExecutor(max(1, workers))
     try:
@@ -263,7 +269,8 @@ class _Store:
 
     def merge(self) -> None:
         """Merge small shards. They are deleted after the merged one is on disk, so nothing can be lost."""
-        small = [path for path in sorted(self.folder.glob("*.safetensors")) if _rows_by_name(path) < SMALL_ROWS]
+        shards = sorted(self.folder.glob("*.safetensors"))
+        small = [path for path in shards if _rows_by_name(path) < SMALL_ROWS]
         merged: dict[str, np.ndarray] = {}
         sources: list[Path] = []
         for number, path in enumerate(small, start=1):
@@ -289,7 +296,7 @@ class _Store:
                 save_file(tensors, temporary, metadata)
         except OSError as error:
             raise DataError(
-                f"{self.folder}: embeddings cannot be written ({error}); make room there, or use another folder"
+                f"{self.folder}: embeddings cannot be written ({error}); make room, or use another folder"
             ) from error
 
     def _read_shard(self, path: Path) -> dict[str, np.ndarray]:
@@ -307,7 +314,7 @@ class _Store:
         except FileNotFoundError:
             return {}
         except PermissionError as error:
-            raise DataError(f"{path}: no permission to read it; mend that, or use another cache folder") from error
+            raise DataError(f"{path}: no permission to read it; use another cache folder") from error
         except Exception as error:  # whatever safetensors and NumPy make of damaged bytes
             aside = path.with_suffix(".damaged")
             with suppress(OSError):

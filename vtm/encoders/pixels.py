@@ -1,8 +1,9 @@
 """Encoders without weights, for the drawn corpus `scenes`, for tests and for smoke runs.
 
-They are not good encoders. Pictures become colours and edge directions on a coarse grid, so that two pictures are
-near when they have the same colours in the same places, not when they show the same thing. Texts become hashed
-words and word pairs, so that two texts are near when they share words; synonyms are strangers. Not aligned.
+They are not good encoders. Pictures become colours and edge directions on a coarse grid, so that two pictures
+are near when they have the same colours in the same places, not when they show the same thing. Texts become
+hashed words and word pairs, so that two texts are near when they share words; synonyms are strangers. Not
+aligned.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def load(*, device: str = "auto") -> EncoderPair:
 
 
 class ColoursAndEdges:
-    """Colour histogram of the whole (64), mean colours (3) and edge directions (6) of 4 x 4 cells: 208 numbers.
+    """Colour histogram of the whole (64), mean colour (3) and edge directions (6) of 16 cells: 208 numbers.
 
     Each of the three parts has length 1 before they are joined, so that none outweighs the others.
     """
@@ -47,10 +48,11 @@ class ColoursAndEdges:
         for row, picture in enumerate(np.asarray(batch, dtype=np.float64)):  # (3, H, W)
             # Square roots keep the white ground from outweighing what is drawn on it.
             colours = np.sqrt(_colour_histogram(picture))
-            cells = (1 - picture).reshape(3, GRID, self.size // GRID, GRID, self.size // GRID).mean(axis=(2, 4))
+            side = self.size // GRID
+            cells = (1 - picture).reshape(3, GRID, side, GRID, side).mean(axis=(2, 4)).ravel()
             edges = np.sqrt(_edge_directions(picture.mean(axis=0)))
-            parts = [part / max(float(np.linalg.norm(part)), 1e-12) for part in (colours, cells.ravel(), edges)]
-            embeddings[row] = np.concatenate(parts)
+            parts = (colours, cells, edges)
+            embeddings[row] = np.concatenate([part / max(np.linalg.norm(part), 1e-12) for part in parts])
         return embeddings
 
 
@@ -61,7 +63,7 @@ def _colour_histogram(picture: np.ndarray) -> np.ndarray:
 
 
 def _edge_directions(grey: np.ndarray) -> np.ndarray:
-    """Strength of the edges by direction (modulo a half turn) in each cell of the grid; (GRID * GRID * DIRECTIONS,)."""
+    """Strength of the edges by direction (modulo a half turn) in each cell: (GRID * GRID * DIRECTIONS,)."""
     down, right = np.gradient(grey)
     strength = np.hypot(down, right)
     turn = np.arctan2(down, right) % np.pi / np.pi  # [0, 1]
@@ -73,7 +75,7 @@ def _edge_directions(grey: np.ndarray) -> np.ndarray:
 
 
 class HashedWords:
-    """Hashed words and word pairs, projected at random (seeded) to 256 numbers, of length 1 (0 without words)."""
+    """Hashed words and pairs of words, projected at random (seeded) to 256 numbers, scaled to length 1."""
 
     key = "pixels-hashed-words/1"
     dim = 256
@@ -88,7 +90,8 @@ class HashedWords:
     def _words(self) -> Any:
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        return HashingVectorizer(n_features=2**14, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", norm=None)
+        words = r"(?u)\b\w+\b"
+        return HashingVectorizer(n_features=2**14, ngram_range=(1, 2), token_pattern=words, norm=None)
 
     @cached_property
     def _projection(self) -> Any:
