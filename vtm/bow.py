@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +17,15 @@ from vtm.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-# Letters of any script; digits and underscores separate words.
-_WORD = r"[^\W\d_]{%d,}"
+
+@cache
+def _word_pattern(min_length: int) -> str:
+    """A word: letters of any script with their marks; digits and underscores separate words.
+
+    Vowel signs (Devanagari and its kin) and decomposed accents are marks, which `\\w` does not match.
+    """
+    marks = "".join(chr(c) for c in range(0x300, 0x10000) if unicodedata.category(chr(c)).startswith("M"))
+    return rf"(?:[^\W\d_][{marks}\u200c\u200d]*){{{min_length},}}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Vocabulary:
         from sklearn.feature_extraction.text import CountVectorizer
 
         vectorizer = CountVectorizer(
-            vocabulary=list(self.words), token_pattern=_WORD % self.min_length, dtype=np.float32
+            vocabulary=list(self.words), token_pattern=_word_pattern(self.min_length), dtype=np.float32
         )
         counts = vectorizer.transform(texts).tocsr()
         counts.sort_indices()
@@ -50,10 +60,8 @@ class Vocabulary:
 
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""
-        import re
-
         known = set(self.words)
-        return [w for w in re.findall(_WORD % self.min_length, text.lower()) if w in known]
+        return [w for w in re.findall(_word_pattern(self.min_length), text.lower()) if w in known]
 
 
 def stop_words(language: str) -> list[str]:
@@ -89,11 +97,12 @@ def build_vocabulary(
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
+    pattern = _word_pattern(config.min_length)
     vectorizer = CountVectorizer(
-        token_pattern=_WORD % config.min_length,
+        token_pattern=pattern,
         # Stop words such as "n't" or "i" are no words by our pattern; CountVectorizer would warn of each.
-        stop_words=[word for word in stop_words(language) if word.isalpha()] or None,
-        min_df=min(config.min_df, len(texts)),
+        stop_words=[word for word in stop_words(language) if re.fullmatch(pattern, word)] or None,
+        min_df=max(min(config.min_df, len(texts)), 1),
         max_df=config.max_df if len(texts) > 1 else 1.0,
         max_features=config.max_words,
     )

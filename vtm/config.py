@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,16 @@ MEASURES = ("cosine", "dot", "hellinger", "jensen-shannon")
 def _check(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
+
+
+def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
+    """One whole number or some of them, as a tuple."""
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    _check(
+        len(values) > 0 and all(isinstance(v, int) and not isinstance(v, bool) for v in values),
+        f"{name}={value!r}: must be a whole number or a list of them",
+    )
+    return values
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class ModelConfig:
     n_samples: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(int(width) for width in self.hidden))
+        object.__setattr__(self, "hidden", _whole_numbers("hidden", self.hidden))
         _check(self.decoder in DECODERS, f"decoder={self.decoder!r}: must be one of {', '.join(DECODERS)}")
         _check(
             self.activation in ACTIVATIONS,
@@ -67,8 +78,10 @@ class ModelConfig:
         for name in ("epochs", "batch_size", "n_samples"):
             _check(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: must be at least 1")
         _check(self.batch_size >= 2, f"batch_size={self.batch_size}: batch norm needs at least 2")
-        _check(self.lr > 0, f"lr={self.lr}: must be above 0")
-        _check(self.kl_weight >= 0, f"kl_weight={self.kl_weight}: must not be negative")
+        _check(0 < self.lr < math.inf, f"lr={self.lr}: must be a number above 0")
+        for name in ("beta1", "beta2"):
+            _check(0 <= getattr(self, name) < 1, f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        _check(0 <= self.kl_weight < math.inf, f"kl_weight={self.kl_weight}: must be a number, not negative")
 
 
 @dataclass(frozen=True)
@@ -116,12 +129,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name in ("n_topics", "seeds"):
-            value = getattr(self, name)
-            values = (value,) if isinstance(value, int) else tuple(value)
-            _check(
-                len(values) > 0 and all(isinstance(v, int) and not isinstance(v, bool) for v in values),
-                f"{name}={value!r}: must be a whole number or a list of them",
-            )
+            values = _whole_numbers(name, getattr(self, name))
             _check(len(set(values)) == len(values), f"{name}={list(values)}: names a value twice")
             object.__setattr__(self, name, values)
         _check(min(self.n_topics) >= 2, f"n_topics={list(self.n_topics)}: a model needs at least 2 topics")
@@ -136,7 +144,7 @@ class Experiment:
         return parse_corpus(self.corpus)[0]
 
     @property
-    def corpus_options(self) -> dict[str, str]:
+    def corpus_options(self) -> dict[str, str | int]:
         return parse_corpus(self.corpus)[1]
 
     def data_key(self) -> str:
@@ -148,7 +156,7 @@ class Experiment:
         return hash_json([self.data_key(), self.mode, dataclasses.asdict(self.model)])
 
 
-def parse_corpus(spec: str) -> tuple[str, dict[str, str]]:
+def parse_corpus(spec: str) -> tuple[str, dict[str, str | int]]:
     """Split `name:key=value,key=value` into the corpus' name and its options.
 
     >>> parse_corpus("stamps:lang=de")
@@ -157,7 +165,10 @@ def parse_corpus(spec: str) -> tuple[str, dict[str, str]]:
     match = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", spec.strip())
     if not match:
         raise ConfigError(f"corpus={spec!r}: name a corpus or a table, as in `stamps:lang=de`")
-    options = dict(part.split("=", 1) for part in match[2].split(",")) if match[2] else {}
+    options: dict[str, str | int] = {}
+    for part in match[2].split(",") if match[2] else ():
+        name, value = part.split("=", 1)
+        options[name] = int(value) if value.isdecimal() else value
     return match[1], options
 
 
@@ -250,7 +261,7 @@ def from_notebook(namespace: Mapping[str, Any]) -> Experiment:
 # name -> parameters of all notebooks.
 PROFILES: dict[str, dict[str, Any]] = {
     "smoke": dict(
-        corpus="scenes:n=300", encoder="pixels", n_topics=[6, 10], seeds=[0, 1], epochs=25, min_df=2
+        corpus="scenes:n=400", encoder="pixels", n_topics=[8, 16], seeds=[0, 1], epochs=40, batch_size=16, min_df=2
     ),
     "default": {},
     "paper": dict(seeds=[0, 1, 2, 3, 4]),

@@ -103,8 +103,15 @@ def train(
     ------
     DataError
         Shapes that do not agree, or embeddings that are not finite.
+    ConfigError
+        No seed, or both `target` and `prior`.
     """
-    n = _check_shapes(x, counts, target)
+    n = _check_documents(x, counts)
+    if len(seeds) == 0:
+        raise ConfigError("seeds: name at least one")
+    _check_lesson(target, prior, (len(seeds), n, n_topics))
+    if validation is not None:
+        _check_validation(*validation, x.shape[1], counts.shape[1])
     where = resolve_device(device)
     network = TopicNetwork(
         n_inputs=x.shape[1],
@@ -114,9 +121,8 @@ def train(
         seeds=seeds,
         learn_prior=target is None and prior is None,
     )
-    if config.standardize:
-        network.shift.copy_(torch.from_numpy(x.mean(axis=0)))
-        network.scale.copy_(torch.from_numpy(x.std(axis=0) + 1e-6))
+    for buffer, value in zip((network.shift, network.scale), input_scaling(x, config), strict=True):
+        buffer.copy_(torch.from_numpy(value))
     if prior is not None:
         network.prior_mu.data.copy_(torch.from_numpy(prior.mu))
         network.prior_log_var.data.copy_(torch.from_numpy(prior.log_var))
@@ -191,6 +197,16 @@ def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) 
     return Posterior(mu, log_var)
 
 
+def input_scaling(x: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """shift and scale (D,) of the network's inputs, from the training embeddings (n, D).
+
+    Mean and standard deviation of each dimension with `config.standardize`, else 0 and 1.
+    """
+    if config.standardize:
+        return x.mean(axis=0), x.std(axis=0) + 1e-6
+    return np.zeros(x.shape[1], dtype=np.float32), np.ones(x.shape[1], dtype=np.float32)
+
+
 def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
     """Raise DataError unless x is (n, D) and finite (and D is `n_inputs`, where given)."""
     if x.ndim != 2:
@@ -207,15 +223,34 @@ def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
         )
 
 
-def _check_shapes(x: np.ndarray, counts: csr_matrix, target: Posterior | None) -> int:
+def _check_documents(x: np.ndarray, counts: csr_matrix) -> int:
     check_embeddings(x)
     if len(x) != counts.shape[0]:
         raise DataError(f"{len(x)} embeddings but {counts.shape[0]} bags of words: give one of each a document")
     if len(x) < 2:
         raise DataError(f"{len(x)} training document(s): at least 2 are needed")
-    if target is not None and target.mu.shape[1] != len(x):
-        raise DataError(f"the teacher's posteriors are of {target.mu.shape[1]} documents, the student's of {len(x)}")
     return len(x)
+
+
+def _check_lesson(target: Posterior | None, prior: Posterior | None, shape: tuple[int, int, int]) -> None:
+    if target is not None and prior is not None:
+        raise ConfigError("target and prior: a student learns from one of them, give the other as None")
+    if target is not None and not target.mu.shape == target.log_var.shape == shape:
+        raise DataError(
+            f"the teacher's posteriors have shape {target.mu.shape}; the student's (seeds, documents, topics) "
+            f"are {shape}"
+        )
+    if prior is not None and not prior.mu.shape == prior.log_var.shape == (shape[0], 1, shape[2]):
+        raise DataError(f"the prior has shape {prior.mu.shape}; it must be {(shape[0], 1, shape[2])}")
+
+
+def _check_validation(x: np.ndarray, counts: csr_matrix, n_inputs: int, n_words: int) -> None:
+    check_embeddings(x, n_inputs)
+    if counts.shape != (len(x), n_words):
+        raise DataError(
+            f"validation has {len(x)} embeddings and bags of words of shape {counts.shape}; they must be "
+            f"{(len(x), n_words)}"
+        )
 
 
 def _held_out(

@@ -1,0 +1,228 @@
+"""The experiment itself: baseline and models trained where no current result is on disk, then read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vtm.align import AlignConfig, fit_aligned
+from vtm.config import ModelConfig
+from vtm.distill import Trained, train_pair
+from vtm.files import hash_file, hash_json
+from vtm.health import judge, unigram_reconstruction
+from vtm.metrics import retrieval
+from vtm.paths import runs_dir
+from vtm.prepare import Prepared
+from vtm.ranking import target_ranks
+from vtm.results import PARTS, Result
+from vtm.theta_metrics import match_topics, topic_agreement
+from vtm.topic_metrics import duplicated_topics, inverted_rbo, npmi, topic_diversity
+from vtm.training import held_out_reconstruction
+
+# The modules that a number depends on; when their text changes, results on disk are no longer current.
+_CODE = (
+    *("align", "bow", "distill", "experiment", "health", "metrics", "model", "ranking", "seeds"),
+    *("theta_metrics", "topic_metrics", "topicmodel", "training"),
+)
+TOP_WORDS = 25
+
+
+def run_baseline(data: Prepared, *, progress: bool = True) -> list[Result]:
+    """The baseline's results: cosine of the embeddings where the encoder is aligned, else "aligned (contrastive)".
+
+    One result for each seed; plain cosine has none to vary and gives one.
+    """
+    seeds = data.experiment.seeds[:1] if data.aligned else data.experiment.seeds
+    results = []
+    for seed in seeds:
+        key = hash_json([data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, _code_hash()])
+        folder = _folder(data) / "baseline" / f"seed-{seed}"
+        result = Result.load(folder, key)
+        if result is None:
+            result = _baseline(data, seed)
+            result.save(folder, key)
+        results.append(result)
+    return results
+
+
+def _baseline(data: Prepared, seed: int) -> Result:
+    started = time.perf_counter()
+    arrays, history = {}, {}
+    if data.aligned:
+        for part in PARTS:
+            pairs = data.pairs(part)
+            arrays |= {f"{part}_text": pairs.text, f"{part}_image": pairs.image}
+    else:
+        aligned = fit_aligned(
+            data.pairs("train"), data.pairs("validation"), seed=seed, device=data.experiment.device
+        )
+        history = {"baseline": {"validation_mrr_100": aligned.curve}}
+        for part in PARTS:
+            pairs = data.pairs(part)
+            for reads in ("text", "image"):
+                arrays[f"{part}_{reads}"] = aligned.embed(reads, pairs.embeddings(reads))
+    result = Result(
+        row="baseline",
+        n_topics=0,
+        seed=seed,
+        measure="cosine",
+        status="ok",
+        reasons=(),
+        ids={part: data.ids(part) for part in PARTS},
+        arrays=arrays,
+        history=history,
+    )
+    figures = validation_figures(result) | {"seconds": time.perf_counter() - started}
+    return dataclasses.replace(result, figures=figures)
+
+
+def run_models(
+    data: Prepared,
+    kind: str,
+    *,
+    config: ModelConfig | None = None,
+    n_topics: Sequence[int] | None = None,
+    progress: bool = True,
+) -> list[Result]:
+    """Results of one kind ("joint" or "text-teacher") for every K and seed of the experiment.
+
+    Seeds without a current result are trained side by side; models, theta and figures are written to the runs
+    folder, one folder a seed.
+
+    Parameters
+    ----------
+    config, n_topics : in place of the experiment's, for studies that vary them.
+    """
+    config = data.experiment.model if config is None else config
+    results = []
+    for k in data.experiment.n_topics if n_topics is None else n_topics:
+        setting = hash_json([dataclasses.asdict(config), data.experiment.mode, data.experiment.measure])
+        key = hash_json([data.fingerprint(), setting, kind, k, _code_hash()])
+        folder = _folder(data) / f"{kind}-{k}-{setting[:8]}"
+        found = {seed: Result.load(folder / f"seed-{seed}", key) for seed in data.experiment.seeds}
+        missing = [seed for seed, result in found.items() if result is None]
+        if missing:
+            started = time.perf_counter()
+            trained = train_pair(
+                kind,
+                data.pairs("train"),
+                data.vocabulary.words,
+                n_topics=k,
+                config=config,
+                seeds=missing,
+                mode=data.experiment.mode,
+                validation=data.pairs("validation"),
+                device=data.experiment.device,
+                progress=progress,
+            )
+            seconds = (time.perf_counter() - started) / len(missing)
+            for seed, models in trained.items():
+                result = _evaluate(data, kind, k, seed, models, seconds)
+                for role in dict.fromkeys(("text", "image", "teacher")):
+                    model = getattr(models, role)
+                    model.save(folder / f"seed-{seed}" / role, kind=kind, corpus=data.corpus.name)
+                result.save(folder / f"seed-{seed}", key)
+                found[seed] = result
+        results.extend(found[seed] for seed in data.experiment.seeds)
+    return results
+
+
+def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, seconds: float) -> Result:
+    """Theta of the validation and test parts, the run's health, and figures of its topics."""
+    arrays: dict[str, np.ndarray] = {}
+    for part in PARTS:
+        pairs = data.pairs(part)
+        arrays[f"{part}_text"] = models.text.theta(pairs.text)
+        arrays[f"{part}_image"] = models.image.theta(pairs.image)
+    if data.experiment.mode == "none":
+        # Independent models number their topics differently: match them on the training pairs.
+        pairs = data.pairs("train")
+        order = match_topics(topic_agreement(models.text.theta(pairs.text), models.image.theta(pairs.image)))
+        for part in PARTS:
+            arrays[f"{part}_image"] = np.ascontiguousarray(arrays[f"{part}_image"][:, order])
+    result = Result(
+        row=kind,
+        n_topics=k,
+        seed=seed,
+        measure=data.experiment.measure,
+        status="ok",
+        reasons=(),
+        ids={part: data.ids(part) for part in PARTS},
+        arrays=arrays,
+        topics={"text": models.text.topics(TOP_WORDS), "image": models.image.topics(TOP_WORDS)},
+        history={role: getattr(models, role).history for role in ("text", "image", "teacher")},
+    )
+    train, validation = data.pairs("train"), data.pairs("validation")
+    unigram = unigram_reconstruction(train.counts, validation.counts)
+    reconstruction = {
+        reads: _held_out(getattr(models, reads), validation.embeddings(reads), validation.counts)
+        for reads in ("text", "image")
+    }
+    figures = {
+        f"{reads}_validation_reconstruction": loss for reads, loss in reconstruction.items()
+    } | {"unigram_validation_reconstruction": unigram, "seconds": seconds}
+    if all(np.isfinite(array).all() for array in arrays.values()):
+        figures |= validation_figures(result) | _topic_figures(data, result)
+        ranks = ranks_of(result, "validation")
+    else:
+        ranks = np.ones(len(validation), dtype=np.int64)
+    status, reasons = judge(
+        curves=list(result.history.values()),
+        reconstruction=reconstruction,
+        unigram=unigram,
+        ranks=ranks,
+        n_items=len(validation),
+    )
+    return dataclasses.replace(result, status=status, reasons=reasons, figures=figures)
+
+
+def _held_out(model, x: np.ndarray, counts) -> float:
+    from vtm.bow import padded_words
+
+    words, numbers = (torch.from_numpy(array) for array in padded_words(counts))
+    network = model.network
+    device = network.beta.device
+    loss = held_out_reconstruction(
+        network, torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device), words.to(device), numbers.to(device)
+    )
+    return float(loss.mean())
+
+
+def ranks_of(result: Result, part: str = "test") -> np.ndarray:
+    """Rank of each text's own picture among all pictures of the part, in the order of `result.ids[part]`."""
+    ids = result.ids[part]
+    return target_ranks(result.text(part), result.image(part), ids, ids, measure=result.measure).ranks
+
+
+def validation_figures(result: Result) -> dict[str, float]:
+    """Retrieval figures on the validation part, by which settings are chosen and runs are judged."""
+    return {f"validation_{name}": value for name, value in retrieval(ranks_of(result, "validation")).items()}
+
+
+def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
+    """NPMI (training texts as reference corpus), diversity, inverted RBO and repeated topics of both models."""
+    counts = data.counts[data.rows["train"]]
+    figures = {}
+    for reads, topics in result.topics.items():
+        figures |= {
+            f"{reads}_npmi": float(npmi(topics, counts, data.vocabulary.words).mean()),
+            f"{reads}_diversity": float(topic_diversity(topics)),
+            f"{reads}_inverted_rbo": float(inverted_rbo(topics)),
+            f"{reads}_repeated_topics": float(duplicated_topics(topics)),
+        }
+    return figures
+
+
+def _folder(data: Prepared) -> Path:
+    experiment = data.experiment
+    return runs_dir() / f"{data.corpus.name}-{experiment.encoder}-{experiment.data_key()[:8]}"
+
+
+def _code_hash() -> str:
+    here = Path(__file__).parent
+    return hash_json([hash_file(here / f"{name}.py") for name in _CODE])

@@ -1,0 +1,118 @@
+"""From a corpus' name to arrays that models train on: pictures and texts embedded, split, counted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.bow import Vocabulary, build_vocabulary
+from vtm.config import Experiment
+from vtm.corpora import Corpus, Dropped, load_corpus, split
+from vtm.distill import Pairs
+from vtm.encoders import load_encoder
+from vtm.encoders.cache import embed_images, embed_texts
+from vtm.errors import DataError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+PARTS = ("train", "validation", "test")
+# Fewer pairs than this in a part cannot train, choose or test anything.
+MIN_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus ready for training.
+
+    Parameters
+    ----------
+    corpus : the pairs whose picture could be read; `corpus.dropped` holds all others with the reason.
+    text, image : (n, D), (n, E) float32 embeddings, row i for `corpus.ids[i]`.
+    counts : (n, V) bags of words.
+    rows : part -> positions. Training pairs without a known word are left out (`no_known_word`).
+    aligned : whether text and image embeddings share one space.
+    """
+
+    experiment: Experiment
+    corpus: Corpus
+    text: np.ndarray
+    image: np.ndarray
+    counts: csr_matrix
+    vocabulary: Vocabulary
+    rows: dict[str, np.ndarray]
+    no_known_word: tuple[Dropped, ...]
+    aligned: bool
+
+    def ids(self, part: str) -> list[str]:
+        return [self.corpus.ids[row] for row in self.rows[part]]
+
+    def texts(self, part: str) -> list[str]:
+        return [self.corpus.texts[row] for row in self.rows[part]]
+
+    def groups(self, part: str) -> list[str] | None:
+        """Gold categories, for evaluation only; None where the corpus has none."""
+        if self.corpus.groups is None:
+            return None
+        return [self.corpus.groups[row] for row in self.rows[part]]
+
+    def pairs(self, part: str) -> Pairs:
+        rows = self.rows[part]
+        return Pairs(self.text[rows], self.image[rows], self.counts[rows])
+
+    def fingerprint(self) -> str:
+        """Hash of everything that a model trained on these data depends on."""
+        digest = hashlib.sha256(self.corpus.fingerprint.encode())
+        for array in (self.text, self.image, *(self.rows[part] for part in PARTS)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr(self.vocabulary).encode())
+        return digest.hexdigest()
+
+
+def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
+    """Load, embed, split and count the experiment's corpus. Embeddings come from the cache where it has them.
+
+    Raises
+    ------
+    ConfigError, DataError, MissingError
+        An unknown corpus or encoder; data that cannot be used; a corpus too small to be split.
+    """
+    corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
+    encoder = load_encoder(experiment.encoder, device=experiment.device)
+    image, kept, bad = embed_images(
+        encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
+    )
+    if bad:
+        corpus = corpus.without({item.id: (item.reason, item.detail) for item in bad})
+    if corpus.ids != tuple(kept):
+        raise DataError(f"corpus {corpus.name}: embeddings and ids do not agree; delete the embedding cache")
+    text = embed_texts(encoder.text, corpus.texts, progress=progress)
+
+    rows = split(corpus.ids, seed=experiment.split_seed)
+    small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
+    if small:
+        raise DataError(
+            f"corpus {corpus.name}: {len(corpus)} pairs leave {len(rows[small[0]])} for the {small[0]} part; "
+            f"at least {MIN_PAIRS} are needed, so bring more pairs (about 70, 10 and 20 % train, validate and test)"
+        )
+    vocabulary = build_vocabulary(
+        [corpus.texts[row] for row in rows["train"]], language=corpus.language, config=experiment.bow
+    )
+    counts = vocabulary.counts(corpus.texts)
+    n_known = np.asarray(counts.sum(axis=1)).ravel()
+    unknown = [row for row in rows["train"] if n_known[row] == 0]
+    rows = {**rows, "train": np.asarray([row for row in rows["train"] if n_known[row] > 0], dtype=np.int64)}
+    return Prepared(
+        experiment=experiment,
+        corpus=corpus,
+        text=text,
+        image=image,
+        counts=counts,
+        vocabulary=vocabulary,
+        rows=rows,
+        no_known_word=tuple(Dropped(corpus.ids[row], "no-known-word", corpus.texts[row][:80]) for row in unknown),
+        aligned=encoder.aligned,
+    )

@@ -1,0 +1,103 @@
+"""What a run leaves behind, as files: theta (or embeddings), figures, health. Knows neither torch nor encoders."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtm.errors import DataError
+from vtm.files import atomic_path, hash_file, read_json, write_json
+
+PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one row of the tables.
+
+    Parameters
+    ----------
+    row : "baseline", "joint" or "text-teacher".
+    n_topics : K; 0 for the baseline.
+    status : "ok", "collapsed" or "diverged", judged on the validation part (`reasons` says by what).
+    ids : part -> ids of its pairs, in the order of the arrays.
+    arrays : "<part>_text" and "<part>_image", theta or embeddings in one space, (n, d) each.
+    topics : "text" and "image" -> each topic's most probable words (25, where there are so many).
+    figures : what else was measured once for the run (topic quality, seconds, validation figures).
+    history : role -> training curves.
+    """
+
+    row: str
+    n_topics: int
+    seed: int
+    measure: str
+    status: str
+    reasons: tuple[str, ...]
+    ids: dict[str, list[str]]
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    topics: dict[str, list[list[str]]] = field(default_factory=dict, repr=False)
+    figures: dict[str, float] = field(default_factory=dict)
+    history: dict[str, dict[str, list[float]]] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.row if self.n_topics == 0 else f"{self.row} {self.n_topics}"
+
+    def text(self, part: str = "test") -> np.ndarray:
+        return self.arrays[f"{part}_text"]
+
+    def image(self, part: str = "test") -> np.ndarray:
+        return self.arrays[f"{part}_image"]
+
+    def save(self, folder: Path | str, key: str) -> None:
+        """Write result.safetensors and, last, result.json, which holds `key` and the arrays' hash."""
+        from safetensors.numpy import save_file
+
+        folder = Path(folder)
+        with atomic_path(folder / "result.safetensors") as temporary:
+            save_file({name: np.ascontiguousarray(a) for name, a in self.arrays.items()}, temporary)
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arrays"}
+        plain |= {"key": key, "arrays_sha256": hash_file(folder / "result.safetensors")}
+        write_json(folder / "result.json", plain)
+
+    @classmethod
+    def load(cls, folder: Path | str, key: str | None = None) -> Result | None:
+        """Read what `save` wrote; None where there is nothing, or nothing that was saved under `key`.
+
+        Raises
+        ------
+        DataError
+            The arrays are not those that were saved.
+        """
+        from safetensors.numpy import load_file
+
+        folder = Path(folder)
+        description, arrays = folder / "result.json", folder / "result.safetensors"
+        if not description.is_file() or not arrays.is_file():
+            return None
+        plain: dict[str, Any] = read_json(description)
+        if key is not None and plain.get("key") != key:
+            return None
+        if hash_file(arrays) != plain.pop("arrays_sha256"):
+            raise DataError(f"{arrays}: its content is not what was saved; delete the folder {folder} and run again")
+        plain.pop("key")
+        plain["reasons"] = tuple(plain["reasons"])
+        return cls(arrays=load_file(arrays), **plain)
+
+
+def healthy(results: Sequence[Result]) -> list[Result]:
+    """The runs that neither collapsed nor diverged."""
+    return [result for result in results if result.status == "ok"]
+
+
+def by_row(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """Row name -> its runs, rows in the order in which they first occur."""
+    rows: dict[str, list[Result]] = {}
+    for result in results:
+        rows.setdefault(result.name, []).append(result)
+    return rows
