@@ -1,1 +1,40 @@
+"""Visual topic modelling: topics for pictures, without any text when the picture is read.
+
+Importing this package loads nothing heavy; each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+# name -> module that defines it
+_NAMES = {
+    "Experiment": "vtm.config",
+    "ModelConfig": "vtm.config",
+    "from_notebook": "vtm.config",
+    "from_parameters": "vtm.config",
+    "Corpus": "vtm.corpora",
+    "load_corpus": "vtm.corpora",
+    "load_encoder": "vtm.encoders",
+    "prepare": "vtm.prepare",
+    "run_baseline": "vtm.experiment",
+    "run_models": "vtm.experiment",
+    "TopicModel": "vtm.topicmodel",
+    "train_pair": "vtm.distill",
+    "Pairs": "vtm.distill",
+    "VtmError": "vtm.errors",
+}
+__all__ = ["__version__", *_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'vtm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

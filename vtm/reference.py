@@ -26,7 +26,7 @@ from vtm.ranking import target_ranks
 from vtm.seeds import stream
 from vtm.topic_metrics import npmi, topic_diversity
 from vtm.topicmodel import TopicModel
-from vtm.training import Posterior, held_out_reconstruction, input_scaling, train
+from vtm.training import Posterior, check_embeddings, held_out_reconstruction, input_scaling, train
 
 if TYPE_CHECKING:
     from contextualized_topic_models.models.ctm import ZeroShotTM
@@ -61,7 +61,10 @@ def fit_zeroshot(
     ------
     MissingError
         The package is not installed.
+    DataError
+        Embeddings that are not finite.
     """
+    check_embeddings(x)
     try:
         from contextualized_topic_models.datasets.dataset import CTMDataset
         from contextualized_topic_models.models.ctm import ZeroShotTM

@@ -1,0 +1,172 @@
+"""The paper's findings, tested: each a comparison with an interval and a phrase that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtm.metrics import group_hit, paired_bootstrap, per_item
+from vtm.ranking import target_ranks, top_items
+from vtm.results import Result, by_row, healthy
+from vtm.theta_metrics import top_mass
+
+HELD, REVERSED, OPEN = "held", "did not hold: it was the other way round", "is not decided by these data"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim of the paper, what was measured for it, and whether it held.
+
+    `difference`, `low`, `high` : mean difference over test items and its 95 % bootstrap interval.
+    """
+
+    claim: str
+    measured: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        if np.isnan(self.low):
+            return "could not be tested: no run was healthy"
+        if self.low > 0:
+            return HELD
+        return REVERSED if self.high < 0 else OPEN
+
+
+def reciprocal_ranks(results: Sequence[Result], part: str = "test") -> np.ndarray:
+    """Reciprocal ranks within the first 100 of every healthy run, (S, n); (0, 0) where none is healthy."""
+    runs = healthy(results)
+    if not runs:
+        return np.zeros((0, 0))
+    return np.stack([per_item(_ranks(run, part))["mrr_100"] for run in runs])
+
+
+def own_category(
+    results: Sequence[Result], groups: Sequence[str], *, k: int = 10, part: str = "test"
+) -> np.ndarray:
+    """Share of a text's k best pictures, its own picture left out, that are of the text's category: (S, n).
+
+    Leaving out the own picture separates "a picture of the same topic" from "the picture itself".
+    """
+    category = dict(zip(results[0].ids[part], groups, strict=True))
+    shares = []
+    for run in healthy(results):
+        ids = run.ids[part]
+        top, _ = top_items(run.text(part), run.image(part), ids, k=min(k + 1, len(ids)), measure=run.measure)
+        own = np.arange(len(ids))[:, None]
+        # The own picture moves behind the others; then the first k are the best k others.
+        others = np.take_along_axis(top, np.argsort(top == own, axis=1, kind="stable"), axis=1)[:, :k]
+        of_ids = [category[i] for i in ids]
+        shares.append(group_hit(others, of_ids, of_ids))
+    return np.stack(shares) if shares else np.zeros((0, 0))
+
+
+def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:
+    """Finding that a exceeds b; both (S, n) over the same test items, averaged over seeds item by item."""
+    if a.size == 0 or b.size == 0:
+        return Finding(claim, measured, float("nan"), float("nan"), float("nan"))
+    paired = paired_bootstrap(a.mean(axis=0), b.mean(axis=0))
+    return Finding(claim, measured, paired["difference"], paired["low"], paired["high"])
+
+
+def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, Finding]:
+    """All findings that these results can test.
+
+    Parameters
+    ----------
+    results : of the baseline and of both kinds.
+    groups : gold categories of the test pairs, or None.
+    """
+    rows = by_row(results)
+    mrr = {name: reciprocal_ranks(runs) for name, runs in rows.items()}
+    sizes = sorted({run.n_topics for run in results if run.n_topics})
+    small, large = sizes[0], sizes[-1]
+    models = [name for name in rows if name != "baseline"]
+    best = max(models, key=lambda name: mrr[name].mean() if mrr[name].size else -1.0)
+    found = {
+        "embeddings": compare(
+            "embeddings match better than topics",
+            f"MRR@100 of the baseline less that of the best topic model ({best})",
+            mrr["baseline"],
+            mrr[best],
+        )
+    }
+    for kind in dict.fromkeys(run.row for run in results if run.n_topics):
+        found[f"more_topics_{_short(kind)}"] = compare(
+            "more topics match better",
+            f"{kind}: MRR@100 with {large} topics less that with {small}",
+            mrr[f"{kind} {large}"],
+            mrr[f"{kind} {small}"],
+        )
+    for name, k in (("small", small), ("large", large)):
+        if f"joint {k}" in mrr and f"text-teacher {k}" in mrr:
+            found[f"text_teacher_{name}"] = compare(
+                "text-teacher beats joint",
+                f"{k} topics: MRR@100 of text-teacher less that of joint",
+                mrr[f"text-teacher {k}"],
+                mrr[f"joint {k}"],
+            )
+    for name, k in (("small", small), ("large", large)):
+        runs = healthy(rows.get(f"text-teacher {k}", []))
+        mass = np.stack([top_mass(run.image(), 3) for run in runs]) - 0.5 if runs else np.zeros((0, 0))
+        found[f"sparsity_{name}"] = compare(
+            "two or three topics carry most of a picture's probability",
+            f"text-teacher {k}: probability of a picture's three largest topics less one half",
+            mass,
+            np.zeros_like(mass),
+        )
+    if groups is not None:
+        found["topic_not_fact"] = compare(
+            "the model pictures a text's topic rather than its facts",
+            f"share of the text's category among the ten best other pictures, {best} less baseline",
+            own_category(rows[best], groups),
+            own_category(rows["baseline"], groups),
+        )
+    return found
+
+
+def combined_verdict(found: Sequence[Finding]) -> str:
+    """One phrase for several tests of one claim."""
+    verdicts = [finding.verdict for finding in found]
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    if HELD in verdicts and REVERSED not in verdicts:
+        return f"held in {verdicts.count(HELD)} of {len(verdicts)} comparisons, the rest undecided"
+    if REVERSED in verdicts and HELD not in verdicts:
+        return f"did not hold: reversed in {verdicts.count(REVERSED)} of {len(verdicts)} comparisons, the rest undecided"
+    return f"came out differently in {len(verdicts)} comparisons"
+
+
+def answer(found: dict[str, Finding], results: Sequence[Result], random_mrr: float) -> str:
+    """The book's answer in two sentences, put together from what was found."""
+    rows = by_row(results)
+    mrr = {name: reciprocal_ranks(runs) for name, runs in rows.items()}
+    models = {name: values.mean() for name, values in mrr.items() if name != "baseline" and values.size}
+    if not models:
+        return "No: every topic model of this run collapsed, so nothing can be said of topics."
+    best = max(models, key=models.get)
+    share = models[best] / mrr["baseline"].mean()
+    first = (
+        f"Yes, a picture can be given topics without any text: the best topic model, {best}, ranks the right picture "
+        f"{models[best] / random_mrr:.0f} times as high as chance would (MRR@100 {models[best]:.3f})."
+    )
+    verdict = found["embeddings"].verdict
+    if verdict == HELD:
+        second = f"But topics lose detail: that is {share:.0%} of what the embeddings themselves reach ({mrr['baseline'].mean():.3f})."
+    elif verdict == REVERSED:
+        second = f"Unlike in the paper, this is more than the embeddings themselves reach ({mrr['baseline'].mean():.3f})."
+    else:
+        second = f"The embeddings themselves reach {mrr['baseline'].mean():.3f}, which these data cannot tell from it."
+    return f"{first} {second}"
+
+
+def _short(kind: str) -> str:
+    return "text" if kind == "text-teacher" else kind
+
+
+def _ranks(run: Result, part: str) -> np.ndarray:
+    return target_ranks(run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure).ranks

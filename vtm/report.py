@@ -1,0 +1,214 @@
+"""Tables of the book, made from results; every figure a mean over healthy runs with its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.files import atomic_path
+from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item, perfect, seed_summary
+from vtm.paper import TABLE_1
+from vtm.ranking import target_ranks, top_items
+from vtm.results import Result, by_row, healthy
+from vtm.theta_metrics import effective_topics, theta_information, top_mass
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIGURES = ("correct_100", "mrr_100", "recall_1", "recall_5", "recall_10", "recall_50", "recall_100")
+LABELS = {
+    "correct_100": "correct in top 100",
+    "mrr_100": "MRR@100",
+    **{f"recall_{k}": f"R@{k}" for k in (1, 5, 10, 50, 100)},
+}
+BASELINE = {True: "CLIP-like (cosine)", False: "aligned (contrastive)"}
+
+
+def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataFrame:
+    """Mean, spread and interval of every retrieval figure, a line for each row of the table and figure.
+
+    Columns: row, n_topics, figure, mean, sd (over seeds; NaN for one run), low, high (95 % bootstrap over test
+    items), runs (healthy), trained.
+    """
+    import pandas as pd
+
+    lines = []
+    for runs in by_row(results).values():
+        good = healthy(runs)
+        values = [per_item(_ranks(run, part)) for run in good]
+        for figure in FIGURES:
+            line = dict(row=runs[0].row, n_topics=runs[0].n_topics, figure=figure, runs=len(good), trained=len(runs))
+            if good:
+                items = np.stack([v[figure] for v in values])  # (S, n)
+                scale = items.shape[1] if figure == "correct_100" else 1
+                spread = seed_summary(items.mean(axis=1) * scale)
+                low, high = bootstrap_interval(items)
+                line |= dict(mean=spread["mean"], sd=spread["sd"], low=low * scale, high=high * scale)
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def table_1(results: Sequence[Result], *, baseline: str = BASELINE[False]) -> pd.DataFrame:
+    """The paper's Table 1: our rows, chance and perfect as sanity rows, and the paper's own figures.
+
+    Ours read `mean ± sd over seeds`; MRR@100 also has the 95 % interval over test items.
+    """
+    import pandas as pd
+
+    summary = retrieval_summary(results)
+    n_test = len(results[0].ids["test"])
+    lines = []
+    for (row, k), figures in summary.groupby(["row", "n_topics"], sort=False):
+        line = {"": row_label(row, k, baseline), "runs": _runs(figures.iloc[0])}
+        for _, f in figures.iterrows():
+            line[LABELS[f.figure]] = _cell(f)
+        lines.append(line)
+    for label, figures in (("chance", expected_random(n_test)), ("perfect", perfect(n_test))):
+        lines.append({"": label, "runs": ""} | {LABELS[f]: _number(f, figures[f]) for f in FIGURES})
+    for paper in TABLE_1:
+        label = "paper: CLIP" if paper.row == "baseline" else f"paper: {paper.row} {paper.n_topics}"
+        figures = {f: getattr(paper, f) for f in FIGURES if f != "recall_1"}
+        cells = {LABELS[f]: f"{v:d}" if f == "correct_100" else f"{v:.3f}" if f == "mrr_100" else f"{v:.2f}" for f, v in figures.items()}
+        lines.append({"": label, "runs": "", LABELS["recall_1"]: "–"} | cells)
+    columns = ["", "runs", *(LABELS[f] for f in FIGURES)]
+    return pd.DataFrame(lines)[columns].set_index("")
+
+
+def topic_table(results: Sequence[Result], groups: Sequence[str] | None) -> pd.DataFrame:
+    """Topic quality and sparsity of each model: mean ± sd over healthy runs."""
+    import pandas as pd
+
+    lines = []
+    for name, runs in by_row(results).items():
+        good = healthy(runs)
+        if runs[0].n_topics == 0 or not good:
+            continue
+        theta = [run.image() for run in good]
+        line = {"": name, "runs": f"{len(good)} of {len(runs)}"}
+        for label, figure in (("NPMI", "npmi"), ("diversity", "diversity"), ("inverted RBO", "inverted_rbo")):
+            for reads in ("text", "image"):
+                line[f"{label}, {reads}"] = _spread([run.figures[f"{reads}_{figure}"] for run in good])
+        line["largest topic"] = _spread([top_mass(t, 1).mean() for t in theta])
+        line["three largest"] = _spread([top_mass(t, 3).mean() for t in theta])
+        line["effective topics"] = _spread([effective_topics(t).mean() for t in theta], digits=1)
+        line["information, nats"] = _spread([theta_information(t) for t in theta], digits=2)
+        lines.append(line)
+    return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
+
+
+def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataFrame:
+    """Share of texts whose first picture is of their own gold category, and the same of the ten best others."""
+    import pandas as pd
+
+    from vtm.findings import own_category
+
+    lines = []
+    for name, runs in by_row(results).items():
+        good = healthy(runs)
+        if not good:
+            continue
+        first = []
+        for run in good:
+            ids = run.ids["test"]
+            top, _ = top_items(run.text(), run.image(), ids, k=1, measure=run.measure)
+            first.append(group_hit(top, groups, groups).mean())
+        others = own_category(runs, groups)
+        low, high = bootstrap_interval(others)
+        lines.append(
+            {
+                "": name,
+                "first picture": _spread(first),
+                "ten best others": f"{_spread(others.mean(axis=1))} [{low:.3f}, {high:.3f}]",
+            }
+        )
+    return pd.DataFrame(lines).set_index("")
+
+
+def health_table(results: Sequence[Result]) -> pd.DataFrame:
+    """Every run: whether training worked, by what it does on the validation part, and what it took."""
+    import pandas as pd
+
+    lines = [
+        {
+            "": run.name,
+            "seed": run.seed,
+            "status": run.status,
+            "validation MRR@100": f"{run.figures.get('validation_mrr_100', float('nan')):.3f}",
+            "held-out loss, text": f"{run.figures.get('text_validation_reconstruction', float('nan')):.2f}",
+            "held-out loss, image": f"{run.figures.get('image_validation_reconstruction', float('nan')):.2f}",
+            "word frequencies": f"{run.figures.get('unigram_validation_reconstruction', float('nan')):.2f}",
+            "reasons": "; ".join(run.reasons) or "–",
+        }
+        for run in results
+    ]
+    return pd.DataFrame(lines).set_index("")
+
+
+def findings_table(found: dict) -> pd.DataFrame:
+    """The paper's findings with what was measured for each (`vtm.findings`)."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "The paper's finding": f.claim,
+                "measured here": f.measured,
+                "difference": f"{f.difference:+.3f} [{f.low:+.3f}, {f.high:+.3f}]",
+                "verdict": f.verdict,
+            }
+            for f in found.values()
+        ]
+    ).set_index("The paper's finding")
+
+
+def drop_table(counts: dict[str, int], kept: int) -> pd.DataFrame:
+    """What left a corpus, by reason, and what stayed."""
+    import pandas as pd
+
+    lines = [{"": reason, "pairs": n} for reason, n in counts.items()]
+    lines += [{"": "kept", "pairs": kept}, {"": "all", "pairs": kept + sum(counts.values())}]
+    return pd.DataFrame(lines).set_index("")
+
+
+def save_table(table: pd.DataFrame, path: Path | str) -> None:
+    """Write a table as CSV, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary)
+
+
+def row_label(row: str, n_topics: int, baseline: str = BASELINE[False]) -> str:
+    """A row's name as the tables and figures print it."""
+    return f"baseline: {baseline}" if row == "baseline" else f"{row} {n_topics}"
+
+
+def _ranks(run: Result, part: str) -> np.ndarray:
+    return target_ranks(run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure).ranks
+
+
+def _runs(line) -> str:
+    bad = line.trained - line.runs
+    return f"{line.runs} of {line.trained}" + (f" ({bad} collapsed)" if bad else "")
+
+
+def _cell(line) -> str:
+    if not line.runs:
+        return "–"
+    number = _number(line.figure, line["mean"])
+    if not np.isnan(line.sd):
+        number += f" ± {_number(line.figure, line.sd)}"
+    return f"{number} [{line.low:.3f}, {line.high:.3f}]" if line.figure == "mrr_100" else number
+
+
+def _number(figure: str, value: float) -> str:
+    if figure == "correct_100":
+        return f"{value:.0f}"
+    return f"{value:.3f}"
+
+
+def _spread(values: Sequence[float], digits: int = 3) -> str:
+    spread = seed_summary(np.asarray(values, dtype=np.float64))
+    text = f"{spread['mean']:.{digits}f}"
+    return text if np.isnan(spread["sd"]) else f"{text} ± {spread['sd']:.{digits}f}"
