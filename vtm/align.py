@@ -24,14 +24,14 @@ from vtm.training import check_embeddings, resolve_device
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """Settings of the contrastive baseline, chosen on validation parts of openclipart."""
+    """Settings of the contrastive baseline, chosen on the validation part of openclipart."""
 
-    dim: int = 256
-    epochs: int = 60
+    dim: int = 384
+    epochs: int = 100
     batch_size: int = 256
-    lr: float = 1e-3
-    weight_decay: float = 0.1
-    patience: int = 10
+    lr: float = 3e-4
+    weight_decay: float = 5.0
+    patience: int = 20
 
 
 class _Maps(nn.Module):

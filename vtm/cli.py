@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -116,16 +117,13 @@ def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"-p {assignment}: the value is not YAML ({error.__class__.__name__})") from None
-        found[name] = _number(value) if isinstance(value, str) else value
+        found[name] = _number(value) if value == text.strip() else value
     return found
 
 
-def _number(text: str) -> str | float:
+def _number(word: str) -> str | float:
     # YAML 1.1 takes 2e-3 for a word, because it has no point.
-    try:
-        return float(text) if text[:1].isdigit() else text
-    except ValueError:
-        return text
+    return float(word) if re.fullmatch(r"[+-]?\d+e[+-]?\d+", word, re.IGNORECASE) else word
 
 
 @app.command()

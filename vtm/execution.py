@@ -33,9 +33,13 @@ def declared_parameters(notebook: Path) -> tuple[str, ...]:
     DataError
         The file is not a notebook, or names no kernel.
     """
+    import nbformat
     import papermill
 
     try:
+        kernel = nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name")
+        if not kernel:
+            raise ValueError("no kernel in its metadata")
         return tuple(papermill.inspect_notebook(_literal(notebook)))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{notebook}: not a notebook that can be run ({_one_line(str(error))})") from None
@@ -82,8 +86,8 @@ def execute(
                     progress_bar=False,
                     log_output=False,
                     on_cell_start=on_cell_start,
-                    # The kernel's own log would stand between our lines.
-                    extra_arguments=["--log-level=ERROR"],
+                    # The kernel's log would stand between our lines, with a traceback after an interrupt.
+                    extra_arguments=["--log-level=CRITICAL"],
                 )
         except PapermillExecutionError as raised:
             error = (raised.cell_index + 1, raised.ename, raised.evalue)

@@ -40,8 +40,8 @@ def run_baseline(data: Prepared, *, progress: bool = True) -> list[Result]:
     seeds = data.experiment.seeds[:1] if data.aligned else data.experiment.seeds
     results = []
     for seed in seeds:
-        key = hash_json([data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, _code_hash()])
-        folder = _folder(data) / "baseline" / f"seed-{seed}"
+        key = hash_json([data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, code_hash()])
+        folder = run_folder(data) / "baseline" / f"seed-{seed}"
         result = Result.load(folder, key)
         if result is None:
             result = _baseline(data, seed)
@@ -102,8 +102,8 @@ def run_models(
     results = []
     for k in data.experiment.n_topics if n_topics is None else n_topics:
         setting = hash_json([dataclasses.asdict(config), data.experiment.mode, data.experiment.measure])
-        key = hash_json([data.fingerprint(), setting, kind, k, _code_hash()])
-        folder = _folder(data) / f"{kind}-{k}-{setting[:8]}"
+        key = hash_json([data.fingerprint(), setting, kind, k, code_hash()])
+        folder = run_folder(data) / f"{kind}-{k}-{setting[:8]}"
         found = {seed: Result.load(folder / f"seed-{seed}", key) for seed in data.experiment.seeds}
         missing = [seed for seed, result in found.items() if result is None]
         if missing:
@@ -166,6 +166,8 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
     figures = {
         f"{reads}_validation_reconstruction": loss for reads, loss in reconstruction.items()
     } | {"unigram_validation_reconstruction": unigram, "seconds": seconds}
+    teacher_log_var = models.teacher.posterior(train.embeddings(models.teacher.reads))[1]
+    figures["teacher_smallest_variance"] = float(np.exp(teacher_log_var.min()))
     if all(np.isfinite(array).all() for array in arrays.values()):
         figures |= validation_figures(result) | _topic_figures(data, result)
         ranks = ranks_of(result, "validation")
@@ -207,7 +209,8 @@ def validation_figures(result: Result) -> dict[str, float]:
 def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
     """NPMI (training texts as reference corpus), diversity, inverted RBO and repeated topics of both models."""
     counts = data.counts[data.rows["train"]]
-    figures = {}
+    # The top words of all topics cannot be more different words than there are.
+    figures = {"diversity_at_most": min(1.0, len(data.vocabulary) / (TOP_WORDS * result.n_topics))}
     for reads, topics in result.topics.items():
         figures |= {
             f"{reads}_npmi": float(npmi(topics, counts, data.vocabulary.words).mean()),
@@ -218,11 +221,13 @@ def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
     return figures
 
 
-def _folder(data: Prepared) -> Path:
+def run_folder(data: Prepared) -> Path:
+    """Folder of everything that is trained on these data."""
     experiment = data.experiment
     return runs_dir() / f"{data.corpus.name}-{experiment.encoder}-{experiment.data_key()[:8]}"
 
 
-def _code_hash() -> str:
+def code_hash() -> str:
+    """Hash of the modules that a result depends on."""
     here = Path(__file__).parent
     return hash_json([hash_file(here / f"{name}.py") for name in _CODE])

@@ -12,7 +12,7 @@ import numpy as np
 from vtm.errors import VtmError
 from vtm.pictures import open_picture
 from vtm.ranking import target_ranks, top_items
-from vtm.report import BASELINE, row_label
+from vtm.report import CONTRASTIVE, row_label
 from vtm.results import Result, by_row, healthy
 from vtm.theta_metrics import topic_agreement
 
@@ -30,12 +30,11 @@ def style() -> None:
     import matplotlib
     import seaborn
 
-    matplotlib.use("agg", force=False)
     seaborn.set_theme(style="whitegrid", context="notebook", palette=COLOURS)
     matplotlib.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium", "svg.hashsalt": "vtm"}
 
 
-def recall_curves(results: Sequence[Result], *, baseline: str = BASELINE[False]) -> Figure:
+def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> Figure:
     """Recall at every depth, mean over healthy runs with the range of the seeds as a band, and chance."""
     figure, axes = _axes(7, 4.2)
     n_items = len(results[0].ids["test"])
@@ -184,7 +183,7 @@ def figure_1(
     pictures: dict[str, Path],
     chosen: Sequence[str],
     *,
-    name: str = BASELINE[False],
+    name: str = CONTRASTIVE,
     part: str = "test",
 ) -> Figure:
     """The paper's Figure 1: for each text the first and second picture of the baseline and of the topic model.
@@ -233,6 +232,60 @@ def figure_1_texts(baseline: Result, run: Result, groups: Sequence[str] | None, 
     return chosen
 
 
+def draw_ids(ids: Sequence[str], *, n: int, seed: int) -> list[str]:
+    """n of the ids, drawn with a seed, in sorted order."""
+    from vtm.seeds import numpy_generator
+
+    order = numpy_generator(seed, "shown pairs").permutation(len(ids))[:n]
+    return sorted(ids[row] for row in order)
+
+
+def group_sizes(train: Sequence[str] | None, test: Sequence[str] | None) -> Figure:
+    """Bars: pairs of each gold category in two parts; an empty figure where the corpus has none."""
+    from collections import Counter
+
+    if train is None or test is None:
+        figure, axes = _axes(5, 1)
+        axes.text(0.5, 0.5, "This corpus has no gold categories.", ha="center", va="center")
+        axes.axis("off")
+        return figure
+    counts = Counter(train), Counter(test)
+    names = [name for name, _ in counts[0].most_common()] + sorted(set(counts[1]) - set(counts[0]))
+    figure, axes = _axes(7, max(2.0, 0.26 * len(names)))
+    place = np.arange(len(names))
+    for shift, (part, count) in enumerate(zip(("train", "test"), counts, strict=True)):
+        axes.barh(place + 0.4 * shift, [count[name] for name in names], height=0.4, color=COLOURS[1 + shift], label=part)
+    axes.set_yticks(place + 0.2, names)
+    axes.invert_yaxis()
+    axes.set(xlabel="pairs")
+    axes.legend(frameon=False)
+    return figure
+
+
+def settings_chart(rows: Sequence[dict]) -> Figure:
+    """Validation MRR@100 by KL weight, a panel for each kind, a line for raw and for standardized embeddings."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    figure, grid = _grid(1, len(kinds), width=4.2, height=3.4)
+    for axes, kind in zip(grid[0], kinds, strict=True):
+        for position, standardize in enumerate((True, False)):
+            mine = [row for row in rows if row["kind"] == kind and row["standardize"] == standardize]
+            axes.errorbar(
+                [row["kl_weight"] for row in mine],
+                [row["mrr"] for row in mine],
+                yerr=[0.0 if np.isnan(row["sd"]) else row["sd"] for row in mine],
+                color=COLOURS[position + 1],
+                linestyle=STYLES[position],
+                marker="os"[position],
+                capsize=3,
+                label="standardized" if standardize else "raw",
+            )
+        axes.axhline(rows[0]["chance"], color="#777777", linewidth=1, label="chance")
+        axes.set(xscale="log", title=kind, xlabel="weight of the KL term", ylabel="MRR@100, validation", ylim=(0, None))
+    grid[0][0].legend(frameon=False, fontsize="small")
+    figure.tight_layout()
+    return figure
+
+
 def contact_sheet(pictures: Sequence[Path], captions: Sequence[str], *, columns: int = 6) -> Figure:
     """Pictures with captions, in lines of `columns`."""
     figure, grid = _grid(-(-len(pictures) // columns), columns, width=1.6, height=1.9)
@@ -263,13 +316,17 @@ def _show(axes, path: Path, *, frame: bool = False) -> None:
 def _axes(width: float, height: float):
     from matplotlib import pyplot
 
-    return pyplot.subplots(figsize=(width, height))
+    figure, axes = pyplot.subplots(figsize=(width, height))
+    pyplot.close(figure)  # a notebook would show an open figure a second time
+    return figure, axes
 
 
 def _grid(lines: int, columns: int, *, width: float, height: float):
     from matplotlib import pyplot
 
-    return pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    figure, grid = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    pyplot.close(figure)  # as in _axes
+    return figure, grid
 
 
 def _ranks(run: Result) -> np.ndarray:

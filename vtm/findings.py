@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vtm.metrics import group_hit, paired_bootstrap, per_item
+from vtm.metrics import expected_random, group_hit, paired_bootstrap, per_item
 from vtm.ranking import target_ranks, top_items
 from vtm.results import Result, by_row, healthy
 from vtm.theta_metrics import top_mass
@@ -162,6 +162,48 @@ def answer(found: dict[str, Finding], results: Sequence[Result], random_mrr: flo
     else:
         second = f"The embeddings themselves reach {mrr['baseline'].mean():.3f}, which these data cannot tell from it."
     return f"{first} {second}"
+
+
+def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, float | str]:
+    """The numbers and phrases that the book's prose quotes, by name.
+
+    `small` and `large` are the smallest and largest K of the results.
+    """
+    found = findings(results, groups)
+    rows = by_row(results)
+    sizes = sorted({run.n_topics for run in results if run.n_topics})
+    n_test = len(results[0].ids["test"])
+    chance = expected_random(n_test)
+    names = {"baseline": "baseline"} | {
+        f"{_short(kind)}_{name}": f"{kind} {k}"
+        for kind in ("joint", "text-teacher")
+        for name, k in (("small", sizes[0]), ("large", sizes[-1]))
+    }
+    quoted: dict[str, float | str] = {
+        "n_test": float(n_test),
+        "n_seeds": float(len({run.seed for run in results})),
+        "k_small": float(sizes[0]),
+        "k_large": float(sizes[-1]),
+        "n_runs": float(sum(run.n_topics > 0 for run in results)),
+        "n_unhealthy": float(sum(run.status != "ok" for run in results)),
+        "mrr_random": chance["mrr_100"],
+        "recall10_random": chance["recall_10"],
+        "answer_sentence": answer(found, results, chance["mrr_100"]),
+    }
+    for short, name in names.items():
+        runs = healthy(rows.get(name, []))
+        items = [per_item(_ranks(run, "test")) for run in runs]
+        for figure, quote in (("mrr_100", "mrr"), ("recall_10", "recall10")):
+            value = np.mean([v[figure] for v in items]) if items else float("nan")
+            quoted[f"{quote}_{short}"] = float(value)
+        if runs and runs[0].n_topics:
+            quoted[f"top3_mass_{short}"] = float(np.mean([top_mass(run.image(), 3).mean() for run in runs]))
+        elif short != "baseline":
+            quoted[f"top3_mass_{short}"] = float("nan")
+    for claim in ("embeddings", "more_topics", "text_teacher", "sparsity", "topic_not_fact"):
+        tests = [finding for name, finding in found.items() if name.startswith(claim)]
+        quoted[f"verdict_{claim}"] = combined_verdict(tests) if tests else "could not be tested: no gold categories"
+    return quoted
 
 
 def _short(kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,21 @@ class Prepared:
 
     def texts(self, part: str) -> list[str]:
         return [self.corpus.texts[row] for row in self.rows[part]]
+
+    @property
+    def pictures(self) -> dict[str, Path]:
+        """id -> picture file, of all parts."""
+        return dict(zip(self.corpus.ids, self.corpus.images, strict=True))
+
+    @property
+    def texts_by_id(self) -> dict[str, str]:
+        """id -> text, of all parts."""
+        return dict(zip(self.corpus.ids, self.corpus.texts, strict=True))
+
+    def drop_counts(self) -> dict[str, int]:
+        """Pairs that left the corpus, by reason; training pairs without a known word last."""
+        counts = self.corpus.drop_counts()
+        return counts | ({"no-known-word": len(self.no_known_word)} if self.no_known_word else {})
 
     def groups(self, part: str) -> list[str] | None:
         """Gold categories, for evaluation only; None where the corpus has none."""

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtm.files import atomic_path
-from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item, perfect, seed_summary
+from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item, perfect
 from vtm.paper import TABLE_1
 from vtm.ranking import target_ranks, top_items
 from vtm.results import Result, by_row, healthy
+from vtm.runs import spread
 from vtm.theta_metrics import effective_topics, theta_information, top_mass
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from vtm.prepare import Prepared
 
 FIGURES = ("correct_100", "mrr_100", "recall_1", "recall_5", "recall_10", "recall_50", "recall_100")
 LABELS = {
@@ -24,7 +27,7 @@ LABELS = {
     "mrr_100": "MRR@100",
     **{f"recall_{k}": f"R@{k}" for k in (1, 5, 10, 50, 100)},
 }
-BASELINE = {True: "CLIP-like (cosine)", False: "aligned (contrastive)"}
+CONTRASTIVE = "aligned (contrastive)"
 
 
 def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataFrame:
@@ -44,14 +47,14 @@ def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataF
             if good:
                 items = np.stack([v[figure] for v in values])  # (S, n)
                 scale = items.shape[1] if figure == "correct_100" else 1
-                spread = seed_summary(items.mean(axis=1) * scale)
+                seeds = seed_summary(items.mean(axis=1) * scale)
                 low, high = bootstrap_interval(items)
                 line |= dict(mean=spread["mean"], sd=spread["sd"], low=low * scale, high=high * scale)
             lines.append(line)
     return pd.DataFrame(lines)
 
 
-def table_1(results: Sequence[Result], *, baseline: str = BASELINE[False]) -> pd.DataFrame:
+def table_1(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> pd.DataFrame:
     """The paper's Table 1: our rows, chance and perfect as sanity rows, and the paper's own figures.
 
     Ours read `mean ± sd over seeds`; MRR@100 also has the 95 % interval over test items.
@@ -90,11 +93,12 @@ def topic_table(results: Sequence[Result], groups: Sequence[str] | None) -> pd.D
         line = {"": name, "runs": f"{len(good)} of {len(runs)}"}
         for label, figure in (("NPMI", "npmi"), ("diversity", "diversity"), ("inverted RBO", "inverted_rbo")):
             for reads in ("text", "image"):
-                line[f"{label}, {reads}"] = _spread([run.figures[f"{reads}_{figure}"] for run in good])
-        line["largest topic"] = _spread([top_mass(t, 1).mean() for t in theta])
-        line["three largest"] = _spread([top_mass(t, 3).mean() for t in theta])
-        line["effective topics"] = _spread([effective_topics(t).mean() for t in theta], digits=1)
-        line["information, nats"] = _spread([theta_information(t) for t in theta], digits=2)
+                line[f"{label}, {reads}"] = spread([run.figures[f"{reads}_{figure}"] for run in good])
+        line["diversity, at most"] = f"{good[0].figures['diversity_at_most']:.3f}"
+        line["largest topic"] = spread([top_mass(t, 1).mean() for t in theta])
+        line["three largest"] = spread([top_mass(t, 3).mean() for t in theta])
+        line["effective topics"] = spread([effective_topics(t).mean() for t in theta], digits=1)
+        line["information, nats"] = spread([theta_information(t) for t in theta], digits=2)
         lines.append(line)
     return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
 
@@ -120,30 +124,10 @@ def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataF
         lines.append(
             {
                 "": name,
-                "first picture": _spread(first),
-                "ten best others": f"{_spread(others.mean(axis=1))} [{low:.3f}, {high:.3f}]",
+                "first picture": spread(first),
+                "ten best others": f"{spread(others.mean(axis=1))} [{low:.3f}, {high:.3f}]",
             }
         )
-    return pd.DataFrame(lines).set_index("")
-
-
-def health_table(results: Sequence[Result]) -> pd.DataFrame:
-    """Every run: whether training worked, by what it does on the validation part, and what it took."""
-    import pandas as pd
-
-    lines = [
-        {
-            "": run.name,
-            "seed": run.seed,
-            "status": run.status,
-            "validation MRR@100": f"{run.figures.get('validation_mrr_100', float('nan')):.3f}",
-            "held-out loss, text": f"{run.figures.get('text_validation_reconstruction', float('nan')):.2f}",
-            "held-out loss, image": f"{run.figures.get('image_validation_reconstruction', float('nan')):.2f}",
-            "word frequencies": f"{run.figures.get('unigram_validation_reconstruction', float('nan')):.2f}",
-            "reasons": "; ".join(run.reasons) or "–",
-        }
-        for run in results
-    ]
     return pd.DataFrame(lines).set_index("")
 
 
@@ -164,22 +148,25 @@ def findings_table(found: dict) -> pd.DataFrame:
     ).set_index("The paper's finding")
 
 
-def drop_table(counts: dict[str, int], kept: int) -> pd.DataFrame:
-    """What left a corpus, by reason, and what stayed."""
-    import pandas as pd
-
-    lines = [{"": reason, "pairs": n} for reason, n in counts.items()]
-    lines += [{"": "kept", "pairs": kept}, {"": "all", "pairs": kept + sum(counts.values())}]
-    return pd.DataFrame(lines).set_index("")
-
-
 def save_table(table: pd.DataFrame, path: Path | str) -> None:
     """Write a table as CSV, atomically."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary)
 
 
-def row_label(row: str, n_topics: int, baseline: str = BASELINE[False]) -> str:
+def tables_dir(data: Prepared) -> Path:
+    """Folder of the tables as CSV files, beside the runs that they are made from."""
+    from vtm.paths import runs_dir
+
+    return runs_dir() / f"{data.corpus.name}-{data.experiment.encoder}-tables"
+
+
+def baseline_name(aligned: bool, encoder: str) -> str:
+    """What the baseline is called: an aligned encoder's own cosine, or the learned maps."""
+    return f"cosine ({encoder})" if aligned else CONTRASTIVE
+
+
+def row_label(row: str, n_topics: int, baseline: str = CONTRASTIVE) -> str:
     """A row's name as the tables and figures print it."""
     return f"baseline: {baseline}" if row == "baseline" else f"{row} {n_topics}"
 
@@ -206,9 +193,3 @@ def _number(figure: str, value: float) -> str:
     if figure == "correct_100":
         return f"{value:.0f}"
     return f"{value:.3f}"
-
-
-def _spread(values: Sequence[float], digits: int = 3) -> str:
-    spread = seed_summary(np.asarray(values, dtype=np.float64))
-    text = f"{spread['mean']:.{digits}f}"
-    return text if np.isnan(spread["sd"]) else f"{text} ± {spread['sd']:.{digits}f}"

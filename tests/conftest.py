@@ -1,0 +1,27 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a smoke run of the checkout's notebooks left: data/, runs/ and executed/."""
+    from vtm.pipeline import reproduce
+
+    folder = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(folder / "data"))
+        patch.setenv("VTM_RUNS", str(folder / "runs"))
+        patch.setenv("TQDM_DISABLE", "1")
+        reproduce("smoke", out=folder / "executed")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def executed_smoke(smoke_run: Path) -> Path:
+    """The folder of the notebooks executed with the smoke profile."""
+    return smoke_run / "executed"

@@ -1,0 +1,175 @@
+"""Studies on the validation part: how the settings were chosen, and our trainer beside the reference package's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtm.config import KINDS
+from vtm.experiment import code_hash, run_models, run_folder
+from vtm.files import hash_json, read_json, write_json
+from vtm.metrics import expected_random, seed_summary
+from vtm.prepare import Prepared
+from vtm.results import healthy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KL_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
+
+
+def sweep(data: Prepared, *, kl_weights: Sequence[float] = KL_WEIGHTS) -> list[dict[str, Any]]:
+    """Train every KL weight with standardized and raw embeddings, both kinds, all seeds, the smallest K.
+
+    Returns
+    -------
+    A dict for each setting and kind: kind, kl_weight, standardize, runs, healthy, mrr (mean validation MRR@100 of
+    all runs), sd, npmi_text, npmi_image, smallest_variance, chance.
+    """
+    k = min(data.experiment.n_topics)
+    chance = expected_random(len(data.rows["validation"]))["mrr_100"]
+    rows = []
+    for kind in KINDS:
+        for standardize in (True, False):
+            for weight in kl_weights:
+                config = dataclasses.replace(data.experiment.model, kl_weight=weight, standardize=standardize)
+                results = run_models(data, kind, config=config, n_topics=[k])
+
+                def values(figure: str, results=results) -> np.ndarray:
+                    return np.array([run.figures.get(figure, np.nan) for run in results])
+
+                mrr = seed_summary(np.nan_to_num(values("validation_mrr_100")))
+                rows.append(
+                    dict(
+                        kind=kind,
+                        n_topics=k,
+                        kl_weight=weight,
+                        standardize=standardize,
+                        runs=len(results),
+                        healthy=len(healthy(results)),
+                        mrr=mrr["mean"],
+                        sd=mrr["sd"],
+                        npmi_text=float(values("text_npmi").mean()),
+                        npmi_image=float(values("image_npmi").mean()),
+                        smallest_variance=float(values("teacher_smallest_variance").min()),
+                        chance=chance,
+                    )
+                )
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """`sweep`'s rows as the book shows them."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "kind": row["kind"],
+                "KL weight": f"{row['kl_weight']:g}",
+                "embeddings": _scale(row),
+                "healthy": f"{row['healthy']} of {row['runs']}",
+                "MRR@100": f"{row['mrr']:.3f} ± {row['sd']:.3f}",
+                "NPMI, text": f"{row['npmi_text']:.3f}",
+                "NPMI, image": f"{row['npmi_image']:.3f}",
+                "teacher's smallest variance": f"{row['smallest_variance']:.1e}",
+            }
+            for row in rows
+        ]
+    ).set_index("kind")
+
+
+def numbers(rows: Sequence[dict[str, Any]]) -> dict[str, float | str]:
+    """The numbers that the settings chapter quotes; "best" by the mean MRR@100 over both kinds."""
+    settings: dict[tuple[float, bool], list[dict[str, Any]]] = {}
+    for row in rows:
+        settings.setdefault((row["kl_weight"], row["standardize"]), []).append(row)
+    best = max(settings.values(), key=lambda group: np.mean([row["mrr"] for row in group]))
+    paper = settings[(1.0, False)]
+    return {
+        "best_mrr": float(np.mean([row["mrr"] for row in best])),
+        "best_weight": float(best[0]["kl_weight"]),
+        "best_scale": _scale(best[0]),
+        "paper_mrr": float(np.mean([row["mrr"] for row in paper])),
+        "paper_healthy": float(sum(row["healthy"] for row in paper)),
+        "paper_runs": float(sum(row["runs"] for row in paper)),
+        "smallest_variance": float(min(row["smallest_variance"] for row in paper)),
+    }
+
+
+def _scale(row: dict[str, Any]) -> str:
+    return "standardized" if row["standardize"] else "raw"
+
+
+def reference_rows(data: Prepared) -> dict[str, Any]:
+    """Our trainer and the reference package's `fit`, each with all seeds and the smallest K; read back if current.
+
+    Returns
+    -------
+    {"rows": a dict for each trainer and seed (`vtm.reference.compare`), "agreement": figure -> both means, their
+    difference and whether they agree (`vtm.reference.agree`)}
+    """
+    from vtm.reference import agree, compare
+
+    experiment = data.experiment
+    k = min(experiment.n_topics)
+    key = hash_json([data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code_hash()])
+    path = run_folder(data) / "reference.json"
+    if path.is_file() and (saved := read_json(path)).get("key") == key:
+        return saved
+    rows = compare(
+        data.pairs("train"),
+        data.pairs("validation"),
+        data.vocabulary.words,
+        n_topics=k,
+        config=experiment.model,
+        seeds=experiment.seeds,
+    )
+    saved = {"key": key, "rows": rows, "agreement": agree(rows)}
+    write_json(path, saved)
+    return read_json(path)
+
+
+FIGURES = {
+    "npmi": "NPMI",
+    "diversity": "diversity",
+    "reconstruction": "held-out reconstruction, nats a text",
+    "mrr_100": "MRR@100",
+}
+
+
+def reference_table(saved: dict[str, Any]) -> pd.DataFrame:
+    """`reference_rows` as the book shows it: mean ± sd of both trainers, the difference and its interval."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "figure": label,
+                "vtm": f"{a['vtm']:.3f} ± {a['vtm_sd']:.3f}",
+                "contextualized-topic-models": f"{a['reference']:.3f} ± {a['reference_sd']:.3f}",
+                "difference [95 %]": f"{a['difference']:+.3f} [{a['low']:+.3f}, {a['high']:+.3f}]",
+                "agree": "yes" if a["within"] else "no",
+            }
+            for figure, label in FIGURES.items()
+            for a in [saved["agreement"][figure]]
+        ]
+    ).set_index("figure")
+
+
+def reference_numbers(saved: dict[str, Any]) -> dict[str, float]:
+    """The numbers that the reference chapter quotes; seconds are those of one seed's fit."""
+    seconds: dict[str, list[float]] = {}
+    for row in saved["rows"]:
+        seconds.setdefault(row["trainer"], []).append(row["seconds"])
+    ours, theirs = (float(np.mean(seconds[name])) for name in ("vtm", "contextualized-topic-models"))
+    return {
+        "n_figures": float(len(FIGURES)),
+        "n_agree": float(sum(saved["agreement"][figure]["within"] for figure in FIGURES)),
+        "seconds_ours": ours,
+        "seconds_reference": theirs,
+        "speed_up": theirs / ours,
+    }
