@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtm.files import atomic_path
-from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item, perfect
+from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item, perfect, seed_summary
 from vtm.paper import TABLE_1
 from vtm.ranking import target_ranks, top_items
 from vtm.results import Result, by_row, healthy
@@ -49,7 +49,7 @@ def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataF
                 scale = items.shape[1] if figure == "correct_100" else 1
                 seeds = seed_summary(items.mean(axis=1) * scale)
                 low, high = bootstrap_interval(items)
-                line |= dict(mean=spread["mean"], sd=spread["sd"], low=low * scale, high=high * scale)
+                line |= dict(mean=seeds["mean"], sd=seeds["sd"], low=low * scale, high=high * scale)
             lines.append(line)
     return pd.DataFrame(lines)
 

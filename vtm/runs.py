@@ -138,7 +138,7 @@ def agreement_numbers(run: Result, part: str = "test") -> dict[str, float]:
 
 def spread(values: Sequence[float], *, digits: int = 3) -> str:
     """`mean ± sd` over runs; the mean alone for one run, a dash for none."""
-    if not values:
+    if len(values) == 0:
         return "–"
     summary = seed_summary(np.asarray(values, dtype=np.float64))
     text = f"{summary['mean']:.{digits}f}"
