@@ -22,6 +22,8 @@ override VTM_RUNS := $(abspath $(VTM_RUNS))
 export VTM_DATA VTM_RUNS
 # Tests and the book find everything on disk; a library that asks a model hub is a mistake.
 export HF_HUB_OFFLINE := 1
+# Threads that wait sleep instead of spinning (see vtm/__init__.py).
+export OMP_WAIT_POLICY := PASSIVE
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed

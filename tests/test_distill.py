@@ -15,7 +15,7 @@ from vtm.errors import ConfigError, DataError
 from vtm.training import Posterior, infer_posterior, train
 
 DATA = planted(150)
-SMALL = ModelConfig(hidden=(20, 15), epochs=4, batch_size=32)
+SMALL = ModelConfig(hidden=(20, 15), epochs=4, batch_size=32, kl_weight=1.0)
 
 
 def teach(seeds=(0, 1), config=SMALL, **options):
@@ -53,7 +53,6 @@ def test_the_teacher_is_the_same_before_and_after(training):
     study(target)
     assert_same(before, snapshot(teacher))
     assert teacher.training is training
-    assert all(parameter.grad is None for parameter in [*teacher.parameters()] or [None]) or not training
 
 
 def test_posteriors_are_plain_arrays_that_no_gradient_can_follow():
@@ -70,12 +69,12 @@ def test_posteriors_are_taken_in_evaluation_mode():
     np.testing.assert_array_equal(target.mu, evaluated.mu)
     np.testing.assert_array_equal(target.log_var, evaluated.log_var)
     np.testing.assert_array_equal(target.mu, teacher_posteriors(teacher, DATA.text).mu)
-    with torch.no_grad():  # the batch's own mean and variance would give others
-        mu, _ = teacher.infer(torch.from_numpy(DATA.text).unsqueeze(0))
-    assert np.abs(mu.numpy() - target.mu).max() > 0.01
     # A document's posterior does not depend on which others stand beside it.
     alone = teacher_posteriors(teacher, DATA.text[:1])
     np.testing.assert_allclose(alone.mu[:, 0], target.mu[:, 0], rtol=1e-4, atol=1e-5)
+    with torch.no_grad():  # the batch's own mean and variance give others (and move the running ones)
+        mu, _ = teacher.infer(torch.from_numpy(DATA.text).unsqueeze(0))
+    assert np.abs(mu.numpy() - target.mu).max() > 0.01
 
 
 @pytest.mark.parametrize("kind", ["text-teacher", "joint"])
@@ -116,31 +115,36 @@ def reach(student, target, replica=0):
     return kl_divergence(normal(posterior, replica), normal(target, replica)).mean().item()
 
 
-def test_with_the_kl_alone_the_student_approaches_its_teacher():
-    """Documents without words leave only the KL term: its minimum is the teacher's own posterior."""
-    config = ModelConfig(hidden=(60,), epochs=150, batch_size=50, dropout=0.0, lr=1e-2)
-    teacher, _ = teach(config=ModelConfig(hidden=(20,), epochs=30, batch_size=32))
-    target = teacher_posteriors(teacher, DATA.text)
-    silent = csr_matrix(DATA.counts.shape, dtype=np.float32)
-    before = reach(study(target, config=ModelConfig(hidden=(60,), epochs=1, lr=1e-9), counts=silent), target)
-    student = study(target, config=config, counts=silent)
-    assert reach(student, target) < 0.15 * before
-    learned, taught = infer_posterior(student, DATA.image).mu[0], target.mu[0]
-    assert np.corrcoef(learned.ravel(), taught.ravel())[0, 1] > 0.9
+# Documents without words leave only the KL term: its minimum is the teacher's own posterior.
+SILENT = csr_matrix(DATA.counts.shape, dtype=np.float32)
+LONG = ModelConfig(hidden=(60,), epochs=150, batch_size=50, dropout=0.0, lr=1e-2, kl_weight=1.0)
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    teacher, _ = teach(config=ModelConfig(hidden=(20,), epochs=30, batch_size=32, kl_weight=1.0))
+    return teacher_posteriors(teacher, DATA.text)
+
+
+def test_with_the_kl_alone_the_student_approaches_its_teacher(lesson):
+    untaught = ModelConfig(hidden=(60,), epochs=1, lr=1e-9, kl_weight=1.0)
+    before = reach(study(lesson, config=untaught, counts=SILENT), lesson)
+    student = study(lesson, config=LONG, counts=SILENT)
+    assert reach(student, lesson) < 0.15 * before
+    learned = infer_posterior(student, DATA.image).mu[0]
+    assert np.corrcoef(learned.ravel(), lesson.mu[0].ravel())[0, 1] > 0.9
     # And each seed approaches its own teacher, not the other's.
-    crossed = Posterior(target.mu[::-1].copy(), target.log_var[::-1].copy())
+    crossed = Posterior(lesson.mu[::-1].copy(), lesson.log_var[::-1].copy())
     for replica in (0, 1):
-        assert reach(student, target, replica) < 0.5 * reach(student, crossed, replica)
+        assert reach(student, lesson, replica) < 0.5 * reach(student, crossed, replica)
 
 
-def test_the_lesson_belongs_to_its_document():
-    teacher, _ = teach()
-    target = teacher_posteriors(teacher, DATA.text)
+def test_the_lesson_belongs_to_its_document(lesson):
+    """The same posteriors dealt out to other documents teach nothing about these."""
     order = np.random.default_rng(0).permutation(150)
-    shuffled = Posterior(target.mu[:, order], target.log_var[:, order])
-    straight, crossed = study(target), study(shuffled)
-    assert np.abs(straight.beta.detach().numpy() - crossed.beta.detach().numpy()).max() > 1e-3
-    assert reach(straight, target) < reach(crossed, target)
+    shuffled = Posterior(lesson.mu[:, order], lesson.log_var[:, order])
+    straight, crossed = (study(target, config=LONG, counts=SILENT) for target in (lesson, shuffled))
+    assert reach(straight, lesson) < 0.3 * reach(crossed, lesson)
 
 
 def test_seed_i_learns_from_teacher_i():
@@ -201,16 +205,18 @@ def test_the_student_keeps_its_own_beta_and_starts_elsewhere():
 
 
 def test_distillation_makes_topics_correspond():
-    config = ModelConfig(epochs=60, batch_size=32)
-    taught = pair(config=config, seeds=(0,))[0]
-    free = pair(config=config, seeds=(0,), mode="none")[0]
+    """The same topic comes first for a text and its image: in most runs, and by chance alone without a teacher."""
+    config = ModelConfig(epochs=60, batch_size=32, kl_weight=1.0, standardize=True)
 
-    def agreement(models):
-        text, image = models.text.theta(DATA.text), models.image.theta(DATA.image)
-        return (text.argmax(axis=1) == image.argmax(axis=1)).mean()
+    def agreement(mode):
+        shares = []
+        for models in pair(config=config, seeds=range(5), mode=mode).values():
+            text, image = models.text.theta(DATA.text), models.image.theta(DATA.image)
+            shares.append((text.argmax(axis=1) == image.argmax(axis=1)).mean())
+        return np.median(shares)
 
-    assert agreement(taught) > 0.85
-    assert agreement(free) < agreement(taught) - 0.2
+    assert agreement("posteriors") > 0.9
+    assert agreement("none") < 0.6
 
 
 def lessons(monkeypatch, kind, mode):
@@ -246,7 +252,7 @@ def test_mode_priors_hands_over_the_learned_prior(kind, monkeypatch):
 def test_the_learned_prior_is_a_copy():
     teacher, _ = teach()
     prior = learned_prior(teacher)
-    prior.mu += 1
+    prior.mu[:] += 1
     assert not np.allclose(teacher.prior_mu.detach().numpy(), prior.mu)
     assert prior.mu.shape == prior.log_var.shape == (2, 1, 4)
 

@@ -8,6 +8,7 @@ import torch
 
 from vtm.config import ModelConfig
 from vtm.model import TopicNetwork, kl_divergence, reconstruction_loss
+from vtm.reference import copy_weights
 
 D, K, V, N = 24, 7, 53, 40
 
@@ -29,28 +30,6 @@ def reference_model(decoder: str, activation: str = "softplus", hidden: tuple[in
             norm.running_mean.copy_(torch.randn_like(norm.running_mean))
             norm.running_var.copy_(torch.rand_like(norm.running_var) + 0.5)
     return model
-
-
-def copy_weights(model) -> TopicNetwork:
-    """The reference package's weights in our network."""
-    net, inf = model.model, model.model.inf_net
-    config = ModelConfig(decoder=model.model_type, activation=model.activation, hidden=model.hidden_sizes)
-    ours = TopicNetwork(n_inputs=D, n_topics=K, n_words=V, config=config)
-    layers = [inf.input_layer, *(block[0] for block in inf.hiddens)]
-    with torch.no_grad():
-        for weight, bias, layer in zip(ours.weights, ours.biases, layers, strict=True):
-            weight[0].copy_(layer.weight.T)
-            bias[0, 0].copy_(layer.bias)
-        ours.head_weight[0].copy_(torch.cat([inf.f_mu.weight, inf.f_sigma.weight]).T)
-        ours.head_bias[0, 0].copy_(torch.cat([inf.f_mu.bias, inf.f_sigma.bias]))
-        ours.beta[0].copy_(net.beta)
-        ours.prior_mu[0, 0].copy_(net.prior_mean)
-        ours.prior_log_var[0, 0].copy_(net.prior_variance.log())
-        ours.head_mean[0].copy_(torch.cat([inf.f_mu_batchnorm.running_mean, inf.f_sigma_batchnorm.running_mean]))
-        ours.head_var[0].copy_(torch.cat([inf.f_mu_batchnorm.running_var, inf.f_sigma_batchnorm.running_var]))
-        ours.beta_mean[0].copy_(net.beta_batchnorm.running_mean)
-        ours.beta_var[0].copy_(net.beta_batchnorm.running_var)
-    return ours
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,12 @@ Importing this package loads nothing heavy; each name below is loaded when it is
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+# Before torch is loaded: threads that wait must sleep, not spin. Where anything else runs on the machine, spinning
+# makes the many small steps of training ten times slower and more.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
