@@ -76,7 +76,9 @@ def test_parameters_are_known_and_have_the_experiments_defaults(path: Path) -> N
     found = defaults(notebook)
     assert set(found) <= set(PARAMETERS)
     assert from_parameters(found) == Experiment()
-    assert {name: papermill.inspect_notebook(str(path))[name]["name"] for name in found} == {n: n for n in found}
+    assert {name: papermill.inspect_notebook(str(path))[name]["name"] for name in found} == {
+        n: n for n in found
+    }
 
 
 def test_every_parameter_of_a_profile_is_read_by_a_notebook() -> None:
@@ -125,7 +127,9 @@ def test_smoke_run_holds_every_chapter_and_no_error(executed_smoke: Path) -> Non
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in code), path.name
         # What is on stderr would not stand in the book: a warning there is one that nobody reads.
-        said = [o for cell in code for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"]
+        said = [
+            o for cell in code for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"
+        ]
         assert said == [], path.name
         (injected,) = tagged(notebook, "injected-parameters")
         assert "scenes" in injected.source
@@ -137,6 +141,7 @@ def test_running_again_gives_what_the_chapters_show(smoke_run: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with", str(ROOT / "nbval_sanitize.cfg")]
         + ["-q", "-p", "no:cacheprovider", "--rootdir", str(smoke_run), str(smoke_run / "executed")],
+        check=False,
         capture_output=True,
         text=True,
         timeout=900,

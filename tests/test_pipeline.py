@@ -49,7 +49,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
     source, out = tmp_path / "notebooks", tmp_path / "executed"
     write_notebook(source, "01-first", "epochs = 100", LOG.format(values="'first', epochs"))
-    write_notebook(source, "02-second", "seeds = [0]\nmode = 'none'", LOG.format(values="'second', seeds, mode"))
+    write_notebook(
+        source, "02-second", "seeds = [0]\nmode = 'none'", LOG.format(values="'second', seeds, mode")
+    )
     return source, out
 
 
@@ -199,14 +201,14 @@ def test_table_corpus_is_part_of_the_inputs(
     assert log(folders[1])[0] == f"{tmp_path / 'mine.csv'}:text_column=text"
     assert statuses(run(folders, spec)) == ["current", "current"]
     (tmp_path / "mine.csv").write_text("image,text\na.png,a tree\n")
-    assert [step.reason for step in run(folders, spec)][0] == "the corpus' files changed"
+    assert run(folders, spec)[0].reason == "the corpus' files changed"
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "metadata.csv").write_text("file_name,text\n")
     run(folders, {"corpus": "photos"})
     assert statuses(run(folders, {"corpus": "photos"})) == ["current", "current"]
     (photos / "a.png").write_bytes(b"picture")
-    assert [step.reason for step in run(folders, {"corpus": "photos"})][0] == "the corpus' files changed"
+    assert run(folders, {"corpus": "photos"})[0].reason == "the corpus' files changed"
 
 
 def test_force_runs_all(folders: tuple[Path, Path]) -> None:
@@ -421,7 +423,9 @@ def test_progress_lines(folders: tuple[Path, Path]) -> None:
     terminal = io.StringIO()
     run(folders, console=Console(file=terminal, force_terminal=True, width=100))
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
-    assert "current 01-first" in shown and "running 02-second, cell 3" in shown and "done    02-second" in shown
+    assert (
+        "current 01-first" in shown and "running 02-second, cell 3" in shown and "done    02-second" in shown
+    )
 
 
 @pytest.mark.parametrize(

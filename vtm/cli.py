@@ -116,7 +116,9 @@ def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"-p {assignment}: the value is not YAML ({error.__class__.__name__})") from None
+            raise ConfigError(
+                f"-p {assignment}: the value is not YAML ({error.__class__.__name__})"
+            ) from None
         found[name] = _number(value) if value == text.strip() else value
     return found
 
@@ -139,13 +141,17 @@ def prefetch(
         if name not in GROUPS:
             kind = name.partition(":")[0]
             known = ", ".join(group.partition(":")[2] for group in GROUPS if group.startswith(kind))
-            raise ConfigError(f"--{kind} {name.partition(':')[2]}: there is nothing to fetch; choose from {known}")
+            raise ConfigError(
+                f"--{kind} {name.partition(':')[2]}: there is nothing to fetch; choose from {known}"
+            )
     _fetch_groups(wanted or list(GROUPS))
 
 
 @app.command()
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Artifacts or groups.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Artifacts or groups.")
+    ] = None,
 ) -> None:
     """Fetch artifacts or groups by name; without a name, list them."""
     from vtm.fetch import ARTIFACTS, GROUPS, artifacts_for
@@ -171,7 +177,9 @@ def corpora() -> None:
         members = GROUPS.get(f"corpus:{name}", ())
         state = "fetched" if _is_fetched(members) else f"not fetched, {_megabytes(members).strip()}"
         typer.echo(f"{name:<12}  {description}" + (f" [{state}]" if members else ""))
-    typer.echo(f"{'PATH':<12}  your own: a CSV, TSV, Parquet or JSON Lines file, or a folder with a metadata.csv")
+    typer.echo(
+        f"{'PATH':<12}  your own: a CSV, TSV, Parquet or JSON Lines file, or a folder with a metadata.csv"
+    )
 
 
 @app.command(name="corpus")

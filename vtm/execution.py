@@ -1,4 +1,4 @@
-"""One notebook through papermill: its executed copy, whole or not at all, or one line that says what failed."""
+"""One notebook through papermill: its executed copy, whole or not at all, or a line that says what failed."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _one_line(text: str) -> str:
 def _message(name: str, cell: int, ename: str, evalue: str, failed: Path) -> str:
     if ename in OUR_ERRORS:
         return f"{name}, cell {cell}: {_one_line(evalue)}"
-    return f"{name} stopped in cell {cell} with {ename}: {_one_line(evalue)}; its traceback is in {failed}"
+    return f"{name} stopped in cell {cell} with {ename}: {_one_line(evalue)}; see {failed}"
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
         axes.fill_between(depth, recall.min(axis=0), recall.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     axes.plot(depth, depth / n_items, color="#777777", linewidth=1, label="chance")
     axes.set(xscale="log", xlabel=f"depth of the list, of {n_items} pictures", ylabel="recall", ylim=(0, 1), xlim=(1, depth[-1]))
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
     return figure
 
 

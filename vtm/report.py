@@ -80,9 +80,16 @@ def table_1(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> pd.Dat
     return pd.DataFrame(lines)[columns].set_index("")
 
 
-def topic_table(results: Sequence[Result], groups: Sequence[str] | None) -> pd.DataFrame:
-    """Topic quality and sparsity of each model: mean ± sd over healthy runs."""
+def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
+    """Topic quality and sparsity of each model: mean ± sd over healthy runs.
+
+    C_V is computed here, not with the run: it takes longer than all other figures together.
+    """
     import pandas as pd
+
+    from vtm.topic_metrics import c_v
+
+    tokens = [data.vocabulary.tokens(text) for text in data.texts("train")]
 
     lines = []
     for name, runs in by_row(results).items():
@@ -94,6 +101,8 @@ def topic_table(results: Sequence[Result], groups: Sequence[str] | None) -> pd.D
         for label, figure in (("NPMI", "npmi"), ("diversity", "diversity"), ("inverted RBO", "inverted_rbo")):
             for reads in ("text", "image"):
                 line[f"{label}, {reads}"] = spread([run.figures[f"{reads}_{figure}"] for run in good])
+        for reads in ("text", "image"):
+            line[f"C_V, {reads}"] = spread([c_v(run.topics[reads], tokens).mean() for run in good])
         line["diversity, at most"] = f"{good[0].figures['diversity_at_most']:.3f}"
         line["largest topic"] = spread([top_mass(t, 1).mean() for t in theta])
         line["three largest"] = spread([top_mass(t, 3).mean() for t in theta])
@@ -177,7 +186,7 @@ def _ranks(run: Result, part: str) -> np.ndarray:
 
 def _runs(line) -> str:
     bad = line.trained - line.runs
-    return f"{line.runs} of {line.trained}" + (f" ({bad} collapsed)" if bad else "")
+    return f"{line.runs}\u00a0of\u00a0{line.trained}" + (f" ({bad} collapsed)" if bad else "")
 
 
 def _cell(line) -> str:
@@ -185,8 +194,8 @@ def _cell(line) -> str:
         return "–"
     number = _number(line.figure, line["mean"])
     if not np.isnan(line.sd):
-        number += f" ± {_number(line.figure, line.sd)}"
-    return f"{number} [{line.low:.3f}, {line.high:.3f}]" if line.figure == "mrr_100" else number
+        number += f"\u00a0±\u00a0{_number(line.figure, line.sd)}"
+    return f"{number} [{line.low:.3f},\u00a0{line.high:.3f}]" if line.figure == "mrr_100" else number
 
 
 def _number(figure: str, value: float) -> str:

@@ -72,7 +72,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "KL weight": f"{row['kl_weight']:g}",
                 "embeddings": _scale(row),
                 "healthy": f"{row['healthy']} of {row['runs']}",
-                "MRR@100": f"{row['mrr']:.3f} ± {row['sd']:.3f}",
+                "MRR@100": f"{row['mrr']:.3f}\u00a0±\u00a0{row['sd']:.3f}",
                 "NPMI, text": f"{row['npmi_text']:.3f}",
                 "NPMI, image": f"{row['npmi_image']:.3f}",
                 "teacher's smallest variance": f"{row['smallest_variance']:.1e}",
@@ -149,8 +149,8 @@ def reference_table(saved: dict[str, Any]) -> pd.DataFrame:
         [
             {
                 "figure": label,
-                "vtm": f"{a['vtm']:.3f} ± {a['vtm_sd']:.3f}",
-                "contextualized-topic-models": f"{a['reference']:.3f} ± {a['reference_sd']:.3f}",
+                "vtm": f"{a['vtm']:.3f}\u00a0±\u00a0{a['vtm_sd']:.3f}",
+                "contextualized-topic-models": f"{a['reference']:.3f}\u00a0±\u00a0{a['reference_sd']:.3f}",
                 "difference [95 %]": f"{a['difference']:+.3f} [{a['low']:+.3f}, {a['high']:+.3f}]",
                 "agree": "yes" if a["within"] else "no",
             }

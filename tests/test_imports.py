@@ -1,0 +1,176 @@
+"""Imports follow the data: config, corpora, encoders and words, model, theta, figures; and `import vtm` is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vtm
+
+PACKAGE = Path(vtm.__file__).resolve().parent
+HEAVY = ("torch", "open_clip", "gensim", "onnxruntime", "sentence_transformers", "matplotlib")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+class Imports(ast.NodeVisitor):
+    """All that a module imports, in functions too, but for what only type checkers read."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if "TYPE_CHECKING" not in ast.unparse(node.test):
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found |= {alias.name for alias in node.names}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        assert node.level == 0, "imports are absolute"
+        for alias in node.names:
+            whole = f"{node.module}.{alias.name}"
+            self.found.add(whole if whole in FILES else node.module)
+
+
+def imports_of(source: str) -> set[str]:
+    visitor = Imports()
+    visitor.visit(ast.parse(source))
+    return visitor.found
+
+
+DIRECT = {name: imports_of(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+
+
+def reach(module: str) -> set[str]:
+    """What a module imports, and what these import in turn: modules of vtm, and others by their first name."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        for name in DIRECT[waiting.pop()]:
+            known = name if name in FILES else name.partition(".")[0]
+            if known not in seen:
+                seen.add(known)
+                if known in FILES:
+                    waiting.append(known)
+    return seen
+
+
+def within(modules: set[str], *tops: str) -> set[str]:
+    """Those of `modules` that are one of `tops` or part of it."""
+    return {name for name in modules for top in tops if name == top or name.startswith(top + ".")}
+
+
+def members(*names: str) -> list[str]:
+    return sorted(within(set(FILES), *(f"vtm.{name}" for name in names)))
+
+
+DATA = ("vtm.corpora", "vtm.encoders", "vtm.fetch", "vtm.pictures")
+MODEL = ("vtm.model", "vtm.training", "vtm.topicmodel", "vtm.distill", "vtm.align", "vtm.reference")
+TOP = ("vtm.prepare", "vtm.experiment", "vtm.pipeline", "vtm.execution", "vtm.cli")
+REPORT = ("vtm.report", "vtm.figures", "vtm.findings", "vtm.results", "vtm.runs", "vtm.data_tables")
+
+
+def test_the_walk_sees_imports_wherever_they_stand():
+    source = """
+from typing import TYPE_CHECKING
+import numpy.linalg
+if TYPE_CHECKING:
+    import pandas
+def f():
+    from vtm import ranking
+    from vtm.corpora import load_corpus
+    if True:
+        import torch
+"""
+    assert imports_of(source) == {"typing", "numpy.linalg", "vtm.ranking", "vtm.corpora", "torch"}
+    assert {"vtm.config", "vtm.model", "vtm.corpora.base", "vtm.encoders.cache", "vtm.distill"} <= FILES.keys()
+    assert {"torch", "vtm.model", "vtm.training", "vtm.seeds"} <= reach("vtm.distill")
+
+
+def test_config_imports_none_of_the_others():
+    assert within(reach("vtm.config"), "vtm") <= {"vtm.errors", "vtm.files"}
+    assert not reach("vtm.config") & {"numpy", *HEAVY}
+
+
+@pytest.mark.parametrize("module", members("ranking", "metrics", "topic_metrics", "theta_metrics"))
+def test_from_theta_on_there_are_arrays_only(module):
+    assert "torch" not in reach(module)
+    assert within(reach(module), "vtm") <= {"vtm.errors", "vtm.ranking", "vtm.metrics"}
+
+
+@pytest.mark.parametrize("module", members("corpora", "encoders", "bow", "fetch", "pictures"))
+def test_data_know_no_model(module):
+    assert not within(reach(module), *MODEL, *TOP, *REPORT)
+
+
+@pytest.mark.parametrize("module", members("corpora", "bow"))
+def test_corpora_and_words_know_no_encoder(module):
+    assert not within(reach(module), "vtm.encoders", "torch", "onnxruntime", "sentence_transformers")
+
+
+@pytest.mark.parametrize("module", members(*(name.removeprefix("vtm.") for name in MODEL)))
+def test_models_know_no_corpus_encoder_or_report(module):
+    assert not within(reach(module), *DATA, *TOP, *REPORT)
+
+
+@pytest.mark.parametrize("module", members("report", "figures", "findings", "results", "runs", "data_tables"))
+def test_reports_read_files_only(module):
+    assert not within(reach(module), *MODEL, *TOP, "vtm.encoders", "vtm.corpora", "torch", "open_clip", "onnxruntime")
+
+
+def test_the_top_is_imported_from_above_only():
+    above = {
+        "vtm.cli": set(),
+        "vtm.pipeline": {"vtm.cli"},
+        "vtm.execution": {"vtm.pipeline", "vtm.cli"},
+    }
+    for top, allowed in above.items():
+        assert {name for name, found in DIRECT.items() if top in found} <= allowed
+
+
+def test_no_import_goes_in_a_circle():
+    """A package's own parts may ask their package for its types; otherwise no module reaches itself."""
+    circles = {name for name in FILES if name in reach(name)}
+    assert circles <= set(members("encoders"))
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Which heavy modules a fresh interpreter holds after a statement."""
+    code = f"{statement}; import sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PACKAGE.parent)
+    return set(done.stdout.split())
+
+
+def test_the_check_of_loaded_modules_can_fail():
+    assert loaded_by("import vtm.model") >= {"torch"}
+
+
+@pytest.mark.parametrize("statement", ["import vtm", "import vtm.config, vtm.corpora, vtm.encoders, vtm.bow", "import vtm.cli"])
+def test_light_imports(statement):
+    assert loaded_by(statement) == set()
+
+
+def test_metrics_and_reports_load_no_model():
+    statement = "import vtm.ranking, vtm.metrics, vtm.topic_metrics, vtm.theta_metrics, vtm.report, vtm.results"
+    assert not loaded_by(statement) & {"torch", "onnxruntime", "sentence_transformers", "open_clip", "gensim"}
+
+
+def test_importing_everything_light_makes_no_file(tmp_path):
+    code = "import vtm, vtm.config, vtm.paths, vtm.corpora, vtm.encoders, vtm.cli"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(PACKAGE.parent), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert list(tmp_path.iterdir()) == []
