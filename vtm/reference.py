@@ -101,7 +101,7 @@ def copy_weights(model: ZeroShotTM, *, config: ModelConfig | None = None) -> Top
 
     Parameters
     ----------
-    config : the settings that the network is to carry; by default those that the model itself knows.
+    config : the settings that the network is to carry; by default the model's decoder, activation and widths.
     """
     net, inf = model.model, model.model.inf_net
     if config is None:
