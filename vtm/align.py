@@ -97,7 +97,10 @@ def fit_aligned(
     maps.to(where)
     loss = ClipLoss()
     optimizer = torch.optim.AdamW(
-        [{"params": [maps.text, maps.image], "weight_decay": config.weight_decay}, {"params": [maps.log_scale], "weight_decay": 0.0}],
+        [
+            {"params": [maps.text, maps.image], "weight_decay": config.weight_decay},
+            {"params": [maps.log_scale], "weight_decay": 0.0},
+        ],
         lr=config.lr,
     )
     draws = generator(seed, "aligned (contrastive): batches", device=where)
@@ -109,7 +112,11 @@ def fit_aligned(
         for start in range(0, len(train) - batch + 1, batch):
             rows = order[start : start + batch]
             optimizer.zero_grad(set_to_none=True)
-            loss(maps("image", tensors["image"][rows]), maps("text", tensors["text"][rows]), maps.log_scale.exp()).backward()
+            loss(
+                maps("image", tensors["image"][rows]),
+                maps("text", tensors["text"][rows]),
+                maps.log_scale.exp(),
+            ).backward()
             optimizer.step()
             with torch.no_grad():
                 maps.log_scale.clamp_(max=float(np.log(100)))  # as CLIP

@@ -83,7 +83,9 @@ class ModelConfig:
         _check(self.batch_size >= 2, f"batch_size={self.batch_size}: batch norm needs at least 2")
         _check(0 < self.lr < math.inf, f"lr={self.lr}: must be a number above 0")
         for name in ("beta1", "beta2"):
-            _check(0 <= getattr(self, name) < 1, f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+            _check(
+                0 <= getattr(self, name) < 1, f"{name}={getattr(self, name)}: must be at least 0 and below 1"
+            )
         _check(0 <= self.kl_weight < math.inf, f"kl_weight={self.kl_weight}: must be a number, not negative")
 
 
@@ -139,9 +141,7 @@ class Experiment:
         _check(min(self.n_topics) >= 2, f"n_topics={list(self.n_topics)}: a model needs at least 2 topics")
         _check(min(self.seeds) >= 0, f"seeds={list(self.seeds)}: a seed must not be negative")
         _check(self.mode in MODES, f"mode={self.mode!r}: must be one of {', '.join(MODES)}")
-        _check(
-            self.measure in MEASURES, f"measure={self.measure!r}: must be one of {', '.join(MEASURES)}"
-        )
+        _check(self.measure in MEASURES, f"measure={self.measure!r}: must be one of {', '.join(MEASURES)}")
 
     @property
     def corpus_name(self) -> str:
@@ -265,7 +265,13 @@ def from_notebook(namespace: Mapping[str, Any]) -> Experiment:
 # name -> parameters of all notebooks.
 PROFILES: dict[str, dict[str, Any]] = {
     "smoke": dict(
-        corpus="scenes:n=400", encoder="pixels", n_topics=[8, 16], seeds=[0, 1], epochs=40, batch_size=16, min_df=2
+        corpus="scenes:n=400",
+        encoder="pixels",
+        n_topics=[8, 16],
+        seeds=[0, 1],
+        epochs=40,
+        batch_size=16,
+        min_df=2,
     ),
     "default": {},
     "paper": dict(seeds=[0, 1, 2, 3, 4], kl_weight=1.0, standardize=False),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtm.runs import frame
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,17 +16,13 @@ if TYPE_CHECKING:
 
 def drop_table(counts: dict[str, int], kept: int) -> pd.DataFrame:
     """What left a corpus, by reason, and what stayed."""
-    import pandas as pd
-
     lines = [{"": reason, "pairs": n} for reason, n in counts.items()]
     lines += [{"": "kept", "pairs": kept}, {"": "all", "pairs": kept + sum(counts.values())}]
-    return pd.DataFrame(lines).set_index("")
+    return frame(lines)
 
 
 def split_table(data: Prepared) -> pd.DataFrame:
     """Pairs, share and gold categories of each part."""
-    import pandas as pd
-
     total = sum(len(rows) for rows in data.rows.values())
     lines = []
     for part, rows in data.rows.items():
@@ -37,13 +35,11 @@ def split_table(data: Prepared) -> pd.DataFrame:
                 "gold categories": len(set(groups)) if groups is not None else "–",
             }
         )
-    return pd.DataFrame(lines).set_index("")
+    return frame(lines)
 
 
 def vocabulary_table(data: Prepared) -> pd.DataFrame:
     """Size of the vocabulary, its commonest words, and how many known words a text holds, by part."""
-    import pandas as pd
-
     lines = []
     for part, rows in data.rows.items():
         counts = data.counts[rows]
@@ -59,7 +55,7 @@ def vocabulary_table(data: Prepared) -> pd.DataFrame:
                 "commonest": ", ".join(data.vocabulary.words[i] for i in common),
             }
         )
-    return pd.DataFrame(lines).set_index("")
+    return frame(lines)
 
 
 def data_numbers(data: Prepared) -> dict[str, float]:

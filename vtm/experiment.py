@@ -40,7 +40,9 @@ def run_baseline(data: Prepared, *, progress: bool = True) -> list[Result]:
     seeds = data.experiment.seeds[:1] if data.aligned else data.experiment.seeds
     results = []
     for seed in seeds:
-        key = hash_json([data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, code_hash()])
+        key = hash_json(
+            [data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, code_hash()]
+        )
         folder = run_folder(data) / "baseline" / f"seed-{seed}"
         result = Result.load(folder, key)
         if result is None:
@@ -163,9 +165,10 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
         reads: _held_out(getattr(models, reads), validation.embeddings(reads), validation.counts)
         for reads in ("text", "image")
     }
-    figures = {
-        f"{reads}_validation_reconstruction": loss for reads, loss in reconstruction.items()
-    } | {"unigram_validation_reconstruction": unigram, "seconds": seconds}
+    figures = {f"{reads}_validation_reconstruction": loss for reads, loss in reconstruction.items()} | {
+        "unigram_validation_reconstruction": unigram,
+        "seconds": seconds,
+    }
     teacher_log_var = models.teacher.posterior(train.embeddings(models.teacher.reads))[1]
     figures["teacher_smallest_variance"] = float(np.exp(teacher_log_var.min()))
     if all(np.isfinite(array).all() for array in arrays.values()):
@@ -190,7 +193,10 @@ def _held_out(model, x: np.ndarray, counts) -> float:
     network = model.network
     device = network.beta.device
     loss = held_out_reconstruction(
-        network, torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device), words.to(device), numbers.to(device)
+        network,
+        torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+        words.to(device),
+        numbers.to(device),
     )
     return float(loss.mean())
 

@@ -26,12 +26,20 @@ PICTURE_SIZE = 128
 
 
 def style() -> None:
-    """The book's plotting style; call once, before the first figure."""
+    """The book's style of plots and tables; call once, before the first of them."""
     import matplotlib
+    import pandas
     import seaborn
 
+    pandas.options.display.max_colwidth = None  # a cut cell tells nothing
+
     seaborn.set_theme(style="whitegrid", context="notebook", palette=COLOURS)
-    matplotlib.rcParams |= {"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlesize": "medium", "svg.hashsalt": "vtm"}
+    matplotlib.rcParams |= {
+        "figure.dpi": 110,
+        "savefig.bbox": "tight",
+        "axes.titlesize": "medium",
+        "svg.hashsalt": "vtm",
+    }
 
 
 def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> Figure:
@@ -46,10 +54,20 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
         recall = np.stack([(_ranks(run)[:, None] <= depth).mean(axis=0) for run in good])  # (S, depth)
         colour = COLOURS[position % len(COLOURS)]
         label = row_label(runs[0].row, runs[0].n_topics, baseline)
-        axes.plot(depth, recall.mean(axis=0), color=colour, linestyle=STYLES[position % len(STYLES)], label=label)
-        axes.fill_between(depth, recall.min(axis=0), recall.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.plot(
+            depth, recall.mean(axis=0), color=colour, linestyle=STYLES[position % len(STYLES)], label=label
+        )
+        axes.fill_between(
+            depth, recall.min(axis=0), recall.max(axis=0), color=colour, alpha=0.15, linewidth=0
+        )
     axes.plot(depth, depth / n_items, color="#777777", linewidth=1, label="chance")
-    axes.set(xscale="log", xlabel=f"depth of the list, of {n_items} pictures", ylabel="recall", ylim=(0, 1), xlim=(1, depth[-1]))
+    axes.set(
+        xscale="log",
+        xlabel=f"depth of the list, of {n_items} pictures",
+        ylabel="recall",
+        ylim=(0, 1),
+        xlim=(1, depth[-1]),
+    )
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
     return figure
 
@@ -57,7 +75,11 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
 def training_curves(results: Sequence[Result]) -> Figure:
     """Losses by epoch of every run: reconstruction and KL on the training part, reconstruction on validation."""
     rows = by_row(results)
-    panels = (("reconstruction", "reconstruction, training"), ("kl", "KL, training"), ("validation_reconstruction", "reconstruction, validation"))
+    panels = (
+        ("reconstruction", "reconstruction, training"),
+        ("kl", "KL, training"),
+        ("validation_reconstruction", "reconstruction, validation"),
+    )
     roles = [r for r in ("teacher", "text", "image") if any(r in run.history for run in results)]
     figure, grid = _grid(len(rows), len(panels), width=3.4, height=2.6)
     for line, (name, runs) in zip(grid, rows.items(), strict=True):
@@ -89,7 +111,13 @@ def alignment_curves(results: Sequence[Result]) -> Figure:
     figure, axes = _axes(6, 3.2)
     for position, run in enumerate(results):
         curve = run.history["baseline"]["validation_mrr_100"]
-        axes.plot(range(1, len(curve) + 1), curve, color=COLOURS[position % len(COLOURS)], linestyle=STYLES[position % len(STYLES)], label=f"seed {run.seed}")
+        axes.plot(
+            range(1, len(curve) + 1),
+            curve,
+            color=COLOURS[position % len(COLOURS)],
+            linestyle=STYLES[position % len(STYLES)],
+            label=f"seed {run.seed}",
+        )
         best = int(np.argmax(curve))
         axes.plot(best + 1, curve[best], "o", color=COLOURS[position % len(COLOURS)])
     axes.set(xlabel="epoch", ylabel="MRR@100, validation")
@@ -107,7 +135,15 @@ def topic_mass(results: Sequence[Result], *, largest: int = 10) -> Figure:
                 continue
             theta = np.stack([getattr(run, reads)() for run in good])  # (S, n, K)
             mass = np.cumsum(-np.sort(-theta, axis=2), axis=2).mean(axis=(0, 1))[:largest]
-            axes.plot(range(1, len(mass) + 1), mass, color=COLOURS[position % len(COLOURS)], linestyle=STYLES[position % len(STYLES)], marker="o", markersize=3, label=name)
+            axes.plot(
+                range(1, len(mass) + 1),
+                mass,
+                color=COLOURS[position % len(COLOURS)],
+                linestyle=STYLES[position % len(STYLES)],
+                marker="o",
+                markersize=3,
+                label=name,
+            )
         axes.set(xlabel="largest topics", ylabel="share of probability", ylim=(0, 1), title=f"{reads}s")
     grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
@@ -122,7 +158,7 @@ def agreement_heatmap(run: Result, *, part: str = "test", largest: int = 30) -> 
     order = np.argsort(-(text + image).sum(axis=0), kind="stable")[:largest]
     figure, axes = _axes(6.2, 5.2)
     seaborn.heatmap(
-        topic_agreement(text[:, order], image[:, order]),
+        topic_agreement(text, image)[np.ix_(order, order)],
         ax=axes,
         vmin=-1,
         vmax=1,
@@ -149,7 +185,13 @@ def best_topics(run: Result, *, n: int = 6, part: str = "test") -> list[int]:
 
 
 def topics_with_pictures(
-    run: Result, pictures: dict[str, Path], topics: Sequence[int], *, columns: int = 6, words: int = 8, part: str = "test"
+    run: Result,
+    pictures: dict[str, Path],
+    topics: Sequence[int],
+    *,
+    columns: int = 6,
+    words: int = 8,
+    part: str = "test",
 ) -> Figure:
     """A line for each topic: its keywords, and the pictures in which it is largest.
 
@@ -191,7 +233,10 @@ def figure_1(
     The text's own picture stands beside it; where a method found it, it has a frame.
     """
     figure, grid = _grid(len(chosen), 6, width=1.75, height=1.9)
-    tops = [top_items(r.text(part), r.image(part), r.ids[part], k=2, measure=r.measure)[0] for r in (baseline, run)]
+    tops = [
+        top_items(r.text(part), r.image(part), r.ids[part], k=2, measure=r.measure)[0]
+        for r in (baseline, run)
+    ]
     row_of = {i: row for row, i in enumerate(run.ids[part])}
     topics = run.topics["text"]
     for line, text_id in zip(grid, chosen, strict=True):
@@ -215,7 +260,15 @@ def figure_1(
     return figure
 
 
-def figure_1_texts(baseline: Result, run: Result, groups: Sequence[str] | None, *, n: int = 8, seed: int = 0, part: str = "test") -> list[str]:
+def figure_1_texts(
+    baseline: Result,
+    run: Result,
+    groups: Sequence[str] | None,
+    *,
+    n: int = 8,
+    seed: int = 0,
+    part: str = "test",
+) -> list[str]:
     """Texts for Figure 1, by a rule: drawn with a seed from all test texts, at most one of each gold category."""
     from vtm.seeds import numpy_generator
 
@@ -254,7 +307,13 @@ def group_sizes(train: Sequence[str] | None, test: Sequence[str] | None) -> Figu
     figure, axes = _axes(7, max(2.0, 0.26 * len(names)))
     place = np.arange(len(names))
     for shift, (part, count) in enumerate(zip(("train", "test"), counts, strict=True)):
-        axes.barh(place + 0.4 * shift, [count[name] for name in names], height=0.4, color=COLOURS[1 + shift], label=part)
+        axes.barh(
+            place + 0.4 * shift,
+            [count[name] for name in names],
+            height=0.4,
+            color=COLOURS[1 + shift],
+            label=part,
+        )
     axes.set_yticks(place + 0.2, names)
     axes.invert_yaxis()
     axes.set(xlabel="pairs")
@@ -280,7 +339,13 @@ def settings_chart(rows: Sequence[dict]) -> Figure:
                 label="standardized" if standardize else "raw",
             )
         axes.axhline(rows[0]["chance"], color="#777777", linewidth=1, label="chance")
-        axes.set(xscale="log", title=kind, xlabel="weight of the KL term", ylabel="MRR@100, validation", ylim=(0, None))
+        axes.set(
+            xscale="log",
+            title=kind,
+            xlabel="weight of the KL term",
+            ylabel="MRR@100, validation",
+            ylim=(0, None),
+        )
     grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
     return figure

@@ -202,7 +202,9 @@ def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
             quoted[f"top3_mass_{short}"] = float("nan")
     for claim in ("embeddings", "more_topics", "text_teacher", "sparsity", "topic_not_fact"):
         tests = [finding for name, finding in found.items() if name.startswith(claim)]
-        quoted[f"verdict_{claim}"] = combined_verdict(tests) if tests else "could not be tested: no gold categories"
+        quoted[f"verdict_{claim}"] = (
+            combined_verdict(tests) if tests else "could not be tested: no gold categories"
+        )
     return quoted
 
 
@@ -211,4 +213,6 @@ def _short(kind: str) -> str:
 
 
 def _ranks(run: Result, part: str) -> np.ndarray:
-    return target_ranks(run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure).ranks
+    return target_ranks(
+        run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure
+    ).ranks

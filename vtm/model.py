@@ -138,7 +138,11 @@ class TopicNetwork(nn.Module):
     def replica(self, index: int) -> TopicNetwork:
         """A copy of one replica as a network with R = 1."""
         one = TopicNetwork(
-            n_inputs=self.n_inputs, n_topics=self.n_topics, n_words=self.n_words, config=self.config, seeds=(0,)
+            n_inputs=self.n_inputs,
+            n_topics=self.n_topics,
+            n_words=self.n_words,
+            config=self.config,
+            seeds=(0,),
         )
         shared = ("shift", "scale")
         state = {

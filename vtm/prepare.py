@@ -129,6 +129,8 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         counts=counts,
         vocabulary=vocabulary,
         rows=rows,
-        no_known_word=tuple(Dropped(corpus.ids[row], "no-known-word", corpus.texts[row][:80]) for row in unknown),
+        no_known_word=tuple(
+            Dropped(corpus.ids[row], "no-known-word", corpus.texts[row][:80]) for row in unknown
+        ),
         aligned=encoder.aligned,
     )

@@ -143,9 +143,7 @@ def fit_reference(
     the model takes them raw, as one of `vtm.training.train` does.
     """
     shift, scale = input_scaling(x, config)
-    model = fit_zeroshot(
-        (x - shift) / scale, counts, vocabulary, n_topics=n_topics, config=config, seed=seed
-    )
+    model = fit_zeroshot((x - shift) / scale, counts, vocabulary, n_topics=n_topics, config=config, seed=seed)
     network = copy_weights(model, config=config)
     network.shift.copy_(torch.from_numpy(shift))
     network.scale.copy_(torch.from_numpy(scale))
@@ -220,7 +218,8 @@ def _students(
     """One image student for each teacher, as `vtm.distill.train_pair` trains it."""
     lessons = [teacher_posteriors(teacher.network, pairs.text) for teacher in teachers]
     target = Posterior(
-        np.concatenate([lesson.mu for lesson in lessons]), np.concatenate([lesson.log_var for lesson in lessons])
+        np.concatenate([lesson.mu for lesson in lessons]),
+        np.concatenate([lesson.log_var for lesson in lessons]),
     )
     network, _ = train(
         pairs.image,
@@ -288,7 +287,9 @@ def _agreement(rows: Sequence[dict[str, Any]], figure: str, level: float) -> dic
     finite = {trainer: v[np.isfinite(v)] for trainer, v in values.items()}
     for trainer, v in finite.items():
         if len(v) < 2:
-            raise DataError(f"{figure} of {trainer}: {len(v)} finite value(s); a spread needs at least 2 seeds")
+            raise DataError(
+                f"{figure} of {trainer}: {len(v)} finite value(s); a spread needs at least 2 seeds"
+            )
     ours, theirs = finite[OURS], finite[THEIRS]
     errors = [v.var(ddof=1) / len(v) for v in (ours, theirs)]
     freedom = [e**2 / (len(v) - 1) for e, v in zip(errors, (ours, theirs), strict=True)]

@@ -13,7 +13,7 @@ from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item
 from vtm.paper import TABLE_1
 from vtm.ranking import target_ranks, top_items
 from vtm.results import Result, by_row, healthy
-from vtm.runs import spread
+from vtm.runs import frame, spread
 from vtm.theta_metrics import effective_topics, theta_information, top_mass
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataF
         good = healthy(runs)
         values = [per_item(_ranks(run, part)) for run in good]
         for figure in FIGURES:
-            line = dict(row=runs[0].row, n_topics=runs[0].n_topics, figure=figure, runs=len(good), trained=len(runs))
+            line = dict(
+                row=runs[0].row, n_topics=runs[0].n_topics, figure=figure, runs=len(good), trained=len(runs)
+            )
             if good:
                 items = np.stack([v[figure] for v in values])  # (S, n)
                 scale = items.shape[1] if figure == "correct_100" else 1
@@ -59,8 +61,6 @@ def table_1(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> pd.Dat
 
     Ours read `mean ± sd over seeds`; MRR@100 also has the 95 % interval over test items.
     """
-    import pandas as pd
-
     summary = retrieval_summary(results)
     n_test = len(results[0].ids["test"])
     lines = []
@@ -74,10 +74,13 @@ def table_1(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> pd.Dat
     for paper in TABLE_1:
         label = "paper: CLIP" if paper.row == "baseline" else f"paper: {paper.row} {paper.n_topics}"
         figures = {f: getattr(paper, f) for f in FIGURES if f != "recall_1"}
-        cells = {LABELS[f]: f"{v:d}" if f == "correct_100" else f"{v:.3f}" if f == "mrr_100" else f"{v:.2f}" for f, v in figures.items()}
+        cells = {
+            LABELS[f]: f"{v:d}" if f == "correct_100" else f"{v:.3f}" if f == "mrr_100" else f"{v:.2f}"
+            for f, v in figures.items()
+        }
         lines.append({"": label, "runs": "", LABELS["recall_1"]: "–"} | cells)
     columns = ["", "runs", *(LABELS[f] for f in FIGURES)]
-    return pd.DataFrame(lines)[columns].set_index("")
+    return frame([{c: line[c] for c in columns} for line in lines])
 
 
 def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
@@ -109,13 +112,11 @@ def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
         line["effective topics"] = spread([effective_topics(t).mean() for t in theta], digits=1)
         line["information, nats"] = spread([theta_information(t) for t in theta], digits=2)
         lines.append(line)
-    return pd.DataFrame(lines).set_index("") if lines else pd.DataFrame()
+    return frame(lines) if lines else pd.DataFrame()
 
 
 def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataFrame:
     """Share of texts whose first picture is of their own gold category, and the same of the ten best others."""
-    import pandas as pd
-
     from vtm.findings import own_category
 
     lines = []
@@ -137,14 +138,12 @@ def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataF
                 "ten best others": f"{spread(others.mean(axis=1))} [{low:.3f}, {high:.3f}]",
             }
         )
-    return pd.DataFrame(lines).set_index("")
+    return frame(lines)
 
 
 def findings_table(found: dict) -> pd.DataFrame:
     """The paper's findings with what was measured for each (`vtm.findings`)."""
-    import pandas as pd
-
-    return pd.DataFrame(
+    return frame(
         [
             {
                 "The paper's finding": f.claim,
@@ -153,8 +152,9 @@ def findings_table(found: dict) -> pd.DataFrame:
                 "verdict": f.verdict,
             }
             for f in found.values()
-        ]
-    ).set_index("The paper's finding")
+        ],
+        "The paper's finding",
+    )
 
 
 def save_table(table: pd.DataFrame, path: Path | str) -> None:
@@ -181,7 +181,9 @@ def row_label(row: str, n_topics: int, baseline: str = CONTRASTIVE) -> str:
 
 
 def _ranks(run: Result, part: str) -> np.ndarray:
-    return target_ranks(run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure).ranks
+    return target_ranks(
+        run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure
+    ).ranks
 
 
 def _runs(line) -> str:

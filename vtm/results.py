@@ -84,7 +84,9 @@ class Result:
         if key is not None and plain.get("key") != key:
             return None
         if hash_file(arrays) != plain.pop("arrays_sha256"):
-            raise DataError(f"{arrays}: its content is not what was saved; delete the folder {folder} and run again")
+            raise DataError(
+                f"{arrays}: its content is not what was saved; delete the folder {folder} and run again"
+            )
         plain.pop("key")
         plain["reasons"] = tuple(plain["reasons"])
         return cls(arrays=load_file(arrays), **plain)

@@ -22,8 +22,6 @@ VALIDATION = {
 
 def health_table(results: Sequence[Result]) -> pd.DataFrame:
     """Every run: whether training worked, by what it does on the validation part, and what it took."""
-    import pandas as pd
-
     lines = [
         {
             "": run.name,
@@ -37,7 +35,7 @@ def health_table(results: Sequence[Result]) -> pd.DataFrame:
         }
         for run in results
     ]
-    return pd.DataFrame(lines).set_index("")
+    return frame(lines)
 
 
 def failed_runs_table(results: Sequence[Result]) -> pd.DataFrame | str:
@@ -48,8 +46,6 @@ def failed_runs_table(results: Sequence[Result]) -> pd.DataFrame | str:
 
 def validation_table(results: Sequence[Result]) -> pd.DataFrame:
     """Ranking figures on the validation part, mean ± sd over healthy runs, and chance."""
-    import pandas as pd
-
     lines = []
     for name, runs in by_row(results).items():
         good = healthy(runs)
@@ -63,7 +59,7 @@ def validation_table(results: Sequence[Result]) -> pd.DataFrame:
         {"": "chance", "runs": "", "seconds a seed": ""}
         | {label: f"{chance[figure.removeprefix('validation_')]:.3f}" for label, figure in VALIDATION.items()}
     )
-    return pd.DataFrame(lines).set_index("")
+    return frame(lines)
 
 
 def validation_numbers(results: Sequence[Result]) -> dict[str, float]:
@@ -105,14 +101,12 @@ def shown_run(results: Sequence[Result]) -> Result:
 
 def topic_words_table(run: Result, *, n: int = 12, top: int = 10) -> pd.DataFrame:
     """Keywords of the n topics that text and picture agree on most, and of the n / 2 that they agree on least."""
-    import pandas as pd
-
     text, image = run.text("validation"), run.image("validation")
     agreement = np.diag(topic_agreement(text, image))
     order = np.argsort(-agreement, kind="stable")
     n = min(n, len(order))
     shown = list(dict.fromkeys([*order[:n], *order[-(n // 2) :]]))
-    return pd.DataFrame(
+    return frame(
         [
             {
                 "topic": int(k),
@@ -122,8 +116,9 @@ def topic_words_table(run: Result, *, n: int = 12, top: int = 10) -> pd.DataFram
                 "words, image model": ", ".join(run.topics["image"][k][:top]),
             }
             for k in shown
-        ]
-    ).set_index("topic")
+        ],
+        "topic",
+    )
 
 
 def agreement_numbers(run: Result, part: str = "test") -> dict[str, float]:
@@ -134,6 +129,13 @@ def agreement_numbers(run: Result, part: str = "test") -> dict[str, float]:
         "off_diagonal": float(summary["off_mean"]),
         "own_best": float(summary["own_best"]),
     }
+
+
+def frame(lines: Sequence[dict], index: str = "") -> pd.DataFrame:
+    """Lines as a table with one heading: the index' name stands in it instead of in a line of its own."""
+    import pandas as pd
+
+    return pd.DataFrame(lines).set_index(index).rename_axis(None).rename_axis(index or None, axis="columns")
 
 
 def spread(values: Sequence[float], *, digits: int = 3) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import KINDS
-from vtm.experiment import code_hash, run_models, run_folder
+from vtm.experiment import code_hash, run_folder, run_models
 from vtm.files import hash_json, read_json, write_json
 from vtm.metrics import expected_random, seed_summary
 from vtm.prepare import Prepared
 from vtm.results import healthy
+from vtm.runs import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,9 +64,7 @@ def sweep(data: Prepared, *, kl_weights: Sequence[float] = KL_WEIGHTS) -> list[d
 
 def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """`sweep`'s rows as the book shows them."""
-    import pandas as pd
-
-    return pd.DataFrame(
+    return frame(
         [
             {
                 "kind": row["kind"],
@@ -78,8 +77,9 @@ def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "teacher's smallest variance": f"{row['smallest_variance']:.1e}",
             }
             for row in rows
-        ]
-    ).set_index("kind")
+        ],
+        "kind",
+    )
 
 
 def numbers(rows: Sequence[dict[str, Any]]) -> dict[str, float | str]:
@@ -116,7 +116,9 @@ def reference_rows(data: Prepared) -> dict[str, Any]:
 
     experiment = data.experiment
     k = min(experiment.n_topics)
-    key = hash_json([data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code_hash()])
+    key = hash_json(
+        [data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code_hash()]
+    )
     path = run_folder(data) / "reference.json"
     if path.is_file() and (saved := read_json(path)).get("key") == key:
         return saved
@@ -143,9 +145,7 @@ FIGURES = {
 
 def reference_table(saved: dict[str, Any]) -> pd.DataFrame:
     """`reference_rows` as the book shows it: mean ± sd of both trainers, the difference and its interval."""
-    import pandas as pd
-
-    return pd.DataFrame(
+    return frame(
         [
             {
                 "figure": label,
@@ -156,8 +156,9 @@ def reference_table(saved: dict[str, Any]) -> pd.DataFrame:
             }
             for figure, label in FIGURES.items()
             for a in [saved["agreement"][figure]]
-        ]
-    ).set_index("figure")
+        ],
+        "figure",
+    )
 
 
 def reference_numbers(saved: dict[str, Any]) -> dict[str, float]:

@@ -138,7 +138,9 @@ class TopicModel:
                 f"{description}: format {saved.get('format')!r}, this version of vtm reads {FORMAT}; train anew"
             )
         if hash_file(weights) != saved["weights_sha256"]:
-            raise DataError(f"{weights}: its content is not what was saved with {description.name}; train anew")
+            raise DataError(
+                f"{weights}: its content is not what was saved with {description.name}; train anew"
+            )
         network = TopicNetwork(
             n_inputs=saved["n_inputs"],
             n_topics=saved["n_topics"],

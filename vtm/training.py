@@ -51,7 +51,7 @@ class History:
 
 
 def resolve_device(device: str) -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU.
+    """ "auto" is CUDA where there is one, else the CPU.
 
     Raises
     ------
@@ -143,7 +143,13 @@ def train(
 
     from tqdm import tqdm
 
-    bar = tqdm(total=config.epochs, desc=progress, unit="epoch", leave=False, disable=True if progress is None else None)
+    bar = tqdm(
+        total=config.epochs,
+        desc=progress,
+        unit="epoch",
+        leave=False,
+        disable=True if progress is None else None,
+    )
     for epoch in range(config.epochs):
         sums = torch.zeros(2, len(seeds), device=where)
         for rows, keep_hidden, noise, keep_theta in draws.epoch():
@@ -226,7 +232,9 @@ def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
 def _check_documents(x: np.ndarray, counts: csr_matrix) -> int:
     check_embeddings(x)
     if len(x) != counts.shape[0]:
-        raise DataError(f"{len(x)} embeddings but {counts.shape[0]} bags of words: give one of each a document")
+        raise DataError(
+            f"{len(x)} embeddings but {counts.shape[0]} bags of words: give one of each a document"
+        )
     if len(x) < 2:
         raise DataError(f"{len(x)} training document(s): at least 2 are needed")
     return len(x)
@@ -279,7 +287,9 @@ class _Draws:
 
     def epoch(self):
         """Yield (rows (R, B), keep_hidden (R, B, H), noise (R, B, K), keep_theta (R, B, K)) of each step."""
-        order = torch.stack([torch.randperm(self.n, generator=g, device=self.device) for g in self.generators])
+        order = torch.stack(
+            [torch.randperm(self.n, generator=g, device=self.device) for g in self.generators]
+        )
         hidden, topics = self.widths
         for first in range(0, self.n_steps, STEPS_A_DRAW):
             steps = min(STEPS_A_DRAW, self.n_steps - first)

@@ -180,4 +180,3 @@ class MiniLM:
             str(self.folder), device="cuda" if use_cuda else "cpu", local_files_only=True
         )
         return model.eval()
-
