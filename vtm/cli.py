@@ -21,7 +21,7 @@ LICENCES = {
 
 
 class Commands(TyperGroup):
-    """Prints a user's error as one line, and exits with 2; `vtm --debug COMMAND` shows where it was raised."""
+    """Prints a user's error as one line and exits with 2; `vtm --debug COMMAND` shows where it was raised."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
