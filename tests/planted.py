@@ -24,7 +24,9 @@ class Planted:
         return Pairs(self.text, self.image, self.counts)
 
 
-def planted(n: int = 200, *, n_topics: int = 4, n_words: int = 40, words_a_text: int = 25, seed: int = 0) -> Planted:
+def planted(
+    n: int = 200, *, n_topics: int = 4, n_words: int = 40, words_a_text: int = 25, seed: int = 0
+) -> Planted:
     rng = np.random.default_rng(seed)
     theta = rng.dirichlet(np.full(n_topics, 0.1), size=n)
     beta = np.full((n_topics, n_words), 0.1 / n_words)

@@ -26,7 +26,9 @@ def words(texts, *, language="en", **config):
 
 def test_counts_are_those_of_a_plain_loop():
     texts = ["Red apple, red APPLE; green pear!", "pear_tree pear2 plum", "nothing known", "", "Äpfel äpfel"]
-    vocabulary = build_vocabulary([*texts, "apple pear"], config=BowConfig(min_df=1, max_df=1.0, min_length=4))
+    vocabulary = build_vocabulary(
+        [*texts, "apple pear"], config=BowConfig(min_df=1, max_df=1.0, min_length=4)
+    )
     counts = vocabulary.counts(texts)
     assert counts.shape == (5, len(vocabulary)) and counts.dtype == np.float32
     for row, text in enumerate(texts):
@@ -98,7 +100,9 @@ def test_words_of_other_scripts_stay_whole(language, text, word):
 
 @pytest.mark.parametrize("texts", [[], ["", " "], ["the and of"] * 4, ["a b c"], ["cat dog"] * 10, ["12 34"]])
 def test_no_word_left_is_one_clear_line(texts):
-    with pytest.raises(DataError, match=rf"no word is left for the vocabulary of {len(texts)} texts") as error:
+    with pytest.raises(
+        DataError, match=rf"no word is left for the vocabulary of {len(texts)} texts"
+    ) as error:
         build_vocabulary(texts)
     assert "\n" not in str(error.value) and "min_df" in str(error.value)
 

@@ -86,13 +86,23 @@ def test_bad_values_are_named(name, value):
 def test_unknown_parameters_get_a_suggestion():
     with pytest.raises(ConfigError, match=r"unknown parameter 'n_topic': did you mean 'n_topics'\?"):
         from_parameters({"n_topic": 60})
-    with pytest.raises(ConfigError, match="unknown parameter 'xyzzy': there are corpus, encoder, .*min_length"):
+    with pytest.raises(
+        ConfigError, match="unknown parameter 'xyzzy': there are corpus, encoder, .*min_length"
+    ):
         from_parameters({"xyzzy": 1})
 
 
 def test_parameters_reach_their_part():
     experiment = from_parameters(
-        {"n_topics": 30, "seeds": [4], "hidden": [50], "lr": 1, "standardize": True, "max_df": 1, "corpus": "scenes"}
+        {
+            "n_topics": 30,
+            "seeds": [4],
+            "hidden": [50],
+            "lr": 1,
+            "standardize": True,
+            "max_df": 1,
+            "corpus": "scenes",
+        }
     )
     assert experiment.n_topics == (30,) and experiment.seeds == (4,)
     assert experiment.model == ModelConfig(hidden=(50,), lr=1.0, standardize=True)
@@ -161,8 +171,11 @@ def test_keys_are_blind_to_what_they_do_not_follow_from():
         ("openclipart", "openclipart", {}),
         ("stamps:lang=de", "stamps", {"lang": "de"}),
         ("scenes:n=300", "scenes", {"n": 300}),
-        (" photos/a b.csv:text_column=caption,image_column=file ", "photos/a b.csv",
-         {"text_column": "caption", "image_column": "file"}),
+        (
+            " photos/a b.csv:text_column=caption,image_column=file ",
+            "photos/a b.csv",
+            {"text_column": "caption", "image_column": "file"},
+        ),
         ("C:\\photos\\a.csv", "C:\\photos\\a.csv", {}),
         ("C:\\photos\\a.csv:text_column=t", "C:\\photos\\a.csv", {"text_column": "t"}),
         ("a.csv:text_column=x=y", "a.csv", {"text_column": "x=y"}),

@@ -94,7 +94,9 @@ def test_train_pair_leaves_the_teacher_frozen(kind, monkeypatch):
         assert_same(before, snapshot(network))
     teacher = snapshots[0][0]
     assert targets[0] is None and len(targets) == (2 if kind == "text-teacher" else 3)
-    expected = infer_posterior(teacher, DATA.pairs.embeddings("text" if kind == "text-teacher" else "text+image"))
+    expected = infer_posterior(
+        teacher, DATA.pairs.embeddings("text" if kind == "text-teacher" else "text+image")
+    )
     for target in targets[1:]:
         np.testing.assert_array_equal(target.mu, expected.mu)
         np.testing.assert_array_equal(target.log_var, expected.log_var)
@@ -243,7 +245,9 @@ def test_mode_priors_hands_over_the_learned_prior(kind, monkeypatch):
     for index, seed in enumerate((0, 1)):
         teacher, image = result[seed].teacher.network, result[seed].image.network
         assert teacher.prior_mu.abs().max() > 0  # it was learned
-        assert torch.equal(image.prior_mu, teacher.prior_mu) and torch.equal(image.prior_log_var, teacher.prior_log_var)
+        assert torch.equal(image.prior_mu, teacher.prior_mu) and torch.equal(
+            image.prior_log_var, teacher.prior_log_var
+        )
         for _, target, prior in seen[1:]:
             assert target is None
             np.testing.assert_array_equal(prior.mu[index], teacher.prior_mu[0].detach())
@@ -259,7 +263,10 @@ def test_the_learned_prior_is_a_copy():
 
 def test_what_each_model_reads(monkeypatch):
     both = np.concatenate([DATA.text, DATA.image], axis=1)
-    for kind, expected in (("text-teacher", [DATA.text, DATA.image]), ("joint", [both, DATA.image, DATA.text])):
+    for kind, expected in (
+        ("text-teacher", [DATA.text, DATA.image]),
+        ("joint", [both, DATA.image, DATA.text]),
+    ):
         _, seen = lessons(monkeypatch, kind, "posteriors")
         for (x, _, _), right in zip(seen, expected, strict=True):
             np.testing.assert_array_equal(x, right)

@@ -97,7 +97,13 @@ def f():
         import torch
 """
     assert imports_of(source) == {"typing", "numpy.linalg", "vtm.ranking", "vtm.corpora", "torch"}
-    assert {"vtm.config", "vtm.model", "vtm.corpora.base", "vtm.encoders.cache", "vtm.distill"} <= FILES.keys()
+    assert {
+        "vtm.config",
+        "vtm.model",
+        "vtm.corpora.base",
+        "vtm.encoders.cache",
+        "vtm.distill",
+    } <= FILES.keys()
     assert {"torch", "vtm.model", "vtm.training", "vtm.seeds"} <= reach("vtm.distill")
 
 
@@ -129,7 +135,9 @@ def test_models_know_no_corpus_encoder_or_report(module):
 
 @pytest.mark.parametrize("module", members("report", "figures", "findings", "results", "runs", "data_tables"))
 def test_reports_read_files_only(module):
-    assert not within(reach(module), *MODEL, *TOP, "vtm.encoders", "vtm.corpora", "torch", "open_clip", "onnxruntime")
+    assert not within(
+        reach(module), *MODEL, *TOP, "vtm.encoders", "vtm.corpora", "torch", "open_clip", "onnxruntime"
+    )
 
 
 def test_the_top_is_imported_from_above_only():
@@ -160,20 +168,26 @@ def test_the_check_of_loaded_modules_can_fail():
     assert loaded_by("import vtm.model") >= {"torch"}
 
 
-@pytest.mark.parametrize("statement", ["import vtm", "import vtm.config, vtm.corpora, vtm.encoders, vtm.bow", "import vtm.cli"])
+@pytest.mark.parametrize(
+    "statement", ["import vtm", "import vtm.config, vtm.corpora, vtm.encoders, vtm.bow", "import vtm.cli"]
+)
 def test_light_imports(statement):
     assert loaded_by(statement) == set()
 
 
 def test_metrics_and_reports_load_no_model():
-    statement = "import vtm.ranking, vtm.metrics, vtm.topic_metrics, vtm.theta_metrics, vtm.figures, vtm.findings"
+    statement = (
+        "import vtm.ranking, vtm.metrics, vtm.topic_metrics, vtm.theta_metrics, vtm.figures, vtm.findings"
+    )
     assert not loaded_by(statement) & {"torch", "onnxruntime", "sentence_transformers", "open_clip", "gensim"}
 
 
 def test_importing_everything_light_makes_no_file(tmp_path):
     code = "import vtm, vtm.config, vtm.paths, vtm.corpora, vtm.encoders, vtm.cli"
     subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=tmp_path,
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=tmp_path,
         env={"PYTHONPATH": str(PACKAGE.parent), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert list(tmp_path.iterdir()) == []

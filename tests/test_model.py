@@ -13,14 +13,20 @@ from vtm.reference import copy_weights
 D, K, V, N = 24, 7, 53, 40
 
 reference = pytest.importorskip(
-    "contextualized_topic_models.models.ctm", reason="the reference package is not installed (extra 'reference')"
+    "contextualized_topic_models.models.ctm",
+    reason="the reference package is not installed (extra 'reference')",
 )
 
 
 def reference_model(decoder: str, activation: str = "softplus", hidden: tuple[int, ...] = (100, 100)):
     torch.manual_seed(3)
     model = reference.ZeroShotTM(
-        bow_size=V, contextual_size=D, n_components=K, model_type=decoder, activation=activation, hidden_sizes=hidden
+        bow_size=V,
+        contextual_size=D,
+        n_components=K,
+        model_type=decoder,
+        activation=activation,
+        hidden_sizes=hidden,
     )
     net = model.model
     with torch.no_grad():  # anything but the initial values, so that a forgotten term shows
@@ -42,7 +48,9 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("decoder", ["prodLDA", "LDA"])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("activation, hidden", [("softplus", (100, 100)), ("relu", (16,))])
-def test_posterior_words_and_losses_are_the_reference_packages(decoder, training, activation, hidden, monkeypatch):
+def test_posterior_words_and_losses_are_the_reference_packages(
+    decoder, training, activation, hidden, monkeypatch
+):
     model = reference_model(decoder, activation, hidden)
     ours = copy_weights(model)
     x, counts = batch()
@@ -64,23 +72,36 @@ def test_posterior_words_and_losses_are_the_reference_packages(decoder, training
     torch.testing.assert_close(our_mu[0], mu, **close)
     torch.testing.assert_close(our_log_var[0], log_var, **close)
     torch.testing.assert_close(our_words[0].exp(), word_dist, **close)
-    torch.testing.assert_close(kl_divergence(our_mu, our_log_var, ours.prior_mu, ours.prior_log_var)[0], kl, **close)
-    torch.testing.assert_close(reconstruction_loss(our_words, every_word, counts.unsqueeze(0))[0], recon, **close)
+    torch.testing.assert_close(
+        kl_divergence(our_mu, our_log_var, ours.prior_mu, ours.prior_log_var)[0], kl, **close
+    )
+    torch.testing.assert_close(
+        reconstruction_loss(our_words, every_word, counts.unsqueeze(0))[0], recon, **close
+    )
     if training:  # the running means and variances moved alike
         torch.testing.assert_close(ours.beta_mean[0], model.model.beta_batchnorm.running_mean, **close)
-        torch.testing.assert_close(ours.head_var[0, :K], model.model.inf_net.f_mu_batchnorm.running_var, **close)
+        torch.testing.assert_close(
+            ours.head_var[0, :K], model.model.inf_net.f_mu_batchnorm.running_var, **close
+        )
 
 
 def test_initial_weights_are_drawn_as_in_the_reference_package():
     """Same distribution (not the same numbers): bounds and spread of every layer."""
-    model, ours = reference.ZeroShotTM(bow_size=V, contextual_size=D, n_components=K), TopicNetwork(
-        n_inputs=D, n_topics=K, n_words=V
+    model, ours = (
+        reference.ZeroShotTM(bow_size=V, contextual_size=D, n_components=K),
+        TopicNetwork(n_inputs=D, n_topics=K, n_words=V),
     )
-    theirs = [model.model.inf_net.input_layer.weight, model.model.inf_net.hiddens[0][0].weight, model.model.beta]
+    theirs = [
+        model.model.inf_net.input_layer.weight,
+        model.model.inf_net.hiddens[0][0].weight,
+        model.model.beta,
+    ]
     for a, b in zip([ours.weights[0], ours.weights[1], ours.beta], theirs, strict=True):
         assert a.abs().max().item() == pytest.approx(b.abs().max().item(), rel=0.1)
         assert a.std().item() == pytest.approx(b.std().item(), rel=0.15)
-    assert ours.prior_log_var.exp().detach().numpy()[0, 0] == pytest.approx(model.model.prior_variance.detach().numpy())
+    assert ours.prior_log_var.exp().detach().numpy()[0, 0] == pytest.approx(
+        model.model.prior_variance.detach().numpy()
+    )
 
 
 def test_kl_divergence_is_torch_distributions():

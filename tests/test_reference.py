@@ -12,7 +12,17 @@ from planted import planted
 from vtm import reference
 from vtm.config import ModelConfig
 from vtm.errors import DataError, MissingError
-from vtm.reference import FIGURES, OURS, THEIRS, agree, compare, copy_weights, fit_ours, fit_reference, fit_zeroshot
+from vtm.reference import (
+    FIGURES,
+    OURS,
+    THEIRS,
+    agree,
+    compare,
+    copy_weights,
+    fit_ours,
+    fit_reference,
+    fit_zeroshot,
+)
 
 DATA = planted(120)
 SMALL = ModelConfig(hidden=(20, 15), epochs=3, batch_size=32, kl_weight=0.5, standardize=False)
@@ -21,7 +31,8 @@ SMALL = ModelConfig(hidden=(20, 15), epochs=3, batch_size=32, kl_weight=0.5, sta
 @pytest.fixture(autouse=True)
 def installed():
     pytest.importorskip(
-        "contextualized_topic_models.models.ctm", reason="the reference package is not installed (extra 'reference')"
+        "contextualized_topic_models.models.ctm",
+        reason="the reference package is not installed (extra 'reference')",
     )
 
 
@@ -58,7 +69,9 @@ def test_standardised_embeddings_go_in_and_raw_ones_are_read():
     ours = fit_reference(raw, DATA.counts, DATA.vocabulary, n_topics=5, config=config, seed=2)
     scaled = (raw - raw.mean(axis=0)) / (raw.std(axis=0) + 1e-6)
     model, _ = zeroshot(scaled)
-    np.testing.assert_allclose(ours.posterior(raw)[0], reference_posterior(model, scaled)[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        ours.posterior(raw)[0], reference_posterior(model, scaled)[0], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_our_settings_reach_the_package():
@@ -88,7 +101,9 @@ def test_both_start_and_learn_alike():
     """One small training each way: the training documents are explained about equally well."""
     config = ModelConfig(hidden=(20,), epochs=25, batch_size=30, kl_weight=1.0, standardize=False)
     rows = compare(DATA.pairs, planted(60).pairs, DATA.vocabulary, n_topics=6, config=config, seeds=(0, 1, 2))
-    assert [(row["trainer"], row["seed"]) for row in rows] == [(t, s) for t in (OURS, THEIRS) for s in (0, 1, 2)]
+    assert [(row["trainer"], row["seed"]) for row in rows] == [
+        (t, s) for t in (OURS, THEIRS) for s in (0, 1, 2)
+    ]
     for row in rows:
         assert row.keys() == {"trainer", "seed", *FIGURES, "seconds"}
         assert -1 <= row["npmi"] <= 1 and 0 < row["diversity"] <= 1 and 0 < row["mrr_100"] <= 1

@@ -86,7 +86,9 @@ def test_texts_and_images_do_not_share_their_noise(model):
     errors = {}
     for reads, seed in (("text", 7), ("image", 7), ("text+image", 7), ("image", 8)):
         other = TopicModel(model.network, model.vocabulary, seed, reads)
-        errors[reads, seed] = other.theta(DATA.text, n_samples=n_samples) - other.theta(DATA.text, n_samples=5000)
+        errors[reads, seed] = other.theta(DATA.text, n_samples=n_samples) - other.theta(
+            DATA.text, n_samples=5000
+        )
     same = TopicModel(model.network, model.vocabulary, 7, "text").theta(DATA.text, n_samples=n_samples)
     np.testing.assert_array_equal(same, model.theta(DATA.text, n_samples=n_samples))
     keys = list(errors)
@@ -121,7 +123,9 @@ def test_topics_are_the_heaviest_words_and_ties_go_by_the_word():
     model = plain_model(beta, ("ant", "bee", "cow", "dog", "emu"))
     assert model.topics(3) == [["bee", "dog", "cow"], ["ant", "bee", "cow"], ["ant", "bee", "cow"]]
     assert model.topics(99)[0] == ["bee", "dog", "cow", "ant", "emu"]
-    np.testing.assert_allclose(model.topic_word(), np.exp(beta) / np.exp(beta).sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(
+        model.topic_word(), np.exp(beta) / np.exp(beta).sum(axis=1, keepdims=True), rtol=1e-5
+    )
 
 
 def test_topics_of_lda_are_those_its_decoder_mixes():
@@ -153,7 +157,10 @@ def test_a_loaded_model_gives_the_same_theta_to_the_bit(tmp_path, decoder):
     assert (loaded.vocabulary, loaded.seed, loaded.reads) == (saved.vocabulary, 0, "image")
     assert loaded.history["kl"] == saved.history["kl"]
     assert np.isnan(loaded.history["validation_reconstruction"]).all()
-    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["model.v1.json", "model.v1.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [
+        "model.v1.json",
+        "model.v1.safetensors",
+    ]
 
 
 def test_a_model_of_one_process_is_that_of_another(model, tmp_path):
@@ -196,7 +203,9 @@ def test_weights_that_were_changed_are_refused(model, tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(DataError, match="model.safetensors: its content is not what was saved with model.json"):
+    with pytest.raises(
+        DataError, match="model.safetensors: its content is not what was saved with model.json"
+    ):
         TopicModel.load(tmp_path / "model")
 
 
@@ -209,7 +218,9 @@ def test_missing_files_are_named(model, tmp_path):
         TopicModel.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("content, message", [('{"format": 99}', "format 99"), ("{}", "format None"), ("{", "JSON")])
+@pytest.mark.parametrize(
+    "content, message", [('{"format": 99}', "format 99"), ("{}", "format None"), ("{", "JSON")]
+)
 def test_descriptions_of_another_kind_are_refused(model, tmp_path, content, message):
     model.save(tmp_path / "model")
     (tmp_path / "model.json").write_text(content)

@@ -26,7 +26,9 @@ SMALL = ModelConfig(hidden=(20, 15), epochs=3, batch_size=32, kl_weight=1.0, sta
 
 
 def fit(seeds=(0,), *, config=SMALL, data=DATA, n_topics=4, **options):
-    return train(data.text, data.counts, n_topics=n_topics, config=config, seeds=seeds, device="cpu", **options)
+    return train(
+        data.text, data.counts, n_topics=n_topics, config=config, seeds=seeds, device="cpu", **options
+    )
 
 
 def state(network, replica=None):
@@ -99,7 +101,9 @@ def test_draws_are_what_they_claim_to_be():
     for mask in (hidden, topics):
         assert set(mask.unique().tolist()) == {0.0, 1.25}
         assert mask.mean().item() == pytest.approx(1, abs=0.03)
-    assert noise.mean().item() == pytest.approx(0, abs=0.05) and noise.std().item() == pytest.approx(1, abs=0.05)
+    assert noise.mean().item() == pytest.approx(0, abs=0.05) and noise.std().item() == pytest.approx(
+        1, abs=0.05
+    )
     next_rows = torch.cat([step[0][0] for step in source.epoch()])
     assert not torch.equal(rows, next_rows)  # shuffled anew
 
@@ -192,7 +196,9 @@ def test_documents_without_words_train_and_cost_nothing():
     words[::3] = 0
     _, history = train(DATA.text, csr_matrix(words), n_topics=4, config=SMALL, device="cpu")
     assert np.isfinite(history.reconstruction).all()
-    _, silent = train(DATA.text, csr_matrix(words.shape, dtype=np.float32), n_topics=4, config=SMALL, device="cpu")
+    _, silent = train(
+        DATA.text, csr_matrix(words.shape, dtype=np.float32), n_topics=4, config=SMALL, device="cpu"
+    )
     assert (silent.reconstruction == 0).all() and np.isfinite(silent.kl).all()
 
 
@@ -209,7 +215,9 @@ def test_a_diverged_replica_leaves_the_others_alone(monkeypatch):
     broken, broken_history = fit((0, 1, 2))
     assert np.isnan(broken_history.reconstruction[1]).all()
     for replica in (0, 2):
-        np.testing.assert_array_equal(broken_history.reconstruction[replica], sound_history.reconstruction[replica])
+        np.testing.assert_array_equal(
+            broken_history.reconstruction[replica], sound_history.reconstruction[replica]
+        )
         for name, value in state(sound, replica).items():
             np.testing.assert_array_equal(state(broken, replica)[name], value, err_msg=name)
 

@@ -265,11 +265,11 @@ def from_notebook(namespace: Mapping[str, Any]) -> Experiment:
 # name -> parameters of all notebooks.
 PROFILES: dict[str, dict[str, Any]] = {
     "smoke": dict(
-        corpus="scenes:n=400",
+        corpus="scenes:n=300",
         encoder="pixels",
-        n_topics=[8, 16],
+        n_topics=[8, 12],
         seeds=[0, 1],
-        epochs=40,
+        epochs=25,
         batch_size=16,
         min_df=2,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -233,7 +234,8 @@ def run_folder(data: Prepared) -> Path:
     return runs_dir() / f"{data.corpus.name}-{experiment.encoder}-{experiment.data_key()[:8]}"
 
 
+@cache
 def code_hash() -> str:
-    """Hash of the modules that a result depends on."""
+    """Hash of the modules that a result depends on, taken once: the process keeps the code that it has loaded."""
     here = Path(__file__).parent
     return hash_json([hash_file(here / f"{name}.py") for name in _CODE])

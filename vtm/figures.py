@@ -1,17 +1,13 @@
-"""Figures of the book, made from results and pictures. Every function returns a matplotlib figure."""
+"""Charts of the book, made from results. Every function returns a matplotlib figure."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtm.errors import VtmError
-from vtm.pictures import open_picture
-from vtm.ranking import target_ranks, top_items
+from vtm.ranking import target_ranks
 from vtm.report import CONTRASTIVE, row_label
 from vtm.results import Result, by_row, healthy
 from vtm.theta_metrics import topic_agreement
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by the colour-blind; each row also has its own line style and marker.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
-PICTURE_SIZE = 128
 
 
 def style() -> None:
@@ -81,7 +76,7 @@ def training_curves(results: Sequence[Result]) -> Figure:
         ("validation_reconstruction", "reconstruction, validation"),
     )
     roles = [r for r in ("teacher", "text", "image") if any(r in run.history for run in results)]
-    figure, grid = _grid(len(rows), len(panels), width=3.4, height=2.6)
+    figure, grid = grid_of_axes(len(rows), len(panels), width=3.4, height=2.6)
     for line, (name, runs) in zip(grid, rows.items(), strict=True):
         for axes, (key, title) in zip(line, panels, strict=True):
             for position, role in enumerate(roles):
@@ -127,7 +122,7 @@ def alignment_curves(results: Sequence[Result]) -> Figure:
 
 def topic_mass(results: Sequence[Result], *, largest: int = 10) -> Figure:
     """How much of a document's probability its largest topics carry, for pictures and for texts."""
-    figure, grid = _grid(1, 2, width=4.2, height=3.6)
+    figure, grid = grid_of_axes(1, 2, width=4.2, height=3.6)
     for axes, reads in zip(grid[0], ("image", "text"), strict=True):
         for position, (name, runs) in enumerate(by_row(results).items()):
             good = healthy(runs)
@@ -173,126 +168,6 @@ def agreement_heatmap(run: Result, *, part: str = "test", largest: int = 30) -> 
     return figure
 
 
-def best_topics(run: Result, *, n: int = 6, part: str = "test") -> list[int]:
-    """The n topics that text and picture agree on most (correlation over the part's pairs), best first.
-
-    A rule, not a choice by eye; topics that hardly occur are left out (less than half the mean weight).
-    """
-    text, image = run.text(part), run.image(part)
-    agreement = np.diag(topic_agreement(text, image)).copy()
-    agreement[image.mean(axis=0) < 0.5 / image.shape[1]] = -np.inf
-    return [int(k) for k in np.argsort(-agreement, kind="stable")[:n]]
-
-
-def topics_with_pictures(
-    run: Result,
-    pictures: dict[str, Path],
-    topics: Sequence[int],
-    *,
-    columns: int = 6,
-    words: int = 8,
-    part: str = "test",
-) -> Figure:
-    """A line for each topic: its keywords, and the pictures in which it is largest.
-
-    Parameters
-    ----------
-    pictures : id -> file.
-    """
-    ids, theta = run.ids[part], run.image(part)
-    figure, grid = _grid(len(topics), columns, width=1.45, height=1.75)
-    for line, topic in zip(grid, topics, strict=True):
-        for axes, row in zip(line, np.argsort(-theta[:, topic], kind="stable")[:columns], strict=False):
-            _show(axes, pictures[ids[row]])
-            axes.set_title(f"{theta[row, topic]:.2f}", fontsize=7, pad=2)
-        line[0].annotate(
-            f"topic {topic}: " + ", ".join(run.topics["image"][topic][:words]),
-            (0, 1.24),
-            xycoords="axes fraction",
-            fontsize=8,
-            weight="bold",
-        )
-        for axes in line:
-            axes.axis("off")
-    figure.subplots_adjust(hspace=0.5, wspace=0.05)
-    return figure
-
-
-def figure_1(
-    baseline: Result,
-    run: Result,
-    texts: dict[str, str],
-    pictures: dict[str, Path],
-    chosen: Sequence[str],
-    *,
-    name: str = CONTRASTIVE,
-    part: str = "test",
-) -> Figure:
-    """The paper's Figure 1: for each text the first and second picture of the baseline and of the topic model.
-
-    The text's own picture stands beside it; where a method found it, it has a frame.
-    """
-    figure, grid = _grid(len(chosen), 6, width=1.75, height=1.9)
-    tops = [
-        top_items(r.text(part), r.image(part), r.ids[part], k=2, measure=r.measure)[0]
-        for r in (baseline, run)
-    ]
-    row_of = {i: row for row, i in enumerate(run.ids[part])}
-    topics = run.topics["text"]
-    for line, text_id in zip(grid, chosen, strict=True):
-        row = row_of[text_id]
-        largest = int(run.text(part)[row].argmax())
-        words = ", ".join(topics[largest][:5])
-        caption = textwrap.fill(texts[text_id], 30, max_lines=6, placeholder=" …")
-        line[0].text(0, 0.98, f"{caption}\n\n", fontsize=7, va="top", wrap=True)
-        line[0].text(0, 0.02, textwrap.fill(f"topic: {words}", 32), fontsize=7, va="bottom", style="italic")
-        _show(line[1], pictures[text_id])
-        for method, top in enumerate(tops):
-            for place in range(2):
-                axes = line[2 + 2 * method + place]
-                found = run.ids[part][top[row, place]]
-                _show(axes, pictures[found], frame=found == text_id)
-        line[0].axis("off")
-    headings = ("text", "its own picture", f"{name}:\nfirst", "second", f"{run.name}:\nfirst", "second")
-    for axes, heading in zip(grid[0], headings, strict=True):
-        axes.set_title(heading, fontsize=8)
-    figure.tight_layout()
-    return figure
-
-
-def figure_1_texts(
-    baseline: Result,
-    run: Result,
-    groups: Sequence[str] | None,
-    *,
-    n: int = 8,
-    seed: int = 0,
-    part: str = "test",
-) -> list[str]:
-    """Texts for Figure 1, by a rule: drawn with a seed from all test texts, at most one of each gold category."""
-    from vtm.seeds import numpy_generator
-
-    ids = run.ids[part]
-    order = numpy_generator(seed, "figure 1").permutation(len(ids))
-    chosen, seen = [], set()
-    for row in order:
-        group = groups[row] if groups is not None else ids[row]
-        if group not in seen:
-            seen.add(group)
-            chosen.append(ids[row])
-        if len(chosen) == n:
-            break
-    return chosen
-
-
-def draw_ids(ids: Sequence[str], *, n: int, seed: int) -> list[str]:
-    """n of the ids, drawn with a seed, in sorted order."""
-    from vtm.seeds import numpy_generator
-
-    order = numpy_generator(seed, "shown pairs").permutation(len(ids))[:n]
-    return sorted(ids[row] for row in order)
-
-
 def group_sizes(train: Sequence[str] | None, test: Sequence[str] | None) -> Figure:
     """Bars: pairs of each gold category in two parts; an empty figure where the corpus has none."""
     from collections import Counter
@@ -324,7 +199,7 @@ def group_sizes(train: Sequence[str] | None, test: Sequence[str] | None) -> Figu
 def settings_chart(rows: Sequence[dict]) -> Figure:
     """Validation MRR@100 by KL weight, a panel for each kind, a line for raw and for standardized embeddings."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    figure, grid = _grid(1, len(kinds), width=4.2, height=3.4)
+    figure, grid = grid_of_axes(1, len(kinds), width=4.2, height=3.4)
     for axes, kind in zip(grid[0], kinds, strict=True):
         for position, standardize in enumerate((True, False)):
             mine = [row for row in rows if row["kind"] == kind and row["standardize"] == standardize]
@@ -351,33 +226,6 @@ def settings_chart(rows: Sequence[dict]) -> Figure:
     return figure
 
 
-def contact_sheet(pictures: Sequence[Path], captions: Sequence[str], *, columns: int = 6) -> Figure:
-    """Pictures with captions, in lines of `columns`."""
-    figure, grid = _grid(-(-len(pictures) // columns), columns, width=1.6, height=1.9)
-    flat = [axes for line in grid for axes in line]
-    for axes, picture, caption in zip(flat, pictures, captions, strict=False):
-        _show(axes, picture)
-        axes.set_title(textwrap.fill(caption, 24, max_lines=3, placeholder=" …"), fontsize=6)
-    for axes in flat:
-        axes.axis("off")
-    figure.tight_layout()
-    return figure
-
-
-def _show(axes, path: Path, *, frame: bool = False) -> None:
-    try:
-        axes.imshow(np.asarray(open_picture(path, size=PICTURE_SIZE)))
-    except VtmError:
-        axes.text(0.5, 0.5, "unreadable", ha="center", fontsize=7)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
-    for spine in axes.spines.values():
-        spine.set_visible(frame)
-        spine.set_linewidth(3)
-        spine.set_color("#D55E00")
-
-
 def _axes(width: float, height: float):
     from matplotlib import pyplot
 
@@ -386,7 +234,8 @@ def _axes(width: float, height: float):
     return figure, axes
 
 
-def _grid(lines: int, columns: int, *, width: float, height: float):
+def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
+    """A closed figure with a grid of axes, lines by columns; each axes `width` by `height` inches."""
     from matplotlib import pyplot
 
     figure, grid = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
