@@ -19,7 +19,7 @@ from vtm.distill import Pairs
 from vtm.metrics import retrieval
 from vtm.ranking import target_ranks
 from vtm.seeds import generator
-from vtm.training import check_embeddings, resolve_device
+from vtm.training import check_embeddings, resolve_device, training_threads
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,26 @@ def fit_aligned(
     best, best_state, curve = -1.0, copy.deepcopy(maps.state_dict()), []
     ids = [str(row) for row in range(len(validation))]
     batch = min(config.batch_size, len(train))
-    for epoch in range(config.epochs):
-        order = torch.randperm(len(train), generator=draws, device=where)
-        for start in range(0, len(train) - batch + 1, batch):
-            rows = order[start : start + batch]
-            optimizer.zero_grad(set_to_none=True)
-            loss(
-                maps("image", tensors["image"][rows]),
-                maps("text", tensors["text"][rows]),
-                maps.log_scale.exp(),
-            ).backward()
-            optimizer.step()
-            with torch.no_grad():
-                maps.log_scale.clamp_(max=float(np.log(100)))  # as CLIP
-        score = _score(Aligned(maps, []), validation, ids)
-        curve.append(score)
-        if score > best:
-            best, best_state = score, copy.deepcopy(maps.state_dict())
-        elif epoch - int(np.argmax(curve)) >= config.patience:
-            break
+    with training_threads(batch * config.dim * (train.text.shape[1] + train.image.shape[1])):
+        for epoch in range(config.epochs):
+            order = torch.randperm(len(train), generator=draws, device=where)
+            for start in range(0, len(train) - batch + 1, batch):
+                rows = order[start : start + batch]
+                optimizer.zero_grad(set_to_none=True)
+                loss(
+                    maps("image", tensors["image"][rows]),
+                    maps("text", tensors["text"][rows]),
+                    maps.log_scale.exp(),
+                ).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    maps.log_scale.clamp_(max=float(np.log(100)))  # as CLIP
+            score = _score(Aligned(maps, []), validation, ids)
+            curve.append(score)
+            if score > best:
+                best, best_state = score, copy.deepcopy(maps.state_dict())
+            elif epoch - int(np.argmax(curve)) >= config.patience:
+                break
     maps.load_state_dict(best_state)
     return Aligned(maps.eval(), curve)
 

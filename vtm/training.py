@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 # Random numbers are drawn for this many steps at once: one call instead of one for each step.
 STEPS_A_DRAW = 16
+# Below so many multiplications a step (of the decoder, the largest part) a second thread waits longer than it
+# works; with one thread the result does not depend on how many there are either.
+ONE_THREAD_BELOW = 100_000_000
+
+
+@contextmanager
+def training_threads(multiplications: int) -> Iterator[None]:
+    """Train small networks with one thread, and give torch its threads back afterwards."""
+    threads = torch.get_num_threads()
+    if multiplications < ONE_THREAD_BELOW:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -150,28 +166,29 @@ def train(
         leave=False,
         disable=True if progress is None else None,
     )
-    for epoch in range(config.epochs):
-        sums = torch.zeros(2, len(seeds), device=where)
-        for rows, keep_hidden, noise, keep_theta in draws.epoch():
-            mu, log_var = network.infer(data[rows], keep=keep_hidden)  # (R, B, K)
-            theta = torch.softmax(mu + torch.exp(0.5 * log_var) * noise, dim=2) * keep_theta
-            log_words = network.log_word_distribution(theta)  # (R, B, V)
-            loss_words = reconstruction_loss(log_words, words[rows], numbers[rows])  # (R, B)
-            if teacher is None:
-                kl = kl_divergence(mu, log_var, network.prior_mu, network.prior_log_var)
-            else:
-                kl = kl_divergence(mu, log_var, teacher[0][replicas, rows], teacher[1][replicas, rows])
-            optimizer.zero_grad(set_to_none=True)
-            # Summed over the batch, as in the reference package; Adam does not care for the scale.
-            (loss_words + config.kl_weight * kl).sum().backward()
-            optimizer.step()
-            with torch.no_grad():
-                sums += torch.stack([loss_words.sum(dim=1), kl.sum(dim=1)])
-        curves[:2, :, epoch] = (sums / draws.documents_an_epoch).cpu().numpy()
-        if held_out is not None:
-            curves[2, :, epoch] = held_out_reconstruction(network, *held_out).mean(dim=1).cpu().numpy()
-            network.train()
-        bar.update()
+    with training_threads(len(seeds) * draws.batch * n_topics * counts.shape[1]):
+        for epoch in range(config.epochs):
+            sums = torch.zeros(2, len(seeds), device=where)
+            for rows, keep_hidden, noise, keep_theta in draws.epoch():
+                mu, log_var = network.infer(data[rows], keep=keep_hidden)  # (R, B, K)
+                theta = torch.softmax(mu + torch.exp(0.5 * log_var) * noise, dim=2) * keep_theta
+                log_words = network.log_word_distribution(theta)  # (R, B, V)
+                loss_words = reconstruction_loss(log_words, words[rows], numbers[rows])  # (R, B)
+                if teacher is None:
+                    kl = kl_divergence(mu, log_var, network.prior_mu, network.prior_log_var)
+                else:
+                    kl = kl_divergence(mu, log_var, teacher[0][replicas, rows], teacher[1][replicas, rows])
+                optimizer.zero_grad(set_to_none=True)
+                # Summed over the batch, as in the reference package; Adam does not care for the scale.
+                (loss_words + config.kl_weight * kl).sum().backward()
+                optimizer.step()
+                with torch.no_grad():
+                    sums += torch.stack([loss_words.sum(dim=1), kl.sum(dim=1)])
+            curves[:2, :, epoch] = (sums / draws.documents_an_epoch).cpu().numpy()
+            if held_out is not None:
+                curves[2, :, epoch] = held_out_reconstruction(network, *held_out).mean(dim=1).cpu().numpy()
+                network.train()
+            bar.update()
     bar.close()
     return network.eval(), History(*curves)
 
