@@ -226,3 +226,16 @@ def test_descriptions_of_another_kind_are_refused(model, tmp_path, content, mess
     (tmp_path / "model.json").write_text(content)
     with pytest.raises(DataError, match=f"model.json: .*{message}"):
         TopicModel.load(tmp_path / "model")
+
+
+def test_a_huge_variance_gives_a_distribution_all_the_same():
+    """Batch norm can blow up the log-variance of a document unlike all others; theta stays a distribution."""
+    network = TopicNetwork(n_inputs=3, n_topics=4, n_words=5).eval()
+    with torch.no_grad():
+        network.head_var[0, 4:] = 1e-30
+    model = TopicModel(network, tuple("abcde"), 0, "image")
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype("f")
+    assert np.abs(model.posterior(x)[1]).max() > 177  # exp(log_var / 2) would overflow float32
+    theta = model.theta(x)
+    assert np.isfinite(theta).all()
+    np.testing.assert_allclose(theta.sum(axis=1), 1, rtol=1e-5)

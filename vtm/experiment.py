@@ -172,16 +172,15 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
     }
     teacher_log_var = models.teacher.posterior(train.embeddings(models.teacher.reads))[1]
     figures["teacher_smallest_variance"] = float(np.exp(teacher_log_var.min()))
-    if all(np.isfinite(array).all() for array in arrays.values()):
-        figures |= validation_figures(result) | _topic_figures(data, result)
-        ranks = ranks_of(result, "validation")
-    else:
-        ranks = np.ones(len(validation), dtype=np.int64)
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        reason = "theta of a validation or test document is no longer a number"
+        return dataclasses.replace(result, status="diverged", reasons=(reason,), figures=figures)
+    figures |= validation_figures(result) | _topic_figures(data, result)
     status, reasons = judge(
         curves=list(result.history.values()),
         reconstruction=reconstruction,
         unigram=unigram,
-        ranks=ranks,
+        ranks=ranks_of(result, "validation"),
         n_items=len(validation),
     )
     return dataclasses.replace(result, status=status, reasons=reasons, figures=figures)

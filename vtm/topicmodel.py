@@ -20,6 +20,9 @@ from vtm.seeds import generator
 from vtm.training import infer_posterior
 
 FORMAT = 1
+# A document unlike all training documents can get a log-variance beyond what exp holds. From here on softmax gives
+# all probability to one topic anyway, so that a larger one changes nothing.
+MAX_LOG_VAR = 40.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class TopicModel:
         theta = np.empty_like(mu)
         for start in range(0, len(mu), block):
             rows = slice(start, start + block)
-            center, sigma = torch.from_numpy(mu[rows]), torch.from_numpy(np.exp(0.5 * log_var[rows]))
+            center = torch.from_numpy(mu[rows])
+            sigma = torch.exp(0.5 * torch.from_numpy(log_var[rows]).clamp(max=MAX_LOG_VAR))
             total = torch.zeros_like(center)
             for eps in noise:
                 total += torch.softmax(center + sigma * eps, dim=1)
