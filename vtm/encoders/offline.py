@@ -9,6 +9,7 @@ DINOv2: Oquab et al. 2023, arXiv:2304.07193. Sentence-BERT: Reimers and Gurevych
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -175,6 +176,10 @@ class MiniLM:
 
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device cuda: PyTorch sees no CUDA device here; use device cpu or auto")
+        if not sys.stderr.isatty():
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()  # of loading the weights
         use_cuda = self.device != "cpu" and torch.cuda.is_available()
         model = SentenceTransformer(
             str(self.folder), device="cuda" if use_cuda else "cpu", local_files_only=True
