@@ -267,9 +267,9 @@ PROFILES: dict[str, dict[str, Any]] = {
     "smoke": dict(
         corpus="scenes:n=300",
         encoder="pixels",
-        n_topics=[8, 12],
+        n_topics=[10, 16],
         seeds=[0, 1],
-        epochs=25,
+        epochs=40,
         batch_size=16,
         min_df=2,
     ),
