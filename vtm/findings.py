@@ -151,8 +151,8 @@ def answer(found: dict[str, Finding], results: Sequence[Result], random_mrr: flo
     best = max(models, key=models.get)
     share = models[best] / mrr["baseline"].mean()
     first = (
-        f"Yes, a picture can be given topics without any text: the best topic model, {best}, ranks the right picture "
-        f"{models[best] / random_mrr:.0f} times as high as chance would (MRR@100 {models[best]:.3f})."
+        f"Yes, a picture can be given topics without any text: when the best topic model, {best}, ranks pictures for a "
+        f"text by them, its MRR@100 is {models[best]:.3f}, {models[best] / random_mrr:.0f} times that of chance."
     )
     verdict = found["embeddings"].verdict
     if verdict == HELD:

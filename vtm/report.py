@@ -112,7 +112,8 @@ def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
         line["effective topics"] = spread([effective_topics(t).mean() for t in theta], digits=1)
         line["information, nats"] = spread([theta_information(t) for t in theta], digits=2)
         lines.append(line)
-    return frame(lines) if lines else pd.DataFrame()
+    # Models side by side: there are fewer of them than of figures.
+    return frame(lines).T if lines else pd.DataFrame()
 
 
 def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataFrame:
@@ -196,7 +197,7 @@ def _cell(line) -> str:
         return "–"
     number = _number(line.figure, line["mean"])
     if not np.isnan(line.sd):
-        number += f"\u00a0±\u00a0{_number(line.figure, line.sd)}"
+        number += f" ±\u00a0{_number(line.figure, line.sd)}"
     return f"{number} [{line.low:.3f},\u00a0{line.high:.3f}]" if line.figure == "mrr_100" else number
 
 

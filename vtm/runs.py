@@ -144,4 +144,4 @@ def spread(values: Sequence[float], *, digits: int = 3) -> str:
         return "–"
     summary = seed_summary(np.asarray(values, dtype=np.float64))
     text = f"{summary['mean']:.{digits}f}"
-    return text if np.isnan(summary["sd"]) else f"{text}\u00a0±\u00a0{summary['sd']:.{digits}f}"
+    return text if np.isnan(summary["sd"]) else f"{text} ±\u00a0{summary['sd']:.{digits}f}"
