@@ -12,7 +12,7 @@ from vtm.align import AlignConfig, fit_aligned
 from vtm.config import from_parameters
 from vtm.distill import Pairs
 from vtm.errors import DataError
-from vtm.experiment import ranks_of, run_baseline, run_folder, run_models
+from vtm.experiment import run_baseline, run_folder, run_models
 from vtm.findings import HELD, OPEN, REVERSED, combined_verdict, compare, findings, headline, own_category
 from vtm.health import judge, random_mrr_bound, unigram_reconstruction
 from vtm.metrics import expected_random, retrieval
@@ -118,7 +118,7 @@ def test_permuting_the_pictures_leaves_every_figure_unchanged(data, results):
     )
     assert retrieval(straight.ranks) == retrieval(shuffled.ranks)
     run = next(r for r in results if r.row == "text-teacher" and r.seed == 0)
-    np.testing.assert_array_equal(straight.ranks, ranks_of(run))
+    np.testing.assert_array_equal(straight.ranks, run.ranks())
 
 
 def test_health_is_judged_by_word_frequencies_and_chance():
@@ -201,7 +201,7 @@ def test_findings_of_the_scenes_cover_every_claim(data, results):
     found = findings(results, data.groups("test"))
     for claim in ("embeddings", "more_topics", "text_teacher", "sparsity", "topic_not_fact"):
         assert any(name.startswith(claim) for name in found), claim
-    baseline = np.mean([retrieval(ranks_of(r))["mrr_100"] for r in results if r.row == "baseline"])
+    baseline = np.mean([retrieval(r.ranks())["mrr_100"] for r in results if r.row == "baseline"])
     assert headline(results, data.groups("test"))["mrr_baseline"] == pytest.approx(baseline)
 
 

@@ -113,7 +113,8 @@ class Experiment:
     ----------
     corpus : "openclipart", "stamps", "scenes", or the path of a table or an imagefolder; options follow a
         colon: `stamps:lang=de`, `photos.csv:text_column=caption`.
-    encoder : "offline" or "pixels".
+    encoder : "offline", "clip", "sentence" or "pixels"; options follow a colon as for a corpus:
+        `clip:model=ViT-B-32,pretrained=weights.safetensors`.
     n_topics : the numbers of topics K, each trained and evaluated.
     seeds : one run for each; initial weights, dropout, batches and samples follow from the seed.
     split_seed : the split depends on this and on each item's id alone.
@@ -134,6 +135,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         parse_corpus(self.corpus)
+        parse_encoder(self.encoder)
         for name in ("n_topics", "seeds"):
             values = _whole_numbers(name, getattr(self, name))
             _check(len(set(values)) == len(values), f"{name}={list(values)}: names a value twice")
@@ -151,6 +153,14 @@ class Experiment:
     def corpus_options(self) -> dict[str, str | int]:
         return parse_corpus(self.corpus)[1]
 
+    @property
+    def encoder_name(self) -> str:
+        return parse_encoder(self.encoder)[0]
+
+    @property
+    def encoder_options(self) -> dict[str, str | int]:
+        return parse_encoder(self.encoder)[1]
+
     def data_key(self) -> str:
         """Hash of what the data and its split follow from (not of the models)."""
         return hash_json([self.corpus, self.encoder, self.split_seed, dataclasses.asdict(self.bow)])
@@ -166,9 +176,22 @@ def parse_corpus(spec: str) -> tuple[str, dict[str, str | int]]:
     >>> parse_corpus("stamps:lang=de")
     ('stamps', {'lang': 'de'})
     """
+    return _parse(spec, f"corpus={spec!r}: name a corpus or a table, as in `stamps:lang=de`")
+
+
+def parse_encoder(spec: str) -> tuple[str, dict[str, str | int]]:
+    """Split an encoder's `name:key=value,key=value` as `parse_corpus` does a corpus'.
+
+    >>> parse_encoder("clip:model=local-dir:/weights/clip")
+    ('clip', {'model': 'local-dir:/weights/clip'})
+    """
+    return _parse(spec, f"encoder={spec!r}: name an encoder, as in `clip:model=ViT-B-32,pretrained=openai`")
+
+
+def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
     match = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", spec.strip())
     if not match:
-        raise ConfigError(f"corpus={spec!r}: name a corpus or a table, as in `stamps:lang=de`")
+        raise ConfigError(message)
     options: dict[str, str | int] = {}
     for part in match[2].split(",") if match[2] else ():
         name, value = part.split("=", 1)
@@ -274,7 +297,14 @@ PROFILES: dict[str, dict[str, Any]] = {
         min_df=2,
     ),
     "default": {},
-    "paper": dict(seeds=[0, 1, 2, 3, 4], kl_weight=1.0, standardize=False),
+    "paper": dict(
+        corpus="newsimages",
+        encoder="clip",
+        seeds=[0, 1, 2, 3, 4],
+        kl_weight=1.0,
+        standardize=False,
+        min_df=1,
+    ),
 }
 
 

@@ -19,7 +19,6 @@ from vtm.health import judge, unigram_reconstruction
 from vtm.metrics import retrieval
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared
-from vtm.ranking import target_ranks
 from vtm.results import PARTS, Result
 from vtm.theta_metrics import match_topics, topic_agreement
 from vtm.topic_metrics import duplicated_topics, inverted_rbo, npmi, topic_diversity
@@ -77,6 +76,7 @@ def _baseline(data: Prepared, seed: int) -> Result:
         status="ok",
         reasons=(),
         ids={part: data.ids(part) for part in PARTS},
+        n_missing=data.n_missing,
         arrays=arrays,
         history=history,
     )
@@ -156,6 +156,7 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
         status="ok",
         reasons=(),
         ids={part: data.ids(part) for part in PARTS},
+        n_missing=data.n_missing,
         arrays=arrays,
         topics={"text": models.text.topics(TOP_WORDS), "image": models.image.topics(TOP_WORDS)},
         history={role: getattr(models, role).history for role in ("text", "image", "teacher")},
@@ -180,7 +181,7 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
         curves=list(result.history.values()),
         reconstruction=reconstruction,
         unigram=unigram,
-        ranks=ranks_of(result, "validation"),
+        ranks=result.ranks("validation"),
         n_items=len(validation),
     )
     return dataclasses.replace(result, status=status, reasons=reasons, figures=figures)
@@ -201,15 +202,9 @@ def _held_out(model, x: np.ndarray, counts) -> float:
     return float(loss.mean())
 
 
-def ranks_of(result: Result, part: str = "test") -> np.ndarray:
-    """Rank of each text's own picture among all pictures of the part, in the order of `result.ids[part]`."""
-    ids = result.ids[part]
-    return target_ranks(result.text(part), result.image(part), ids, ids, measure=result.measure).ranks
-
-
 def validation_figures(result: Result) -> dict[str, float]:
     """Retrieval figures on the validation part, by which settings are chosen and runs are judged."""
-    return {f"validation_{name}": value for name, value in retrieval(ranks_of(result, "validation")).items()}
+    return {f"validation_{name}": value for name, value in retrieval(result.ranks("validation")).items()}
 
 
 def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
@@ -230,7 +225,7 @@ def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
 def run_folder(data: Prepared) -> Path:
     """Folder of everything that is trained on these data."""
     experiment = data.experiment
-    return runs_dir() / f"{data.corpus.name}-{experiment.encoder}-{experiment.data_key()[:8]}"
+    return runs_dir() / f"{data.corpus.name}-{experiment.encoder_name}-{experiment.data_key()[:8]}"
 
 
 @cache

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtm.ranking import target_ranks
 from vtm.report import CONTRASTIVE, row_label
 from vtm.results import Result, by_row, healthy
 from vtm.theta_metrics import topic_agreement
@@ -46,7 +45,7 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
         good = healthy(runs)
         if not good:
             continue
-        recall = np.stack([(_ranks(run)[:, None] <= depth).mean(axis=0) for run in good])  # (S, depth)
+        recall = np.stack([(run.ranks()[:, None] <= depth).mean(axis=0) for run in good])  # (S, depth)
         colour = COLOURS[position % len(COLOURS)]
         label = row_label(runs[0].row, runs[0].n_topics, baseline)
         axes.plot(
@@ -241,7 +240,3 @@ def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
     figure, grid = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
     pyplot.close(figure)  # as in _axes
     return figure, grid
-
-
-def _ranks(run: Result) -> np.ndarray:
-    return target_ranks(run.text(), run.image(), run.ids["test"], run.ids["test"], measure=run.measure).ranks

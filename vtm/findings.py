@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtm.metrics import expected_random, group_hit, paired_bootstrap, per_item
-from vtm.ranking import target_ranks, top_items
+from vtm.ranking import top_items
 from vtm.results import Result, by_row, healthy
 from vtm.theta_metrics import top_mass
 
@@ -42,7 +42,7 @@ def reciprocal_ranks(results: Sequence[Result], part: str = "test") -> np.ndarra
     runs = healthy(results)
     if not runs:
         return np.zeros((0, 0))
-    return np.stack([per_item(_ranks(run, part))["mrr_100"] for run in runs])
+    return np.stack([per_item(run.ranks(part))["mrr_100"] for run in runs])
 
 
 def own_category(
@@ -192,7 +192,7 @@ def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
     }
     for short, name in names.items():
         runs = healthy(rows.get(name, []))
-        items = [per_item(_ranks(run, "test")) for run in runs]
+        items = [per_item(run.ranks()) for run in runs]
         for figure, quote in (("mrr_100", "mrr"), ("recall_10", "recall10")):
             value = np.mean([v[figure] for v in items]) if items else float("nan")
             quoted[f"{quote}_{short}"] = float(value)
@@ -210,9 +210,3 @@ def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
 
 def _short(kind: str) -> str:
     return "text" if kind == "text-teacher" else kind
-
-
-def _ranks(run: Result, part: str) -> np.ndarray:
-    return target_ranks(
-        run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure
-    ).ranks

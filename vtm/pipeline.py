@@ -180,8 +180,8 @@ def _check_values(values: Mapping[str, Any]) -> None:
         load_corpus(name)  # says what is wrong with the name, before minutes have passed
     from vtm.encoders import ENCODERS
 
-    if experiment.encoder not in ENCODERS:
-        raise ConfigError(f"encoder={experiment.encoder!r}: must be one of {', '.join(ENCODERS)}")
+    if experiment.encoder_name not in ENCODERS:
+        raise ConfigError(f"encoder={experiment.encoder_name!r}: must be one of {', '.join(ENCODERS)}")
 
 
 def _folders(notebooks: Path | str | None, out: Path | str | None) -> tuple[Path, Path]:

@@ -69,6 +69,11 @@ class Prepared:
         counts = self.corpus.drop_counts()
         return counts | ({"no-known-word": len(self.no_known_word)} if self.no_known_word else {})
 
+    @property
+    def n_missing(self) -> int:
+        """Test articles that the corpus' task counts and that are not here: each counts as not found."""
+        return 0
+
     def groups(self, part: str) -> list[str] | None:
         """Gold categories, for evaluation only; None where the corpus has none."""
         if self.corpus.groups is None:
@@ -97,7 +102,11 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         An unknown corpus or encoder; data that cannot be used; a corpus too small to be split.
     """
     corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
-    encoder = load_encoder(experiment.encoder, device=experiment.device)
+    encoder = load_encoder(
+        experiment.encoder_name,
+        device=experiment.device,
+        **experiment.encoder_options,
+    )
     image, kept, bad = embed_images(
         encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
     )

@@ -11,7 +11,7 @@ import numpy as np
 from vtm.files import atomic_path
 from vtm.metrics import bootstrap_interval, expected_random, group_hit, per_item, perfect, seed_summary
 from vtm.paper import TABLE_1
-from vtm.ranking import target_ranks, top_items
+from vtm.ranking import top_items
 from vtm.results import Result, by_row, healthy
 from vtm.runs import frame, spread
 from vtm.theta_metrics import effective_topics, theta_information, top_mass
@@ -41,7 +41,7 @@ def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataF
     lines = []
     for runs in by_row(results).values():
         good = healthy(runs)
-        values = [per_item(_ranks(run, part)) for run in good]
+        values = [per_item(run.ranks(part)) for run in good]
         for figure in FIGURES:
             line = dict(
                 row=runs[0].row, n_topics=runs[0].n_topics, figure=figure, runs=len(good), trained=len(runs)
@@ -168,7 +168,7 @@ def tables_dir(data: Prepared) -> Path:
     """Folder of the tables as CSV files, beside the runs that they are made from."""
     from vtm.paths import runs_dir
 
-    return runs_dir() / f"{data.corpus.name}-{data.experiment.encoder}-tables"
+    return runs_dir() / f"{data.corpus.name}-{data.experiment.encoder_name}-tables"
 
 
 def baseline_name(aligned: bool, encoder: str) -> str:
@@ -179,12 +179,6 @@ def baseline_name(aligned: bool, encoder: str) -> str:
 def row_label(row: str, n_topics: int, baseline: str = CONTRASTIVE) -> str:
     """A row's name as the tables and figures print it."""
     return f"baseline: {baseline}" if row == "baseline" else f"{row} {n_topics}"
-
-
-def _ranks(run: Result, part: str) -> np.ndarray:
-    return target_ranks(
-        run.text(part), run.image(part), run.ids[part], run.ids[part], measure=run.measure
-    ).ranks
 
 
 def _runs(line) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vtm.errors import DataError
 from vtm.files import atomic_path, hash_file, read_json, write_json
+from vtm.ranking import NOT_FOUND, target_ranks
 
 PARTS = ("validation", "test")
 
@@ -30,6 +31,8 @@ class Result:
     topics : "text" and "image" -> each topic's most probable words (25, where there are so many).
     figures : what else was measured once for the run (topic quality, seconds, validation figures).
     history : role -> training curves.
+    n_missing : test articles that the task counts and that are not in the corpus, as their pictures are lost; each
+        counts as not found.
     """
 
     row: str
@@ -43,6 +46,7 @@ class Result:
     topics: dict[str, list[list[str]]] = field(default_factory=dict, repr=False)
     figures: dict[str, float] = field(default_factory=dict)
     history: dict[str, dict[str, list[float]]] = field(default_factory=dict, repr=False)
+    n_missing: int = 0
 
     @property
     def name(self) -> str:
@@ -53,6 +57,16 @@ class Result:
 
     def image(self, part: str = "test") -> np.ndarray:
         return self.arrays[f"{part}_image"]
+
+    def ranks(self, part: str = "test") -> np.ndarray:
+        """Rank of each text's own picture among all pictures of the part, in the order of `ids[part]`.
+
+        In the test part `n_missing` articles follow that were not found.
+        """
+        ids = self.ids[part]
+        found = target_ranks(self.text(part), self.image(part), ids, ids, measure=self.measure).ranks
+        missing = self.n_missing if part == "test" else 0
+        return np.concatenate([found, np.full(missing, NOT_FOUND, dtype=found.dtype)])
 
     def save(self, folder: Path | str, key: str) -> None:
         """Write result.safetensors and, last, result.json, which holds `key` and the arrays' hash."""
