@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vtm.corpora.base import Corpus, Dropped, split
+from vtm.corpora.base import Corpus, Dropped, split, split_corpus
 from vtm.errors import ConfigError, MissingError
 
-__all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split"]
+__all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split", "split_corpus"]
 
 CORPORA = {
     "openclipart": "Debian's Open Clip Art: drawings with titles, descriptions and keywords",
     "stamps": "Debian's Tux Paint stamps: pictures with one-line captions in many languages (lang=de ...)",
     "scenes": "pictures drawn by vtm itself, with captions; needs no download (n=400, seed=0)",
+    "newsimages": "MediaEval 2021 NewsImages, the paper's own data: German news and their photographs "
+    "(test=development without the ground truth)",
 }
 
 
@@ -26,11 +28,12 @@ def load_corpus(name_or_path: str | Path, **options: Any) -> Corpus:
     Parameters
     ----------
     name_or_path
-        "openclipart", "stamps" or "scenes"; or a CSV, TSV, Parquet or JSON Lines file; or a folder with a
-        metadata.csv or metadata.jsonl (Hugging Face's imagefolder).
+        "openclipart", "stamps", "scenes" or "newsimages"; or a CSV, TSV, Parquet or JSON Lines file; or a
+        folder with a metadata.csv or metadata.jsonl (Hugging Face's imagefolder).
     **options
-        Passed to the corpus: `lang` for stamps, `n` and `seed` for scenes, `image_column`, `text_column`,
-        `id_column`, `group_column`, `encoding`, `lang` for tables.
+        Passed to the corpus: `lang` for stamps; `n` and `seed` for scenes; `folder`, `pictures`,
+        `ground_truth`, `test`, `separator`, `snippet` and `lang` for newsimages; `image_column`,
+        `text_column`, `id_column`, `group_column`, `encoding` and `lang` for tables.
 
     Raises
     ------

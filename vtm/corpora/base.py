@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 PARTS = ("train", "validation", "test")
+OWN_PARTS = ("development", "test")  # of a split that a corpus' owners fixed
+OWN_FRACTIONS = (0.8, 0.2, 0.0)  # of their development part, into train and validation
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,18 @@ class Corpus:
         Code of the texts' language, "en" for English.
     source
         One line: where the data come from, and their licence.
+    parts
+        "development" or "test" per pair (length n): a split that the corpus' owners fixed. None: the split
+        follows from the ids.
+    n_test
+        How many test texts the owners' task counts, where that is more than the corpus holds (a picture is
+        missing): the others count as not found. Needs `parts`.
 
     Raises
     ------
     DataError
-        No pair, a repeated id, or sequences of unequal length.
+        No pair, a repeated id, sequences of unequal length, a part of another name, or `n_test` below the
+        number of test pairs.
     """
 
     name: str
@@ -65,25 +74,36 @@ class Corpus:
     dropped: tuple[Dropped, ...] = ()
     language: str = "en"
     source: str = ""
+    parts: tuple[str, ...] | None = None
+    n_test: int | None = None
 
     def __post_init__(self) -> None:
         if not self.ids:
             raise DataError(f"corpus {self.name}: no usable pair of text and picture{self._why_dropped()}")
-        for field in ("texts", "images", "image_hashes", "groups"):
+        for field in ("texts", "images", "image_hashes", "groups", "parts"):
             values = getattr(self, field)
             if values is not None and len(values) != len(self.ids):
                 raise DataError(f"corpus {self.name}: {len(values)} {field} for {len(self.ids)} ids")
         twice = [id for id, count in Counter(self.ids).items() if count > 1]
         if twice:
             raise DataError(f"corpus {self.name}: the id {twice[0]!r} occurs twice; ids must be unique")
+        if other := set(self.parts or ()) - set(OWN_PARTS):
+            raise DataError(f"corpus {self.name}: a part {min(other)!r}; it is one of {', '.join(OWN_PARTS)}")
+        if self.n_test is not None and (self.parts is None or self.n_test < self.parts.count("test")):
+            raise DataError(
+                f"corpus {self.name}: n_test={self.n_test} needs parts with at most so many test pairs"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over what a result depends on: name, ids, texts, picture contents, groups."""
-        return hash_json([self.name, self.ids, self.texts, self.image_hashes, self.groups])
+        """Hex SHA-256 over what a result depends on: name, ids, texts, picture contents, groups, own split."""
+        content: list[object] = [self.name, self.ids, self.texts, self.image_hashes, self.groups]
+        if self.parts is not None:
+            content.append({"parts": self.parts, "n_test": self.n_test})
+        return hash_json(content)
 
     def drop_counts(self) -> dict[str, int]:
         """How many pairs were dropped for each reason, in the order in which the reasons first applied."""
@@ -91,6 +111,8 @@ class Corpus:
 
     def without(self, drops: Mapping[str, tuple[str, str]]) -> Corpus:
         """The corpus less the pairs in `drops`, a mapping of id to (reason, detail).
+
+        `n_test` stays: the task counts a test text whose pair is dropped.
 
         Raises
         ------
@@ -110,6 +132,7 @@ class Corpus:
             images=tuple(self.images[i] for i in kept),
             image_hashes=tuple(self.image_hashes[i] for i in kept),
             groups=None if self.groups is None else tuple(self.groups[i] for i in kept),
+            parts=None if self.parts is None else tuple(self.parts[i] for i in kept),
             dropped=dropped,
         )
 
@@ -192,3 +215,26 @@ def split(
     places = np.array([(int.from_bytes(digest[:8]) >> 11) / 2**53 for digest in digests], dtype=np.float64)
     parts = np.searchsorted(np.cumsum(fractions)[:2], places, side="right")
     return {name: np.flatnonzero(parts == index).astype(np.int64) for index, name in enumerate(PARTS)}
+
+
+def split_corpus(corpus: Corpus, *, seed: int = 0) -> dict[str, np.ndarray]:
+    """Train, validation and test of a corpus: its owners' test part where it has one.
+
+    Without `corpus.parts` this is `split(corpus.ids, seed=seed)`. With it the test part is fixed, and only
+    the development pairs are drawn: 80 % train, 20 % validation, by id as in `split`.
+
+    Returns
+    -------
+    dict
+        "train", "validation", "test": int64 positions into the corpus, ascending, disjoint, together all n.
+    """
+    import numpy as np
+
+    if corpus.parts is None:
+        return split(corpus.ids, seed=seed)
+    own = np.array(corpus.parts)
+    development = np.flatnonzero(own == "development").astype(np.int64)
+    drawn = split([corpus.ids[row] for row in development], seed=seed, fractions=OWN_FRACTIONS)
+    return {name: development[rows] for name, rows in drawn.items()} | {
+        "test": np.flatnonzero(own == "test").astype(np.int64)
+    }
