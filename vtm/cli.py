@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import vtm
-from vtm.commands import data
+from vtm.commands import data, task
 from vtm.errors import ConfigError, VtmError
 
 
@@ -67,7 +67,12 @@ def reproduce(
     notebooks: Annotated[Path | None, typer.Option(help="Folder of the notebooks' sources.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Run this notebook alone, as 03-joint.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would run and why, what would be trained, and what is missing."
+        ),
+    ] = False,
 ) -> None:
     """Run the paper's notebooks in order, skipping those that are current."""
     from rich.console import Console
@@ -89,6 +94,11 @@ def reproduce(
             typer.echo(f"current {step.name}" if not step.reason else f"run     {step.name} ({step.reason})")
             for name, value in step.parameters.items():
                 typer.echo(f"          {name}={value}")
+        from vtm.plan import make_plan
+
+        typer.echo(
+            "\n".join(make_plan(pipeline.experiment_of(profile, parse_parameters(parameter or []))).lines())
+        )
 
 
 def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
@@ -127,6 +137,8 @@ def _number(word: str) -> str | float:
 for command in (data.prefetch, data.fetch, data.corpora):
     app.command()(command)
 app.command(name="corpus")(data.show_corpus)
+for command in (task.submit, task.check_run, task.evaluate):
+    app.command()(command)
 
 
 @app.command()

@@ -120,6 +120,7 @@ class Experiment:
     split_seed : the split depends on this and on each item's id alone.
     mode : what the student takes from the teacher.
     measure : similarity of two topic distributions.
+    max_texts : limit of the news texts that the chapter on NewsImages trains on; 0 for all.
     """
 
     corpus: str = "openclipart"
@@ -132,6 +133,7 @@ class Experiment:
     model: ModelConfig = field(default_factory=ModelConfig)
     bow: BowConfig = field(default_factory=BowConfig)
     device: str = "auto"
+    max_texts: int = 0
 
     def __post_init__(self) -> None:
         parse_corpus(self.corpus)
@@ -141,6 +143,7 @@ class Experiment:
             _check(len(set(values)) == len(values), f"{name}={list(values)}: names a value twice")
             object.__setattr__(self, name, values)
         _check(min(self.n_topics) >= 2, f"n_topics={list(self.n_topics)}: a model needs at least 2 topics")
+        _check(self.max_texts >= 0, f"max_texts={self.max_texts}: must be 0 (all) or a number of texts")
         _check(min(self.seeds) >= 0, f"seeds={list(self.seeds)}: a seed must not be negative")
         _check(self.mode in MODES, f"mode={self.mode!r}: must be one of {', '.join(MODES)}")
         _check(self.measure in MEASURES, f"measure={self.measure!r}: must be one of {', '.join(MEASURES)}")
@@ -200,7 +203,10 @@ def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
 
 
 # The notebooks' parameters by the dataclass that holds them.
-_EXPERIMENT = ("corpus", "encoder", "n_topics", "seeds", "split_seed", "mode", "measure", "device")
+_EXPERIMENT = (
+    *("corpus", "encoder", "n_topics", "seeds", "split_seed", "mode", "measure", "device"),
+    "max_texts",
+)
 _MODEL = tuple(f.name for f in dataclasses.fields(ModelConfig))
 _BOW = tuple(f.name for f in dataclasses.fields(BowConfig))
 PARAMETERS = (*_EXPERIMENT, *_MODEL, *_BOW)
@@ -295,6 +301,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         epochs=40,
         batch_size=16,
         min_df=2,
+        max_texts=300,
     ),
     "default": {},
     "paper": dict(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,11 +23,15 @@ from vtm.prepare import Prepared
 from vtm.results import PARTS, Result
 from vtm.theta_metrics import match_topics, topic_agreement
 from vtm.topic_metrics import duplicated_topics, inverted_rbo, npmi, topic_diversity
+from vtm.topicmodel import TopicModel
 from vtm.training import held_out_reconstruction
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # The modules that a number depends on; when their text changes, results on disk are no longer current.
 _CODE = (
-    *("align", "bow", "distill", "experiment", "health", "metrics", "model", "ranking", "seeds"),
+    *("align", "bow", "distill", "experiment", "health", "metrics", "model", "ranking", "results", "seeds"),
     *("theta_metrics", "topic_metrics", "topicmodel", "training"),
 )
 TOP_WORDS = 25
@@ -104,9 +109,8 @@ def run_models(
     config = data.experiment.model if config is None else config
     results = []
     for k in data.experiment.n_topics if n_topics is None else n_topics:
-        setting = hash_json([dataclasses.asdict(config), data.experiment.mode, data.experiment.measure])
-        key = hash_json([data.fingerprint(), setting, kind, k, code_hash()])
-        folder = run_folder(data) / f"{kind}-{k}-{setting[:8]}"
+        folder = model_folder(data, kind, k, config=config)
+        key = hash_json([data.fingerprint(), _setting(data, config), kind, k, code_hash()])
         found = {seed: Result.load(folder / f"seed-{seed}", key) for seed in data.experiment.seeds}
         missing = [seed for seed, result in found.items() if result is None]
         if missing:
@@ -128,7 +132,14 @@ def run_models(
                 result = _evaluate(data, kind, k, seed, models, seconds)
                 for role in dict.fromkeys(("text", "image", "teacher")):
                     model = getattr(models, role)
-                    model.save(folder / f"seed-{seed}" / role, kind=kind, corpus=data.corpus.name)
+                    model.save(
+                        folder / f"seed-{seed}" / role,
+                        kind=kind,
+                        corpus=data.experiment.corpus,
+                        encoder=data.experiment.encoder,
+                        measure=data.experiment.measure,
+                        mode=data.experiment.mode,
+                    )
                 result.save(folder / f"seed-{seed}", key)
                 found[seed] = result
         results.extend(found[seed] for seed in data.experiment.seeds)
@@ -164,7 +175,7 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
     train, validation = data.pairs("train"), data.pairs("validation")
     unigram = unigram_reconstruction(train.counts, validation.counts)
     reconstruction = {
-        reads: _held_out(getattr(models, reads), validation.embeddings(reads), validation.counts)
+        reads: held_out_loss(getattr(models, reads), validation.embeddings(reads), validation.counts)
         for reads in ("text", "image")
     }
     figures = {f"{reads}_validation_reconstruction": loss for reads, loss in reconstruction.items()} | {
@@ -187,7 +198,8 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
     return dataclasses.replace(result, status=status, reasons=reasons, figures=figures)
 
 
-def _held_out(model, x: np.ndarray, counts) -> float:
+def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float:
+    """Mean reconstruction loss of documents in evaluation mode, nats a document (`held_out_reconstruction`)."""
     from vtm.bow import padded_words
 
     words, numbers = (torch.from_numpy(array) for array in padded_words(counts))
@@ -226,6 +238,16 @@ def run_folder(data: Prepared) -> Path:
     """Folder of everything that is trained on these data."""
     experiment = data.experiment
     return runs_dir() / f"{data.corpus.name}-{experiment.encoder_name}-{experiment.data_key()[:8]}"
+
+
+def model_folder(data: Prepared, kind: str, n_topics: int, *, config: ModelConfig | None = None) -> Path:
+    """Folder of the models of one kind and K, with a folder `seed-N` for each seed."""
+    setting = _setting(data, data.experiment.model if config is None else config)
+    return run_folder(data) / f"{kind}-{n_topics}-{setting[:8]}"
+
+
+def _setting(data: Prepared, config: ModelConfig) -> str:
+    return hash_json([dataclasses.asdict(config), data.experiment.mode, data.experiment.measure])
 
 
 @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.config import from_parameters, parse_corpus, profile_parameters, unknown_parameter
+from vtm.config import Experiment, from_parameters, parse_corpus, profile_parameters, unknown_parameter
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.execution import declared_parameters, duration, execute
 from vtm.files import hash_file, hash_json, read_json, write_json
@@ -152,6 +152,16 @@ def code_hash() -> str:
     """Hex SHA-256 over the source files of this package."""
     root = Path(__file__).parent
     return hash_json({path.relative_to(root).as_posix(): hash_file(path) for path in root.rglob("*.py")})
+
+
+def experiment_of(profile: str, parameters: Mapping[str, Any]) -> Experiment:
+    """The experiment that a profile and the parameters set over it describe.
+
+    Raises
+    ------
+    ConfigError
+    """
+    return from_parameters({**profile_parameters(profile), **_portable(parameters)})
 
 
 def _portable(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vtm.bow import Vocabulary, build_vocabulary
 from vtm.config import Experiment
-from vtm.corpora import Corpus, Dropped, load_corpus, split
+from vtm.corpora import Corpus, Dropped, load_corpus, split_corpus
 from vtm.distill import Pairs
 from vtm.encoders import load_encoder
 from vtm.encoders.cache import embed_images, embed_texts
@@ -72,7 +72,7 @@ class Prepared:
     @property
     def n_missing(self) -> int:
         """Test articles that the corpus' task counts and that are not here: each counts as not found."""
-        return 0
+        return 0 if self.corpus.n_test is None else self.corpus.n_test - len(self.rows["test"])
 
     def groups(self, part: str) -> list[str] | None:
         """Gold categories, for evaluation only; None where the corpus has none."""
@@ -105,6 +105,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     encoder = load_encoder(
         experiment.encoder_name,
         device=experiment.device,
+        language=corpus.language,
         **experiment.encoder_options,
     )
     image, kept, bad = embed_images(
@@ -116,7 +117,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         raise DataError(f"corpus {corpus.name}: embeddings and ids do not agree; delete the embedding cache")
     text = embed_texts(encoder.text, corpus.texts, progress=progress)
 
-    rows = split(corpus.ids, seed=experiment.split_seed)
+    rows = split_corpus(corpus, seed=experiment.split_seed)
     small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
     if small:
         raise DataError(

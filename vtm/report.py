@@ -69,8 +69,20 @@ def table_1(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> pd.Dat
         for _, f in figures.iterrows():
             line[LABELS[f.figure]] = _cell(f)
         lines.append(line)
-    for label, figures in (("chance", expected_random(n_test)), ("perfect", perfect(n_test))):
+    n_missing = results[0].n_missing
+    share = n_test / (n_test + n_missing)
+    # correct_100 counts articles whose picture is here; the others are means over all articles of the task.
+    chance = {f: v if f == "correct_100" else v * share for f, v in expected_random(n_test).items()}
+    best = {f: v if f == "correct_100" else v * share for f, v in perfect(n_test).items()}
+    for label, figures in (("chance", chance), ("perfect", best)):
         lines.append({"": label, "runs": ""} | {LABELS[f]: _number(f, figures[f]) for f in FIGURES})
+    columns = ["", "runs", *(LABELS[f] for f in FIGURES)]
+    return frame([{c: line[c] for c in columns} for line in [*lines, *paper_rows()]])
+
+
+def paper_rows() -> list[dict[str, str]]:
+    """The paper's Table 1, a line a row, in the columns of ours; it does not report Recall@1."""
+    lines = []
     for paper in TABLE_1:
         label = "paper: CLIP" if paper.row == "baseline" else f"paper: {paper.row} {paper.n_topics}"
         figures = {f: getattr(paper, f) for f in FIGURES if f != "recall_1"}
@@ -78,9 +90,9 @@ def table_1(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> pd.Dat
             LABELS[f]: f"{v:d}" if f == "correct_100" else f"{v:.3f}" if f == "mrr_100" else f"{v:.2f}"
             for f, v in figures.items()
         }
-        lines.append({"": label, "runs": "", LABELS["recall_1"]: "–"} | cells)
-    columns = ["", "runs", *(LABELS[f] for f in FIGURES)]
-    return frame([{c: line[c] for c in columns} for line in lines])
+        line = {"": label, "runs": "", LABELS["recall_1"]: "–"} | cells
+        lines.append({column: line[column] for column in ("", "runs", *(LABELS[f] for f in FIGURES))})
+    return lines
 
 
 def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:

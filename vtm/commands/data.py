@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from vtm.errors import ConfigError
+
+# What is fetched by other ways than the artifacts of vtm.fetch.
+NEWS_FILES, NEWS_PICTURES = "corpus:newsimages", "newsimages-images"
 
 # What the files come under, by group of vtm.fetch; corpora say it themselves.
 LICENCES = {
@@ -16,40 +20,79 @@ LICENCES = {
 
 
 def prefetch(
-    encoder: Annotated[list[str] | None, typer.Option(help="Fetch this encoder's weights.")] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fetch this encoder's weights; options as in clip:model=ViT-B-32,pretrained=openai."
+        ),
+    ] = None,
     corpus: Annotated[list[str] | None, typer.Option(help="Fetch this corpus.")] = None,
 ) -> None:
     """Fetch all data that the book and the tests need, or only what is named."""
+    from vtm.config import parse_encoder
+    from vtm.encoders import PREFETCH, prefetch_encoder
     from vtm.fetch import GROUPS
 
-    wanted = [f"encoder:{name}" for name in encoder or []] + [f"corpus:{name}" for name in corpus or []]
-    for name in wanted:
-        if name not in GROUPS:
-            kind = name.partition(":")[0]
-            known = ", ".join(group.partition(":")[2] for group in GROUPS if group.startswith(kind))
-            raise ConfigError(
-                f"--{kind} {name.partition(':')[2]}: there is nothing to fetch; choose from {known}"
-            )
-    _fetch_groups(wanted or list(GROUPS))
+    named = [("encoder", name) for name in encoder or []] + [("corpus", name) for name in corpus or []]
+    groups = []
+    for kind, spec in named:
+        name, options = parse_encoder(spec) if kind == "encoder" else (spec, {})
+        if kind == "encoder" and name in PREFETCH:
+            typer.echo(f"{spec}: everything is in {prefetch_encoder(name, **options)}")
+        elif f"{kind}:{name}" == NEWS_FILES:
+            _fetch_news_files()
+        elif f"{kind}:{name}" in GROUPS:
+            groups.append(f"{kind}:{name}")
+        else:
+            known = [group.partition(":")[2] for group in (*GROUPS, NEWS_FILES) if group.startswith(kind)]
+            known += PREFETCH if kind == "encoder" else []
+            raise ConfigError(f"--{kind} {name}: there is nothing to fetch; choose from {', '.join(known)}")
+    if groups or not named:
+        _fetch_groups(groups or list(GROUPS))
 
 
 def fetch(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Artifacts or groups.")
     ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="newsimages-images: where to put them, if not the usual place.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="newsimages-images: requests at the same time.")] = 8,
+    timeout: Annotated[float, typer.Option(help="newsimages-images: seconds for a try at a picture.")] = 20.0,
+    retries: Annotated[int, typer.Option(min=0, help="newsimages-images: further tries at a picture.")] = 3,
+    user_agent: Annotated[str, typer.Option(help="newsimages-images: what the servers are told.")] = "",
+    any_host: Annotated[
+        bool, typer.Option("--any-host", help="newsimages-images: ask hosts that the files do not name, too.")
+    ] = False,
+    retry_lost: Annotated[
+        bool, typer.Option("--retry-lost", help="newsimages-images: ask again for those that were gone.")
+    ] = False,
 ) -> None:
-    """Fetch artifacts or groups by name; without a name, list them."""
+    """Fetch artifacts or groups by name, or newsimages-images; without a name, list them."""
     from vtm.fetch import ARTIFACTS, GROUPS, artifacts_for
 
     if names:
-        artifacts_for(names)  # an unknown name fails before anything is fetched
-        _fetch_groups(names)
+        groups = [name for name in names if name not in (NEWS_FILES, NEWS_PICTURES)]
+        artifacts_for(groups)  # an unknown name fails before anything is fetched
+        if groups:
+            _fetch_groups(groups)
+        if NEWS_FILES in names:
+            _fetch_news_files()
+        if NEWS_PICTURES in names:
+            options = {"workers": workers, "timeout": timeout, "retries": retries}
+            options |= {"user_agent": user_agent} if user_agent else {}
+            _fetch_news_pictures(folder, any_host=any_host, retry_lost=retry_lost, **options)
         return
     for group, members in GROUPS.items():
         typer.echo(_line(group, f"{_megabytes(members)}  {_licence(group)}"))
         for name in members:
             state = "fetched" if _is_fetched([name]) else "not fetched"
             typer.echo(_line(f"  {name}", f"{_megabytes([name])}  {ARTIFACTS[name].version}, {state}"))
+    typer.echo(_line(NEWS_FILES, f"   7 MB  {_licence(NEWS_FILES)}"))
+    typer.echo(
+        _line(NEWS_PICTURES, "         the pictures of corpus:newsimages, from the newspaper's own server")
+    )
 
 
 def corpora() -> None:
@@ -105,6 +148,21 @@ def _fetch_groups(names: Iterable[str]) -> None:
     typer.echo(f"everything is in {data_dir()}")
 
 
+def _fetch_news_files() -> None:
+    from vtm.corpora.newsimages_fetch import fetch_files
+
+    typer.echo(f"{NEWS_FILES}: everything is in {fetch_files()}")
+
+
+def _fetch_news_pictures(folder: Path | None, **options: Any) -> None:
+    from vtm.corpora import newsimages
+    from vtm.corpora.newsimages_fetch import fetch_pictures
+
+    news = newsimages.read()
+    report = fetch_pictures(news, folder or newsimages.pictures_folder(news.folder), **options)
+    typer.echo(report.summary())
+
+
 def _is_fetched(members: Iterable[str]) -> bool:
     from vtm.fetch import is_fetched
 
@@ -123,7 +181,7 @@ def _licence(name: str) -> str:
 
     from vtm.fetch import GROUPS
 
-    group = name if name in GROUPS else next(group for group in GROUPS if name in GROUPS[group])
+    group = name if ":" in name else next(group for group in GROUPS if name in GROUPS[group])
     return LICENCES.get(group) or import_module(f"vtm.corpora.{group.partition(':')[2]}").SOURCE
 
 

@@ -6,7 +6,9 @@ third, the ground truth, says which belong together. The pictures are not in the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePath
+from typing import Any
 
 from vtm.corpora.base import Corpus, Dropped
 from vtm.corpora.newsimages_files import (
@@ -45,6 +47,7 @@ SOURCE = (
     f"MediaEval 2021 NewsImages ({REPOSITORY.removeprefix('https://')}); texts and pictures belong to their "
     "publisher (ksta.de), for research only"
 )
+SEPARATOR = ". "  # between title and snippet, as in the paper's code
 TESTS = ("ground-truth", "development")
 
 
@@ -70,7 +73,7 @@ def load(
     pictures: Path | str | None = None,
     ground_truth: Path | str | None = None,
     test: str = "ground-truth",
-    separator: str = ". ",
+    separator: str = SEPARATOR,
     snippet: bool | str = True,
     lang: str = "de",
 ) -> Corpus:
@@ -150,7 +153,15 @@ def load(
     )
 
 
-def _flag(name: str, value: bool | int | str) -> bool:
+def text_options(options: Mapping[str, object]) -> dict[str, Any]:
+    """Of the options of `load` those that say what a text is, as `Article.text` takes them."""
+    return {
+        "separator": str(options.get("separator", SEPARATOR)),
+        "snippet": _flag("snippet", options.get("snippet", True)),
+    }
+
+
+def _flag(name: str, value: object) -> bool:
     """An option as it comes from `newsimages:snippet=false`."""
     known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if str(value).lower() not in known:

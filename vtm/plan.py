@@ -1,0 +1,175 @@
+"""What a run of the notebooks will train, on what, for how long, and what is missing for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vtm.config import KINDS, Experiment
+from vtm.errors import DataError, MissingError
+
+# Models of one seed by kind: a teacher and its student, or a teacher and two.
+NETWORKS = {"text-teacher": 2, "joint": 3}
+# Pairs and inputs that are assumed where the data or weights that would tell are not here.
+ASSUMED_PAIRS, ASSUMED_INPUTS = 6000, 512
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of an experiment.
+
+    Attributes
+    ----------
+    rows : (kind, K, seeds) of each set of models.
+    n_train : training pairs; `counted` tells whether they were counted or assumed.
+    seconds : estimated time of training on this machine, all rows together; NaN with nothing to train.
+    missing : what is not here, each with the remedy.
+    """
+
+    experiment: Experiment
+    rows: tuple[tuple[str, int, int], ...]
+    n_train: int
+    counted: bool
+    n_inputs: int
+    n_words: int
+    seconds: float
+    missing: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The plan as lines of text."""
+        from vtm.execution import duration
+
+        e = self.experiment
+        pairs = f"{self.n_train} training pairs" + (
+            "" if self.counted else " (assumed: the corpus is not complete)"
+        )
+        lines = [
+            f"corpus    {e.corpus}: {pairs}, at most {self.n_words} words",
+            f"encoder   {e.encoder}: {self.n_inputs} numbers an embedding",
+            f"baseline  1 row, {'cosine of the embeddings' if e.encoder_name == 'clip' else _seeds(len(e.seeds))}",
+        ]
+        for kind, k, n_seeds in self.rows:
+            lines.append(
+                f"models    {kind}, {k} topics: {_seeds(n_seeds)}, {n_seeds * NETWORKS[kind]} networks"
+            )
+        lines.append(
+            f"training  about {duration(self.seconds)} on this machine for the rows of Table 1, measured on a few steps; "
+            "embedding, the settings chapter and the reference package come on top"
+        )
+        lines += [f"missing   {what}" for what in self.missing] or ["missing   nothing"]
+        return lines
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Look what is there and time a few training steps; takes seconds, writes nothing.
+
+    Raises
+    ------
+    ConfigError
+        The experiment names something that does not exist.
+    """
+    from vtm.corpora import load_corpus, split_corpus
+    from vtm.encoders import load_encoder
+
+    missing = []
+    n_train, assumed, language = 0, ASSUMED_PAIRS, None
+    try:
+        _check_fetched(f"corpus:{experiment.corpus_name}")
+        corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
+        n_train = len(split_corpus(corpus, seed=experiment.split_seed)["train"])
+        language = corpus.language
+        if lost := corpus.drop_counts().get("missing-picture"):
+            missing.append(
+                f"{lost} pictures of {experiment.corpus}: they are left out, or count as not found"
+            )
+    except (MissingError, DataError) as error:
+        missing.append(str(error))
+        if experiment.corpus_name == "newsimages":
+            language = str(experiment.corpus_options.get("lang", "de"))
+            assumed, lost = _news(experiment)
+            missing += [what for what in lost if what not in missing]
+    n_inputs = ASSUMED_INPUTS
+    try:
+        _check_fetched(f"encoder:{experiment.encoder_name}")
+        encoder = load_encoder(
+            experiment.encoder_name, device=experiment.device, language=language, **experiment.encoder_options
+        )
+        n_inputs = encoder.image.dim
+        assert encoder.image.key and encoder.text.key  # raises where weights are not here
+    except MissingError as error:
+        missing.append(str(error))
+    rows = tuple((kind, k, len(experiment.seeds)) for kind in KINDS for k in experiment.n_topics)
+    documents = n_train or assumed
+    seconds = sum(
+        NETWORKS[kind] * _epoch_seconds(experiment, documents, k, n_inputs) * experiment.model.epochs
+        for kind, k, _ in rows
+    )
+    return Plan(
+        experiment=experiment,
+        rows=rows,
+        n_train=documents,
+        counted=n_train > 0,
+        n_inputs=n_inputs,
+        n_words=experiment.bow.max_words,
+        seconds=seconds,
+        missing=tuple(missing),
+    )
+
+
+def _news(experiment: Experiment) -> tuple[int, list[str]]:
+    """Training pairs if all pictures were here, and how many pictures are not, where NewsImages cannot be loaded."""
+    from vtm.corpora import newsimages
+    from vtm.corpora.base import OWN_FRACTIONS
+
+    options = experiment.corpus_options
+    try:
+        news = newsimages.read(options.get("folder"), ground_truth=options.get("ground_truth"))
+    except (MissingError, DataError) as error:
+        return ASSUMED_PAIRS, [str(error)]
+    where = Path(str(options.get("pictures") or newsimages.pictures_folder(news.folder)))
+    lost = sum(newsimages.picture_path(picture, where) is None for picture in news.pictures)
+    told = f"{lost} of {len(news.pictures)} pictures are not in {where}: `vtm fetch newsimages-images`"
+    return round(OWN_FRACTIONS[0] * len(news.development)), [told] if lost else []
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def _check_fetched(group: str) -> None:
+    """A plan fetches nothing: what loading would fetch is missing."""
+    from vtm.fetch import GROUPS, is_fetched
+
+    if not all(is_fetched(name) for name in GROUPS.get(group, ())):
+        kind, _, name = group.partition(":")
+        raise MissingError(
+            f"{group}: `vtm prefetch --{kind} {name}` fetches it, and so does running the notebooks"
+        )
+
+
+def _epoch_seconds(experiment: Experiment, n_documents: int, n_topics: int, n_inputs: int) -> float:
+    """Time of an epoch of one network for all seeds, from a few steps on random data."""
+    from scipy.sparse import csr_matrix
+
+    from vtm.training import train
+
+    steps = 8
+    batch = min(experiment.model.batch_size, n_documents)
+    random = np.random.default_rng(0)
+    x = random.standard_normal((steps * batch, n_inputs)).astype(np.float32)
+    words = random.integers(0, experiment.bow.max_words, size=(len(x), 15))
+    counts = csr_matrix(
+        (np.ones(words.size, dtype=np.float32), (np.repeat(np.arange(len(x)), 15), words.ravel())),
+        shape=(len(x), experiment.bow.max_words),
+    )
+    taken = []
+    for epochs in (1, 3):
+        config = dataclasses.replace(experiment.model, epochs=epochs)
+        started = time.perf_counter()
+        train(x, counts, n_topics=n_topics, config=config, seeds=experiment.seeds, device=experiment.device)
+        taken.append(time.perf_counter() - started)
+    return max(taken[1] - taken[0], 1e-6) / 2 * (n_documents // batch) / steps
