@@ -51,8 +51,8 @@ def setting() -> Setting:
     news, n_pictures = None, 0
     try:
         news = read()
-    except MissingError as error:
-        lines.append(("articles and picture addresses", NOT_HERE, str(error)))
+    except MissingError:
+        lines.append(("articles and picture addresses", NOT_HERE, "`vtm fetch corpus:newsimages`"))
     if news is None:
         lines.append(("pictures", NOT_HERE, "after the files: `vtm fetch newsimages-images`"))
     else:
@@ -62,21 +62,22 @@ def setting() -> Setting:
         how = "–" if n_pictures == len(news.pictures) else "`vtm fetch newsimages-images`"
         lines.append(("pictures", f"{n_pictures} of {len(news.pictures)}", how))
         known = news.truth is not None
-        how = "–" if known else f"put {GROUND_TRUTH} of the dataset's repository beside the other files"
+        how = "–" if known else f"`vtm fetch corpus:newsimages`, or put {GROUND_TRUTH} beside the other files"
         lines.append(("ground truth of the test batch", HERE if known else NOT_HERE, how))
-    weights, told = _weights()
-    lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, told or "–"))
+    weights = _weights_are_here()
+    how = "–" if weights else "`vtm prefetch --encoder clip:language=de`"
+    lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, how))
     return Setting(news, n_pictures, weights, tuple(lines))
 
 
-def _weights() -> tuple[bool, str]:
+def _weights_are_here() -> bool:
     from vtm.encoders import load_encoder
 
     try:
         encoder = load_encoder("clip", language="de", device="cpu")
-        return bool(encoder.image.key and encoder.text.key), ""
-    except MissingError as error:
-        return False, str(error)
+        return bool(encoder.image.key and encoder.text.key)
+    except MissingError:
+        return False
 
 
 def setting_table(found: Setting) -> pd.DataFrame:
