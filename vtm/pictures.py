@@ -1,4 +1,4 @@
-"""Open a picture file as every image encoder wants it: RGB, square, on white. Bad files get a reason."""
+"""Open a picture file as image encoders want it: RGB, on white, square or whole. Bad files get a reason."""
 
 from __future__ import annotations
 
@@ -44,12 +44,13 @@ def picture_error_reason(error: BaseException) -> str:
     return getattr(error, "reason", "unreadable")
 
 
-def open_picture(path: Path | str, *, size: int, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
-    """Open a picture, fitted into a white square.
+def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
+    """Open a picture, fitted into a white square, or as it is.
 
     The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest
-    is white. Transparency is laid on white; the EXIF orientation is applied; of an animation the first frame
-    is taken; 16-bit grey is scaled to 8 bits, 32-bit and floating-point grey from darkest to brightest.
+    is white; without a `size` every pixel stays what it is. Transparency is laid on white; the EXIF
+    orientation is applied; of an animation the first frame is taken; 16-bit grey is scaled to 8 bits, 32-bit
+    and floating-point grey from darkest to brightest.
 
     Parameters
     ----------
@@ -57,14 +58,14 @@ def open_picture(path: Path | str, *, size: int, max_pixels: int = MAX_PIXELS) -
         A PNG, JPEG, GIF, WebP, BMP, TIFF, PPM, ICO, JPEG 2000 or AVIF file; what counts is its content, not
         its suffix.
     size
-        Side of the square, in pixels.
+        Side of the square, in pixels; None for the whole picture.
     max_pixels
         Larger pictures are refused by their header, before anything is decoded.
 
     Returns
     -------
     PIL.Image.Image
-        Mode RGB, size (size, size).
+        Mode RGB, size (size, size), or the picture's own.
 
     Raises
     ------
@@ -86,8 +87,8 @@ def open_picture(path: Path | str, *, size: int, max_pixels: int = MAX_PIXELS) -
                 )
             if width * height > _LARGE_PIXELS:
                 with _large_picture:
-                    return _fit(image, size)
-            return _fit(image, size)
+                    return _decode(image, size)
+            return _decode(image, size)
     except PictureError:
         raise
     except Exception as error:  # Pillow's decoders let many kinds of errors through
@@ -119,10 +120,13 @@ def _read_header(stream: BinaryIO) -> PILImage.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _fit(image: PILImage.Image, size: int) -> PILImage.Image:
-    """Decode `image` and fit it into a white square of `size` pixels."""
+def _decode(image: PILImage.Image, size: int | None) -> PILImage.Image:
+    """Decode `image`, whole or fitted into a white square of `size` pixels."""
     from PIL import Image, ImageOps
 
+    if size is None:
+        image = ImageOps.exif_transpose(_eight_bit(image))
+        return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way is left to the better filter.
@@ -130,11 +134,17 @@ def _fit(image: PILImage.Image, size: int) -> PILImage.Image:
     image = _eight_bit(image)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    image = ImageOps.exif_transpose(image)
-    square = Image.new("RGB", (size, size), WHITE)
-    corner = ((size - image.width) // 2, (size - image.height) // 2)
-    square.paste(image.convert("RGB"), corner, image if image.mode == "RGBA" else None)
-    return square
+    return _on_white(ImageOps.exif_transpose(image), (size, size))
+
+
+def _on_white(image: PILImage.Image, size: tuple[int, int]) -> PILImage.Image:
+    """`image` in the middle of a white picture of `size` pixels (width, height)."""
+    from PIL import Image
+
+    ground = Image.new("RGB", size, WHITE)
+    corner = ((size[0] - image.width) // 2, (size[1] - image.height) // 2)
+    ground.paste(image.convert("RGB"), corner, image if image.mode == "RGBA" else None)
+    return ground
 
 
 def _eight_bit(image: PILImage.Image) -> PILImage.Image:

@@ -26,6 +26,7 @@ class Plan:
     ----------
     rows : (kind, K, seeds) of each set of models.
     n_train : training pairs; `counted` tells whether they were counted or assumed.
+    aligned : whether the encoder's texts and images share one space.
     seconds : estimated time of training on this machine, all rows together; NaN with nothing to train.
     missing : what is not here, each with the remedy.
     """
@@ -36,6 +37,7 @@ class Plan:
     counted: bool
     n_inputs: int
     n_words: int
+    aligned: bool
     seconds: float
     missing: tuple[str, ...]
 
@@ -50,7 +52,7 @@ class Plan:
         lines = [
             f"corpus    {e.corpus}: {pairs}, at most {self.n_words} words",
             f"encoder   {e.encoder}: {self.n_inputs} numbers an embedding",
-            f"baseline  1 row, {'cosine of the embeddings' if e.encoder_name == 'clip' else _seeds(len(e.seeds))}",
+            f"baseline  1 row, {'cosine of the embeddings' if self.aligned else _seeds(len(e.seeds))}",
         ]
         for kind, k, n_seeds in self.rows:
             lines.append(
@@ -92,12 +94,13 @@ def make_plan(experiment: Experiment) -> Plan:
             language = str(experiment.corpus_options.get("lang", "de"))
             assumed, lost = _news(experiment)
             missing += [what for what in lost if what not in missing]
-    n_inputs = ASSUMED_INPUTS
+    n_inputs, aligned = ASSUMED_INPUTS, experiment.encoder_name == "clip"
     try:
         _check_fetched(f"encoder:{experiment.encoder_name}")
         encoder = load_encoder(
             experiment.encoder_name, device=experiment.device, language=language, **experiment.encoder_options
         )
+        aligned = encoder.aligned
         n_inputs = encoder.image.dim
         assert encoder.image.key and encoder.text.key  # raises where weights are not here
     except MissingError as error:
@@ -115,6 +118,7 @@ def make_plan(experiment: Experiment) -> Plan:
         counted=n_train > 0,
         n_inputs=n_inputs,
         n_words=experiment.bow.max_words,
+        aligned=aligned,
         seconds=seconds,
         missing=tuple(missing),
     )

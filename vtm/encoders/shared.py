@@ -1,0 +1,92 @@
+"""What encoders with weights have in common: batches of one shape, the device, quiet loading."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from vtm.errors import ConfigError
+
+# Matrix products may round differently for another shape. Shapes are therefore fixed: this many rows at a
+# time, texts padded to a multiple of this many tokens. So a row does not depend on the rows beside it.
+ROWS = 16
+TOKENS = 16
+# Longer texts are cut, by models that state no limit of their own.
+LONGEST = 8192
+
+
+def in_rows(
+    encode: Callable[[np.ndarray], np.ndarray], batch: np.ndarray, *, dim: int, rows: int = ROWS
+) -> np.ndarray:
+    """Embeddings (b, dim) of a batch (b, ...), `rows` at a time; the last ones are filled up with zeros."""
+    embeddings = np.empty((len(batch), dim), dtype=np.float32)
+    for start in range(0, len(batch), rows):
+        part = batch[start : start + rows]
+        padded = np.zeros((rows, *batch.shape[1:]), dtype=batch.dtype)
+        padded[: len(part)] = part
+        embeddings[start : start + rows] = encode(padded)[: len(part)]
+    return embeddings
+
+
+def embed_sentences(model: Any, texts: Sequence[str], *, dim: int) -> np.ndarray:
+    """Embeddings (b, dim) of b texts by a SentenceTransformer, in batches of fixed shapes."""
+    import torch
+
+    embeddings = np.empty((len(texts), dim), dtype=np.float32)
+    if not len(texts):
+        return embeddings
+    longest = min(model.max_seq_length or LONGEST, LONGEST)
+    tokens = model.tokenizer(list(texts), truncation=True, max_length=longest)["input_ids"]
+    # Texts of about the same length go together.
+    lengths = np.array([len(row) for row in tokens])
+    padded_length = np.minimum(-(-lengths // TOKENS) * TOKENS, longest)
+    for length in np.unique(padded_length):
+        same = np.flatnonzero(padded_length == length)
+        for start in range(0, len(same), ROWS):
+            rows = same[start : start + ROWS]
+            part = [texts[row] for row in rows] + [""] * (ROWS - len(rows))
+            features = model.tokenizer(
+                part, padding="max_length", truncation=True, max_length=int(length), return_tensors="pt"
+            )
+            with torch.inference_mode():
+                output = model(dict(features.to(model.device)))["sentence_embedding"]
+            embeddings[rows] = output[: len(rows), :dim].float().cpu().numpy()
+    return embeddings
+
+
+def use_cuda(device: str) -> bool:
+    """Whether PyTorch is to use CUDA: where there is one, unless `device` is "cpu".
+
+    Raises
+    ------
+    ConfigError
+        "cuda" where there is none.
+    """
+    if device == "cpu":
+        return False
+    import torch
+
+    if torch.cuda.is_available():
+        return True
+    if device == "cuda":
+        raise ConfigError("device cuda: PyTorch sees no CUDA device here; use device cpu or auto")
+    return False
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """While weights are loaded: no bars off a terminal, and no talk of heads that are not used."""
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
