@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtm.config import KINDS, Experiment
+from vtm.config import KINDS, Experiment, parse_encoder
 from vtm.corpora.newsimages import GROUND_TRUTH, NewsImages, picture_path, pictures_folder, read
 from vtm.errors import ConfigError, MissingError
 from vtm.report import FIGURES, LABELS, paper_rows
@@ -45,8 +45,13 @@ class Setting:
         return bool(self.news and self.news.truth and self.pictures and self.weights)
 
 
-def setting() -> Setting:
-    """Look what is here; needs nothing and fetches nothing."""
+def setting(encoder: str = "") -> Setting:
+    """Look what is here; needs nothing and fetches nothing.
+
+    Parameters
+    ----------
+    encoder : the encoder of the experiment; the default weights of clip for German are looked for unless it is a clip.
+    """
     lines = []
     news, n_pictures = None, 0
     try:
@@ -64,17 +69,19 @@ def setting() -> Setting:
         known = news.truth is not None
         how = "–" if known else f"`vtm fetch corpus:newsimages`, or put {GROUND_TRUTH} beside the other files"
         lines.append(("ground truth of the test batch", HERE if known else NOT_HERE, how))
-    weights = _weights_are_here()
-    how = "–" if weights else "`vtm prefetch --encoder clip:language=de`"
+    spec = encoder if encoder.partition(":")[0] == "clip" else "clip"
+    weights = _weights_are_here(spec)
+    how = "–" if weights else f"`vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}`"
     lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, how))
     return Setting(news, n_pictures, weights, tuple(lines))
 
 
-def _weights_are_here() -> bool:
+def _weights_are_here(spec: str) -> bool:
     from vtm.encoders import load_encoder
 
+    name, options = parse_encoder(spec)
     try:
-        encoder = load_encoder("clip", language="de", device="cpu")
+        encoder = load_encoder(name, language="de", device="cpu", **options)
         return bool(encoder.image.key and encoder.text.key)
     except MissingError:
         return False
