@@ -224,3 +224,17 @@ def test_the_contrastive_baseline_finds_a_linear_tie_and_nothing_where_there_is_
     assert mrr(image) > 0.6
     # The best of 60 epochs, chosen on the same 80 pairs: above chance, far below a tie.
     assert mrr(image[rng.permutation(300)]) < 0.2
+
+
+def test_independent_models_show_the_words_of_the_topics_that_their_theta_has(data, tmp_path, monkeypatch):
+    """With mode "none" the image model's topics are renumbered: theta and words together."""
+    from vtm.topicmodel import TopicModel
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    apart = dataclasses.replace(data, experiment=dataclasses.replace(data.experiment, mode="none", seeds=(0,)))
+    (run,) = run_models(apart, "text-teacher", progress=False)
+    model = TopicModel.load(next(tmp_path.rglob("seed-0")) / "image")
+    theta = model.theta(apart.pairs("test").image)
+    order = [int(np.flatnonzero((theta == column[:, None]).all(axis=0))[0]) for column in run.image().T]
+    assert sorted(order) == list(range(6)) and order != list(range(6))
+    assert run.topics["image"] == [model.topics(25)[k] for k in order]

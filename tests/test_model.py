@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vtm.config import ModelConfig
-from vtm.model import TopicNetwork, kl_divergence, reconstruction_loss
+from vtm.model import TopicNetwork, kl_divergence, reconstruction_loss, softplus
 from vtm.reference import copy_weights
 
 D, K, V, N = 24, 7, 53, 40
@@ -145,3 +145,14 @@ def test_gradients_reach_every_trained_parameter_and_no_other():
     loss.sum().backward()
     missing = [name for name, p in network.named_parameters() if p.grad is None]
     assert sorted(missing) == ["prior_log_var", "prior_mu"]
+
+
+def test_softplus_is_torchs_at_any_size():
+    x = torch.cat([torch.linspace(-120, 120, 4801), torch.tensor([-1e30, 1e30, float("nan")])])
+    torch.testing.assert_close(
+        softplus(x), torch.nn.functional.softplus(x), rtol=1e-6, atol=2e-7, equal_nan=True
+    )
+    assert softplus(torch.tensor([float("inf"), -float("inf")])).tolist() == [float("inf"), 0.0]
+    x = x[:-3].double().requires_grad_()
+    softplus(x).sum().backward()
+    torch.testing.assert_close(x.grad, torch.sigmoid(x.detach()), rtol=1e-6, atol=1e-9)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _CODE = (
     *("align", "bow", "distill", "experiment", "health", "metrics", "model", "ranking", "results", "seeds"),
     *("theta_metrics", "topic_metrics", "topicmodel", "training"),
+    *("compiled_step", "draws", "flat", "graphs", "inputs", "onnx_graph", "step", "threads"),
 )
 TOP_WORDS = 25
 
@@ -153,12 +154,14 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
         pairs = data.pairs(part)
         arrays[f"{part}_text"] = models.text.theta(pairs.text)
         arrays[f"{part}_image"] = models.image.theta(pairs.image)
+    image_topics = models.image.topics(TOP_WORDS)
     if data.experiment.mode == "none":
         # Independent models number their topics differently: match them on the training pairs.
         pairs = data.pairs("train")
         order = match_topics(topic_agreement(models.text.theta(pairs.text), models.image.theta(pairs.image)))
         for part in PARTS:
             arrays[f"{part}_image"] = np.ascontiguousarray(arrays[f"{part}_image"][:, order])
+        image_topics = [image_topics[k] for k in order]
     result = Result(
         row=kind,
         n_topics=k,
@@ -169,7 +172,7 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
         ids={part: data.ids(part) for part in PARTS},
         n_missing=data.n_missing,
         arrays=arrays,
-        topics={"text": models.text.topics(TOP_WORDS), "image": models.image.topics(TOP_WORDS)},
+        topics={"text": models.text.topics(TOP_WORDS), "image": image_topics},
         history={role: getattr(models, role).history for role in ("text", "image", "teacher")},
     )
     train, validation = data.pairs("train"), data.pairs("validation")

@@ -1,10 +1,9 @@
-"""Training: all data on the device, all seeds side by side, no DataLoader."""
+"""Training: all data on the device, all seeds side by side, gradients written out, no DataLoader."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,31 +11,26 @@ import torch
 from torch import Tensor
 
 from vtm.bow import padded_words
+from vtm.compiled_step import CompiledStep
 from vtm.config import ModelConfig
-from vtm.errors import ConfigError, DataError
-from vtm.model import TopicNetwork, kl_divergence, reconstruction_loss
-from vtm.seeds import generator
+from vtm.draws import Documents, Draws
+from vtm.errors import ConfigError
+from vtm.graphs import Steps
+from vtm.inputs import (
+    as_tensor,
+    check_documents,
+    check_embeddings,
+    check_lesson,
+    check_validation,
+    input_scaling,
+    resolve_device,
+)
+from vtm.model import TopicNetwork, reconstruction_loss
+from vtm.step import Step
+from vtm.threads import take_turns, training_threads
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-
-# Random numbers are drawn for this many steps at once: one call instead of one for each step.
-STEPS_A_DRAW = 16
-# Below so many multiplications a step (of the decoder, the largest part) a second thread waits longer than it
-# works; with one thread the result does not depend on how many there are either.
-ONE_THREAD_BELOW = 100_000_000
-
-
-@contextmanager
-def training_threads(multiplications: int) -> Iterator[None]:
-    """Train small networks with one thread, and give torch its threads back afterwards."""
-    threads = torch.get_num_threads()
-    if multiplications < ONE_THREAD_BELOW:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -66,25 +60,6 @@ class History:
         }
 
 
-def resolve_device(device: str) -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    ConfigError
-        The device is unknown or not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        raise ConfigError(f"device={device!r}: must be 'auto', 'cpu' or 'cuda'") from None
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={device!r}: no CUDA device is available; use device='cpu' or 'auto'")
-    return resolved
-
-
 def train(
     x: np.ndarray,
     counts: csr_matrix,
@@ -102,7 +77,7 @@ def train(
 
     Parameters
     ----------
-    x : (n, D) embeddings.
+    x : (n, D) embeddings; a memory-mapped float32 file stays on disk on the CPU, batches are read from it.
     counts : (n, V) bags of words of the same documents.
     target : the teacher's posteriors of the same documents, (R, n, K); replica r learns from the teacher's
         replica r. The KL term points there in place of the prior (distillation).
@@ -122,12 +97,12 @@ def train(
     ConfigError
         No seed, or both `target` and `prior`.
     """
-    n = _check_documents(x, counts)
+    n = check_documents(x, counts)
     if len(seeds) == 0:
         raise ConfigError("seeds: name at least one")
-    _check_lesson(target, prior, (len(seeds), n, n_topics))
+    check_lesson(target, prior, (len(seeds), n, n_topics))
     if validation is not None:
-        _check_validation(*validation, x.shape[1], counts.shape[1])
+        check_validation(*validation, x.shape[1], counts.shape[1])
     where = resolve_device(device)
     network = TopicNetwork(
         n_inputs=x.shape[1],
@@ -143,54 +118,87 @@ def train(
         network.prior_mu.data.copy_(torch.from_numpy(prior.mu))
         network.prior_log_var.data.copy_(torch.from_numpy(prior.log_var))
     network.to(where).train()
-
-    data = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(where)
     words, numbers = (torch.from_numpy(a).to(where) for a in padded_words(counts))
-    teacher = None
-    if target is not None:
-        teacher = torch.from_numpy(target.mu).to(where), torch.from_numpy(target.log_var).to(where)
-    held_out = _held_out(validation, where)
-
-    trained = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
-    draws = _Draws(network, n, config, seeds, where)
-    replicas = torch.arange(len(seeds), device=where).unsqueeze(1)  # (R, 1)
+    documents = Documents(
+        x=as_tensor(x).to(where),
+        shift=network.shift,
+        scale=network.scale,
+        words=words,
+        numbers=numbers,
+        target=target and tuple(torch.from_numpy(a).to(where) for a in (target.mu, target.log_var)),
+    )
     curves = np.full((3, len(seeds), config.epochs), np.nan)
+    run = _Run(network, documents, config, tuple(seeds), _held_out(validation, where), curves)
+    tasks = run.tasks(together=_together(where))
+    multiplications = min(config.batch_size, n) * n_topics * counts.shape[1]
 
     from tqdm import tqdm
 
-    bar = tqdm(
-        total=config.epochs,
-        desc=progress,
-        unit="epoch",
-        leave=False,
-        disable=True if progress is None else None,
-    )
-    with training_threads(len(seeds) * draws.batch * n_topics * counts.shape[1]):
-        for epoch in range(config.epochs):
-            sums = torch.zeros(2, len(seeds), device=where)
-            for rows, keep_hidden, noise, keep_theta in draws.epoch():
-                mu, log_var = network.infer(data[rows], keep=keep_hidden)  # (R, B, K)
-                theta = torch.softmax(mu + torch.exp(0.5 * log_var) * noise, dim=2) * keep_theta
-                log_words = network.log_word_distribution(theta)  # (R, B, V)
-                loss_words = reconstruction_loss(log_words, words[rows], numbers[rows])  # (R, B)
-                if teacher is None:
-                    kl = kl_divergence(mu, log_var, network.prior_mu, network.prior_log_var)
-                else:
-                    kl = kl_divergence(mu, log_var, teacher[0][replicas, rows], teacher[1][replicas, rows])
-                optimizer.zero_grad(set_to_none=True)
-                # Summed over the batch, as in the reference package; Adam does not care for the scale.
-                (loss_words + config.kl_weight * kl).sum().backward()
-                optimizer.step()
-                with torch.no_grad():
-                    sums += torch.stack([loss_words.sum(dim=1), kl.sum(dim=1)])
-            curves[:2, :, epoch] = (sums / draws.documents_an_epoch).cpu().numpy()
-            if held_out is not None:
-                curves[2, :, epoch] = held_out_reconstruction(network, *held_out).mean(dim=1).cpu().numpy()
-                network.train()
-            bar.update()
-    bar.close()
+    with (
+        training_threads(multiplications) as n_threads,
+        tqdm(
+            total=config.epochs * len(tasks),
+            desc=progress,
+            unit="epoch",
+            leave=False,
+            disable=True if progress is None else None,
+        ) as bar,
+    ):
+        take_turns(tasks, n_threads=n_threads, after_each=bar.update)
     return network.eval(), History(*curves)
+
+
+def _together(device: torch.device) -> bool:
+    """Whether one step takes all replicas."""
+    return device.type != "cpu"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training. Each of its tasks trains some replicas, an epoch at each turn, and fills in their curves.
+
+    On CUDA all replicas are one task: a step of many takes it little longer than a step of one. On a CPU each
+    replica is one, which keeps its arrays in the cache, makes its numbers independent of its neighbours and of the
+    number of threads, and lets every core train another.
+    """
+
+    network: TopicNetwork
+    documents: Documents
+    config: ModelConfig
+    seeds: tuple[int, ...]
+    held_out: tuple[Tensor, Tensor, Tensor] | None
+    curves: np.ndarray  # (3, R, epochs)
+
+    def tasks(self, *, together: bool) -> list[Iterator[None]]:
+        if together:
+            return [self._epochs(self.network, slice(None))]
+        return [self._alone(index) for index in range(len(self.seeds))]
+
+    def _alone(self, index: int) -> Iterator[None]:
+        one = self.network.replica(index)
+        yield from self._epochs(one, slice(index, index + 1))
+        self.network.put(index, one)
+
+    def _epochs(self, network: TopicNetwork, replicas: slice) -> Iterator[None]:
+        documents = self.documents
+        if documents.target is not None:
+            documents = replace(documents, target=tuple(array[replicas] for array in documents.target))
+        widths = (self.config.hidden[-1], network.n_topics)
+        draws = Draws(documents, widths=widths, config=self.config, seeds=self.seeds[replicas])
+        step = (Step if _together(self.documents.x.device) else CompiledStep)(network, draws.batch)
+        take = Steps(step, draws)
+        for epoch in range(self.config.epochs):
+            step.sums.zero_()
+            for n_steps in draws.epoch():
+                take(n_steps)
+            self.curves[:2, replicas, epoch] = (step.sums.sum(dim=2) / draws.documents_an_epoch).cpu().numpy()
+            if self.held_out is not None:
+                losses = held_out_reconstruction(network, *self.held_out)
+                self.curves[2, replicas, epoch] = losses.mean(dim=1).cpu().numpy()
+            # A fast exp or maximum may give a number for NaN, so the losses alone do not show it.
+            diverged = ~step.parameters.values.isfinite().all(dim=1).cpu().numpy()
+            self.curves[:2, replicas, epoch][:, diverged] = np.nan
+            yield
 
 
 @torch.no_grad()
@@ -220,64 +228,6 @@ def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) 
     return Posterior(mu, log_var)
 
 
-def input_scaling(x: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """shift and scale (D,) of the network's inputs, from the training embeddings (n, D).
-
-    Mean and standard deviation of each dimension with `config.standardize`, else 0 and 1.
-    """
-    if config.standardize:
-        return x.mean(axis=0), x.std(axis=0) + 1e-6
-    return np.zeros(x.shape[1], dtype=np.float32), np.ones(x.shape[1], dtype=np.float32)
-
-
-def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
-    """Raise DataError unless x is (n, D) and finite (and D is `n_inputs`, where given)."""
-    if x.ndim != 2:
-        raise DataError(f"embeddings have shape {x.shape}; they must be (documents, dimensions)")
-    if n_inputs is not None and x.shape[1] != n_inputs:
-        raise DataError(
-            f"embeddings have {x.shape[1]} dimensions, the model was trained on {n_inputs}: use the same encoder"
-        )
-    bad = ~np.isfinite(x).all(axis=1)
-    if bad.any():
-        raise DataError(
-            f"{int(bad.sum())} of {len(x)} embeddings hold NaN or infinity, the first in row {int(bad.argmax())}; "
-            "leave these rows out or compute them anew"
-        )
-
-
-def _check_documents(x: np.ndarray, counts: csr_matrix) -> int:
-    check_embeddings(x)
-    if len(x) != counts.shape[0]:
-        raise DataError(
-            f"{len(x)} embeddings but {counts.shape[0]} bags of words: give one of each a document"
-        )
-    if len(x) < 2:
-        raise DataError(f"{len(x)} training document(s): at least 2 are needed")
-    return len(x)
-
-
-def _check_lesson(target: Posterior | None, prior: Posterior | None, shape: tuple[int, int, int]) -> None:
-    if target is not None and prior is not None:
-        raise ConfigError("target and prior: a student learns from one of them, give the other as None")
-    if target is not None and not target.mu.shape == target.log_var.shape == shape:
-        raise DataError(
-            f"the teacher's posteriors have shape {target.mu.shape}; the student's (seeds, documents, topics) "
-            f"are {shape}"
-        )
-    if prior is not None and not prior.mu.shape == prior.log_var.shape == (shape[0], 1, shape[2]):
-        raise DataError(f"the prior has shape {prior.mu.shape}; it must be {(shape[0], 1, shape[2])}")
-
-
-def _check_validation(x: np.ndarray, counts: csr_matrix, n_inputs: int, n_words: int) -> None:
-    check_embeddings(x, n_inputs)
-    if counts.shape != (len(x), n_words):
-        raise DataError(
-            f"validation has {len(x)} embeddings and bags of words of shape {counts.shape}; they must be "
-            f"{(len(x), n_words)}"
-        )
-
-
 def _held_out(
     validation: tuple[np.ndarray, csr_matrix] | None, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -286,43 +236,3 @@ def _held_out(
     x, counts = validation
     words, numbers = padded_words(counts)
     return tuple(torch.from_numpy(a).to(device) for a in (np.asarray(x, dtype=np.float32), words, numbers))
-
-
-class _Draws:
-    """Batches and noise of each epoch; a replica's numbers depend on its own seed alone."""
-
-    def __init__(
-        self, network: TopicNetwork, n: int, config: ModelConfig, seeds: Sequence[int], device: torch.device
-    ) -> None:
-        self.n, self.device = n, device
-        self.batch = min(config.batch_size, n)
-        self.n_steps = n // self.batch  # the last, smaller batch is left out, as in the reference package
-        self.documents_an_epoch = self.n_steps * self.batch
-        self.generators = [generator(seed, "training", device=device) for seed in seeds]
-        self.widths = (config.hidden[-1], network.n_topics)
-        self.dropout = config.dropout
-
-    def epoch(self):
-        """Yield (rows (R, B), keep_hidden (R, B, H), noise (R, B, K), keep_theta (R, B, K)) of each step."""
-        order = torch.stack(
-            [torch.randperm(self.n, generator=g, device=self.device) for g in self.generators]
-        )
-        hidden, topics = self.widths
-        for first in range(0, self.n_steps, STEPS_A_DRAW):
-            steps = min(STEPS_A_DRAW, self.n_steps - first)
-            keep_hidden = self._keep(steps, hidden)
-            keep_theta = self._keep(steps, topics)
-            noise = self._draw(torch.randn, steps, topics)
-            for step in range(steps):
-                start = (first + step) * self.batch
-                rows = order[:, start : start + self.batch]
-                yield rows, keep_hidden[:, step], noise[:, step], keep_theta[:, step]
-
-    def _draw(self, function, steps: int, width: int) -> Tensor:
-        shape = (steps, self.batch, width)
-        return torch.stack([function(shape, generator=g, device=self.device) for g in self.generators])
-
-    def _keep(self, steps: int, width: int) -> Tensor:
-        """Dropout mask, divided by the share kept: (R, steps, B, width)."""
-        keep = self._draw(torch.rand, steps, width) >= self.dropout
-        return keep.float() / (1 - self.dropout)

@@ -1,0 +1,48 @@
+"use strict";
+
+// What Python wrote (vtm.explorer.payload), and what follows from it.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const N_COLOURS = 10;
+// Paths around 0, 0 of about the same area. Colour and shape together tell topics apart.
+const SHAPES = [
+  "M-.9 0A.9 .9 0 1 0 .9 0A.9 .9 0 1 0-.9 0Z",
+  "M-.8-.8H.8V.8H-.8Z",
+  "M0-1.05L1.05 .8H-1.05Z",
+  "M0-1.15L1.15 0L0 1.15L-1.15 0Z",
+  "M0 1.05L1.05-.8H-1.05Z",
+  "M-.4-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",
+];
+
+// Topics by their share, the largest first: these get the colours first, each with the first shape.
+const topicOrder = data.topics.map((_, k) => k).sort((a, b) => data.topics[b].share - data.topics[a].share || a - b);
+const topicPlace = [];
+topicOrder.forEach((k, place) => (topicPlace[k] = place));
+const mainTopic = data.pictureTopics.map((topics) => topics[0][0]);
+// Half a surrogate pair, as file names of other systems may hold, cannot stand in an address.
+const addressable = (id) => id.replace(/\p{Surrogate}/gu, "\ufffd");
+const rowOfId = new Map(data.ids.map((id, row) => [addressable(id), row]));
+
+const colourOf = (k) => topicPlace[k] % N_COLOURS;
+const shapeOf = (k) => Math.floor(topicPlace[k] / N_COLOURS) % SHAPES.length;
+
+function words(k, n) {
+  const topic = data.topics[k].words;
+  return (topic.image ?? topic.text).slice(0, n).map(([word]) => word).join(", ");
+}
+
+function shorten(text, length) {
+  const plain = text.replace(/\s+/gu, " ").trim();
+  const letters = [...plain];
+  return letters.length <= length ? plain : letters.slice(0, length - 1).join("").trimEnd() + "…";
+}
+
+// What a picture is called: its text, or its id where it has none.
+const caption = (row, length = 90) => shorten(data.texts[row] || data.ids[row], length);
+const percent = (thousandths) => `${Math.round(thousandths / 10)}%`;
+const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+
+// Addresses within the page: #topic=12, #text=ID, and #topics for the overview.
+const OVERVIEW = "#topics";
+const topicAddress = (k) => `#topic=${k}`;
+const textAddress = (row) => `#text=${encodeURIComponent(addressable(data.ids[row]))}`;

@@ -1,0 +1,77 @@
+// The page: what its address names is what it shows.
+
+const panel = document.getElementById("panel");
+const map = createMap((row) => {
+  opener = document.getElementById("canvas");
+  location.hash = textAddress(row);
+});
+const list = createList(map);
+const narrow = matchMedia("(max-width: 60rem)");
+let opener = null; // where the reader was when the panel left the overview
+createSearch();
+
+// What an address asks for: {topic: k}, {row}, {missing: what}, or nothing for the overview.
+function read(hash) {
+  const [, name, value] = /^#(\w+)=(.*)$/su.exec(hash) ?? [];
+  if (name === "topic") {
+    const k = /^\d+$/.test(value) ? Number(value) : -1;
+    return k >= 0 && k < data.topics.length ? { topic: k } : { missing: `topic ${shorten(decode(value), 60)}` };
+  }
+  if (name === "text") {
+    const id = decode(value);
+    return rowOfId.has(id) ? { row: rowOfId.get(id) } : { missing: `text ${shorten(id, 60)}` };
+  }
+  return {};
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a stray percent sign
+  }
+}
+
+function show({ focus }) {
+  const asked = read(location.hash);
+  const content =
+    asked.topic !== undefined ? topicPanel(asked.topic)
+    : asked.row !== undefined ? textPanel(asked.row)
+    : asked.missing ? missingPanel(asked.missing)
+    : overviewPanel();
+  panel.replaceChildren(...content.flat(Infinity).filter((node) => node));
+  map.choose(asked);
+  list.choose(asked.row);
+  const title = panel.querySelector("h2");
+  document.title = `${title.textContent} – ${data.title}`;
+  if (!focus) return;
+  title.focus({ preventScroll: true });
+  if (narrow.matches || panel.getBoundingClientRect().top < 0) panel.scrollIntoView();
+}
+
+addEventListener("hashchange", () => {
+  const home = Object.keys(read(location.hash)).length === 0;
+  show({ focus: !home });
+  if (!home) return;
+  // Back where the reader came from, if that is still there.
+  if (opener?.isConnected && opener !== document.body) opener.focus();
+  else panel.querySelector("h2").focus();
+  opener = null;
+});
+document.addEventListener(
+  "click",
+  (event) => {
+    const link = event.target.closest?.("a[href^='#']");
+    if (link && !panel.contains(link)) opener = link.closest("#results") ? document.getElementById("query") : link;
+  },
+  true,
+);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.defaultPrevented) return;
+  // First the preview on the map goes, then the panel.
+  if (map.isActive()) map.activate(-1);
+  else if (Object.keys(read(location.hash)).length) location.hash = OVERVIEW;
+});
+
+show({ focus: location.hash.includes("=") });
+requestAnimationFrame(() => setTimeout(() => performance.mark("explorer-interactive")));

@@ -1,0 +1,207 @@
+// What the panel shows: all topics, one topic, or one picture with its text.
+
+const NAMES = { text: "text model", image: "image model" };
+const METHODS = { baseline: data.baseline, model: data.model };
+
+const heading = (...children) => h("h2", { id: "panel-heading", tabindex: "-1" }, children);
+const closeLink = () => h("a", { href: OVERVIEW, class: "close", "aria-label": "Close, back to all topics" }, "All topics");
+
+function overviewPanel() {
+  const largest = Math.max(...data.topics.map((topic) => topic.share)) || 1;
+  const pictures = count(data.ids.length, "picture");
+  const sample = data.nAll > data.ids.length;
+  const unreadable = Object.entries(data.thumbnails.unreadable);
+  const compared = Object.keys(data.matches).map(Number);
+  return [
+    heading("All topics"),
+    h(
+      "p",
+      null,
+      `${count(data.topics.length, "topic")} of ${pictures}, the largest first, with their share of all the pictures’ topics.`,
+      sample ? ` These pictures are a sample of ${data.nAll.toLocaleString("en")}; shares and ranks are of the sample.` : "",
+    ),
+    h(
+      "ol",
+      { class: "topics" },
+      topicOrder.map((k) =>
+        h(
+          "li",
+          null,
+          topicLink(k, 5),
+          h("span", { class: "number" }, bar(data.topics[k].share / largest), `${(100 * data.topics[k].share).toFixed(1)}%`),
+        ),
+      ),
+    ),
+    compared.length > 0 && [
+      h("h3", null, "Pictures for a text"),
+      h(
+        "p",
+        null,
+        "Choose a picture on the map or in the list, or search for a text, to see what was found for its text. For instance:",
+      ),
+      h(
+        "ul",
+        { class: "plain" },
+        spreadOver(compared, 6).map((row) => h("li", null, h("a", { href: textAddress(row) }, inTheirLanguage(caption(row))))),
+      ),
+    ],
+    h(
+      "section",
+      { class: "about" },
+      h("h3", null, "About this page"),
+      data.notes.map((note) => h("p", null, note)),
+      h(
+        "p",
+        null,
+        "On the map, pictures with alike topics lie together; how far apart two groups lie says little. ",
+        "Coherence is NPMI: how much oftener a topic’s ten first words stand together in the training texts than chance ",
+        "would have it, from −1 (never together) over 0 (as by chance) to 1 (always).",
+      ),
+      unreadable.length > 0 && [
+        h("p", null, `${count(unreadable.length, "picture")} could not be read:`),
+        h("ul", null, unreadable.map(([row, reason]) => h("li", null, `${data.files[row]} (${reason})`))),
+      ],
+    ),
+  ];
+}
+
+// n of the values, evenly spread.
+const spreadOver = (values, n) =>
+  values.length <= n ? values : Array.from({ length: n }, (_, i) => values[Math.floor(((i + 0.5) * values.length) / n)]);
+
+function topicPanel(k) {
+  const topic = data.topics[k], place = topicPlace[k], n = topicOrder.length;
+  const neighbour = (step) => topicOrder[(place + step + n) % n];
+  const reads = Object.keys(NAMES).filter((name) => topic.words[name]);
+  const most = Math.max(...reads.flatMap((name) => topic.words[name].map(([, weight]) => weight)));
+  const inAll = new Set(
+    topic.words[reads[0]].map(([word]) => word).filter((word) => reads.every((name) => topic.words[name].some(([w]) => w === word))),
+  );
+  return [
+    h(
+      "nav",
+      { class: "bar", "aria-label": "Topics" },
+      closeLink(),
+      h("a", { href: topicAddress(neighbour(-1)), title: "The next larger topic" }, "Previous"),
+      h("a", { href: topicAddress(neighbour(1)), title: "The next smaller topic" }, "Next"),
+    ),
+    heading(sign(k), h("span", null, `Topic ${k}: `, inTheirLanguage(words(k, 3)))),
+    h(
+      "dl",
+      { class: "facts" },
+      fact("Share", `${(100 * topic.share).toFixed(1)}% of all pictures’ topics`),
+      fact("Largest topic of", `${count(topic.largest, "picture")} of ${data.ids.length.toLocaleString("en")}`),
+      reads.map((name) => fact(`Coherence, ${NAMES[name]}`, coherence(topic.coherence[name]))),
+    ),
+    h("h3", null, "Keywords"),
+    reads.length > 1 && h("p", { class: "help" }, "Bars show a word’s probability in the topic. Words that both models have are bold."),
+    h(
+      "div",
+      { class: "pair always" },
+      reads.map((name) =>
+        h(
+          "section",
+          null,
+          h("h4", null, NAMES[name]),
+          h("ol", { class: "keywords" }, topic.words[name].map(([word, weight]) => keyword(word, weight, most, reads.length > 1 && inAll.has(word)))),
+        ),
+      ),
+    ),
+    h("h3", null, "Best pictures, with the topic’s share in each"),
+    topic.best.length === 0 && h("p", null, "No picture has 1% of this topic."),
+    h(
+      "ol",
+      { class: "gallery" },
+      topic.best.map(([row, share]) =>
+        h("li", null, h("a", { href: textAddress(row) }, thumbnail(row), h("span", { class: "number" }, percent(share)))),
+      ),
+    ),
+  ];
+}
+
+const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
+const minus = (text) => text.replace("-", "−");
+const coherence = (value) => (value === null || value === undefined ? "not measured" : `NPMI ${minus(value.toFixed(2))}`);
+
+const keyword = (word, weight, most, inBoth) =>
+  h(
+    "li",
+    null,
+    h(inBoth ? "strong" : "span", { lang: data.language, dir: "auto" }, word),
+    h("span", { class: "number" }, bar(weight / most), `${(100 * weight).toPrecision(2)}%`),
+  );
+
+function textPanel(row) {
+  const text = data.texts[row], match = data.matches[row];
+  return [
+    h("nav", { class: "bar", "aria-label": "Topics" }, closeLink()),
+    heading(text ? "A picture and its text" : "A picture"),
+    h(
+      "figure",
+      { class: "own" },
+      thumbnail(row),
+      h("figcaption", null, text && h("blockquote", { lang: data.language, dir: "auto" }, text), h("p", { class: "id" }, data.ids[row])),
+    ),
+    h(
+      "div",
+      { class: "pair" },
+      topicShares("Topics of the picture", data.pictureTopics[row]),
+      data.textTopics && topicShares("Topics of the text", data.textTopics[row]),
+    ),
+    match && comparison(row, match),
+  ];
+}
+
+const topicShares = (title, topics) =>
+  h(
+    "section",
+    null,
+    h("h3", null, title),
+    h(
+      "ol",
+      { class: "topics" },
+      topics.map(([k, share]) => h("li", null, topicLink(k, 2), h("span", { class: "number" }, bar(share / 1000), percent(share)))),
+    ),
+  );
+
+function comparison(row, match) {
+  const methods = Object.keys(METHODS).filter((name) => match[name]);
+  return [
+    h("h3", null, "Pictures found for this text"),
+    h(
+      "p",
+      { class: "help" },
+      "Under each picture: how similar its topics are to the text’s, 1 at most, and the topics that this comes from, ",
+      "each with its part.",
+      match.baseline ? " The baseline knows no topics; the same is said of its pictures, for comparison." : "",
+    ),
+    h(
+      "div",
+      { class: "pair always matches" },
+      methods.map((name) =>
+        h(
+          "section",
+          null,
+          h("h4", null, METHODS[name]),
+          h("p", null, `The text’s own picture has rank ${match[name].rank.toLocaleString("en")} of ${data.ids.length.toLocaleString("en")}.`),
+          h("ol", null, match[name].found.map((found) => foundPicture(row, found))),
+        ),
+      ),
+    ),
+  ];
+}
+
+const foundPicture = (row, found) =>
+  h(
+    "li",
+    { class: found.row === row ? "match own-picture" : "match" },
+    h("a", { href: textAddress(found.row) }, thumbnail(found.row)),
+    found.row === row && h("strong", null, "own picture"),
+    h("span", { class: "similarity" }, `topics alike: ${minus(found.similarity.toFixed(2))}`),
+    h("ul", { class: "why" }, found.why.map(([k, share]) => h("li", null, topicLink(k, 2), h("span", { class: "number" }, percent(share))))),
+  );
+
+const missingPanel = (what) => [
+  heading("Not here"),
+  h("p", null, `There is no ${what} on this page. `, h("a", { href: OVERVIEW }, "See all topics"), "."),
+];
