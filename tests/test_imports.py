@@ -81,10 +81,26 @@ def members(*names: str) -> list[str]:
 DATA = ("vtm.corpora", "vtm.encoders", "vtm.fetch", "vtm.pictures")
 MODEL = (
     *("vtm.model", "vtm.training", "vtm.topicmodel", "vtm.distill", "vtm.align", "vtm.reference"),
-    *("vtm.step", "vtm.compiled_step", "vtm.onnx_graph", "vtm.flat", "vtm.draws", "vtm.graphs", "vtm.threads"),
+    *(
+        "vtm.step",
+        "vtm.compiled_step",
+        "vtm.onnx_graph",
+        "vtm.flat",
+        "vtm.draws",
+        "vtm.graphs",
+        "vtm.threads",
+    ),
     *("vtm.inputs", "vtm.growth", "vtm.training_bench"),
 )
-TOP = ("vtm.prepare", "vtm.experiment", "vtm.pipeline", "vtm.execution", "vtm.cli")
+TOP = (
+    *("vtm.api", "vtm.api_encoding", "vtm.api_fit", "vtm.api_inputs", "vtm.api_io", "vtm.api_parameters"),
+    *("vtm.api_readings", "vtm.api_topics", "vtm.tagging"),
+    "vtm.prepare",
+    "vtm.experiment",
+    "vtm.pipeline",
+    "vtm.execution",
+    "vtm.cli",
+)
 REPORT = ("vtm.report", "vtm.figures", "vtm.findings", "vtm.results", "vtm.runs", "vtm.data_tables")
 
 

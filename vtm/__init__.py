@@ -28,6 +28,7 @@ _NAMES = {
     "run_baseline": "vtm.experiment",
     "run_models": "vtm.experiment",
     "TopicModel": "vtm.topicmodel",
+    "VisualTopicModel": "vtm.api",
     "train_pair": "vtm.distill",
     "Pairs": "vtm.distill",
     "VtmError": "vtm.errors",

@@ -10,6 +10,7 @@ import numpy as np
 
 from vtm.encoders import ImageEncoder, embed_images
 from vtm.files import hash_file
+from vtm.pictures import open_picture
 
 
 def bench_embedding(
@@ -31,14 +32,14 @@ def bench_embedding(
         files = _pictures(Path(scratch) / "pictures", n, seed)
         hashes = [hash_file(path) for path in files]
         ids = [path.stem for path in files]
-        batch = np.random.default_rng(seed).standard_normal((batch_size, 3, encoder.size, encoder.size))
-        batch = batch.astype(np.float32)
+        opened = (open_picture(path, size=encoder.size) for path in files[:batch_size])
+        batch = np.stack([encoder.preprocess(picture) for picture in opened])
         encoder.encode(batch[:16])  # loads the weights
         raw, whole = [], []
         for turn in range(rounds):
             started = time.perf_counter()
             for start in range(0, n, batch_size):
-                encoder.encode(batch[: min(batch_size, n - start)])
+                encoder.encode(batch[: n - start])
             raw.append(n / (time.perf_counter() - started))
             started = time.perf_counter()
             embed_images(

@@ -1,0 +1,151 @@
+"""A fitted model as a folder: safetensors and JSON, with the hash of every file. No pickle."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vtm.api_fit import Fitted
+from vtm.bow import Vocabulary
+from vtm.corpora import Dropped
+from vtm.errors import DataError, MissingError
+from vtm.files import atomic_path, hash_file, read_json, write_json
+from vtm.topicmodel import TopicModel, package_versions
+
+FORMAT = 1
+MODEL_FILE, ARRAYS_FILE = "model.json", "topics.safetensors"
+FILES = ("text.safetensors", "text.json", "image.safetensors", "image.json", ARRAYS_FILE)
+PACKAGES = (
+    *("vtm", "torch", "numpy", "scipy", "scikit-learn", "pillow", "onnxruntime", "sentence-transformers"),
+    "open-clip-torch",
+)
+
+
+def write_model(
+    path: Path | str, fitted: Fitted, parameters: Mapping[str, Any], notes: Mapping[str, Any]
+) -> None:
+    """Write a model's folder. It takes the place of an older model in one step, after it is complete.
+
+    Raises
+    ------
+    DataError
+        `path` is a file, or a folder that holds something else than a model.
+    """
+    path = Path(path)
+    if (
+        path.exists()
+        and not (path / MODEL_FILE).is_file()
+        and not (path.is_dir() and not any(path.iterdir()))
+    ):
+        raise DataError(f"{path}: exists and is no model; remove it, or name another folder for the model")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    try:
+        new, old = aside / "new", aside / "old"
+        new.mkdir()
+        _write_files(new, fitted, parameters, notes)
+        if path.exists():
+            path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_files(
+    folder: Path, fitted: Fitted, parameters: Mapping[str, Any], notes: Mapping[str, Any]
+) -> None:
+    from safetensors.numpy import save_file
+
+    # What `vtm submit` reads of a run's models.
+    about = {"kind": parameters["teacher"], "encoder": parameters["encoder"], "measure": "cosine"}
+    for model in (fitted.text_model, fitted.image_model):
+        model.save(folder / model.reads, **about, mode="posteriors")
+    arrays = {"topic_share": fitted.topic_share, "topic_counts": fitted.topic_counts}
+    arrays |= {f"coherence_{reads}": values for reads, values in fitted.coherence.items()}
+    with atomic_path(folder / ARRAYS_FILE) as temporary:
+        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, temporary)
+    write_json(
+        folder / MODEL_FILE,
+        {
+            "format": FORMAT,
+            "parameters": dict(parameters),
+            "vocabulary": {
+                "language": fitted.vocabulary.language,
+                "min_length": fitted.vocabulary.min_length,
+            },
+            "encoder_keys": fitted.encoder_keys,
+            "n_pairs": fitted.n_pairs,
+            "n_validation": fitted.n_validation,
+            "dropped": [[item.id, item.reason, item.detail] for item in fitted.dropped],
+            "status": fitted.status,
+            "warnings": list(fitted.warnings),
+            "best_pictures": [[[id, share] for id, share in topic] for topic in fitted.best_pictures],
+            "notes": dict(notes),
+            "sha256": {name: hash_file(folder / name) for name in FILES},
+            "versions": package_versions(PACKAGES),
+        },
+    )
+
+
+def read_model(path: Path | str) -> tuple[Fitted, dict[str, Any], dict[str, Any]]:
+    """What `write_model` wrote: the fitted model, the parameters and the notes.
+
+    Raises
+    ------
+    MissingError, DataError
+        No model's folder, files of another format, or files that are not those that were saved.
+    """
+    path = Path(path)
+    if not (path / MODEL_FILE).is_file():
+        raise MissingError(
+            f"{path}: no model ({MODEL_FILE} is missing); `vtm train CORPUS -o {path}` makes one"
+        )
+    saved = read_json(path / MODEL_FILE)
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        found = saved.get("format") if isinstance(saved, dict) else None
+        raise DataError(f"{path}: format {found!r}, this version of vtm reads {FORMAT}; train anew")
+    for name in FILES:
+        if not (path / name).is_file():
+            raise MissingError(f"{path / name}: no such file; the model is incomplete, train anew")
+        if hash_file(path / name) != saved.get("sha256", {}).get(name):
+            raise DataError(f"{path / name}: its content is not what was saved with {MODEL_FILE}; train anew")
+    try:
+        return _fitted(path, saved), dict(saved["parameters"]), dict(saved["notes"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{path / MODEL_FILE}: does not hold what a model's does ({error!r}); train anew"
+        ) from None
+
+
+def _fitted(path: Path, saved: dict[str, Any]) -> Fitted:
+    from safetensors.numpy import load_file
+
+    text, image = TopicModel.load(path / "text"), TopicModel.load(path / "image")
+    arrays = load_file(path / ARRAYS_FILE)
+    return Fitted(
+        text_model=text,
+        image_model=image,
+        vocabulary=Vocabulary(words=image.vocabulary, **saved["vocabulary"]),
+        topic_share=arrays["topic_share"],
+        topic_counts=arrays["topic_counts"],
+        coherence={reads: arrays[f"coherence_{reads}"] for reads in ("text", "image")},
+        best_pictures=tuple(
+            tuple((str(id), float(share)) for id, share in topic) for topic in saved["best_pictures"]
+        ),
+        dropped=tuple(Dropped(*item) for item in saved["dropped"]),
+        n_pairs=int(saved["n_pairs"]),
+        n_validation=int(saved["n_validation"]),
+        status=str(saved["status"]),
+        warnings=tuple(saved["warnings"]),
+        encoder_keys=dict(saved["encoder_keys"]),
+    )

@@ -1,0 +1,158 @@
+"""Commands for a model of one's own: train it, show its topics; with it, tag pictures and find some for a text."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vtm.commands.model_options import (
+    Device,
+    Format,
+    MaxPixels,
+    Model,
+    Order,
+    Out,
+    Relevance,
+    load_model,
+    say,
+)
+from vtm.commands.pictures import match, tag
+from vtm.pictures import MAX_PIXELS
+from vtm.rows_out import choose_format, open_rows, printable
+
+if TYPE_CHECKING:
+    from vtm.api import VisualTopicModel
+    from vtm.corpora import Dropped
+
+__all__ = ["match", "tag", "topics", "train"]
+
+
+def train(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="A corpus, or a table with columns file_name and text; options as in photos.csv:text_column=title."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for the model; an older model is replaced.")
+    ],
+    n_topics: Annotated[int, typer.Option(min=2, help="How many topics.")] = 60,
+    teacher: Annotated[str, typer.Option(help="What the picture model learns from: text or joint.")] = "text",
+    encoder: Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")] = "offline",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="How often training sees each pair.")] = 100,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=2, help="Pairs per step; by default 64, and 16 for fewer than 500 pairs."),
+    ] = None,
+    min_df: Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")] = 3,
+    max_words: Annotated[int, typer.Option(min=2, help="At most so many words are known.")] = 2000,
+    validation: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Share of the pairs that judges the training; 0 trains on all."),
+    ] = 0.1,
+    language: Annotated[str, typer.Option(help="Of the texts, as in de; the corpus' by default.")] = "",
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+) -> None:
+    """Train a model on a corpus or on a table of your own pictures and texts."""
+    from vtm.api import ModelWarning, VisualTopicModel
+    from vtm.config import parse_corpus
+    from vtm.corpora import load_corpus
+
+    name, options = parse_corpus(corpus)
+    data = load_corpus(name, **options)
+    model = VisualTopicModel(
+        n_topics,
+        teacher=teacher,
+        encoder=encoder,
+        language=language or data.language,
+        random_state=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        min_df=min_df,
+        max_words=max_words,
+        validation=validation,
+        device=device,
+        max_pixels=max_pixels,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)  # the report says it all
+        model.fit(data.texts, data.images, ids=data.ids)
+    model.save(out, corpus=corpus, source=data.source)
+    _report(model, out, data.dropped)
+
+
+def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped]) -> None:
+    held_out = f", {model.n_validation_} of them held out to judge it" if model.n_validation_ else ""
+    typer.echo(_line("pairs", f"{model.n_pairs_}{held_out}"))
+    by_reason: dict[str, list[str]] = {}
+    for item in (*dropped, *model.dropped_):
+        by_reason.setdefault(item.reason, []).append(item.id)
+    typer.echo(_line("left out", str(sum(map(len, by_reason.values())))))
+    for reason, ids in by_reason.items():
+        typer.echo(_line(f"  {reason}", f"{len(ids):6}  such as {printable(ids[0])}"))
+    typer.echo(_line("words", str(len(model.vocabulary_))))
+    typer.echo(_line("topics", str(model.n_topics)))
+    for reads, what in (("text", "texts"), ("image", "pictures")):
+        typer.echo(_line(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))
+    judged = {"not judged": "not judged: no pairs were held out"}
+    typer.echo(_line("training", judged.get(model.status_, model.status_)))
+    typer.echo(_line("model", f"{out}; `vtm topics {out}` shows its topics"))
+    for warning in model.warnings_:
+        typer.echo(f"warning: {warning}", err=True)
+    if model.status_ == "doubtful":
+        typer.echo("warning: another --n-topics or more pairs may help", err=True)
+
+
+def topics(
+    model: Model,
+    top: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 10,
+    ctfidf: Order = False,
+    relevance: Relevance = 0.6,
+    pictures: Annotated[
+        int, typer.Option(min=0, max=10, help="Training pictures to name for each topic.")
+    ] = 3,
+    format: Format = None,
+    out: Out = None,
+) -> None:
+    """Show a model's topics, the largest first: keywords, share of the training pictures, coherence, best pictures.
+
+    Coherence is the NPMI of the picture model's ten most probable words in the training texts, from -1 to 1.
+    """
+    import numpy as np
+
+    from vtm.topic_metrics import topic_diversity
+
+    kind, loaded = choose_format(format, out), load_model(model)
+    keywords = loaded.topics(top, order="ctfidf" if ctfidf else "relevance", weight=relevance)
+    rows = [
+        {
+            "topic": int(k),
+            "share": round(float(loaded.topic_share_[k]), 6),
+            "coherence": round(float(loaded.coherence_["image"][k]), 6),
+            "keywords": keywords[k],
+            "best pictures": [printable(name) for name, _ in loaded.best_pictures_[k][:pictures]],
+        }
+        for k in np.argsort(-loaded.topic_share_, kind="stable")
+    ]
+    columns = {"topic": int, "share": float, "coherence": float, "keywords": list, "best pictures": list}
+    with open_rows(kind, out, columns) as write:
+        write(rows)
+    depth = min(25, len(loaded.vocabulary_))
+    diversity = topic_diversity(loaded.topics(depth, order="probability"), top=depth)
+    say(
+        f"{len(keywords)} topics of {loaded.n_pairs_} pairs; mean coherence {loaded.coherence_['image'].mean():.3f}, "
+        f"diversity {diversity:.3f} (different words among the {depth} most probable of all topics)"
+    )
+    for warning in loaded.warnings_:
+        say(f"warning: {warning}")
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<26} {text}"

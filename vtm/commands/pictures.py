@@ -1,0 +1,246 @@
+"""Commands that read pictures with a model: tag them, find those that fit a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vtm.commands.model_options import (
+    Device,
+    Encoder,
+    Format,
+    MaxPixels,
+    Model,
+    Order,
+    Out,
+    Relevance,
+    load_model,
+    say,
+)
+from vtm.errors import ConfigError, DataError, MissingError
+from vtm.pictures import MAX_PIXELS
+from vtm.rows_out import choose_format, open_rows, printable
+
+if TYPE_CHECKING:
+    from vtm.corpora import Dropped
+    from vtm.tagging import Found, Tagged
+
+LEAST_CONTRIBUTION = 0.05  # a topic with less of the similarity is no reason for it
+SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
+
+Pictures = Annotated[
+    list[Path], typer.Argument(help="Pictures, or folders to search for them.", metavar="PICTURES...")
+]
+
+
+def tag(
+    model: Model,
+    pictures: Pictures,
+    format: Format = None,
+    out: Out = None,
+    top: Annotated[int, typer.Option(min=1, help="At most so many topics for each picture.")] = 3,
+    min_probability: Annotated[
+        float, typer.Option(min=0, max=1, help="No topic below this probability.")
+    ] = 0.05,
+    words: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 5,
+    ctfidf: Order = False,
+    relevance: Relevance = 0.6,
+    write_sidecars: Annotated[
+        bool,
+        typer.Option(
+            "--write-sidecars",
+            help="Add the keywords to PICTURE.xmp beside each picture; pictures themselves stay as they are.",
+        ),
+    ] = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Tag pictures with topics: their probability and keywords.
+
+    Pictures that cannot be used are listed at the end; the exit code is 3 if there are any, and the others' tags are
+    complete. Interrupted, it leaves no half-written file, and takes up again where it was.
+    """
+    from vtm.tagging import Tagged, tag_pictures
+
+    kind = choose_format(format, out)
+    columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
+    found, loaded = _find(pictures), load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    bad, untagged, tagged = list(found.unreadable), 0, 0
+    sidecars = _Sidecars() if write_sidecars else None
+    blocks = tag_pictures(
+        loaded,
+        found.pictures,
+        top=top,
+        min_probability=min_probability,
+        words=words,
+        order="ctfidf" if ctfidf else "relevance",
+        weight=relevance,
+    )
+    with open_rows(kind, out, columns) as write:
+        for block in blocks:
+            good = [item for item in block if isinstance(item, Tagged)]
+            bad += [item for item in block if not isinstance(item, Tagged)]
+            write([row for item in good for row in _tag_rows(item, kind)])
+            tagged += len(good)
+            untagged += sum(not item.tags for item in good)
+            if sidecars:
+                sidecars.write(good)
+        _require_some(tagged, bad)
+    if untagged:
+        say(f"{untagged} of {tagged} pictures have no topic of {min_probability} or more")
+    failures = sidecars.report() if sidecars else 0
+    _finish(found, bad, failures)
+
+
+def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
+    """One row for each topic; in JSON Lines one object for each picture."""
+    picture = printable(tagged.picture)
+    topics = [
+        {"topic": tag.topic, "probability": round(tag.probability, 6), "keywords": list(tag.keywords)}
+        for tag in tagged.tags
+    ]
+    if kind == "jsonl":
+        return [{"picture": picture, "topics": topics}]
+    return [{"picture": picture, **topic} for topic in topics]
+
+
+class _Sidecars:
+    """Sidecars written so far, and those that could not be."""
+
+    def __init__(self) -> None:
+        self.n_written = self.n_same = 0
+        self.failures: list[str] = []
+
+    def write(self, block: Sequence[Tagged]) -> None:
+        from vtm.sidecars import write_sidecar
+
+        for tagged in block:
+            try:
+                written = write_sidecar(tagged.picture, tagged.keywords, tagged.hierarchy)
+            except (DataError, OSError) as error:
+                self.failures.append(str(error))
+            else:
+                self.n_written += written
+                self.n_same += not written
+
+    def report(self) -> int:
+        say(f"{self.n_written} sidecars written, {self.n_same} had all keywords")
+        for failure in self.failures:
+            say(f"no sidecar: {failure}")
+        return len(self.failures)
+
+
+def match(
+    model: Model,
+    pictures: Pictures,
+    text: Annotated[str | None, typer.Option(help="The text to illustrate.")] = None,
+    text_file: Annotated[Path | None, typer.Option(help="A file with the text, in UTF-8.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also write a contact sheet, .png or .html.", metavar="FILE")
+    ] = None,
+    words: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 5,
+    format: Format = None,
+    out: Out = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Find the pictures that fit a text's topics, with the topics that they share as the reason.
+
+    Pictures that cannot be used are listed at the end; the exit code is 3 if there are any.
+    """
+    import numpy as np
+
+    from vtm.contact import Card, check_suffix, write_sheet
+    from vtm.ranking import top_items
+
+    kind, wanted = choose_format(format, out), _text(text, text_file)
+    if sheet is not None:
+        check_suffix(sheet)
+    found, loaded = _find(pictures), load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    text_theta = loaded.transform_text([wanted])
+    blocks, bad = [], list(found.unreadable)
+    for block, dropped in loaded.transform_blocks(found.pictures):
+        blocks.append(block)
+        bad += dropped
+    theta = np.concatenate(blocks)
+    usable = np.flatnonzero(~np.isnan(theta[:, 0]))
+    _require_some(len(usable), bad)
+    positions, similarities = top_items(text_theta, theta[usable], [f"{row:012d}" for row in usable], k=top)
+    rows, cards = [], []
+    for place, (row, similarity) in enumerate(
+        zip(usable[positions[0]], similarities[0], strict=True), start=1
+    ):
+        picture = found.pictures[row]
+        topics = [
+            f"{', '.join(shared.words)} ({shared.contribution:.0%})"
+            for shared in loaded.explain(text_theta[0], theta[row], words=words)
+            if shared.contribution >= LEAST_CONTRIBUTION
+        ]
+        rows.append(
+            {
+                "rank": place,
+                "similarity": round(float(similarity), 6),
+                "picture": printable(picture),
+                "shared topics": "; ".join(topics),
+            }
+        )
+        cards.append(
+            Card(picture, f"{place}. {printable(picture.name)}", (f"similarity {similarity:.2f}", *topics))
+        )
+    with open_rows(
+        kind, out, {"rank": int, "similarity": float, "picture": str, "shared topics": str}
+    ) as write:
+        write(rows)
+    if sheet is not None:
+        write_sheet(sheet, wanted, cards, language=loaded.language)
+    _finish(found, bad)
+
+
+def _text(text: str | None, text_file: Path | None) -> str:
+    if (text is None) == (text_file is None):
+        raise ConfigError("give the text, by either --text or --text-file")
+    if text_file is not None:
+        try:
+            text = text_file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    if not text.strip():
+        raise DataError("the text is empty; give one with words")
+    return text.strip()
+
+
+def _find(pictures: Sequence[Path]) -> Found:
+    from vtm.tagging import find_pictures
+
+    found = find_pictures(pictures)
+    if not found.pictures:
+        where = ", ".join(map(printable, pictures))
+        raise MissingError(f"{where}: no picture is there; pictures are .jpg, .png, .webp, .tif and the like")
+    return found
+
+
+def _require_some(n_usable: int, bad: Sequence[Dropped]) -> None:
+    if not n_usable:
+        raise DataError(f"none of {len(bad)} pictures can be used; the first: {printable(bad[0].detail)}")
+
+
+def _finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
+    """Say on stderr what was passed over; the exit code says whether anything was."""
+    if found.n_links:
+        say(f"{found.n_links} links in folders were not followed")
+    for item in bad:
+        say(f"not used: {item.detail}")
+    if bad:
+        by_reason: dict[str, int] = {}
+        for item in bad:
+            by_reason[item.reason] = by_reason.get(item.reason, 0) + 1
+        counts = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
+        say(f"{len(bad)} not used ({counts})")
+    if bad or failures:
+        raise typer.Exit(SKIPPED)

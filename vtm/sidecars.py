@@ -1,0 +1,76 @@
+"""Sidecars: a picture's keywords in a file beside it, which photo programs read. Pictures are never written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vtm.errors import DataError
+from vtm.files import atomic_path
+from vtm.xmp import add_keywords
+
+_EMPTY = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about="">
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>
+"""
+
+
+def sidecar_path(picture: Path | str) -> Path:
+    """The sidecar of a picture: its whole name and `.xmp`, as digiKam and darktable call it.
+
+    >>> sidecar_path("holiday/boat.jpg").as_posix()
+    'holiday/boat.jpg.xmp'
+    """
+    picture = Path(picture)
+    return picture.with_name(f"{picture.name}.xmp")
+
+
+def write_sidecar(
+    picture: Path | str, keywords: Sequence[str], hierarchy: Sequence[Sequence[str]] = ()
+) -> bool:
+    """Add keywords to a picture's sidecar; the picture itself is not opened.
+
+    Parameters
+    ----------
+    keywords, hierarchy
+        As for `vtm.xmp.add_keywords`.
+
+    Returns
+    -------
+    Whether anything was written.
+
+    Raises
+    ------
+    DataError
+        The sidecar that is there is no XMP, or its keywords are not a list; it stays as it is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.sidecars import write_sidecar
+    >>> from vtm.xmp import read_keywords
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_sidecar(f"{folder}/boat.jpg", ["boat", "sea"], [["vtm", "boat sea", "boat"]])
+    ...     read_keywords(Path(f"{folder}/boat.jpg.xmp").read_bytes())
+    True
+    {'subject': ['boat', 'sea'], 'hierarchicalSubject': ['vtm|boat sea|boat']}
+    """
+    path = sidecar_path(picture)
+    try:
+        if path.is_symlink():
+            raise DataError("it is a link")
+        before = path.read_bytes() if path.exists() else _EMPTY.encode()
+        after = add_keywords(before, keywords, hierarchy)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; it is left as it is") from None
+    if after == before:
+        return False
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(after)
+    return True
