@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import vtm
-from vtm.commands import bench, data, model, task
+from vtm.commands import bench, data, explore, model, task
 from vtm.errors import ConfigError, VtmError
 
 
@@ -139,7 +139,7 @@ for command in (data.prefetch, data.fetch, data.corpora):
 app.command(name="corpus")(data.show_corpus)
 for command in (task.submit, task.check_run, task.evaluate, bench.bench):
     app.command()(command)
-for command in (model.train, model.tag, model.match, model.topics):
+for command in (model.train, model.tag, model.match, model.topics, explore.explore):
     app.command()(command)
 
 

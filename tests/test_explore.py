@@ -1,0 +1,76 @@
+"""`vtm explore`: a user's own model and pictures as a page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vtm.api import VisualTopicModel
+from vtm.cli import app
+from vtm.corpora import load_corpus
+from vtm.errors import DataError
+from vtm.explorer.own import from_model
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("explore")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(folder / "data"))
+        corpus = load_corpus("scenes", n=120, seed=0)
+        model = VisualTopicModel(6, encoder="pixels", epochs=10, min_df=2, progress=False)
+        model.fit(corpus.texts, corpus.images).save(folder / "model")
+        pictures = folder / "pictures"
+        pictures.mkdir()
+        lines = ["file_name,text"]
+        for i, (text, image) in enumerate(zip(corpus.texts[:20], corpus.images, strict=False)):
+            shutil.copyfile(image, pictures / f"p{i:02d}.png")
+            lines.append(f'p{i:02d}.png,"{text}"')
+        (folder / "table.csv").write_text("\n".join(lines).replace("\np", "\npictures/p") + "\n")
+        yield folder
+
+
+def test_a_table_gives_a_page_with_texts(home: Path) -> None:
+    told = runner.invoke(
+        app, ["explore", str(home / "model"), str(home / "table.csv"), "-o", str(home / "a")]
+    )
+    assert told.exit_code == 0, told.output
+    page = (home / "a" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"index\.html: \d+ pictures", told.stdout.replace("\n", ""))
+    first = (home / "table.csv").read_text().splitlines()[1].split(",", 1)[1].strip('"')
+    assert first in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_pictures_alone_and_those_that_cannot_be_read(home: Path) -> None:
+    folder = home / "some"
+    shutil.copytree(home / "pictures", folder)
+    (folder / "bad.png").write_bytes(b"no picture")
+    told = runner.invoke(
+        app, ["explore", str(home / "model"), str(folder), "-o", str(home / "b"), "--title", "Mine"]
+    )
+    assert told.exit_code == 3
+    assert "20 pictures" in told.stdout.replace("\n", "") and "bad.png" in told.stderr
+    assert "<title>Mine</title>" in (home / "b" / "index.html").read_text(encoding="utf-8")
+
+
+def test_nothing_to_show_is_an_error(home: Path, tmp_path: Path) -> None:
+    told = runner.invoke(app, ["explore", str(home / "model"), str(tmp_path), "-o", str(tmp_path / "out")])
+    assert told.exit_code == 2 and "no picture is there" in told.stderr
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 1 pictures"):
+        from_model(VisualTopicModel.load(home / "model"), [tmp_path / "bad.png"])
+
+
+def test_pictures_of_one_name_in_two_folders_keep_apart(home: Path, tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(home / "pictures" / "p00.png", tmp_path / name / "same.png")
+    model = VisualTopicModel.load(home / "model")
+    data, dropped = from_model(model, [tmp_path / "x" / "same.png", tmp_path / "y" / "same.png"])
+    assert len(set(data.ids)) == 2 and dropped == ()

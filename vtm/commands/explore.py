@@ -1,0 +1,71 @@
+"""The command that makes a page of a model's topics and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtm.commands.model_options import Device, Encoder, MaxPixels, Model, load_model, say
+from vtm.commands.pictures import SKIPPED
+from vtm.errors import MissingError
+from vtm.pictures import MAX_PIXELS
+
+
+def explore(
+    model: Model,
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="A corpus or a table with texts, as for train; or pictures and folders without texts.",
+            metavar="CORPUS_OR_PICTURES...",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; open its index.html.")],
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Topic explorer",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Make a page to explore a model: a map of pictures by topic, topics, search; one folder, no server.
+
+    With texts the page also shows the pictures that fit each text. Pictures that cannot be read are named; the exit
+    code is then 3.
+    """
+    from vtm.explorer import build_explorer
+    from vtm.explorer.own import from_model
+
+    ids, texts, pictures = _items(source)
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    data, dropped = from_model(loaded, pictures, ids=ids, texts=texts, limit=limit, seed=seed, title=title)
+    built = build_explorer(data, out)
+    typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
+    if dropped:
+        for item in dropped:
+            say(f"left out: {item.detail or item.id}")
+        raise typer.Exit(SKIPPED)
+
+
+def _items(source: list[str]) -> tuple[list[str] | None, list[str] | None, list[Path]]:
+    """Ids, texts and pictures of a corpus or table, or pictures alone."""
+    from vtm.config import parse_corpus
+    from vtm.corpora import CORPORA, load_corpus
+    from vtm.corpora.table import METADATA
+    from vtm.tagging import SUFFIXES, find_pictures
+
+    name, options = parse_corpus(source[0])
+    path = Path(name).expanduser()
+    is_table = path.is_file() and path.suffix.lower() not in SUFFIXES
+    has_table = path.is_dir() and any((path / metadata).is_file() for metadata in METADATA)
+    if len(source) == 1 and (name in CORPORA or is_table or has_table):
+        corpus = load_corpus(name, **options)
+        return list(corpus.ids), list(corpus.texts), list(corpus.images)
+    found = find_pictures(source)
+    if not found.pictures:
+        raise MissingError(
+            f"{', '.join(source)}: no picture is there; name pictures, folders of them, or a table"
+        )
+    return None, None, list(found.pictures)

@@ -1,0 +1,84 @@
+"""From a user's own model and pictures to what the explorer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.corpora import Dropped
+from vtm.errors import DataError
+from vtm.explorer.arrays import LIMIT, from_arrays
+from vtm.explorer.data import ExplorerData, top_words
+
+if TYPE_CHECKING:
+    from vtm.api import VisualTopicModel
+
+
+def from_model(
+    model: VisualTopicModel,
+    pictures: Sequence[Path],
+    *,
+    ids: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    limit: int = LIMIT,
+    seed: int = 0,
+    title: str = "Topic explorer",
+) -> tuple[ExplorerData, tuple[Dropped, ...]]:
+    """Read the pictures, and the texts where there are some, with the model.
+
+    Parameters
+    ----------
+    pictures : n files.
+    ids : n names; by default the files' own, or their paths where two have one name.
+    texts : n texts, "" for none; without any the page compares no pictures for texts.
+
+    Returns
+    -------
+    What the explorer shows, and the pictures that could not be read.
+
+    Raises
+    ------
+    DataError
+        No picture can be read.
+    """
+    if ids is None:
+        names = [path.name for path in pictures]
+        ids = names if len(set(names)) == len(names) else [str(path) for path in pictures]
+    dropped: list[Dropped] = []
+    blocks = []
+    for block, bad in model.transform_blocks(list(pictures)):
+        blocks.append(block)
+        dropped += bad
+    theta = np.concatenate(blocks) if blocks else np.zeros((0, model.n_topics), dtype=np.float32)
+    good = np.flatnonzero(np.isfinite(theta).all(axis=1))
+    if not len(good):
+        raise DataError(
+            f"none of the {len(pictures)} pictures can be read: {dropped[0].detail if dropped else ''}"
+        )
+    theta_text = None
+    kept_texts = [""] * len(good)
+    if texts is not None and any(texts[row] for row in good):
+        kept_texts = [texts[row] for row in good]
+        theta_text = model.transform_text(kept_texts)
+    vocabulary = model.vocabulary_
+    data = from_arrays(
+        [ids[row] for row in good],
+        kept_texts,
+        [pictures[row] for row in good],
+        theta[good],
+        theta_text=theta_text,
+        words={
+            "text": top_words(model.text_model_.topic_word(), vocabulary),
+            "image": top_words(model.image_model_.topic_word(), vocabulary),
+        },
+        coherence=model.coherence_,
+        limit=limit,
+        seed=seed,
+        title=title,
+        model_name=f"topic model: {model.teacher} teacher, {model.n_topics} topics",
+        language=model.language,
+    )
+    return data, tuple(dropped)
