@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import vtm
-from vtm.commands import bench, data, explore, model, task
+from vtm.commands import bench, data, embed, explore, model, task
 from vtm.errors import ConfigError, VtmError
 
 
@@ -67,6 +67,12 @@ def reproduce(
     notebooks: Annotated[Path | None, typer.Option(help="Folder of the notebooks' sources.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Run this notebook alone, as 03-joint.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: train the models as tasks of a Ray cluster first.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; by default one is started on this machine.")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -78,7 +84,14 @@ def reproduce(
     from rich.console import Console
 
     from vtm import pipeline
+    from vtm.engines import ENGINES
 
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine {engine}: choose from {', '.join(ENGINES)}")
+    if engine == "ray" and not dry_run:
+        from vtm.engines.ray_runs import warm
+
+        warm(pipeline.experiment_of(profile, parse_parameters(parameter or [])), address=address)
     steps = pipeline.reproduce(
         profile,
         parse_parameters(parameter or []),
@@ -139,7 +152,7 @@ for command in (data.prefetch, data.fetch, data.corpora):
 app.command(name="corpus")(data.show_corpus)
 for command in (task.submit, task.check_run, task.evaluate, bench.bench):
     app.command()(command)
-for command in (model.train, model.tag, model.match, model.topics, explore.explore):
+for command in (model.train, model.tag, model.match, model.topics, explore.explore, embed.embed):
     app.command()(command)
 
 
