@@ -23,6 +23,7 @@ from vtm.config import ModelConfig
 from vtm.corpora import Corpus, load_corpus
 from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.files import read_sealed, write_sealed
 from vtm.labels import class_tfidf
 from vtm.topic_metrics import npmi
 
@@ -578,15 +579,19 @@ def test_a_damaged_or_incomplete_model_is_refused(model, tmp_path):
             VisualTopicModel.load(tmp_path / "m")
         path.write_bytes(content)
     VisualTopicModel.load(tmp_path / "m")
-    saved = json.loads((tmp_path / "m" / "model.json").read_text())
+    saved = read_sealed(tmp_path / "m" / "model.json")
     for change, message in (
         ({"format": 99}, "format 99"),
         ({"vocabulary": None}, "does not hold what a model's does"),
         ({"parameters": saved["parameters"] | {"colour": "red"}}, "another version of vtm"),
     ):
-        (tmp_path / "m" / "model.json").write_text(json.dumps(saved | change))
+        write_sealed(tmp_path / "m" / "model.json", saved | change)
         with pytest.raises(DataError, match=message):
             VisualTopicModel.load(tmp_path / "m")
+    content = (tmp_path / "m" / "model.json").read_text()
+    (tmp_path / "m" / "model.json").write_text(content.replace('"red"', '"rod"'))
+    with pytest.raises(DataError, match="model.json: its content is not what was written"):
+        VisualTopicModel.load(tmp_path / "m")
     with pytest.raises(MissingError, match="no model .*vtm train"):
         VisualTopicModel.load(tmp_path)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -231,10 +233,18 @@ def test_independent_models_show_the_words_of_the_topics_that_their_theta_has(da
     from vtm.topicmodel import TopicModel
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    apart = dataclasses.replace(data, experiment=dataclasses.replace(data.experiment, mode="none", seeds=(0,)))
+    apart = dataclasses.replace(
+        data, experiment=dataclasses.replace(data.experiment, mode="none", seeds=(0,))
+    )
     (run,) = run_models(apart, "text-teacher", progress=False)
     model = TopicModel.load(next(tmp_path.rglob("seed-0")) / "image")
     theta = model.theta(apart.pairs("test").image)
     order = [int(np.flatnonzero((theta == column[:, None]).all(axis=0))[0]) for column in run.image().T]
     assert sorted(order) == list(range(6)) and order != list(range(6))
     assert run.topics["image"] == [model.topics(25)[k] for k in order]
+
+
+def test_prepare_can_be_called_before_and_after_its_module_is_imported():
+    code = "import vtm; a = vtm.prepare; import vtm.prepare; b = vtm.prepare; print(callable(a), callable(b))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]

@@ -404,7 +404,7 @@ def test_killed_in_the_middle_leaves_no_half_notebook(tmp_path: Path, folders: t
         assert child.returncode == -sent
         (out / "started").unlink()
         names = {path.name for path in out.iterdir()}
-        assert names == {"01-first.ipynb", ".01-first.json", "log.txt"}
+        assert names == {"01-first.ipynb", ".01-first.json", "log.txt", ".lock"}
     write_notebook(source, "02-second", "seeds = [0]", "print(1)")
     assert statuses(run(folders)) == ["current", "ran"]
 

@@ -15,7 +15,7 @@ from vtm.corpora.newsimages import pictures_folder, read
 from vtm.encoders import EncoderPair, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.experiment import model_folder, run_models
-from vtm.files import read_json, write_json
+from vtm.files import read_sealed, write_sealed
 from vtm.metrics import retrieval
 from vtm.newsimages_report import can_run, chapter_numbers, setting, setting_table, task_table
 from vtm.plan import make_plan
@@ -190,8 +190,8 @@ def test_models_without_notes_are_read(news: MiniNews, home: Path) -> None:
     data = prepare(from_parameters({"corpus": "newsimages:lang=en", **SMALL}))
     run_models(data, "text-teacher")
     folder = model_folder(data, "text-teacher", 6) / "seed-0"
-    plain = read_json(folder / "image.json")
-    write_json(folder / "image.json", {**plain, "notes": {}})
+    plain = read_sealed(folder / "image.json")
+    write_sealed(folder / "image.json", {**plain, "notes": {}})
     text, image, notes = load_models(folder)
     assert isinstance(text, TopicModel) and image.n_topics == 6 and notes == {}
 

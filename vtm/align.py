@@ -19,7 +19,8 @@ from vtm.distill import Pairs
 from vtm.metrics import retrieval
 from vtm.ranking import target_ranks
 from vtm.seeds import generator
-from vtm.training import check_embeddings, resolve_device, training_threads
+from vtm.threads import one_thread, training_threads
+from vtm.training import check_embeddings, resolve_device
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ class Aligned:
         """Embeddings of "text" or "image" (n, D) in the shared space: (n, dim), of length 1."""
         check_embeddings(x, getattr(self.maps, reads).shape[0])
         device = self.maps.log_scale.device
-        return self.maps(reads, torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device)).cpu().numpy()
+        with one_thread():
+            return (
+                self.maps(reads, torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device)).cpu().numpy()
+            )
 
 
 def fit_aligned(

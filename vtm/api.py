@@ -63,19 +63,28 @@ class VisualTopicModel(Readings, Parameters):
 
     Attributes
     ----------
-    text_model_, image_model_ : vtm.topicmodel.TopicModel
-    vocabulary_ : tuple of V words
-    topic_word_ : (K, V) p(w | k) of the picture model.
-    topic_share_ : (K,) mean share of each topic in the pictures of `fit`.
-    coherence_ : {"text": (K,), "image": (K,)} NPMI of the ten most probable words in the texts of `fit`.
-    best_pictures_ : for each topic up to ten (name, probability) of pictures of `fit`, best first.
-    dropped_ : tuple of vtm.corpora.Dropped
-        Pairs that were left out of `fit`, with the reason.
-    n_pairs_, n_validation_ : pairs used, and how many of them were held out.
-    status_ : "ok"; "doubtful" where the held-out pairs do not show that training worked; "not judged" without such.
-    warnings_ : tuple of str
-        Reasons to doubt the training or the topics.
-    n_features_in_ : dimensions of a picture's embedding.
+    text_model_, image_model_
+        The two trained models, each a `vtm.topicmodel.TopicModel`.
+    vocabulary_
+        Tuple of the V words.
+    topic_word_
+        (K, V) p(w | k) of the picture model.
+    topic_share_
+        (K,) mean share of each topic in the pictures of `fit`.
+    coherence_
+        {"text": (K,), "image": (K,)} NPMI of the ten most probable words in the texts of `fit`.
+    best_pictures_
+        For each topic up to ten (name, probability) of pictures of `fit`, best first.
+    dropped_
+        Tuple of `vtm.corpora.Dropped`: pairs that were left out of `fit`, with the reason.
+    n_pairs_, n_validation_
+        Pairs used, and how many of them were held out.
+    status_
+        "ok"; "doubtful" where the held-out pairs do not show that training worked; "not judged" without such.
+    warnings_
+        Tuple of reasons to doubt the training or the topics.
+    n_features_in_
+        Dimensions of a picture's embedding.
 
     Examples
     --------

@@ -14,10 +14,10 @@ from vtm.api_fit import Fitted
 from vtm.bow import Vocabulary
 from vtm.corpora import Dropped
 from vtm.errors import DataError, MissingError
-from vtm.files import atomic_path, hash_file, read_json, write_json
+from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
 from vtm.topicmodel import TopicModel, package_versions
 
-FORMAT = 1
+FORMAT = 2
 MODEL_FILE, ARRAYS_FILE = "model.json", "topics.safetensors"
 FILES = ("text.safetensors", "text.json", "image.safetensors", "image.json", ARRAYS_FILE)
 PACKAGES = (
@@ -74,7 +74,7 @@ def _write_files(
     arrays |= {f"coherence_{reads}": values for reads, values in fitted.coherence.items()}
     with atomic_path(folder / ARRAYS_FILE) as temporary:
         save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, temporary)
-    write_json(
+    write_sealed(
         folder / MODEL_FILE,
         {
             "format": FORMAT,
@@ -114,6 +114,7 @@ def read_model(path: Path | str) -> tuple[Fitted, dict[str, Any], dict[str, Any]
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         found = saved.get("format") if isinstance(saved, dict) else None
         raise DataError(f"{path}: format {found!r}, this version of vtm reads {FORMAT}; train anew")
+    saved = read_sealed(path / MODEL_FILE)
     for name in FILES:
         if not (path / name).is_file():
             raise MissingError(f"{path / name}: no such file; the model is incomplete, train anew")
@@ -128,10 +129,8 @@ def read_model(path: Path | str) -> tuple[Fitted, dict[str, Any], dict[str, Any]
 
 
 def _fitted(path: Path, saved: dict[str, Any]) -> Fitted:
-    from safetensors.numpy import load_file
-
     text, image = TopicModel.load(path / "text"), TopicModel.load(path / "image")
-    arrays = load_file(path / ARRAYS_FILE)
+    arrays = read_tensors(path / ARRAYS_FILE)
     return Fitted(
         text_model=text,
         image_model=image,

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
+def _letters(text: str) -> str:
+    """Lower case, each accent with its letter where Unicode has the two as one (NFC).
+
+    So "é" is one word whether it was written as one character or as two. Lower case comes first, since it takes
+    some letters apart.
+    """
+    return unicodedata.normalize("NFC", text.lower())
+
+
 @cache
 def _word_pattern(min_length: int) -> str:
     """A word: letters of any script with their marks; digits and underscores separate words.
@@ -32,7 +41,7 @@ def _word_pattern(min_length: int) -> str:
 class Vocabulary:
     """The words of the bag of words, and how a text is cut into them.
 
-    `words` is sorted; a word's position is its column in beta and in the counts.
+    `words` is sorted, in lower case and composed (NFC); a word's position is its column in beta and in the counts.
     """
 
     words: tuple[str, ...]
@@ -52,7 +61,10 @@ class Vocabulary:
         from sklearn.feature_extraction.text import CountVectorizer
 
         vectorizer = CountVectorizer(
-            vocabulary=list(self.words), token_pattern=_word_pattern(self.min_length), dtype=np.float32
+            vocabulary=list(self.words),
+            preprocessor=_letters,
+            token_pattern=_word_pattern(self.min_length),
+            dtype=np.float32,
         )
         counts = vectorizer.transform(texts).tocsr()
         counts.sort_indices()
@@ -61,7 +73,7 @@ class Vocabulary:
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""
         known = set(self.words)
-        return [w for w in re.findall(_word_pattern(self.min_length), text.lower()) if w in known]
+        return [w for w in re.findall(_word_pattern(self.min_length), _letters(text)) if w in known]
 
 
 def stop_words(language: str) -> list[str]:
@@ -87,8 +99,8 @@ def build_vocabulary(
 ) -> Vocabulary:
     """Choose the vocabulary from the training texts.
 
-    Lower case, words of at least `config.min_length` letters, no stop words, in at least `min_df` texts and
-    at most a share `max_df` of them; of these the `max_words` most frequent.
+    Lower case, composed (NFC), words of at least `config.min_length` letters, no stop words, in at least `min_df`
+    texts and at most a share `max_df` of them; of these the `max_words` most frequent.
 
     Raises
     ------
@@ -99,9 +111,11 @@ def build_vocabulary(
 
     pattern = _word_pattern(config.min_length)
     vectorizer = CountVectorizer(
+        preprocessor=_letters,
         token_pattern=pattern,
         # Stop words such as "n't" or "i" are no words by our pattern; CountVectorizer would warn of each.
-        stop_words=[word for word in stop_words(language) if re.fullmatch(pattern, word)] or None,
+        stop_words=[word for word in map(_letters, stop_words(language)) if re.fullmatch(pattern, word)]
+        or None,
         min_df=max(min(config.min_df, len(texts)), 1),
         max_df=config.max_df if len(texts) > 1 else 1.0,
         max_features=config.max_words,

@@ -114,7 +114,7 @@ class Experiment:
     corpus : "openclipart", "stamps", "scenes", or the path of a table or an imagefolder; options follow a
         colon: `stamps:lang=de`, `photos.csv:text_column=caption`.
     encoder : "offline", "clip", "sentence" or "pixels"; options follow a colon as for a corpus:
-        `clip:model=ViT-B-32,pretrained=weights.safetensors`.
+        `clip:language=de`.
     n_topics : the numbers of topics K, each trained and evaluated.
     seeds : one run for each; initial weights, dropout, batches and samples follow from the seed.
     split_seed : the split depends on this and on each item's id alone.

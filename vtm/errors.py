@@ -15,6 +15,14 @@ class DataError(VtmError, ValueError):
     """A file of the user's or of a corpus does not hold what it should."""
 
 
+class StorageError(VtmError, OSError):
+    """A place cannot be written: it is full, read-only, or not the user's; the message names it."""
+
+    # As MissingError: a plain sentence, no errno.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class MissingError(VtmError, FileNotFoundError):
     """Something that must be there is not; the message says how to get it."""
 

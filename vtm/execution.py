@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
 from vtm.files import write_text
 from vtm.paths import checkout, data_dir, runs_dir
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # papermill's own cells around a failure; without them a cell has the number that it has in the source.
 ERROR_MARKER = "papermill-error-cell-tag"
 # Their messages name the thing and the remedy, and need no class name and no traceback.
-OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, VtmError)}
+OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, StorageError, VtmError)}
 
 
 def declared_parameters(notebook: Path) -> tuple[str, ...]:

@@ -14,14 +14,16 @@ import torch
 
 from vtm.align import AlignConfig, fit_aligned
 from vtm.config import ModelConfig
-from vtm.distill import Trained, train_pair
+from vtm.distill import Pairs, Trained, train_pair
 from vtm.files import hash_file, hash_json
-from vtm.health import judge, unigram_reconstruction
+from vtm.health import judge, teacher_kl, unigram_reconstruction
+from vtm.locks import exclusive
 from vtm.metrics import retrieval
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared
 from vtm.results import PARTS, Result
 from vtm.theta_metrics import match_topics, topic_agreement
+from vtm.threads import one_thread
 from vtm.topic_metrics import duplicated_topics, inverted_rbo, npmi, topic_diversity
 from vtm.topicmodel import TopicModel
 from vtm.training import held_out_reconstruction
@@ -50,10 +52,14 @@ def run_baseline(data: Prepared, *, progress: bool = True) -> list[Result]:
             [data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, code_hash()]
         )
         folder = run_folder(data) / "baseline" / f"seed-{seed}"
-        result = Result.load(folder, key)
+        result = Result.current(folder, key)
         if result is None:
-            result = _baseline(data, seed)
-            result.save(folder, key)
+            with exclusive(folder):
+                # Another process may have made it meanwhile.
+                result = Result.current(folder, key)
+                if result is None:
+                    result = _baseline(data, seed)
+                    result.save(folder, key)
         results.append(result)
     return results
 
@@ -112,39 +118,65 @@ def run_models(
     for k in data.experiment.n_topics if n_topics is None else n_topics:
         folder = model_folder(data, kind, k, config=config)
         key = hash_json([data.fingerprint(), _setting(data, config), kind, k, code_hash()])
-        found = {seed: Result.load(folder / f"seed-{seed}", key) for seed in data.experiment.seeds}
-        missing = [seed for seed, result in found.items() if result is None]
-        if missing:
-            started = time.perf_counter()
-            trained = train_pair(
-                kind,
-                data.pairs("train"),
-                data.vocabulary.words,
-                n_topics=k,
-                config=config,
-                seeds=missing,
-                mode=data.experiment.mode,
-                validation=data.pairs("validation"),
-                device=data.experiment.device,
-                progress=progress,
-            )
-            seconds = (time.perf_counter() - started) / len(missing)
-            for seed, models in trained.items():
-                result = _evaluate(data, kind, k, seed, models, seconds)
-                for role in dict.fromkeys(("text", "image", "teacher")):
-                    model = getattr(models, role)
-                    model.save(
-                        folder / f"seed-{seed}" / role,
-                        kind=kind,
-                        corpus=data.experiment.corpus,
-                        encoder=data.experiment.encoder,
-                        measure=data.experiment.measure,
-                        mode=data.experiment.mode,
-                    )
-                result.save(folder / f"seed-{seed}", key)
-                found[seed] = result
+        found = _current(folder, key, data.experiment.seeds)
+        if len(found) < len(data.experiment.seeds):
+            with exclusive(folder):
+                # Another process may have trained some meanwhile.
+                found = _current(folder, key, data.experiment.seeds)
+                if missing := [seed for seed in data.experiment.seeds if seed not in found]:
+                    found |= _train(data, kind, k, missing, config, folder, key, progress=progress)
         results.extend(found[seed] for seed in data.experiment.seeds)
     return results
+
+
+def _current(folder: Path, key: str, seeds: Sequence[int]) -> dict[int, Result]:
+    """The seeds' results that are on disk under `key`."""
+    found = {seed: Result.current(folder / f"seed-{seed}", key) for seed in seeds}
+    return {seed: result for seed, result in found.items() if result is not None}
+
+
+def _train(
+    data: Prepared,
+    kind: str,
+    k: int,
+    seeds: Sequence[int],
+    config: ModelConfig,
+    folder: Path,
+    key: str,
+    *,
+    progress: bool,
+) -> dict[int, Result]:
+    """Train some seeds side by side; write each seed's models and, last, its result."""
+    found: dict[int, Result] = {}
+    started = time.perf_counter()
+    trained = train_pair(
+        kind,
+        data.pairs("train"),
+        data.vocabulary.words,
+        n_topics=k,
+        config=config,
+        seeds=seeds,
+        mode=data.experiment.mode,
+        validation=data.pairs("validation"),
+        device=data.experiment.device,
+        progress=progress,
+    )
+    seconds = (time.perf_counter() - started) / len(seeds)
+    for seed, models in trained.items():
+        result = _evaluate(data, kind, k, seed, models, seconds)
+        for role in dict.fromkeys(("text", "image", "teacher")):
+            model = getattr(models, role)
+            model.save(
+                folder / f"seed-{seed}" / role,
+                kind=kind,
+                corpus=data.experiment.corpus,
+                encoder=data.experiment.encoder,
+                measure=data.experiment.measure,
+                mode=data.experiment.mode,
+            )
+        result.save(folder / f"seed-{seed}", key)
+        found[seed] = result
+    return found
 
 
 def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, seconds: float) -> Result:
@@ -187,6 +219,9 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
     }
     teacher_log_var = models.teacher.posterior(train.embeddings(models.teacher.reads))[1]
     figures["teacher_smallest_variance"] = float(np.exp(teacher_log_var.min()))
+    lessons = _lessons(models, validation) if data.experiment.mode == "posteriors" else {}
+    for reads, (own, others, z) in lessons.items():
+        figures |= {f"{reads}_teacher_kl": own, f"{reads}_other_teacher_kl": others, f"{reads}_teacher_z": z}
     if not all(np.isfinite(array).all() for array in arrays.values()):
         reason = "theta of a validation or test document is no longer a number"
         return dataclasses.replace(result, status="diverged", reasons=(reason,), figures=figures)
@@ -197,8 +232,22 @@ def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, sec
         unigram=unigram,
         ranks=result.ranks("validation"),
         n_items=len(validation),
+        theta={reads: arrays[f"validation_{reads}"] for reads in ("text", "image")},
+        repeated={reads: figures[f"{reads}_repeated_topics"] / k for reads in ("text", "image")},
+        teacher={reads: z for reads, (_, _, z) in lessons.items()},
     )
     return dataclasses.replace(result, status=status, reasons=reasons, figures=figures)
+
+
+def _lessons(models: Trained, validation: Pairs) -> dict[str, tuple[float, float, float]]:
+    """Student -> `teacher_kl` on the validation part."""
+    teacher = models.teacher.posterior(validation.embeddings(models.teacher.reads))
+    students = {"text": models.text, "image": models.image}
+    return {
+        reads: teacher_kl(student.posterior(validation.embeddings(reads)), teacher)
+        for reads, student in students.items()
+        if student is not models.teacher
+    }
 
 
 def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float:
@@ -208,13 +257,14 @@ def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float
     words, numbers = (torch.from_numpy(array) for array in padded_words(counts))
     network = model.network
     device = network.beta.device
-    loss = held_out_reconstruction(
-        network,
-        torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
-        words.to(device),
-        numbers.to(device),
-    )
-    return float(loss.mean())
+    with one_thread():
+        loss = held_out_reconstruction(
+            network,
+            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+            words.to(device),
+            numbers.to(device),
+        )
+        return float(loss.mean())
 
 
 def validation_figures(result: Result) -> dict[str, float]:

@@ -33,6 +33,8 @@ def style() -> None:
         "savefig.bbox": "tight",
         "axes.titlesize": "medium",
         "svg.hashsalt": "vtm",
+        # Captions come from data: two dollar signs in one are no formula, and a wrong formula would be an error.
+        "text.parse_math": False,
     }
 
 

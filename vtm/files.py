@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vtm.errors import DataError, MissingError
+from vtm.errors import DataError, MissingError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What the system says of a place that is full, over its limit, read-only, another's, or broken.
+_UNWRITABLE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)
+}
+# A temporary file this old, in seconds, was left by a killed run.
+LEFT_BEHIND = 3600.0
 
 
 @contextmanager
@@ -20,10 +36,18 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
     After an error, or when the process is killed, `path` is what it was before.
     Missing parent folders are made.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise _storage_error(path, error.strerror) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -35,8 +59,38 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if told := _unwritable(error, temporary):
+            raise _storage_error(path, told) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(error: Exception, temporary: Path) -> str:
+    """What the system said, if it could not write `temporary`; "" for any other error."""
+    if isinstance(error, OSError):
+        ours = error.filename is None or str(error.filename) == str(temporary)
+        return str(error.strerror) if ours and error.errno in _UNWRITABLE else ""
+    # safetensors has one class of error for all that can happen, with the system's words in it.
+    found = (
+        re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    )
+    return os.strerror(int(found[1])) if found and int(found[1]) in _UNWRITABLE else ""
+
+
+def _storage_error(path: Path, told: str | None) -> StorageError:
+    return StorageError(f"{path}: cannot be written ({told}); make room or name another folder")
+
+
+def remove_leftovers(folder: Path | str) -> None:
+    """Remove the temporary files of `atomic_path` below `folder` that killed runs left there."""
+    for path in Path(folder).rglob(".*.tmp"):
+        try:
+            if path.is_file() and time.time() - path.stat().st_mtime > LEFT_BEHIND:
+                path.unlink()
+        except OSError:  # another process was faster, or it is not ours to remove
+            continue
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -58,6 +112,63 @@ def read_json(path: Path | str) -> Any:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
+
+
+def write_sealed(path: Path | str, value: dict[str, Any]) -> None:
+    """As `write_json`, with a hash of the content under "seal", which `read_sealed` checks."""
+    plain = json.loads(json.dumps(value))
+    write_json(path, {**plain, "seal": hash_json(plain)})
+
+
+def read_sealed(path: Path | str) -> dict[str, Any]:
+    """What `write_sealed` wrote.
+
+    Raises
+    ------
+    MissingError, DataError
+        No such file, or its content is not what was written.
+    """
+    plain = read_json(path)
+    if not isinstance(plain, dict) or plain.pop("seal", None) != hash_json(plain):
+        raise DataError(f"{path}: its content is not what was written; delete it and run again")
+    return plain
+
+
+def read_current(path: Path | str, key: str) -> dict[str, Any] | None:
+    """What was sealed with `key` under "key"; None where that has to be made again.
+
+    That is where there is nothing, what was written under another key, or a damaged file, which is said.
+    """
+    try:
+        plain = read_json(path)
+        if not isinstance(plain, dict) or plain.get("key") != key:
+            return None
+        return read_sealed(path)
+    except MissingError:
+        return None
+    except DataError as error:
+        warnings.warn(f"{str(error).partition(';')[0]}; it is made again", stacklevel=2)
+        return None
+
+
+def read_tensors(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file.
+
+    Raises
+    ------
+    MissingError, DataError
+        No such file, or it is of another kind.
+    """
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file; run the step that writes it first") from None
+    except PermissionError:
+        raise
+    except Exception as error:  # of the many that safetensors and NumPy raise
+        raise DataError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
 
 
 def hash_file(path: Path | str, *, algorithm: str = "sha256") -> str:

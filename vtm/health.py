@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from vtm.metrics import AT, per_item
+from vtm.theta_metrics import theta_information
+
+# Topics whose words repeat another's, as a share of all, from which on a model has not found K topics.
+REPEATED = 0.5
+# Information of theta about its document, in nats, up to which all documents are alike; log K is the most.
+ALIKE = 0.01
 
 
 def unigram_reconstruction(train: csr_matrix, held_out: csr_matrix) -> float:
@@ -27,6 +33,38 @@ def random_mrr_bound(n_items: int, n_queries: int, *, cutoff: int = 100) -> floa
     return float(reciprocal.mean() + 1.96 * reciprocal.std() / np.sqrt(n_queries))
 
 
+def teacher_kl(
+    student: tuple[np.ndarray, np.ndarray], teacher: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float, float]:
+    """How much better a student fits its teacher's posteriors than those of other documents.
+
+    Parameters
+    ----------
+    student, teacher : mu and log_var of the same n documents, (n, K) each; n is at least 2.
+
+    Returns
+    -------
+    own : mean of KL(student || teacher) of the same document, in nats, summed over topics.
+    others : the same with the teacher's posteriors of all other documents, as when they are shuffled.
+    z : the mean of others - own in standard errors over documents. A student that ignores its teacher has a z around
+        0; below 1.96 its posteriors do not show that it has learned anything of the single document.
+    """
+    (mu, log_var), (target, target_log_var) = (
+        tuple(np.asarray(array, dtype=np.float64) for array in pair) for pair in (student, teacher)
+    )
+    n = len(mu)
+    precision = np.exp(-target_log_var)
+    # (n, n): row i the student's document, column j the teacher's.
+    kl = (np.exp(log_var) + mu**2) @ precision.T - 2 * mu @ (target * precision).T
+    kl += (target**2 * precision + target_log_var).sum(axis=1) - (log_var + 1).sum(axis=1)[:, None]
+    kl *= 0.5
+    own = np.diagonal(kl)
+    others = (kl.sum(axis=1) - own) / (n - 1)
+    gain = others - own
+    error = gain.std(ddof=1) / np.sqrt(n)
+    return float(own.mean()), float(others.mean()), float(gain.mean() / error) if error > 0 else 0.0
+
+
 def judge(
     *,
     curves: Sequence[dict[str, list[float]]],
@@ -34,6 +72,9 @@ def judge(
     unigram: float,
     ranks: np.ndarray,
     n_items: int,
+    theta: Mapping[str, np.ndarray] | None = None,
+    repeated: Mapping[str, float] | None = None,
+    teacher: Mapping[str, float] | None = None,
 ) -> tuple[str, tuple[str, ...]]:
     """Status of a run and the reasons for it.
 
@@ -43,6 +84,9 @@ def judge(
     reconstruction : model -> held-out reconstruction loss on the validation part.
     unigram : `unigram_reconstruction` of the same part.
     ranks : (n,) validation ranks of the right pictures.
+    theta : model -> theta of the validation part, (n, K).
+    repeated : model -> the share of its topics that repeat another's words.
+    teacher : student -> z of `teacher_kl` on the validation part.
 
     Returns
     -------
@@ -55,6 +99,22 @@ def judge(
         f"the {model} model's held-out loss of {loss:.2f} nats does not beat word frequencies alone ({unigram:.2f})"
         for model, loss in reconstruction.items()
         if loss >= unigram
+    ]
+    reasons += [
+        f"the {model} model's theta is alike for all documents ({told:.4f} nats of information)"
+        for model, told in ((model, theta_information(rows)) for model, rows in (theta or {}).items())
+        if told <= ALIKE
+    ]
+    reasons += [
+        f"{share:.0%} of the {model} model's topics repeat another topic's words"
+        for model, share in (repeated or {}).items()
+        if share > REPEATED
+    ]
+    reasons += [
+        f"the {model} student is no nearer to its teacher's posterior of a document than to those of other "
+        f"documents (z = {z:.2f})"
+        for model, z in (teacher or {}).items()
+        if not z >= 1.96
     ]
     mrr = float(per_item(ranks, at=AT)["mrr_100"].mean())
     bound = random_mrr_bound(n_items, len(ranks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,6 +17,8 @@ MAX_PIXELS = 50_000_000
 # No format that runs another program (EPS) or has no size in its header.
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF")
 WHITE = (255, 255, 255)
+# A progressive JPEG has some ten scans, and each goes over all pixels: a small file may hold thousands.
+MAX_SCANS = 100
 
 # From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
 _LARGE_PIXELS = 8_000_000
@@ -35,7 +38,8 @@ class PictureError(DataError):
     """
 
     def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
+        # A file's name may hold line breaks; the message is one line.
+        super().__init__(message.replace("\n", "\\n").replace("\r", "\\r"))
         self.reason = reason
 
 
@@ -50,7 +54,7 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
     The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest
     is white; without a `size` every pixel stays what it is. Transparency is laid on white; the EXIF
     orientation is applied; of an animation the first frame is taken; 16-bit grey is scaled to 8 bits, 32-bit
-    and floating-point grey from darkest to brightest.
+    and floating-point grey from darkest to brightest. Colours are taken as they are: profiles are not applied.
 
     Parameters
     ----------
@@ -71,21 +75,21 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
     ------
     PictureError
         A DataError with a `reason`: no such file, not a regular file, too many pixels, or not readable as a
-        picture (truncated files too).
+        picture (truncated files, and JPEGs of too many scans, too).
     """
     path = Path(path)
     _check_regular_file(path)
     try:
         with open(path, "rb") as stream:
+            _check_size(path, _largest_in_icon(stream), max_pixels)
             image = _read_header(stream)
-            width, height = image.size
-            if width * height > max_pixels:
+            _check_size(path, image.size, max_pixels)
+            if image.info.get("progressive") and (scans := _count_scans(path)) > MAX_SCANS:
                 raise PictureError(
-                    f"{path}: {width * height / 1e6:.4g} megapixels, more than the limit of "
-                    f"{max_pixels / 1e6:.4g}; shrink it or raise max_pixels",
-                    "too-large",
+                    f"{path}: a JPEG of {scans} scans, more than the limit of {MAX_SCANS}; save it anew",
+                    "unreadable",
                 )
-            if width * height > _LARGE_PIXELS:
+            if image.width * image.height > _LARGE_PIXELS:
                 with _large_picture:
                     return _decode(image, size)
             return _decode(image, size)
@@ -118,6 +122,45 @@ def _read_header(stream: BinaryIO) -> PILImage.Image:
             return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    pixels = size[0] * size[1]
+    if pixels > max_pixels:
+        raise PictureError(
+            f"{path}: {pixels / 1e6:.4g} megapixels, more than the limit of {max_pixels / 1e6:.4g}; shrink it or "
+            "raise max_pixels",
+            "too-large",
+        )
+
+
+def _largest_in_icon(stream: BinaryIO) -> tuple[int, int]:
+    """Width and height of the largest picture in an ICO; (0, 0) for any other file.
+
+    Pillow decodes an ICO while it reads the header, and its directory may say less than the pictures inside are.
+    """
+    head = stream.read(6)
+    sizes = [(0, 0)]
+    if head[:4] == b"\0\0\1\0":
+        directory = stream.read(16 * int.from_bytes(head[4:], "little"))
+        for entry in range(0, len(directory) - 15, 16):
+            stream.seek(int.from_bytes(directory[entry + 12 : entry + 16], "little"))
+            inside = stream.read(24).ljust(24, b"\0")
+            if inside.startswith(b"\x89PNG"):
+                sizes.append(struct.unpack(">II", inside[16:]))
+            elif inside[:4] == b"\x0c\0\0\0":
+                sizes.append(struct.unpack("<HH", inside[4:8]))
+            else:
+                width, height = struct.unpack("<ii", inside[4:12])
+                sizes.append((abs(width), abs(height) // 2))  # the other half is its mask
+    stream.seek(0)
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def _count_scans(path: Path) -> int:
+    # In the coded pixels a byte FF stands before 00 or a restart marker only, so this is the marker of a scan; the
+    # thumbnails that other segments may hold add a few.
+    return path.read_bytes().count(b"\xff\xda")
 
 
 def _decode(image: PILImage.Image, size: int | None) -> PILImage.Image:
@@ -167,7 +210,7 @@ def _grey(image: PILImage.Image) -> PILImage.Image:
     from PIL import Image
 
     values = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         dark, bright = 0.0, 65535.0
     else:
         finite = values[np.isfinite(values)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from vtm.config import Experiment, from_parameters, parse_corpus, profile_parame
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.execution import declared_parameters, duration, execute
 from vtm.files import hash_file, hash_json, read_json, write_json
+from vtm.locks import exclusive
 from vtm.paths import checkout
 
 if TYPE_CHECKING:
@@ -106,8 +108,8 @@ def reproduce(
     MissingError
         There are no notebooks, or the corpus is not there.
     VtmError
-        A notebook stopped; the message names it, the cell and the error. What it did until then is kept as
-        NN-name.failed.ipynb beside the outputs.
+        Another run writes to the same folder; its process is named. Or a notebook stopped; the message names
+        it, the cell and the error, and what it did until then is kept as NN-name.failed.ipynb beside the outputs.
     """
     values = {**profile_parameters(profile), **_portable(parameters or {})}
     _check_values(values)
@@ -121,6 +123,21 @@ def reproduce(
         console = Console(stderr=True)
 
     common = {"code": code_hash(), "corpus": _corpus_hash(values.get("corpus"))}
+    # Two runs would take turns at replacing each other's notebooks.
+    with nullcontext() if dry_run else exclusive(target, wait=False):
+        return _run(every, wanted, common, force=force, dry_run=dry_run, console=console)
+
+
+def _run(
+    every: Sequence[Step],
+    wanted: set[str],
+    common: Mapping[str, str | None],
+    *,
+    force: bool,
+    dry_run: bool,
+    console: Console,
+) -> list[Step]:
+    """Run the wanted steps that are not current, and say so; `common` is what all their stamps hold."""
     done, previous, stale = [], None, False
     for step in every:
         if step.name in wanted:

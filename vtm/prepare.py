@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,10 +129,20 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     vocabulary = build_vocabulary(
         [corpus.texts[row] for row in rows["train"]], language=corpus.language, config=experiment.bow
     )
+    if len(vocabulary) < 2:
+        raise DataError(
+            f"corpus {corpus.name}: only the word {vocabulary.words[0]!r} is left for the vocabulary; topics need "
+            f"several words: lower min_df (now {experiment.bow.min_df}) or bring more texts"
+        )
     counts = vocabulary.counts(corpus.texts)
     n_known = np.asarray(counts.sum(axis=1)).ravel()
     unknown = [row for row in rows["train"] if n_known[row] == 0]
     rows = {**rows, "train": np.asarray([row for row in rows["train"] if n_known[row] > 0], dtype=np.int64)}
+    if len(rows["train"]) < MIN_PAIRS:
+        raise DataError(
+            f"corpus {corpus.name}: {len(unknown)} training texts have no word of the vocabulary, which leaves "
+            f"{len(rows['train'])}; at least {MIN_PAIRS} are needed, so lower min_df (now {experiment.bow.min_df})"
+        )
     return Prepared(
         experiment=experiment,
         corpus=corpus,
@@ -144,3 +156,13 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         ),
         aligned=encoder.aligned,
     )
+
+
+class _CallableModule(types.ModuleType):
+    """`vtm.prepare` is the function until this module is imported, and this module from then on: both can be called."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Prepared:
+        return prepare(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

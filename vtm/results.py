@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vtm.errors import DataError
-from vtm.files import atomic_path, hash_file, read_json, write_json
+from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
 from vtm.ranking import NOT_FOUND, target_ranks
 
 PARTS = ("validation", "test")
@@ -75,9 +76,10 @@ class Result:
         folder = Path(folder)
         with atomic_path(folder / "result.safetensors") as temporary:
             save_file({name: np.ascontiguousarray(a) for name, a in self.arrays.items()}, temporary)
+            # Of what was written here: another process may put its own in this place at once.
+            written = hash_file(temporary)
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arrays"}
-        plain |= {"key": key, "arrays_sha256": hash_file(folder / "result.safetensors")}
-        write_json(folder / "result.json", plain)
+        write_sealed(folder / "result.json", plain | {"key": key, "arrays_sha256": written})
 
     @classmethod
     def load(cls, folder: Path | str, key: str | None = None) -> Result | None:
@@ -86,24 +88,33 @@ class Result:
         Raises
         ------
         DataError
-            The arrays are not those that were saved.
+            The arrays, or the description, are not what was saved.
         """
-        from safetensors.numpy import load_file
-
         folder = Path(folder)
         description, arrays = folder / "result.json", folder / "result.safetensors"
         if not description.is_file() or not arrays.is_file():
             return None
-        plain: dict[str, Any] = read_json(description)
-        if key is not None and plain.get("key") != key:
-            return None
+        if key is not None:
+            stated = read_json(description)
+            if not isinstance(stated, dict) or stated.get("key") != key:
+                return None
+        plain: dict[str, Any] = read_sealed(description)
         if hash_file(arrays) != plain.pop("arrays_sha256"):
             raise DataError(
                 f"{arrays}: its content is not what was saved; delete the folder {folder} and run again"
             )
         plain.pop("key")
         plain["reasons"] = tuple(plain["reasons"])
-        return cls(arrays=load_file(arrays), **plain)
+        return cls(arrays=read_tensors(arrays), **plain)
+
+    @classmethod
+    def current(cls, folder: Path | str, key: str) -> Result | None:
+        """As `load`, but a damaged result is none: it is said, and the caller makes it again."""
+        try:
+            return cls.load(folder, key)
+        except DataError as error:
+            warnings.warn(f"{str(error).partition(';')[0]}; it is made again", stacklevel=2)
+            return None
 
 
 def healthy(results: Sequence[Result]) -> list[Result]:

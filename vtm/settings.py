@@ -10,7 +10,7 @@ import numpy as np
 
 from vtm.config import KINDS
 from vtm.experiment import code_hash, run_folder, run_models
-from vtm.files import hash_json, read_json, write_json
+from vtm.files import hash_json, read_current, read_sealed, write_sealed
 from vtm.metrics import expected_random, seed_summary
 from vtm.prepare import Prepared
 from vtm.results import healthy
@@ -132,7 +132,7 @@ def reference_rows(data: Prepared) -> dict[str, Any]:
         [data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code_hash()]
     )
     path = run_folder(data) / "reference.json"
-    if path.is_file() and (saved := read_json(path)).get("key") == key:
+    if saved := read_current(path, key):
         return saved
     rows = compare(
         data.pairs("train"),
@@ -143,8 +143,8 @@ def reference_rows(data: Prepared) -> dict[str, Any]:
         seeds=experiment.seeds,
     )
     saved = {"key": key, "rows": rows, "agreement": agree(rows)}
-    write_json(path, saved)
-    return read_json(path)
+    write_sealed(path, saved)
+    return read_sealed(path)
 
 
 FIGURES = {

@@ -159,13 +159,15 @@ def read_run(path: Path | str) -> Run:
     MissingError
         No such file.
     DataError
-        Not a text file.
+        Not a text file, or one that may not be read.
     """
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except (FileNotFoundError, IsADirectoryError):
         raise MissingError(f"{path}: no such run file; `vtm submit` writes one") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: no text file (byte {error.start}); a run holds ids and tabs") from None
     lines = []

@@ -17,7 +17,7 @@ from vtm.corpora.base import OWN_FRACTIONS
 from vtm.corpora.newsimages import NewsImages
 from vtm.encoders import embed_texts, load_encoder
 from vtm.experiment import code_hash, held_out_loss
-from vtm.files import hash_json, read_json, write_json
+from vtm.files import hash_json, read_current, write_sealed
 from vtm.health import unigram_reconstruction
 from vtm.paths import runs_dir
 from vtm.runs import frame, spread
@@ -138,7 +138,9 @@ def text_study(
                 model = TopicModel(network.replica(index), vocabulary.words, seed, "text", history.of(index))
                 model.save(folder / f"seed-{seed}" / "text", corpus="newsimages", encoder=experiment.encoder)
                 found[seed] = run = _measure(model, x, counts, parts, len(ids), vocabulary)
-                write_json(folder / f"seed-{seed}" / "figures.json", {"key": key, **dataclasses.asdict(run)})
+                write_sealed(
+                    folder / f"seed-{seed}" / "figures.json", {"key": key, **dataclasses.asdict(run)}
+                )
         runs += [run for run in found.values() if run is not None]
     return TextStudy(
         n_train=len(parts["train"]),
@@ -193,11 +195,11 @@ def _measure(
 
 
 def _load(folder: Path, seed: int, key: str) -> TextRun | None:
-    path = folder / f"seed-{seed}" / "figures.json"
-    if not path.is_file():
+    saved = read_current(folder / f"seed-{seed}" / "figures.json", key)
+    if saved is None:
         return None
-    saved = read_json(path)
-    return TextRun(**saved) if saved.pop("key", None) == key else None
+    saved.pop("key")
+    return TextRun(**saved)
 
 
 def quality_table(study: TextStudy) -> pd.DataFrame:

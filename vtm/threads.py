@@ -32,6 +32,13 @@ def training_threads(multiplications: int) -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Compute with one thread, so that the last bits do not depend on how many there are; yields that number."""
+    with training_threads(0) as threads:
+        yield threads
+
+
 def take_turns(
     tasks: Iterable[Iterator[None]], *, n_threads: int, after_each: Callable[[], object] = lambda: None
 ) -> None:

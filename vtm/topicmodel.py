@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,12 +15,13 @@ import torch
 
 from vtm.config import ModelConfig
 from vtm.errors import DataError, MissingError
-from vtm.files import atomic_path, hash_file, read_json, write_json
+from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
 from vtm.model import TopicNetwork
 from vtm.seeds import generator
+from vtm.threads import one_thread
 from vtm.training import infer_posterior
 
-FORMAT = 1
+FORMAT = 2
 # A document unlike all training documents can get a log-variance beyond what exp holds. From here on softmax gives
 # all probability to one topic anyway, so that a larger one changes nothing.
 MAX_LOG_VAR = 40.0
@@ -72,7 +74,8 @@ class TopicModel:
         draws = generator(self.seed, f"theta of {self.reads}")
         noise = torch.randn(n_samples, self.n_topics, generator=draws)  # (S, K)
         theta = np.empty_like(mu)
-        for start in range(0, len(mu), block):
+
+        def fill(start: int) -> None:
             rows = slice(start, start + block)
             center = torch.from_numpy(mu[rows])
             sigma = torch.exp(0.5 * torch.from_numpy(log_var[rows]).clamp(max=MAX_LOG_VAR))
@@ -80,6 +83,9 @@ class TopicModel:
             for eps in noise:
                 total += torch.softmax(center + sigma * eps, dim=1)
             theta[rows] = (total / n_samples).numpy()
+
+        with one_thread() as threads, ThreadPoolExecutor(threads) as pool:
+            list(pool.map(fill, range(0, len(mu), block)))
         return theta
 
     @torch.no_grad()
@@ -105,7 +111,9 @@ class TopicModel:
         state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
         with atomic_path(weights) as temporary:
             save_file(state, temporary)
-        write_json(
+            # Of what was written here: another process may put its own in this place at once.
+            written = hash_file(temporary)
+        write_sealed(
             description,
             {
                 "format": FORMAT,
@@ -116,7 +124,7 @@ class TopicModel:
                 "seed": self.seed,
                 "reads": self.reads,
                 "history": self.history,
-                "weights_sha256": hash_file(weights),
+                "weights_sha256": written,
                 "versions": package_versions(),
                 "notes": notes,
             },
@@ -129,18 +137,18 @@ class TopicModel:
         Raises
         ------
         MissingError, DataError
-            A file is missing, of a newer format, or its weights are not those that were saved.
+            A file is missing, of another format, or not what was saved.
         """
-        from safetensors.torch import load_file
-
         weights, description = _files(path)
         if not weights.is_file():
             raise MissingError(f"{weights}: no such file; a model is its .safetensors and its .json file")
         saved = read_json(description)
-        if saved.get("format") != FORMAT:
+        found = saved.get("format") if isinstance(saved, dict) else None
+        if found != FORMAT:
             raise DataError(
-                f"{description}: format {saved.get('format')!r}, this version of vtm reads {FORMAT}; train anew"
+                f"{description}: format {found!r}, this version of vtm reads {FORMAT}; train anew"
             )
+        saved = read_sealed(description)
         if hash_file(weights) != saved["weights_sha256"]:
             raise DataError(
                 f"{weights}: its content is not what was saved with {description.name}; train anew"
@@ -151,7 +159,7 @@ class TopicModel:
             n_words=len(saved["vocabulary"]),
             config=ModelConfig(**saved["config"]),
         )
-        network.load_state_dict(load_file(weights))
+        network.load_state_dict({name: torch.from_numpy(a) for name, a in read_tensors(weights).items()})
         network.to(device).eval()
         return cls(network, tuple(saved["vocabulary"]), saved["seed"], saved["reads"], saved["history"])
 

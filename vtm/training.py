@@ -27,7 +27,7 @@ from vtm.inputs import (
 )
 from vtm.model import TopicNetwork, reconstruction_loss
 from vtm.step import Step
-from vtm.threads import take_turns, training_threads
+from vtm.threads import one_thread, take_turns, training_threads
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -216,11 +216,20 @@ def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) 
     """Posteriors of embeddings (n, D) in evaluation mode, in blocks of bounded memory."""
     check_embeddings(x, network.n_inputs)
     network.eval()
+    if network.n_replicas > 1 and not _together(network.beta.device):
+        # A product of many matrices rounds otherwise than that of one; a seed's numbers must not depend on the others.
+        alone = [
+            infer_posterior(network.replica(index), x, block=block) for index in range(network.n_replicas)
+        ]
+        return Posterior(
+            np.concatenate([one.mu for one in alone]), np.concatenate([one.log_var for one in alone])
+        )
     device = network.beta.device
     parts = []
     for start in range(0, len(x), block):
         rows = torch.from_numpy(np.ascontiguousarray(x[start : start + block], dtype=np.float32))
-        parts.append([a.cpu().numpy() for a in network.infer(rows.to(device).unsqueeze(0))])
+        with one_thread():
+            parts.append([a.cpu().numpy() for a in network.infer(rows.to(device).unsqueeze(0))])
     if not parts:
         empty = np.zeros((network.n_replicas, 0, network.n_topics), dtype=np.float32)
         return Posterior(empty, empty.copy())

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from vtm.corpora.base import Corpus, Dropped, split, split_corpus
 from vtm.errors import ConfigError, MissingError
@@ -66,14 +66,21 @@ def load_corpus(name_or_path: str | Path, **options: Any) -> Corpus:
             )
         loader = importlib.import_module("vtm.corpora.table").load
         arguments = (path,)
-    possible = [
-        option.name
-        for option in inspect.signature(loader).parameters.values()
+    possible = {
+        option.name: option.annotation
+        for option in inspect.signature(loader, eval_str=True).parameters.values()
         if option.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
+    }
     if unknown := [option for option in options if option not in possible]:
         raise ConfigError(
             f"corpus {name} has no option {unknown[0]!r}; "
             + (f"its options are {', '.join(possible)}" if possible else "it has no options")
         )
-    return loader(*arguments, **options)
+    return loader(*arguments, **{key: _as_annotated(value, possible[key]) for key, value in options.items()})
+
+
+def _as_annotated(value: Any, annotation: Any) -> Any:
+    """An option as its loader takes it: in `photos.csv:text_column=2019` the digits are a name, in `n=400` not."""
+    types = get_args(annotation) or (annotation,)
+    digits = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if digits and str in types and int not in types else value

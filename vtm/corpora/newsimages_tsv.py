@@ -81,7 +81,7 @@ class Table:
             repeated = ""
             for column in columns:
                 id = row.values[column]
-                if not (id.isascii() and id.isdigit()):
+                if not _is_number(id):
                     raise DataError(f"{self.path}: row {row.number}: {column} {id!r} is no number; {REMEDY}")
                 earlier = seen.setdefault((column, id), row)
                 if earlier is not row and not repeated:
@@ -122,16 +122,20 @@ def read_tsv(path: Path, columns: Sequence[str]) -> Table:
     MissingError
         No such file.
     DataError
-        A column is missing, or a row has too many or too few fields.
+        The file cannot be read, a column is missing or there twice, or a row has too many or too few fields.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; it is one of those of {REPOSITORY}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     encoding, lines, undecodable = _decode(raw)
     header = [name.strip() for name in lines[0].split("\t")]
     if missing := [name for name in columns if name not in header]:
         raise DataError(f"{path}: no column {missing[0]!r} in its header; {REMEDY}")
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise DataError(f"{path}: two columns {twice[0]!r} in its header; {REMEDY}")
     table = Table(path, encoding, len(lines) - 1, [], [])
     for number, line in enumerate(lines[1:], start=2):
         fields = line.split("\t")
@@ -182,6 +186,10 @@ def _unquoted(value: str) -> str:
     return inner.replace('""', '"') if whole else value
 
 
+def _is_number(id: str) -> bool:
+    return id.isascii() and id.isdigit()
+
+
 def scrambled_to_truth(article_id: str) -> str:
     """The ground truth's id of a test article: characters 7 to 10 of its scrambled id, then 2 to 6.
 
@@ -212,7 +220,7 @@ def read_ground_truth(path: Path | str) -> dict[str, str]:
     truth: dict[str, str] = {}
     for row in table.rows:
         article, iid = row.values["article"], row.values["iid"]
-        if article in truth or not (article.isdigit() and iid.isdigit()):
+        if article in truth or not (_is_number(article) and _is_number(iid)):
             raise DataError(
                 f"{path}: row {row.number}: article {article!r} with image {iid!r}; each article has one row, "
                 f"and ids are numbers; {REMEDY}"

@@ -9,9 +9,8 @@ from typing import Any
 
 from vtm.corpora import base, svg_text
 from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
-from vtm.errors import DataError, MissingError
 from vtm.fetch import ARTIFACTS, fetch
-from vtm.files import hash_file, hash_json, read_json, write_json
+from vtm.files import hash_file, hash_json, read_current, write_sealed
 from vtm.paths import data_dir
 
 SOURCE = "Open Clip Art Library 0.18 (Debian packages openclipart-svg and openclipart-png); public domain"
@@ -46,13 +45,10 @@ def load() -> Corpus:
     code = [hash_file(module) for module in (__file__, base.__file__, svg_text.__file__)]
     key = hash_json([ARTIFACTS["openclipart-svg"].sha256, ARTIFACTS["openclipart-png"].sha256, code])
     cache = data_dir() / "corpora" / "openclipart.json"
-    try:
-        stored = read_json(cache)
-    except (MissingError, DataError):
-        stored = {}
-    if stored.get("key") != key:
+    stored = read_current(cache, key)
+    if stored is None:
         stored = {"key": key, **_build(svg, png)}
-        write_json(cache, stored)
+        write_sealed(cache, stored)
     pairs = stored["pairs"]
     return Corpus(
         name="openclipart",

@@ -31,8 +31,12 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Iterator[Ro
     ConfigError
         There is no such encoding.
     DataError
-        The file is of another kind, has another encoding, or a row cannot be read (while iterating).
+        The file is of another kind, has another encoding, or a row cannot be read (while iterating); two columns
+        have one name.
     """
+    # Reading a FIFO would wait for ever.
+    if not table.is_file():
+        raise DataError(f"{table}: is no file that can be read as a table")
     kind = table.suffix.lower()
     if kind in (".csv", ".tsv", ".txt"):
         return _read_csv(table, _decoded(table, encoding), "\t" if kind == ".tsv" else None)
@@ -45,14 +49,20 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Iterator[Ro
 
 def _decoded(table: Path, encoding: str | None) -> str:
     try:
-        return table.read_bytes().decode(encoding or "utf-8-sig")
-    except LookupError:
-        raise ConfigError(f"no encoding is called {encoding!r}; try cp1252 or utf-16") from None
-    except UnicodeDecodeError as error:
+        content = table.read_bytes()
+    except OSError as error:
+        raise DataError(f"{table}: cannot be read ({error.strerror})") from None
+    try:
+        return content.decode(encoding or "utf-8-sig")
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = content.count(b"\n", 0, start) + 1
         raise DataError(
-            f"{table}: not {encoding or 'UTF-8'} at byte {error.start} (0x{error.object[error.start]:02x}); "
+            f"{table}: not {encoding or 'UTF-8'} at byte {start} (0x{content[start : start + 1].hex()}, line {line}); "
             "give its encoding, as encoding='cp1252' or encoding='utf-16', or save it as UTF-8"
         ) from None
+    except (LookupError, ValueError):  # ValueError: a null byte in the name
+        raise ConfigError(f"no encoding is called {encoding!r}; try cp1252 or utf-16") from None
 
 
 def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str], Iterator[Row]]:
@@ -71,12 +81,19 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
                     yield number, fields
                 number = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{table}: row {number} cannot be read ({error}): an open quote?") from None
+            raise DataError(
+                f"{table}: row {number} cannot be read ({error}): an open quote? Longer fields than that are read "
+                "from .jsonl and .parquet"
+            ) from None
 
     lines = numbered()
-    columns = [name.strip() for name in next(lines)[1]]
-    if twice := [name for name in columns if name and columns.count(name) > 1]:
-        raise DataError(f"{table}: two columns are called {twice[0]!r}; rename one")
+    columns = [name.strip() for name in next(lines, (1, []))[1]]
+    if any("\0" in name for name in columns):
+        raise DataError(
+            f"{table}: null bytes in its header, as in UTF-16 without a byte-order mark; give its encoding, "
+            "as encoding='utf-16-le', or save it as UTF-8"
+        )
+    _check_columns(table, columns)
 
     def rows() -> Iterator[Row]:
         for number, fields in lines:
@@ -96,13 +113,21 @@ def _read_jsonl(table: Path, text: str) -> tuple[list[str], Iterator[Row]]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{table}: row {number} is not JSON ({error})") from None
+            values = json.loads(line, object_pairs_hook=_unrepeated)
+        except (ValueError, RecursionError) as error:  # a number of too many digits is a plain ValueError
+            raise DataError(f"{table}: row {number} is not JSON that can be read ({error})") from None
         if not isinstance(values, dict):
             raise DataError(f"{table}: row {number} is no JSON object, as every line must be")
         rows.append(Row(table, number, values))
     return list(dict.fromkeys(name for row in rows for name in row.values)), iter(rows)
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for name in values if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"it names {twice!r} twice")
+    return values
 
 
 def _read_parquet(table: Path) -> tuple[list[str], Iterator[Row]]:
@@ -110,8 +135,18 @@ def _read_parquet(table: Path) -> tuple[list[str], Iterator[Row]]:
     import pyarrow.parquet
 
     try:
-        read = pyarrow.parquet.read_table(table)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{table}: not readable as Parquet ({str(error).splitlines()[0]})") from None
-    rows = (Row(table, number, values) for number, values in enumerate(read.to_pylist(), start=1))
-    return list(read.column_names), rows
+        columns = list(pyarrow.parquet.read_schema(table).names)
+        _check_columns(table, columns)
+        values = pyarrow.parquet.read_table(table).to_pylist()
+    except DataError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
+        said = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"{table}: not readable as Parquet ({said[0]})") from None
+    return columns, (Row(table, number, each) for number, each in enumerate(values, start=1))
+
+
+def _check_columns(table: Path, columns: list[str]) -> None:
+    # A row is a dictionary: of two values under one name it would keep the last.
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise DataError(f"{table}: two columns are called {twice[0]!r}; rename one")

@@ -7,14 +7,15 @@ import io
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vtm.corpora import base, scene_parts, scene_themes
 from vtm.corpora.base import Corpus, same_words
 from vtm.corpora.scene_parts import COLOURS
 from vtm.corpora.scene_themes import THEMES, Theme
-from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import atomic_path, hash_file, hash_json, read_json, write_json
+from vtm.errors import ConfigError
+from vtm.files import atomic_path, hash_file, hash_json, read_current, write_sealed
 from vtm.paths import data_dir
 
 SOURCE = "drawn by vtm from a seed"
@@ -61,11 +62,8 @@ def load(*, n: int = 400, seed: int = 0) -> Corpus:
     listing = folder / "scenes.json"
     modules = (__file__, base.__file__, scene_parts.__file__, scene_themes.__file__)
     key = hash_json([n, seed, *map(hash_file, modules)])
-    try:
-        stored = read_json(listing)
-    except (MissingError, DataError):
-        stored = {}
-    if stored.get("key") != key:
+    stored = read_current(listing, key)
+    if stored is None or not _whole(folder, stored["scenes"]):
         scenes = []
         for scene in _scenes(n, seed):
             picture = scene.pop("picture")
@@ -73,7 +71,7 @@ def load(*, n: int = 400, seed: int = 0) -> Corpus:
                 temporary.write_bytes(picture)
             scenes.append(scene)
         stored = {"key": key, "scenes": scenes}
-        write_json(listing, stored)  # last: a folder with this file is complete
+        write_sealed(listing, stored)  # last: a folder with this file is complete
     scenes = stored["scenes"]
     return Corpus(
         name=f"scenes-{n}-{seed}",
@@ -84,6 +82,14 @@ def load(*, n: int = 400, seed: int = 0) -> Corpus:
         groups=tuple(scene["group"] for scene in scenes),
         source=SOURCE,
     )
+
+
+def _whole(folder: Path, scenes: list[dict[str, Any]]) -> bool:
+    """Whether every picture is there as it was drawn."""
+    try:
+        return all(hash_file(folder / f"{scene['id']}.png") == scene["image_hash"] for scene in scenes)
+    except OSError:
+        return False
 
 
 def _scenes(n: int, seed: int) -> Iterator[dict[str, Any]]:

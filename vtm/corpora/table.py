@@ -18,6 +18,8 @@ TEXT_COLUMNS = ("text", "caption", "description", "title")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 # What other programs write for "no value".
 NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
+# A null byte, or half of a surrogate pair, which no file can be written with.
+BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
 def load(
@@ -32,8 +34,9 @@ def load(
 ) -> Corpus:
     """Read a table whose picture paths are relative to the table's folder.
 
-    Dropped, each with its row: `empty-text`, `missing-picture`, and `outside-folder`, a path that leads out
-    of the table's folder.
+    Dropped, each with its row: `empty-text`, `missing-picture`, `outside-folder`, a path that leads out of the
+    table's folder, `no-permission` or `unreadable`, a picture whose bytes cannot be had, and `bad-characters`, a
+    null byte or half of a surrogate pair in a value that is used.
 
     Parameters
     ----------
@@ -61,24 +64,29 @@ def load(
     """
     path = Path(path)
     root = path if path.is_dir() else path.parent
-    kept: list[tuple[str, str, Path, str]] = []
+    kept: list[tuple[str, str, Path, str, str]] = []
     dropped: list[Dropped] = []
     rows_by_id: dict[str, Row] = {}
     for table in _tables(path):
         columns, rows = read_rows(table, encoding)
-        image = _column(table, columns, "image_column", image_column, IMAGE_COLUMNS)
-        text = _column(table, columns, "text_column", text_column, TEXT_COLUMNS)
-        other = {
-            option: _column(table, columns, option, name, ())
-            for option, name in (("id_column", id_column), ("group_column", group_column))
-            if name
+        used = {
+            "image": _column(table, columns, "image_column", image_column, IMAGE_COLUMNS),
+            "text": _column(table, columns, "text_column", text_column, TEXT_COLUMNS),
         }
+        for value, option, name in (("id", "id_column", id_column), ("group", "group_column", group_column)):
+            if name:
+                used[value] = _column(table, columns, option, name, ())
         for row in rows:
-            named = _value(row, image)
+            values = {value: _value(row, column) for value, column in used.items()}
+            if any(map(BAD_CHARACTERS.search, values.values())):
+                dropped.append(Dropped(str(row), "bad-characters", str(row)))
+                continue
+            named = values["image"]
             picture, reason = _picture(table.parent, named)
-            if not _value(row, text):
+            if not values["text"]:
                 reason = "empty-text"
-            id = _value(row, other["id_column"]) if id_column else (_relative(picture, root) or named)
+            id = values["id"] if id_column else (_relative(picture, root) or named)
+            content, reason = ("", reason) if reason else _hash(picture)
             if reason:
                 dropped.append(Dropped(id or str(row), reason, f"{row}: {named}" if named else str(row)))
                 continue
@@ -89,15 +97,14 @@ def load(
                     f"{earlier} and {row} have the same id {id!r}; remove one, or name another id_column"
                 )
             rows_by_id[id] = row
-            group = _value(row, other["group_column"]) if group_column else ""
-            kept.append((id, _value(row, text), picture, group))
+            kept.append((id, values["text"], picture, content, values.get("group", "")))
     return Corpus(
         name="table-" + re.sub(r"[^\w.-]+", "-", path.resolve().stem),
-        ids=tuple(id for id, _, _, _ in kept),
-        texts=tuple(text for _, text, _, _ in kept),
-        images=tuple(picture for _, _, picture, _ in kept),
-        image_hashes=tuple(hash_file(picture) for _, _, picture, _ in kept),
-        groups=tuple(group for _, _, _, group in kept) if group_column else None,
+        ids=tuple(id for id, _, _, _, _ in kept),
+        texts=tuple(text for _, text, _, _, _ in kept),
+        images=tuple(picture for _, _, picture, _, _ in kept),
+        image_hashes=tuple(content for _, _, _, content, _ in kept),
+        groups=tuple(group for _, _, _, _, group in kept) if group_column else None,
         dropped=tuple(dropped),
         language=lang,
         source=f"the table {path.name}",
@@ -124,7 +131,7 @@ def _column(
     table: Path, columns: Sequence[str], option: str, name: str | None, guesses: Sequence[str]
 ) -> str:
     """The column that the user named, or else the first of the usual names."""
-    found = ", ".join(columns) or "none"
+    found = ", ".join(" ".join(column.split()) for column in columns) or "none"
     if name is not None:
         if name not in columns:
             raise ConfigError(f"{table}: no column {name!r} for {option}; its columns are {found}")
@@ -156,6 +163,16 @@ def _picture(folder: Path, named: str) -> tuple[Path, str]:
         return path, "" if named and path.is_file() else "missing-picture"
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, a loop of links
         return path, "missing-picture"
+
+
+def _hash(picture: Path) -> tuple[str, str]:
+    """Hash of a picture's content, and the reason why it cannot be read ("" when it can)."""
+    try:
+        return hash_file(picture), ""
+    except PermissionError:
+        return "", "no-permission"
+    except OSError:
+        return "", "unreadable"
 
 
 def _relative(picture: Path, root: Path) -> str:

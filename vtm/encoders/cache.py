@@ -24,7 +24,7 @@ import numpy as np
 
 from vtm.corpora.base import Dropped
 from vtm.errors import DataError
-from vtm.files import atomic_path, hash_file
+from vtm.files import atomic_path, hash_file, remove_leftovers
 from vtm.paths import data_dir
 from vtm.pictures import MAX_PIXELS, PictureError, open_picture
 
@@ -269,6 +269,7 @@ class _Store:
 
     def merge(self) -> None:
         """Merge small shards. They are deleted after the merged one is on disk, so nothing can be lost."""
+        remove_leftovers(self.folder)
         shards = sorted(self.folder.glob("*.safetensors"))
         small = [path for path in shards if _rows_by_name(path) < SMALL_ROWS]
         merged: dict[str, np.ndarray] = {}

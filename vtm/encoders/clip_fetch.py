@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -92,7 +93,8 @@ def _as_safetensors(path: Path) -> Path:
             name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
         }
     except Exception as error:  # of the many that unpickling raises
-        raise DataError(f"{path.name}: is not a plain file of weights ({error})") from error
+        told = textwrap.shorten(str(error), 200)
+        raise DataError(f"{path.name}: is not a plain file of weights ({told})") from error
     converted = path.with_suffix(".converted.safetensors")
     save_file(copies, converted)
     return converted

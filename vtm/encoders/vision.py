@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,5 +90,6 @@ class VisionTransformer:
             with quiet_loading():
                 model = AutoModel.from_pretrained(self.folder, local_files_only=True)
         except Exception as error:  # the loaders raise many kinds
-            raise DataError(f"{self.folder}: cannot be loaded as an image model ({error})") from error
+            told = textwrap.shorten(str(error), 200)
+            raise DataError(f"{self.folder}: cannot be loaded as an image model ({told})") from error
         return model.float().to("cuda" if cuda else "cpu").eval()

@@ -1,0 +1,148 @@
+"""Bad tables, texts and embeddings end in one clear line or a right result; findings of the fuzzer stay found."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile_tables import (
+    INPUTS,
+    TABLES,
+    TEXTS,
+    Input,
+    Table,
+    check_input,
+    check_table,
+    prepared,
+    table_of,
+    write_pictures,
+)
+
+from vtm.corpora import load_corpus
+from vtm.corpora.newsimages_tsv import read_ground_truth
+from vtm.errors import DataError
+from vtm.task import read_run
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("case", TABLES, ids=lambda case: case.name)
+def test_table(case: Table, tmp_path):
+    check_table(case, tmp_path)
+
+
+@pytest.mark.parametrize("case", INPUTS, ids=lambda case: case.name)
+def test_input(case: Input, tmp_path):
+    check_input(case, tmp_path)
+
+
+def test_a_column_of_digits_comes_through_the_experiment(tmp_path):
+    from vtm.config import from_parameters
+
+    write_pictures(tmp_path)
+    (tmp_path / "t.csv").write_text("image,2019\na.png,hat\n", encoding="utf-8")
+    experiment = from_parameters({"corpus": f"{tmp_path / 't.csv'}:text_column=2019"})
+    assert load_corpus(experiment.corpus_name, **experiment.corpus_options).texts == ("hat",)
+    scenes = from_parameters({"corpus": "scenes:n=6,seed=0"})
+    assert len(load_corpus(scenes.corpus_name, **scenes.corpus_options)) == 6
+
+
+def test_a_fifo_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"t\.csv: is no file"):
+        load_corpus(tmp_path / "t.csv")
+
+
+@contextlib.contextmanager
+def not_root() -> Iterator[None]:
+    """As a user whom permissions stop, also where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        os.seteuid(65534)
+    except OSError as error:
+        pytest.skip(f"root reads everything, and this root cannot be another user ({error})")
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_picture_without_permission_is_dropped(tmp_path, monkeypatch):
+    table = table_of(tmp_path, ["hat", "coat"])
+    monkeypatch.chdir(tmp_path)  # the folders above are closed to the other user
+    tmp_path.chmod(0o755)
+    Path("1.png").chmod(0)
+    with not_root():
+        corpus = load_corpus(table.name)
+    assert corpus.ids == ("0.png",) and corpus.drop_counts() == {"no-permission": 1}
+    assert corpus.dropped[0].detail == "corpus.csv row 3: 1.png"
+
+
+def test_a_file_without_permission_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    for name in ("t.csv", "t.jsonl", "t.parquet", "run.tsv"):
+        Path(name).write_text("x\n", encoding="utf-8")
+        Path(name).chmod(0)
+    with not_root():
+        for name in ("t.csv", "t.jsonl", "t.parquet"):
+            with pytest.raises(DataError, match=rf"{name}: .*Permission denied"):
+                load_corpus(name)
+        for read in (read_run, read_ground_truth):
+            with pytest.raises(DataError, match=r"run\.tsv: cannot be read \(Permission denied\)"):
+                read("run.tsv")
+
+
+def test_news_header_that_names_a_column_twice_is_refused(tmp_path):
+    path = tmp_path / "gt.tsv"
+    path.write_text("article\tiid\tiid\n5\t1\t2\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"gt\.tsv: two columns 'iid'"):
+        read_ground_truth(path)
+
+
+def test_embeddings_of_other_ids_are_refused(tmp_path, monkeypatch):
+    def in_another_order(*given, **options):
+        image, kept, bad = embed_images(*given, **options)
+        return image, (*kept[1:], kept[0]), bad
+
+    from vtm.encoders import embed_images
+
+    monkeypatch.setattr("vtm.prepare.embed_images", in_another_order)
+    with pytest.raises(DataError, match="embeddings and ids do not agree"):
+        prepared(tmp_path, TEXTS * 2)
+
+
+@pytest.mark.parametrize("id", ["250\u00b9", "\u0662\u0660", "1_0", "+1", "1.0", ""])
+def test_ground_truth_takes_ascii_digits_alone(tmp_path, id):
+    """Found by the fuzzer: a superscript is a digit to Python, and no id of the task."""
+    path = tmp_path / "gt.tsv"
+    path.write_text(f"article\tiid\n5\t1\n{id}\t7\n", encoding="utf-8")
+    with pytest.raises(DataError, match="row 3"):
+        read_ground_truth(path)
+
+
+def test_parquet_text_that_is_not_utf8_is_refused(tmp_path):
+    """Found by the fuzzer: Parquet's texts are only decoded when they are asked for."""
+    import pyarrow
+    import pyarrow.parquet
+
+    write_pictures(tmp_path)
+    wrong = pyarrow.Array.from_buffers(
+        pyarrow.string(),
+        1,
+        [None, pyarrow.py_buffer(np.array([0, 2], np.int32)), pyarrow.py_buffer(b"\xff\xfe")],
+    )
+    pyarrow.parquet.write_table(
+        pyarrow.table({"image": pyarrow.array(["a.png"]), "text": wrong}), tmp_path / "t.parquet"
+    )
+    with pytest.raises(DataError, match=r"t\.parquet: not readable as Parquet"):
+        load_corpus(tmp_path / "t.parquet")
