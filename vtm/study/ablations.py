@@ -1,0 +1,233 @@
+"""What each choice of the plain text-teacher costs or brings, on the validation part; one row is kept at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vtm.config import ModelConfig
+from vtm.distill import Pairs, Trained, train_pair
+from vtm.experiment import code_hash
+from vtm.files import hash_file, hash_json, read_current, write_sealed
+from vtm.metrics import paired_bootstrap
+from vtm.paths import runs_dir
+from vtm.prepare import Prepared
+from vtm.seeds import generator, stream
+from vtm.study.measures import minus_bhattacharyya, minus_gaussian_kl, reciprocal, reciprocal_of, spread
+from vtm.study.plus import softmax
+from vtm.theta_metrics import effective_topics, match_topics, top_mass, topic_agreement
+from vtm.topic_metrics import npmi, topic_diversity
+from vtm.topicmodel import TopicModel
+from vtm.training import Posterior, train
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the ablations: what differs from the plain text-teacher.
+
+    Parameters
+    ----------
+    changes : fields of `ModelConfig`.
+    share : of the training pairs, the first ones of a seeded order.
+    max_words : of the vocabulary, the most frequent ones; 0 for all.
+    dropout_teacher : the teacher's posteriors are taken in training mode, as in the published code.
+    """
+
+    label: str
+    n_topics: int = 60
+    mode: str = "posteriors"
+    kind: str = "text-teacher"
+    changes: tuple[tuple[str, Any], ...] = ()
+    share: float = 1.0
+    max_words: int = 0
+    dropout_teacher: bool = False
+
+
+SETTINGS = (
+    Setting("plain"),
+    Setting("teacher with dropout on", dropout_teacher=True),
+    Setting("mode: none, topics matched", mode="none"),
+    Setting("mode: priors", mode="priors"),
+    Setting("joint", kind="joint"),
+    Setting("decoder: LDA", changes=(("decoder", "LDA"),)),
+    *(Setting(f"hidden: {h}", changes=(("hidden", h),)) for h in ((20, 20), (100,), (400,), (400, 400))),
+    *(Setting(f"KL weight: {w:g}", changes=(("kl_weight", w),)) for w in (0.01, 0.03, 0.3, 1.0)),
+    *(Setting(f"K: {k}", n_topics=k) for k in (20, 120, 200)),
+    *(Setting(f"training pairs: {s:.0%}", share=s) for s in (0.25, 0.5)),
+    *(Setting(f"vocabulary: {v}", max_words=v) for v in (100, 250)),
+    Setting("no dropout", changes=(("dropout", 0.0),)),
+    Setting("raw embeddings", changes=(("standardize", False),)),
+    Setting("K: 500", n_topics=500),
+)
+
+
+def measure(data: Prepared, settings: tuple[Setting, ...] = SETTINGS) -> dict[str, Any]:
+    """Every setting with all seeds. A row that is on disk is read back, so that a run can be interrupted."""
+    rows, plain = [], None
+    for setting in settings:
+        row = _row(data, setting)
+        values = np.array(row.pop("reciprocal"))  # (S, n)
+        plain = values if plain is None else plain
+        rows.append({**row, "minus_plain": paired_bootstrap(values, plain)})
+    return {"rows": rows, "kind": "text-teacher", "part": "validation"}
+
+
+def finished(data: Prepared) -> tuple[Setting, ...]:
+    """The settings whose rows are on disk."""
+    return tuple(setting for setting in SETTINGS if read_current(*_place(data, setting)) is not None)
+
+
+def _place(data: Prepared, setting: Setting) -> tuple[Any, str]:
+    experiment = data.experiment
+    described = [dataclasses.asdict(setting), dataclasses.asdict(experiment.model), experiment.seeds]
+    key = hash_json([data.fingerprint(), described, code_hash(), hash_file(__file__)])
+    return runs_dir() / "study-rows" / f"{hash_json(described)[:12]}.json", key
+
+
+def _row(data: Prepared, setting: Setting) -> dict[str, Any]:
+    path, key = _place(data, setting)
+    if (found := read_current(path, key)) is None:
+        found = {"key": key, "row": _measured(data, setting)}
+        write_sealed(path, found)
+    return dict(found["row"])
+
+
+def _measured(data: Prepared, setting: Setting) -> dict[str, Any]:
+    config = dataclasses.replace(data.experiment.model, **dict(setting.changes))
+    pairs, validation, ids = data.pairs("train"), data.pairs("validation"), data.ids("validation")
+    if setting.share < 1:
+        order = np.argsort([stream(0, name) for name in data.ids("train")])
+        pairs = _rows(pairs, np.sort(order[: round(setting.share * len(order))]))
+    words = np.arange(len(data.vocabulary))
+    if 0 < setting.max_words < len(words):
+        total = np.asarray(pairs.counts.sum(axis=0)).ravel()
+        words = np.sort(np.argsort(-total, kind="stable")[: setting.max_words])
+        known = np.flatnonzero(np.asarray(pairs.counts[:, words].sum(axis=1)).ravel() > 0)
+        pairs = _rows(Pairs(pairs.text, pairs.image, pairs.counts[:, words]), known)
+    vocabulary = tuple(data.vocabulary.words[word] for word in words)
+    fit = _train_with_dropout if setting.dropout_teacher else _train
+    models = fit(pairs, vocabulary, setting, config, data.experiment.seeds, data.experiment.device)
+    figures, values = [], []
+    for one in models.values():
+        found = similarities(one, validation, ids, matched_on=pairs if setting.mode == "none" else None)
+        values.append(found["cosine of theta"])
+        theta = one.image.theta(validation.image)
+        figures.append(
+            {f"mrr, {name}": float(v.mean()) for name, v in found.items()}
+            | {
+                f"npmi, {reads}": float(npmi(getattr(one, reads).topics(10), pairs.counts, vocabulary).mean())
+                for reads in ("text", "image")
+            }
+            | {
+                "diversity": float(topic_diversity(one.image.topics(25))),
+                "effective topics": float(effective_topics(theta).mean()),
+                "three largest": float(top_mass(theta, 3).mean()),
+            }
+        )
+    return {
+        "setting": setting.label,
+        "figures": {name: spread([f[name] for f in figures]) for name in figures[0]},
+        "reciprocal": [v.tolist() for v in values],
+        "n_train": len(pairs),
+        "n_words": len(vocabulary),
+    }
+
+
+def similarities(
+    models: Trained, pairs: Pairs, ids: list[str], *, matched_on: Pairs | None = None
+) -> dict[str, np.ndarray]:
+    """Reciprocal ranks (n,) of one pair of models by each similarity of topic distributions or posteriors."""
+    text, image = models.text.theta(pairs.text), models.image.theta(pairs.image)
+    posteriors = [*models.text.posterior(pairs.text), *models.image.posterior(pairs.image)]
+    one = [models.text.theta(pairs.text, n_samples=1), models.image.theta(pairs.image, n_samples=1)]
+    order = np.arange(image.shape[1])
+    if matched_on is not None:
+        agreement = topic_agreement(models.text.theta(matched_on.text), models.image.theta(matched_on.image))
+        order = match_topics(agreement)
+    image, one[1] = image[:, order], one[1][:, order]
+    posteriors[2:] = [array[:, order] for array in posteriors[2:]]
+    means = [softmax(np.float64(posteriors[0])), softmax(np.float64(posteriors[2]))]
+    found = {
+        "cosine of theta": reciprocal(text, image, ids, measure="cosine"),
+        "Hellinger": reciprocal(text, image, ids, measure="hellinger"),
+        "Jensen-Shannon": reciprocal(text, image, ids, measure="jensen-shannon"),
+        "one sample of theta": reciprocal(*one, ids, measure="cosine"),
+        "softmax of mu": reciprocal(*means, ids, measure="cosine"),
+        "cosine of mu": reciprocal(posteriors[0], posteriors[2], ids, measure="cosine"),
+        "KL of Gaussians": reciprocal_of(minus_gaussian_kl(*posteriors)),
+        "Bhattacharyya of Gaussians": reciprocal_of(minus_bhattacharyya(*posteriors)),
+    }
+    for power in (2, 4):  # a sharper theta, as temperature 1 / power makes it
+        sharp = [np.float64(theta) ** power for theta in (text, image)]
+        found[f"theta to the power of {power}"] = reciprocal(*sharp, ids, measure="cosine")
+    return found
+
+
+def _rows(pairs: Pairs, rows: np.ndarray) -> Pairs:
+    return Pairs(pairs.text[rows], pairs.image[rows], pairs.counts[rows])
+
+
+def _train(
+    pairs: Pairs,
+    vocabulary: tuple[str, ...],
+    setting: Setting,
+    config: ModelConfig,
+    seeds: tuple[int, ...],
+    device: str,
+) -> dict[int, Trained]:
+    return train_pair(
+        setting.kind,
+        pairs,
+        vocabulary,
+        n_topics=setting.n_topics,
+        config=config,
+        seeds=seeds,
+        mode=setting.mode,
+        device=device,
+    )
+
+
+def _train_with_dropout(
+    pairs: Pairs,
+    vocabulary: tuple[str, ...],
+    setting: Setting,
+    config: ModelConfig,
+    seeds: tuple[int, ...],
+    device: str,
+) -> dict[int, Trained]:
+    """As `_train` for a text-teacher whose posteriors are taken in training mode: dropout, and norms of the batch."""
+    common = dict(n_topics=setting.n_topics, config=config, device=device)
+    teacher, history = train(
+        pairs.text, pairs.counts, seeds=[stream(seed, "teacher") for seed in seeds], **common
+    )
+    state = {name: value.clone() for name, value in teacher.state_dict().items()}
+    x = torch.from_numpy(np.ascontiguousarray(pairs.text, dtype=np.float32)).to(teacher.beta.device)
+    draws = generator(seeds[0], "teacher's dropout", device=x.device)
+    parts = []
+    teacher.train()
+    with torch.no_grad():
+        # A batch of one has no spread to be normed by: near-equal parts of at most a batch.
+        for rows in torch.arange(len(x), device=x.device).tensor_split(-(-len(x) // config.batch_size)):
+            shape = (len(seeds), len(rows), config.hidden[-1])
+            keep = torch.empty(shape, device=x.device).bernoulli_(1 - config.dropout, generator=draws)
+            parts.append(teacher.infer(x[rows].unsqueeze(0), keep=keep / (1 - config.dropout)))
+    teacher.load_state_dict(state)
+    teacher.eval()
+    lesson = Posterior(*(torch.cat(arrays, dim=1).cpu().numpy() for arrays in zip(*parts, strict=True)))
+    student, student_history = train(
+        pairs.image,
+        pairs.counts,
+        seeds=[stream(seed, "image student") for seed in seeds],
+        target=lesson,
+        **common,
+    )
+    found = {}
+    for index, seed in enumerate(seeds):
+        text = TopicModel(teacher.replica(index), vocabulary, seed, "text", history.of(index))
+        image = TopicModel(student.replica(index), vocabulary, seed, "image", student_history.of(index))
+        found[seed] = Trained(text=text, image=image, teacher=text)
+    return found

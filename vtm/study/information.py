@@ -1,0 +1,129 @@
+"""Where the information goes: from embedding over hidden layer, mu and theta to the largest topics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from vtm.experiment import model_folder, run_models
+from vtm.model import softplus
+from vtm.prepare import Prepared
+from vtm.study.measures import reciprocal, spread
+from vtm.study.plus import PlusConfig, cut
+from vtm.study.space import fit_space
+from vtm.study.validation import plus_model
+from vtm.theta_metrics import effective_topics, top_mass
+from vtm.topicmodel import TopicModel
+
+RIDGE = 0.15
+PARTS = ("train", "validation")
+
+
+def measure(data: Prepared) -> dict[str, Any]:
+    """Validation MRR@100 at each step, ranked as it is and after the best linear maps, and gold categories.
+
+    "as it is": cosine of the step's arrays. "linear maps": what a shared space (`fit_space`) of the step's arrays,
+    fitted on the training part, can still rank. "category": accuracy of a ridge classifier of the gold category.
+    """
+    config = PlusConfig(n_topics=min(PlusConfig().n_topics, len(data.rows["train"]) // 2))
+    run_models(data, "text-teacher", n_topics=[config.n_topics])
+    folder = model_folder(data, "text-teacher", config.n_topics)
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for seed in data.experiment.seeds:
+        models = {reads: TopicModel.load(folder / f"seed-{seed}" / reads) for reads in ("text", "image")}
+        plus = plus_model(data, config, seed)
+        for model, steps in (("text-teacher", _steps(models, data)), ("VTM+", _plus_steps(plus, data))):
+            for step, arrays in steps.items():
+                found.setdefault((model, step), []).append(_figures(step, arrays, data))
+    rows = [
+        {
+            "model": model,
+            "step": step,
+            "figures": {name: spread([f[name] for f in values]) for name in values[0]},
+        }
+        for (model, step), values in found.items()
+    ]
+    return {"rows": rows, "part": "validation"}
+
+
+def hidden_layer(model: TopicModel, x: np.ndarray) -> np.ndarray:
+    """The inference network's last hidden layer in evaluation mode: embeddings (n, D) -> (n, H)."""
+    network = model.network
+    activate = softplus if network.config.activation == "softplus" else torch.relu
+    with torch.no_grad():
+        rows = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(network.beta.device)
+        hidden = ((rows - network.shift) / network.scale).unsqueeze(0)
+        for weight, bias in zip(network.weights, network.biases, strict=True):
+            hidden = activate(torch.baddbmm(bias, hidden, weight))
+    return hidden[0].cpu().numpy()
+
+
+def _steps(models: dict[str, TopicModel], data: Prepared) -> dict[str, dict[str, np.ndarray]]:
+    """step -> "<part>_<reads>" -> arrays (n, d)."""
+    steps: dict[str, dict[str, np.ndarray]] = {}
+    for part in PARTS:
+        pairs = data.pairs(part)
+        for reads, model in models.items():
+            x = pairs.embeddings(reads)
+            theta = model.theta(x)
+            arrays = {
+                "embedding": x,
+                "hidden layer": hidden_layer(model, x),
+                "mu": model.posterior(x)[0],
+                "theta": theta,
+                "ten largest topics": cut(theta, 10),
+                "three largest topics": cut(theta, 3),
+            }
+            for step, array in arrays.items():
+                steps.setdefault(step, {})[f"{part}_{reads}"] = array
+    return steps
+
+
+def _plus_steps(plus, data: Prepared) -> dict[str, dict[str, np.ndarray]]:
+    steps: dict[str, dict[str, np.ndarray]] = {}
+    for part in PARTS:
+        pairs = data.pairs(part)
+        for reads in ("text", "image"):
+            x = pairs.embeddings(reads)
+            theta = plus.theta(reads, x)
+            arrays = {
+                "shared space": plus.space.embed(reads, x),
+                "theta": theta,
+                "ten largest topics": cut(theta, 10),
+                "three largest topics": cut(theta, 3),
+            }
+            for step, array in arrays.items():
+                steps.setdefault(step, {})[f"{part}_{reads}"] = array
+    return steps
+
+
+def _figures(step: str, arrays: dict[str, np.ndarray], data: Prepared) -> dict[str, float]:
+    ids = data.ids("validation")
+    text, image = arrays["validation_text"], arrays["validation_image"]
+    figures = {}
+    if text.shape[1] == image.shape[1] and step != "embedding":
+        how = "hellinger" if "theta" in step or "topics" in step else "cosine"
+        figures["mrr, as it is"] = float(reciprocal(text, image, ids, measure=how).mean())
+    space = fit_space(arrays["train_text"], arrays["train_image"], ridge=RIDGE)
+    mapped = space.embed("text", text), space.embed("image", image)
+    figures["mrr, linear maps"] = float(reciprocal(*mapped, ids, measure="cosine").mean())
+    if (groups := data.groups("train")) is not None:
+        for reads in ("text", "image"):
+            accuracy = _probe(
+                arrays[f"train_{reads}"], groups, arrays[f"validation_{reads}"], data.groups("validation")
+            )
+            figures[f"category, {reads}"] = accuracy
+    if "theta" in step or "topics" in step:
+        figures["effective topics"] = float(effective_topics(image).mean())
+        figures["three largest"] = float(top_mass(image, 3).mean())
+    return figures
+
+
+def _probe(x: np.ndarray, groups: list[str], other: np.ndarray, other_groups: list[str]) -> float:
+    from sklearn.linear_model import RidgeClassifier
+
+    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
+    probe = RidgeClassifier(alpha=0.15 * len(x)).fit((x - mean) / scale, groups)
+    return float(probe.score((other - mean) / scale, other_groups))
