@@ -23,11 +23,11 @@ from vtm.study import ablations, contrastive, information, mismatches, summary, 
 # Name -> what it measures, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "plus-validation": (validation.choose, 2),
-    "summary": (summary.measure, 5),
-    "information": (information.measure, 1),
-    "mismatches": (mismatches.measure, 0.5),
-    "contrastive": (contrastive.measure, 3),
-    "ablations": (ablations.measure, 40),
+    "summary": (summary.measure, 4),
+    "information": (information.measure, 0.5),
+    "mismatches": (mismatches.measure, 0.1),
+    "contrastive": (contrastive.measure, 2),
+    "ablations": (ablations.measure, 8),
 }
 
 

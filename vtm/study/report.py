@@ -47,7 +47,7 @@ def stored(folder: Path | str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """Each part: when, on what commit and machine, how long, with which seeds."""
+    """Each part: when, on what commit and machine, with how many seeds."""
     return frame(
         [
             {
@@ -56,7 +56,6 @@ def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
                 "commit": part["commit"] or "–",
                 "processor": f"{part['machine']['processor']}, {part['machine']['cores']} cores",
                 "seeds": len(part["seeds"]),
-                "minutes": f"{part['seconds'] / 60:.1f}",
             }
             for name, part in found.items()
         ],
