@@ -102,7 +102,7 @@ def test_the_command_prints_every_key_and_the_chapter_reads_them(small, tmp_path
     kept = cost.stored(tmp_path / "bench.json")
     assert kept == found
     table = cost.ratios_table(kept)
-    assert len(table) == 6 and table.loc["training, one model", "times as fast"].startswith(
+    assert len(table) == 7 and table.loc["training, one model", "times as fast"].startswith(
         f"{found['fit_vs_ctm']:.2f}"
     )
     assert len(cost.growth_table(kept)) == 2

@@ -206,7 +206,7 @@ def killed(paths: list[Path], cache: Path, at: int) -> None:
     import os
 
     written = 0
-    write = cache_module._Store._write_shard
+    write = cache_module.Store._write_shard
 
     def write_or_die(self, rows):
         nonlocal written
@@ -216,7 +216,7 @@ def killed(paths: list[Path], cache: Path, at: int) -> None:
         write(self, rows)
 
     cache_module.SHARD_ROWS = 4
-    cache_module._Store._write_shard = write_or_die
+    cache_module.Store._write_shard = write_or_die
     embed(Counting(), paths, cache, batch_size=2)
 
 
@@ -234,7 +234,7 @@ def test_killed_work_resumes_from_the_last_shard(tmp_path, pictures):
 
 def test_shards_are_written_by_age_too(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(cache_module, "SHARD_SECONDS", 0.0)
-    monkeypatch.setattr(cache_module._Store, "merge", lambda self: None)
+    monkeypatch.setattr(cache_module.Store, "merge", lambda self: None)
     embed(Counting(), pictures[:5], tmp_path / "cache")
     assert len(shards(tmp_path / "cache")) == 5
 
@@ -274,7 +274,7 @@ def test_every_byte_of_a_shard_is_guarded(tmp_path, pictures):
     embed(Counting(), pictures[:2], cache)
     (shard,) = shards(cache)
     whole = shard.read_bytes()
-    store = cache_module._Store(Counting().key, Counting().dim, cache)
+    store = cache_module.Store(Counting().key, Counting().dim, cache)
     right = store._read_shard(shard)
     accepted = 0
     for position in range(0, len(whole), 3):
@@ -346,18 +346,18 @@ def test_reading_while_another_process_merges(tmp_path, pictures, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module._Store, "merge", lambda self: None)
+        patch.setattr(cache_module.Store, "merge", lambda self: None)
         embed(Counting(), pictures, cache, batch_size=3)
-    read = cache_module._Store._read_shard
+    read = cache_module.Store._read_shard
     merged = []
 
     def merge_first(self, path):
         if not merged:
             merged.append(True)
-            cache_module._Store(self.key, self.dim, cache).merge()
+            cache_module.Store(self.key, self.dim, cache).merge()
         return read(self, path)
 
-    monkeypatch.setattr(cache_module._Store, "_read_shard", merge_first)
+    monkeypatch.setattr(cache_module.Store, "_read_shard", merge_first)
     found, _, _ = embed(Counting(break_after=0), pictures, cache)
     assert np.array_equal(found, one_by_one(pictures))
 
@@ -430,7 +430,7 @@ def test_a_content_is_keyed_by_its_sha256(tmp_path):
     encoder = Counting(text=True)
     embed_texts(encoder, ["two cats"], cache=tmp_path, progress=False)
     (shard,) = shards(tmp_path)
-    rows = cache_module._Store(encoder.key, encoder.dim, tmp_path)._read_shard(shard)
+    rows = cache_module.Store(encoder.key, encoder.dim, tmp_path)._read_shard(shard)
     assert list(rows) == [hashlib.sha256(b"two cats").hexdigest()]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,44 @@ def clipart() -> list[Path]:
     return sorted((data_dir() / "corpora/openclipart/png").rglob("*.png"))
 
 
+def test_rows_are_encoded_by_any_number_of_threads_and_errors_come_out():
+    from vtm.encoders.shared import ROWS, in_rows
+
+    batch = np.arange(5 * ROWS - 3, dtype=np.float32)[:, None]
+    met = set()
+
+    def encode(padded: np.ndarray) -> np.ndarray:
+        assert padded.shape == (ROWS, 1)
+        met.add(threading.get_ident())
+        waiting.wait(20)  # breaks unless as many calls as asked for run at once
+        return padded * 2
+
+    waiting = threading.Barrier(5)
+    np.testing.assert_array_equal(in_rows(encode, batch, dim=1, threads=5), batch * 2)
+    assert len(met) == 5
+    waiting = threading.Barrier(1)
+    met.clear()
+    np.testing.assert_array_equal(in_rows(encode, batch, dim=1), batch * 2)
+    assert met == {threading.get_ident()}
+
+    def fail(padded: np.ndarray) -> np.ndarray:
+        raise ValueError(f"row {padded[0, 0]:.0f}")
+
+    with pytest.raises(ValueError, match="row 0"):
+        in_rows(fail, batch, dim=1, threads=3)
+
+
+def test_cores_are_no_more_than_the_process_is_given(monkeypatch):
+    import joblib
+
+    from vtm.encoders.shared import cores
+
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
+    for told, expected in (("", 8), ("3", 3), ("16", 8), ("2,1", 2), ("many", 8), ("0", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
+        assert cores() == expected
+
+
 @pytest.mark.data
 def test_cut_graph_gives_what_the_whole_graph_computes_inside(offline):
     """At 224 pixels, the size of the published graph, its own intermediate result is the oracle."""
@@ -170,6 +209,18 @@ def test_dinov2_rows_do_not_depend_on_their_batch(offline):
     assert np.array_equal(together[[0, 7, 18]], alone)
     assert np.array_equal(together, backwards)
     assert offline.image.encode(batch[:0]).shape == (0, 384)
+
+
+@pytest.mark.data
+def test_dinov2_is_onnx_runtimes_own_session_to_the_last_bit(offline):
+    """However many threads the one or the other has: they share out a product's rows, not its sums."""
+    image = offline.image
+    batch = np.random.default_rng(1).normal(size=(40, 3, 112, 112)).astype(np.float32)
+    raw = image.reference()
+    expected = np.concatenate(
+        [raw(batch[:16]), raw(batch[16:32]), raw(np.pad(batch[32:], ((0, 8), *[(0, 0)] * 3)))]
+    )
+    np.testing.assert_array_equal(image.encode(batch), expected[:40])
 
 
 @pytest.mark.data

@@ -172,8 +172,9 @@ def _decode(image: PILImage.Image, size: int | None) -> PILImage.Image:
         return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way is left to the better filter.
-    image.draft(None, (3 * width, 3 * height))
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way, a half or more, is left to the
+    # better filter.
+    image.draft(None, (2 * width, 2 * height))
     image = _eight_bit(image)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from vtm.corpora.base import Dropped
+from vtm.encoders.shared import ROWS, cores
 from vtm.errors import DataError
 from vtm.files import atomic_path, hash_file, remove_leftovers
 from vtm.paths import data_dir
@@ -48,8 +49,8 @@ def embed_images(
     image_hashes: Sequence[str],
     *,
     cache: Path | str | None = None,
-    batch_size: int = 64,
-    workers: int = 2,
+    batch_size: int | None = None,
+    workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: bool = True,
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[Dropped, ...]]:
@@ -67,9 +68,10 @@ def embed_images(
     cache
         Folder of all caches; by default `embeddings` in the data folder.
     batch_size
-        Pictures per call of the encoder.
+        Pictures per call of the encoder; by default 64, and on more than four cores 16 for each.
     workers
-        Threads that decode ahead; at most two batches of decoded pictures are held.
+        Threads that decode ahead, by default 2, and on more cores one for each; at most two batches of decoded
+        pictures are held.
     max_pixels
         Pictures with more pixels are dropped unread.
     progress
@@ -94,10 +96,12 @@ def embed_images(
         raise DataError(f"{counts}; give as many of each")
     if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
+    batch_size = batch_size or max(64, ROWS * cores())
+    workers = workers or max(2, cores())
     first: dict[str, Path] = {}
     for content, path in zip(image_hashes, images, strict=True):
         first.setdefault(content, Path(path))
-    store = _Store(encoder.key, encoder.dim, cache)
+    store = Store(encoder.key, encoder.dim, cache)
     rows = store.read(first)
     missing = [content for content in first if content not in rows]
     failures: dict[str, PictureError] = {}
@@ -168,7 +172,7 @@ def embed_texts(
     """
     contents = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
     text_of = dict(zip(contents, texts, strict=True))
-    store = _Store(encoder.key, encoder.dim, cache)
+    store = Store(encoder.key, encoder.dim, cache)
     rows = store.read(text_of)
     missing = [content for content in text_of if content not in rows]
     with _bar(len(missing), "texts", progress) as bar, store:
@@ -211,7 +215,7 @@ def _ahead(
 ) -> Iterator[tuple[str, Future[np.ndarray]]]:
     """Each item with the future of `function(item)`, in order, done in threads, at most `depth` ahead."""
     items = iter(items)
-    pool = ThreadPoolExecutor(max(1, workers))
+    pool = ThreadPoolExecutor(workers)
     try:
         waiting = deque((item, pool.submit(function, item)) for item in islice(items, depth))
         while waiting:
@@ -221,8 +225,14 @@ def _ahead(
         pool.shutdown(cancel_futures=True)
 
 
-class _Store:
-    """The shards of one encoder. As a context it writes what was added, also when the work breaks off."""
+class Store:
+    """The shards of one encoder. As a context it writes what was added, also when the work breaks off.
+
+    Parameters
+    ----------
+    key, dim : the encoder's.
+    cache : folder of all caches; by default `embeddings` in the data folder.
+    """
 
     def __init__(self, key: str, dim: int, cache: Path | str | None) -> None:
         root = data_dir() / "embeddings" if cache is None else Path(cache)
@@ -233,7 +243,7 @@ class _Store:
         self._added: dict[str, np.ndarray] = {}
         self._written_at = time.monotonic()
 
-    def __enter__(self) -> _Store:
+    def __enter__(self) -> Store:
         self._written_at = time.monotonic()
         return self
 
@@ -257,11 +267,13 @@ class _Store:
         return rows
 
     def add(self, content: str, row: np.ndarray) -> None:
+        """Keep a content's row; rows are written when there are many, or when the last writing was long ago."""
         self._added[content] = row
         if len(self._added) >= SHARD_ROWS or time.monotonic() - self._written_at > SHARD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
+        """Write what was added."""
         if self._added:
             self._write_shard(self._added)
             self._added = {}

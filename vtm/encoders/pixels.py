@@ -35,7 +35,7 @@ class ColoursAndEdges:
     Each of the three parts has length 1 before they are joined, so that none outweighs the others.
     """
 
-    key = "pixels-colours-edges/1/64"
+    key = "pixels-colours-edges/2/64"
     dim = SHADES**3 + GRID * GRID * (3 + DIRECTIONS)
     size = 64
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,16 +23,44 @@ LONGEST = 8192
 
 
 def in_rows(
-    encode: Callable[[np.ndarray], np.ndarray], batch: np.ndarray, *, dim: int, rows: int = ROWS
+    encode: Callable[[np.ndarray], np.ndarray],
+    batch: np.ndarray,
+    *,
+    dim: int,
+    rows: int = ROWS,
+    threads: int = 1,
 ) -> np.ndarray:
-    """Embeddings (b, dim) of a batch (b, ...), `rows` at a time; the last ones are filled up with zeros."""
+    """Embeddings (b, dim) of a batch (b, ...), `rows` at a time; the last ones are filled up with zeros.
+
+    `encode` is called from up to `threads` threads at once.
+    """
     embeddings = np.empty((len(batch), dim), dtype=np.float32)
-    for start in range(0, len(batch), rows):
+
+    def fill(start: int) -> None:
         part = batch[start : start + rows]
         padded = np.zeros((rows, *batch.shape[1:]), dtype=batch.dtype)
         padded[: len(part)] = part
         embeddings[start : start + rows] = encode(padded)[: len(part)]
+
+    starts = range(0, len(batch), rows)
+    if min(threads, len(starts)) > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            deque(pool.map(fill, starts), maxlen=0)  # raises what a call raised
+    else:
+        for start in starts:
+            fill(start)
     return embeddings
+
+
+def cores() -> int:
+    """How many threads this process may keep busy: its share of the machine, or OMP_NUM_THREADS, if that is less.
+
+    Ray tells its workers their number of CPUs by that variable.
+    """
+    from joblib import cpu_count
+
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(cpu_count(), int(told)) if told.isdigit() and int(told) else cpu_count()
 
 
 def embed_sentences(model: Any, texts: Sequence[str], *, dim: int) -> np.ndarray:

@@ -156,10 +156,10 @@ def import_embeddings(folder: Path | str, *, side: str | None = None, cache: Pat
     -------
     The number of embeddings that the cache did not have.
     """
-    from vtm.encoders.cache import _Store
+    from vtm.encoders.cache import Store
 
     manifest = Manifest.load(folder, side)
-    store = _Store(manifest.key, manifest.dim, cache)
+    store = Store(manifest.key, manifest.dim, cache)
     added = 0
     waiting: dict[str, np.ndarray] = {}
 
