@@ -48,11 +48,31 @@ def choose_format(format: str | None, out: Path | None) -> str:
 def open_rows(format: str, out: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
     """A function that writes some rows; a file appears when all are written, and not at all after an error.
 
+    On the terminal the columns' names come with the first rows, or at the end where there are none: what fails before
+    has printed nothing.
+
     Parameters
     ----------
     columns
         Name -> str, int, float or list (of str), of all formats but JSON Lines, which writes rows as they are.
     """
+    with _opened(format, out, columns) as write_block:
+        headed = False
+
+        def write(rows: Sequence[Row]) -> None:
+            nonlocal headed
+            if rows:
+                write_block(rows)
+                headed = True
+
+        yield write
+        if not headed:
+            write_block([])
+
+
+@contextmanager
+def _opened(format: str, out: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
+    """A function that writes rows, and before the first of them, or of none, the columns' names."""
     if format == "table":
         yield _table(columns)
     elif out is None:
@@ -80,9 +100,13 @@ def _text(format: str, stream: TextIO, columns: Mapping[str, type]) -> Write:
 
         return write_json
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    headed = False
 
     def write_csv(rows: Sequence[Row]) -> None:
+        nonlocal headed
+        if not headed:
+            writer.writerow(columns)
+            headed = True
         writer.writerows(
             [", ".join(row[name]) if kind is list else row[name] for name, kind in columns.items()]
             for row in rows

@@ -1,0 +1,1 @@
+"""What the tags of pictures are worth: topics against gold categories, keywords against the pictures' own texts."""
