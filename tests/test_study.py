@@ -14,10 +14,22 @@ from scipy.sparse import csr_matrix
 from scipy.stats import multivariate_normal
 
 from vtm.config import BowConfig, Experiment, ModelConfig
-from vtm.errors import ConfigError, DataError
+from vtm.distill import Pairs
+from vtm.errors import ConfigError, DataError, MissingError
+from vtm.experiment import run_models
 from vtm.model import kl_divergence
 from vtm.prepare import prepare
-from vtm.study import ablations, contrastive, measures, validation
+from vtm.study import (
+    ablations,
+    contrastive,
+    fitted,
+    image_metrics,
+    m3l,
+    measures,
+    peer_models,
+    peers,
+    validation,
+)
 from vtm.study.plus import PlusConfig, cut, fit_plus, spherical_kmeans
 from vtm.study.space import fit_space, unit
 
@@ -202,8 +214,26 @@ def test_parts_are_written_once_and_read_back(data, tmp_path: Path, monkeypatch:
     assert study.run(data, folder=tmp_path) == first and calls == [1]
     stored = json.loads((tmp_path / "one.json").read_text())
     assert {"commit", "date", "machine", "seeds", "parameters", "rows"} <= stored.keys()
-    with pytest.raises(ConfigError, match="did you mean 'one'"):
+    with pytest.raises(ConfigError, match="unknown part of the study 'ones': did you mean 'one'"):
         study.run(data, folder=tmp_path, parts=["ones"])
+    planned = driver.plan_parts(folder=tmp_path)
+    assert [(part.name, part.minutes, part.stored) for part in planned] == [("one", 0.1, stored["date"])]
+    study.run(data, folder=tmp_path, force=True)
+    assert calls == [1, 1]
+    # The default folder is that of the runs: what comes with the source is not written to.
+    study.run(data)
+    assert (tmp_path / "runs" / "study" / "one.json").is_file()
+
+
+def test_a_part_follows_from_the_modules_that_it_reaches_and_from_no_others() -> None:
+    from vtm.study.code import modules_hash, modules_of
+
+    found = modules_of("vtm.study.information")
+    assert {"vtm.study.plus", "vtm.study.space", "vtm.study.validation", "vtm.labels"} <= found.keys()
+    assert not {"vtm.study.peers", "vtm.study.ablations", "vtm.study.report"} & found.keys()
+    assert "vtm.peers" in modules_of("vtm.study.peers")
+    whole = modules_hash("vtm.study.ablations")
+    assert modules_hash("vtm.study.ablations", without=["vtm.study.ablation_settings"]) != whole
 
 
 def test_summary_information_and_mismatches_on_scenes(data, tmp_path: Path, monkeypatch) -> None:
@@ -257,14 +287,195 @@ def test_ablations_keep_each_row(data, tmp_path: Path, monkeypatch: pytest.Monke
             ablations.Setting("plain"),
             ablations.Setting("teacher with dropout on", dropout_teacher=True),
             ablations.Setting("half", share=0.5, max_words=40, mode="none"),
+            ablations.Setting("two words", text_words=2),
+            ablations.Setting("no text", text_words=1),
+            ablations.Setting("aligned", aligned=True),
         )
     )
-    rows = ablations.measure(data, settings)["rows"]
-    assert [row["setting"] for row in rows] == ["plain", "teacher with dropout on", "half"]
+    found = ablations.measure(data, settings)
+    rows = found["rows"]
+    assert [row["setting"] for row in rows] == [
+        *("plain", "teacher with dropout on", "half", "two words", "aligned")
+    ]
+    # Every text of this corpus begins with an article, which is no word of the vocabulary.
+    assert list(found["not_run"]) == ["no text"]
+    cut = [" ".join(text.split()[:2]) for text in data.texts("train")]
+    n_known = np.asarray(data.vocabulary.counts(cut).sum(axis=1)).ravel()
+    assert rows[3]["n_train"] == (n_known > 0).sum() < rows[0]["n_train"] == rows[4]["n_train"]
     assert rows[0]["minus_plain"]["difference"] == 0
     assert rows[2]["n_words"] == 40 and rows[2]["n_train"] <= rows[0]["n_train"] / 2 + 1
     monkeypatch.setattr(ablations, "_measured", lambda *_: pytest.fail("a row was measured again"))
-    assert ablations.measure(data, settings)["rows"] == rows
+    kept = tuple(setting for setting in settings if setting.label not in found["not_run"])
+    assert ablations.measure(data, kept)["rows"] == rows
+
+
+def test_a_new_field_of_a_setting_leaves_the_rows_on_disk() -> None:
+    assert ablations.Setting("plain").described() == {}
+    assert ablations.Setting("K: 20", n_topics=20).described() == {"label": "K: 20", "n_topics": 20}
+
+
+def test_texts_are_cut_and_embedded_as_the_data_were(data) -> None:
+    from vtm.study import inputs
+
+    long = max(len(text.split()) for text in data.corpus.texts)
+    same = inputs.shortened(data, "validation", long)
+    np.testing.assert_allclose(same.text, data.pairs("validation").text, rtol=1e-6)
+    assert (same.counts != data.pairs("validation").counts).nnz == 0
+    short = inputs.shortened(data, "validation", 2)
+    assert len(short) == len(same) and short.counts.sum() < same.counts.sum()
+
+
+def test_coherence_and_similarity_of_pictures_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    theta, x = rng.dirichlet(np.ones(4), size=20), rng.normal(size=(20, 6))
+    sets = [sorted(range(20), key=lambda row: -theta[row, k])[:3] for k in range(4)]
+
+    def cosine(i: int, j: int) -> float:
+        return float(x[i] @ x[j] / np.linalg.norm(x[i]) / np.linalg.norm(x[j]))
+
+    expected = [np.mean([cosine(i, j) for i in s for j in s if i != j]) for s in sets]
+    np.testing.assert_allclose(image_metrics.image_coherence(theta, x, top=3), expected)
+    between = [
+        np.mean([cosine(i, j) for i in sets[k] for j in sets[m]]) for k in range(4) for m in range(k + 1, 4)
+    ]
+    assert image_metrics.image_similarity(theta, x, top=3) == pytest.approx(np.mean(between))
+    every = [cosine(i, j) for i in range(20) for j in range(20) if i != j]
+    assert image_metrics.mean_similarity(x) == pytest.approx(np.mean(every))
+    with pytest.raises(ConfigError, match="top=21"):
+        image_metrics.top_pictures(theta, top=21)
+    with pytest.raises(DataError, match="20 pictures for 19"):
+        image_metrics.image_coherence(theta, x[:19])
+
+
+def test_nt_xent_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 2, 5, 3))
+    found = m3l.nt_xent(torch.tensor(a), torch.tensor(b), 0.07)
+    for replica in range(2):
+        z = unit(np.concatenate([a[replica], b[replica]]))
+        loss = 0.0
+        for row in range(10):
+            others = [np.exp(z[row] @ z[other] / 0.07) for other in range(10) if other != row]
+            loss -= np.log(np.exp(z[row] @ z[(row + 5) % 10] / 0.07) / sum(others)) / 10
+        assert float(found[replica]) == pytest.approx(loss)
+
+
+def test_m3l_learns_planted_pairs_and_a_seed_is_independent_of_its_neighbours() -> None:
+    drawn = planted(300)
+    pairs = Pairs(np.float32(drawn.text), np.float32(drawn.image), drawn.counts)
+    config = m3l.M3LConfig(n_topics=8, epochs=20, standardize=True)
+    together = m3l.train_m3l(pairs, drawn.vocabulary, config=config, seeds=(0, 1))
+    alone = m3l.train_m3l(pairs, drawn.vocabulary, config=config, seeds=(1,))
+    ids = [f"{row:03d}" for row in range(300)]
+    text, image = together[1]
+    np.testing.assert_array_equal(text.topic_word(), image.topic_word())
+    np.testing.assert_allclose(
+        alone[1][1].theta(pairs.image[:20]), image.theta(pairs.image[:20]), rtol=1e-2, atol=1e-4
+    )
+    found = measures.reciprocal(text.theta(pairs.text), image.theta(pairs.image), ids, measure="cosine")
+    start = dataclasses.replace(config, epochs=1, lr=1e-9)
+    text, image = m3l.train_m3l(pairs, drawn.vocabulary, config=start, seeds=(1,))[1]
+    before = measures.reciprocal(text.theta(pairs.text), image.theta(pairs.image), ids, measure="cosine")
+    assert found.mean() > 3 * before.mean()
+    with pytest.raises(ConfigError, match="divergence='none'"):
+        m3l.M3LConfig(divergence="none")
+
+
+def test_peers_are_chosen_on_validation_kept_and_compared(data, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    for module in (peers, fitted):
+        monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
+
+    def noise(data, n_topics, seeds):
+        rng = np.random.default_rng(0)
+        sides = [
+            {part: rng.dirichlet(np.ones(n_topics), len(data.rows[part])) for part in ("validation", "test")}
+            for _ in range(2)
+        ]
+        return {seed: fitted.Fitted(*sides, None, [], 1.0) for seed in seeds}
+
+    def broken(data, n_topics, seeds):
+        raise MissingError("not here")
+
+    wanted = (
+        *peers.PEERS[:3],
+        peers.Peer("NMF", {"noise": noise, "NMF": peer_models.text_topics("NMF")}),
+        peers.Peer("M3L", {"": peer_models.m3l(epochs=2)}),
+        peers.Peer("another", {"": broken}),
+    )
+    found = peers.measure(data, wanted)
+    rows = {row["model"]: row for row in found["rows"]}
+    assert list(rows) == ["baseline", "text-teacher", "VTM+", "NMF", "M3L"]
+    assert found["not_run"] == {"another": "not here"}
+    assert rows["NMF"]["chosen"].startswith("NMF") and len(rows["NMF"]["validation"]) == 4
+    assert rows["text-teacher"]["minus_text_teacher"]["difference"] == 0
+    low, high = rows["NMF"]["mrr_100"]["interval"]
+    assert low <= rows["NMF"]["mrr_100"]["mean"] <= high
+    assert "npmi" not in rows["baseline"]["figures"] and {"iec", "ieps"} <= rows["VTM+"]["figures"].keys()
+    run = run_models(data, "text-teacher", n_topics=[8])
+    expected = np.mean([(one.ranks() <= 10).mean() for one in run])
+    assert rows["text-teacher"]["figures"]["recall_10"]["mean"] == pytest.approx(expected)
+    monkeypatch.setattr(peers, "_measured", lambda *_: pytest.fail("a model was fitted again"))
+    assert peers.measure(data, wanted[:5])["rows"] == found["rows"]
+
+
+def test_a_study_without_categories_can_be_shown() -> None:
+    from vtm.study import report
+
+    found = report.stored()
+    whole = report.numbers(found)
+    assert whole["category_plus"] > whole["category_baseline"] > 0 and whole["one_word_mrr"] > 0
+    found["mismatches"] = {"rows": [], "reason": "the corpus has no gold categories"}
+    assert np.isnan(report.numbers(found)["category_plus"])
+    assert list(report.mismatches_table(found["mismatches"]).index) == ["the corpus has no gold categories"]
+
+
+def test_the_sentence_on_peers_follows_from_their_intervals() -> None:
+    from vtm.study.peer_tables import peers_sentence, peers_table
+
+    def row(model: str, low: float, high: float, npmi: float) -> dict:
+        figures = dict.fromkeys(("recall_10", "diversity", "iec", "ieps", "keyword_hits", "seconds"), 0.5)
+        spreads = {name: {"mean": v, "sd": None, "min": v} for name, v in {**figures, "npmi": npmi}.items()}
+        mrr = {"mean": 0.2, "sd": 0.01, "interval": [0.1, 0.3]}
+        difference = {"difference": (low + high) / 2, "low": low, "high": high}
+        return {"model": model, "mrr_100": mrr, "figures": spreads, "minus_text_teacher": difference}
+
+    rows = [row("text-teacher", 0, 0, 0.0), row("A, mapped", 0.1, 0.2, -0.1), row("B", -0.2, -0.1, 0.1)]
+    found = {"rows": [*rows, row("C", -0.1, 0.1, 0.0)], "n_topics": 7, "not_run": {"D": "no package"}}
+    told = peers_sentence(found)
+    assert "A (mapped) 0.200 match better; B 0.200 match worse; C 0.200 are not told apart" in told
+    assert "those with more: B +0.100." in told and told.endswith("Not run: D (no package).")
+    table = peers_table(found)
+    assert list(table["minus text-teacher"])[:2] == ["–", "+0.150 [+0.100, +0.200]"]
+    assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.000"]
+
+
+def test_the_command_states_its_cost_and_writes_where_it_says(tmp_path: Path, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from vtm.cli import app
+    from vtm.study import driver
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
+    arguments = ["reproduce", "--profile", "study", "-p", "corpus=scenes:n=300", "-p", "encoder=pixels"]
+    arguments += ["-p", "min_df=2", "-p", "seeds=[0,1]", "--out", str(tmp_path / "out")]
+    planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert planned.exit_code == 0, planned.output
+    total = sum(minutes for _, minutes in driver.PARTS.values())
+    assert f"about {total:.0f} minutes" in planned.output and "seeds     0, 1" in planned.output
+    assert all(f"run       {name}" in planned.output for name in driver.PARTS)
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(driver, "PARTS", {"one": (lambda data: {"n": len(data.corpus)}, 0.1)})
+    done = CliRunner().invoke(app, [*arguments, "--only", "one"])
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "out" / "one.json").read_text())
+    assert stored["n"] == 300 and stored["seeds"] == [0, 1]
+    assert f"study_folder={tmp_path / 'out'}" in done.output
+    again = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert f"check     one (stored on {stored['date']}" in again.output
+    refused = CliRunner().invoke(app, ["reproduce", "--profile", "study", "--notebooks", "."])
+    assert refused.exit_code == 2
 
 
 KEYS = {

@@ -56,16 +56,23 @@ def options(
 
 @app.command()
 def reproduce(
-    profile: Annotated[str, typer.Option(help="smoke, default or paper: a set of parameters.")] = "default",
+    profile: Annotated[
+        str, typer.Option(help="smoke, default or paper: a set of parameters; study: its measurements.")
+    ] = "default",
     parameter: Annotated[
         list[str] | None,
         typer.Option(
             "-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter, as in -p n_topics=[60,120]."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the executed notebooks.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the executed notebooks, or for the study's results.")
+    ] = None,
     notebooks: Annotated[Path | None, typer.Option(help="Folder of the notebooks' sources.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Run this notebook alone, as 03-joint.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this notebook alone, as 03-joint, or this part of the study."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
     engine: Annotated[
         str, typer.Option(help="local, or ray: train the models as tasks of a Ray cluster first.")
@@ -80,7 +87,17 @@ def reproduce(
         ),
     ] = False,
 ) -> None:
-    """Run the paper's notebooks in order, skipping those that are current."""
+    """Run the paper's notebooks in order, skipping those that are current; with --profile study, measure the study."""
+    if profile == "study":
+        from vtm import pipeline
+        from vtm.commands.study import reproduce_study
+
+        if notebooks is not None or engine != "local":
+            raise ConfigError(
+                "--profile study: runs no notebooks and trains here; leave out --notebooks and --engine"
+            )
+        experiment = pipeline.experiment_of(profile, parse_parameters(parameter or []))
+        return reproduce_study(experiment, folder=out, parts=only or (), force=force, dry_run=dry_run)
     from rich.console import Console
 
     from vtm import pipeline

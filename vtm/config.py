@@ -121,6 +121,7 @@ class Experiment:
     mode : what the student takes from the teacher.
     measure : similarity of two topic distributions.
     max_texts : limit of the news texts that the chapter on NewsImages trains on; 0 for all.
+    study_folder : of the study's results that its chapters show; "" for those that come with the source.
     """
 
     corpus: str = "openclipart"
@@ -134,6 +135,7 @@ class Experiment:
     bow: BowConfig = field(default_factory=BowConfig)
     device: str = "auto"
     max_texts: int = 0
+    study_folder: str = ""
 
     def __post_init__(self) -> None:
         parse_corpus(self.corpus)
@@ -188,7 +190,12 @@ def parse_encoder(spec: str) -> tuple[str, dict[str, str | int]]:
     >>> parse_encoder("clip:model=local-dir:/weights/clip")
     ('clip', {'model': 'local-dir:/weights/clip'})
     """
-    return _parse(spec, f"encoder={spec!r}: name an encoder, as in `clip:model=ViT-B-32,pretrained=openai`")
+    name, options = _parse(
+        spec, f"encoder={spec!r}: name an encoder, as in `clip:model=ViT-B-32,pretrained=openai`"
+    )
+    if "device" in options:
+        raise ConfigError(f"encoder={spec!r}: device is a parameter of its own, and no option of an encoder")
+    return name, options
 
 
 def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
@@ -198,14 +205,15 @@ def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
     options: dict[str, str | int] = {}
     for part in match[2].split(",") if match[2] else ():
         name, value = part.split("=", 1)
-        options[name] = int(value) if value.isdecimal() else value
+        # Digits that no number is written with, as in text_column=007, stay as they are.
+        options[name] = int(value) if re.fullmatch("0|[1-9][0-9]{0,17}", value) else value
     return match[1], options
 
 
 # The notebooks' parameters by the dataclass that holds them.
 _EXPERIMENT = (
     *("corpus", "encoder", "n_topics", "seeds", "split_seed", "mode", "measure", "device"),
-    "max_texts",
+    *("max_texts", "study_folder"),
 )
 _MODEL = tuple(f.name for f in dataclasses.fields(ModelConfig))
 _BOW = tuple(f.name for f in dataclasses.fields(BowConfig))
@@ -312,6 +320,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         standardize=False,
         min_df=1,
     ),
+    "study": dict(seeds=[0, 1, 2, 3, 4]),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,69 +10,45 @@ import torch
 
 from vtm.config import ModelConfig
 from vtm.distill import Pairs, Trained, train_pair
+from vtm.errors import DataError
 from vtm.experiment import code_hash
-from vtm.files import hash_file, hash_json, read_current, write_sealed
+from vtm.files import hash_json, read_current, write_sealed
 from vtm.metrics import paired_bootstrap
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared
 from vtm.seeds import generator, stream
+from vtm.study.ablation_settings import SETTINGS, Setting
+from vtm.study.code import modules_hash
+from vtm.study.inputs import chosen, in_space, known, shortened
 from vtm.study.measures import minus_bhattacharyya, minus_gaussian_kl, reciprocal, reciprocal_of, spread
-from vtm.study.plus import softmax
+from vtm.study.plus import PlusConfig, softmax
+from vtm.study.space import fit_space
 from vtm.theta_metrics import effective_topics, match_topics, top_mass, topic_agreement
 from vtm.topic_metrics import npmi, topic_diversity
 from vtm.topicmodel import TopicModel
 from vtm.training import Posterior, train
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One line of the ablations: what differs from the plain text-teacher.
-
-    Parameters
-    ----------
-    changes : fields of `ModelConfig`.
-    share : of the training pairs, the first ones of a seeded order.
-    max_words : of the vocabulary, the most frequent ones; 0 for all.
-    dropout_teacher : the teacher's posteriors are taken in training mode, as in the published code.
-    """
-
-    label: str
-    n_topics: int = 60
-    mode: str = "posteriors"
-    kind: str = "text-teacher"
-    changes: tuple[tuple[str, Any], ...] = ()
-    share: float = 1.0
-    max_words: int = 0
-    dropout_teacher: bool = False
-
-
-SETTINGS = (
-    Setting("plain"),
-    Setting("teacher with dropout on", dropout_teacher=True),
-    Setting("mode: none, topics matched", mode="none"),
-    Setting("mode: priors", mode="priors"),
-    Setting("joint", kind="joint"),
-    Setting("decoder: LDA", changes=(("decoder", "LDA"),)),
-    *(Setting(f"hidden: {h}", changes=(("hidden", h),)) for h in ((20, 20), (100,), (400,), (400, 400))),
-    *(Setting(f"KL weight: {w:g}", changes=(("kl_weight", w),)) for w in (0.01, 0.03, 0.3, 1.0)),
-    *(Setting(f"K: {k}", n_topics=k) for k in (20, 120, 200)),
-    *(Setting(f"training pairs: {s:.0%}", share=s) for s in (0.25, 0.5)),
-    *(Setting(f"vocabulary: {v}", max_words=v) for v in (100, 250)),
-    Setting("no dropout", changes=(("dropout", 0.0),)),
-    Setting("raw embeddings", changes=(("standardize", False),)),
-    Setting("K: 500", n_topics=500),
-)
-
-
 def measure(data: Prepared, settings: tuple[Setting, ...] = SETTINGS) -> dict[str, Any]:
-    """Every setting with all seeds. A row that is on disk is read back, so that a run can be interrupted."""
-    rows, plain = [], None
-    for setting in settings:
-        row = _row(data, setting)
+    """Every setting with all seeds. A row that is on disk is read back, so that a run can be interrupted.
+
+    Settings that these data cannot be trained with are named in "not_run", with the reason.
+    """
+    from tqdm import tqdm
+
+    rows, not_run, plain = [], {}, None
+    for setting in tqdm(settings, desc="ablations", leave=False, disable=None):
+        try:
+            row = _row(data, setting)
+        except DataError as error:
+            if plain is None:
+                raise
+            not_run[setting.label] = str(error)
+            continue
         values = np.array(row.pop("reciprocal"))  # (S, n)
         plain = values if plain is None else plain
         rows.append({**row, "minus_plain": paired_bootstrap(values, plain)})
-    return {"rows": rows, "kind": "text-teacher", "part": "validation"}
+    return {"rows": rows, "not_run": not_run, "kind": "text-teacher", "part": "validation"}
 
 
 def finished(data: Prepared) -> tuple[Setting, ...]:
@@ -83,8 +58,10 @@ def finished(data: Prepared) -> tuple[Setting, ...]:
 
 def _place(data: Prepared, setting: Setting) -> tuple[Any, str]:
     experiment = data.experiment
-    described = [dataclasses.asdict(setting), dataclasses.asdict(experiment.model), experiment.seeds]
-    key = hash_json([data.fingerprint(), described, code_hash(), hash_file(__file__)])
+    described = [setting.described(), dataclasses.asdict(experiment.model), experiment.seeds]
+    # Which settings there are does not matter to the row of one.
+    code = modules_hash(__name__, without=("vtm.study.ablation_settings",))
+    key = hash_json([data.fingerprint(), described, code_hash(), code])
     return runs_dir() / "study-rows" / f"{hash_json(described)[:12]}.json", key
 
 
@@ -98,16 +75,24 @@ def _row(data: Prepared, setting: Setting) -> dict[str, Any]:
 
 def _measured(data: Prepared, setting: Setting) -> dict[str, Any]:
     config = dataclasses.replace(data.experiment.model, **dict(setting.changes))
-    pairs, validation, ids = data.pairs("train"), data.pairs("validation"), data.ids("validation")
+    ids = data.ids("validation")
+    pairs, validation = (
+        shortened(data, part, setting.text_words) if setting.text_words else data.pairs(part)
+        for part in ("train", "validation")
+    )
+    whole = data.pairs("train").counts  # texts that were cut are no measure of coherence
+    if setting.aligned:
+        space = fit_space(pairs.text, pairs.image, ridge=PlusConfig().ridge)
+        pairs, validation = in_space(space, pairs), in_space(space, validation)
     if setting.share < 1:
         order = np.argsort([stream(0, name) for name in data.ids("train")])
-        pairs = _rows(pairs, np.sort(order[: round(setting.share * len(order))]))
+        pairs = chosen(pairs, np.sort(order[: round(setting.share * len(order))]))
     words = np.arange(len(data.vocabulary))
     if 0 < setting.max_words < len(words):
         total = np.asarray(pairs.counts.sum(axis=0)).ravel()
         words = np.sort(np.argsort(-total, kind="stable")[: setting.max_words])
-        known = np.flatnonzero(np.asarray(pairs.counts[:, words].sum(axis=1)).ravel() > 0)
-        pairs = _rows(Pairs(pairs.text, pairs.image, pairs.counts[:, words]), known)
+        pairs = known(Pairs(pairs.text, pairs.image, pairs.counts[:, words]))
+    reference = whole if setting.text_words else pairs.counts
     vocabulary = tuple(data.vocabulary.words[word] for word in words)
     fit = _train_with_dropout if setting.dropout_teacher else _train
     models = fit(pairs, vocabulary, setting, config, data.experiment.seeds, data.experiment.device)
@@ -119,7 +104,7 @@ def _measured(data: Prepared, setting: Setting) -> dict[str, Any]:
         figures.append(
             {f"mrr, {name}": float(v.mean()) for name, v in found.items()}
             | {
-                f"npmi, {reads}": float(npmi(getattr(one, reads).topics(10), pairs.counts, vocabulary).mean())
+                f"npmi, {reads}": float(npmi(getattr(one, reads).topics(10), reference, vocabulary).mean())
                 for reads in ("text", "image")
             }
             | {
@@ -165,10 +150,6 @@ def similarities(
         sharp = [np.float64(theta) ** power for theta in (text, image)]
         found[f"theta to the power of {power}"] = reciprocal(*sharp, ids, measure="cosine")
     return found
-
-
-def _rows(pairs: Pairs, rows: np.ndarray) -> Pairs:
-    return Pairs(pairs.text[rows], pairs.image[rows], pairs.counts[rows])
 
 
 def _train(

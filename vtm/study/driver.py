@@ -4,41 +4,95 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtm.bench import commit
 from vtm.config import unknown_parameter
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, DataError
 from vtm.experiment import code_hash
-from vtm.files import hash_file, hash_json, read_current, read_sealed, write_sealed
+from vtm.files import hash_json, read_current, read_json, read_sealed, write_sealed
+from vtm.locks import exclusive
 from vtm.machine import machine
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared
-from vtm.study import ablations, contrastive, information, mismatches, summary, validation
+from vtm.study import ablations, contrastive, information, mismatches, peers, summary, validation
+from vtm.study.code import modules_hash
 
-# Name -> what it measures, and minutes on 2 cores with openclipart and 5 seeds.
+# Name -> what measures it, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "plus-validation": (validation.choose, 2),
-    "summary": (summary.measure, 4),
+    "summary": (summary.measure, 1),
     "information": (information.measure, 0.5),
     "mismatches": (mismatches.measure, 0.1),
     "contrastive": (contrastive.measure, 2),
-    "ablations": (ablations.measure, 8),
+    "ablations": (ablations.measure, 7),
+    "peers": (peers.measure, 20),
 }
 
 
+@dataclass(frozen=True)
+class PlannedPart:
+    """A part of the study: `minutes` is what it takes, `stored` the date of the file that is there, "" without one."""
+
+    name: str
+    minutes: float
+    stored: str
+
+
 def run_parts(
-    data: Prepared, *, folder: Path | str | None = None, parts: Sequence[str] = ()
+    data: Prepared,
+    *,
+    folder: Path | str | None = None,
+    parts: Sequence[str] = (),
+    force: bool = False,
+    progress: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Run the named parts, by default all, in the order of `PARTS`, and write `<folder>/<part>.json`.
+
+    A part that was interrupted goes on where its models and rows on disk end.
 
     Parameters
     ----------
     folder : by default `study` in the runs folder.
+    force : measure what is current, too; models and rows that are on disk are still read back.
+    progress : show a bar, in minutes of the parts' usual cost.
+
+    Raises
+    ------
+    ConfigError
+        No such part.
+    """
+    from tqdm import tqdm
+
+    folder = study_folder(folder)
+    planned = plan_parts(folder=folder, parts=parts)
+    found = {}
+    with (
+        exclusive(folder, wait=False),
+        tqdm(
+            total=sum(PARTS[part.name][1] for part in planned),
+            unit="min",
+            bar_format="{desc:<16} {percentage:3.0f} % |{bar}| {elapsed} of about {total:.0f} min",
+            leave=False,
+            disable=None if progress else True,
+        ) as bar,
+    ):
+        for part in planned:
+            bar.set_description_str(part.name)
+            measure, minutes = PARTS[part.name]
+            path, key = folder / f"{part.name}.json", _key(data, part.name)
+            current = None if force else read_current(path, key)
+            found[part.name] = current or _run(data, measure, path, key)
+            bar.update(minutes)
+    return found
+
+
+def plan_parts(*, folder: Path | str | None = None, parts: Sequence[str] = ()) -> list[PlannedPart]:
+    """The parts that `run_parts` would go through. Whether a stored one is current is seen when the data are read.
 
     Raises
     ------
@@ -47,37 +101,50 @@ def run_parts(
     """
     for part in parts:
         if part not in PARTS:
-            raise ConfigError(unknown_parameter(part, PARTS))
-    folder = runs_dir() / "study" if folder is None else Path(folder)
-    found = {}
-    for name, (measure, _) in PARTS.items():
-        if parts and name not in parts:
-            continue
-        key = hash_json(
-            [name, data.fingerprint(), dataclasses.asdict(data.experiment), code_hash(), _study_hash()]
-        )
-        path = folder / f"{name}.json"
-        current = read_current(path, key)
-        if current is None:
-            started = time.perf_counter()
-            current = {
-                **measure(data),
-                "key": key,
-                "commit": commit(),
-                "date": datetime.date.today().isoformat(),
-                "machine": machine(),
-                "seeds": list(data.experiment.seeds),
-                "parameters": dataclasses.asdict(data.experiment),
-                "seconds": round(time.perf_counter() - started, 1),
-            }
-            write_sealed(path, current)
-            current = read_sealed(path)  # with lists for tuples, as it is read back
-        found[name] = current
-    return found
+            raise ConfigError(unknown_parameter(part, PARTS).replace("parameter", "part of the study"))
+    folder = study_folder(folder)
+    return [
+        PlannedPart(name, minutes, _date(folder / f"{name}.json"))
+        for name, (_, minutes) in PARTS.items()
+        if not parts or name in parts
+    ]
 
 
-def _study_hash() -> str:
-    """Of the modules that measure: those of the parts and what they share."""
-    shared = [Path(__file__).with_name(f"{name}.py") for name in ("measures", "plus", "space")]
-    own = [Path(sys.modules[measure.__module__].__file__) for measure, _ in PARTS.values()]
-    return hash_json([hash_file(path) for path in sorted({*shared, *own})])
+def study_folder(folder: Path | str | None = None) -> Path:
+    """Where results go: never to those that come with the source, unless that folder is named."""
+    return runs_dir() / "study" if folder is None else Path(folder).expanduser()
+
+
+def _date(path: Path) -> str:
+    try:
+        found = read_json(path)
+    except (OSError, DataError):
+        return ""
+    return str(found.get("date", "")) if isinstance(found, dict) else ""
+
+
+def _run(
+    data: Prepared, measure: Callable[[Prepared], dict[str, Any]], path: Path, key: str
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    stored = {
+        **measure(data),
+        "key": key,
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "seeds": list(data.experiment.seeds),
+        "parameters": dataclasses.asdict(data.experiment),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_sealed(path, stored)
+    return read_sealed(path)  # with lists for tuples, as it is read back
+
+
+def _key(data: Prepared, name: str) -> str:
+    """A part follows from the data, the experiment, the models' code, and the study's code that it reaches."""
+    described = dataclasses.asdict(data.experiment)
+    described.pop("study_folder")  # where chapters look for results
+    return hash_json(
+        [name, data.fingerprint(), described, code_hash(), modules_hash(PARTS[name][0].__module__)]
+    )

@@ -1,7 +1,9 @@
-"""The study's chapter: tables and numbers of the stored result files."""
+"""The study's stored result files: read, with the tables of the test part and the numbers that chapters quote."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,14 @@ from vtm.errors import MissingError
 from vtm.files import read_sealed
 from vtm.paths import checkout
 from vtm.runs import frame
+from vtm.study.cells import difference_cell, interval_cell
+from vtm.study.peer_tables import peers_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# The parts that chapters show.
+CHAPTER = ("summary", "information", "mismatches", "ablations", "contrastive", "plus-validation", "peers")
 NAMES = {
     "baseline": "baseline: aligned (contrastive)",
     "baselines together": "all seeds' baselines together",
@@ -25,23 +31,20 @@ NAMES = {
     "fusion": "VTM+ fused with the baseline",
     "fusion with the space": "shared space fused with the baseline",
 }
-NB = "\u00a0"
 
 
-def stored(folder: Path | str | None = None) -> dict[str, dict[str, Any]]:
+def stored(folder: Path | str = "") -> dict[str, dict[str, Any]]:
     """The parts of a study that `vtm.study.run` wrote; by default those that come with the source.
 
     Raises
     ------
     MissingError
-        There is no summary.
+        A part that chapters show is missing.
     """
-    if folder is None:
-        folder = (checkout() or Path()) / "results" / "study"
-    folder = Path(folder)
-    if not (folder / "summary.json").is_file():
+    folder = Path(folder or (checkout() or Path()) / "results" / "study").expanduser()
+    if missing := [name for name in CHAPTER if not (folder / f"{name}.json").is_file()]:
         raise MissingError(
-            f"{folder}/summary.json: no study there; `vtm reproduce --profile study` makes one"
+            f"{folder}/{missing[0]}.json: not there; `vtm reproduce --profile study` measures it"
         )
     return {path.stem: read_sealed(path) for path in sorted(folder.glob("*.json"))}
 
@@ -68,14 +71,12 @@ def ranking_table(summary: dict[str, Any]) -> pd.DataFrame:
     details = summary["details"]
     lines = []
     for name, label in NAMES.items():
-        mrr = details["mrr"][name]
         versus = details["minus_baseline"].get(name)
-        sd = f" ±{NB}{mrr['sd']:.3f}" if mrr["n"] > 1 else ""
         lines.append(
             {
                 "": label,
-                "MRR@100": f"{mrr['mean']:.3f}{sd} [{mrr['interval'][0]:.3f}, {mrr['interval'][1]:.3f}]",
-                "minus baseline": _difference(versus) if versus else "–",
+                "MRR@100": interval_cell(details["mrr"][name]),
+                "minus baseline": difference_cell(versus) if versus else "–",
                 "p": f"{versus['p']:.4f}" if versus else "–",
             }
         )
@@ -96,7 +97,7 @@ def quality_table(summary: dict[str, Any]) -> pd.DataFrame:
                 "figure": label,
                 "text-teacher": f"{summary[key]['text_teacher']:.4f}",
                 "VTM+": f"{summary[key]['vtm_plus']:.4f}",
-                "difference [95 %]": _difference(details[test], digits=4),
+                "difference [95 %]": difference_cell(details[test], digits=4),
             }
             for label, key, test in rows
         ],
@@ -111,97 +112,10 @@ def goals_table(summary: dict[str, Any]) -> pd.DataFrame:
     )
 
 
-def candidates_table(validation: dict[str, Any]) -> pd.DataFrame:
-    """The chosen setting of VTM+ and each other one that was tried, on the validation part."""
-    columns = {
-        "posterior": "posterior_mrr",
-        "ten largest": "top10_mrr",
-        "NPMI": "npmi",
-        "diversity": "diversity",
-        "keyword hits": "keyword_hit_rate",
-    }
-    return frame(
-        [
-            {"setting": row["setting"]} | {label: _spread(row[key]) for label, key in columns.items()}
-            for row in validation["rows"]
-        ],
-        "setting",
-    )
-
-
-def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
-    """The models trained with a contrastive loss from random weights, on the validation part."""
-    columns = {
-        "mu": "mu_mrr",
-        "posterior": "posterior_mrr",
-        "ten largest": "top10_mrr",
-        "NPMI": "npmi",
-        "keyword hits": "keyword_hit_rate",
-    }
-    return frame(
-        [
-            {"setting": row["setting"]} | {label: _spread(row[key]) for label, key in columns.items()}
-            for row in contrastive["rows"]
-        ],
-        "setting",
-    )
-
-
-def ablations_table(ablations: dict[str, Any]) -> pd.DataFrame:
-    """The plain text-teacher and each change of it, on the validation part."""
-    return frame(
-        [
-            {
-                "setting": row["setting"],
-                "MRR@100": _spread(row["figures"]["mrr, cosine of theta"]),
-                "minus plain [95 %]": _difference(row["minus_plain"]),
-                "cosine of mu": _spread(row["figures"]["mrr, cosine of mu"]),
-                "NPMI, image": _spread(row["figures"]["npmi, image"]),
-                "effective topics": f"{row['figures']['effective topics']['mean']:.1f}",
-            }
-            for row in ablations["rows"]
-        ],
-        "setting",
-    )
-
-
-def similarities_table(ablations: dict[str, Any]) -> pd.DataFrame:
-    """The plain text-teacher by each similarity, on the validation part."""
-    figures = ablations["rows"][0]["figures"]
-    return frame(
-        [
-            {"similarity": name.removeprefix("mrr, "), "MRR@100": _spread(value)}
-            for name, value in figures.items()
-            if name.startswith("mrr, ")
-        ],
-        "similarity",
-    )
-
-
-def information_table(information: dict[str, Any]) -> pd.DataFrame:
-    """What is left at each step, on the validation part."""
-    columns = {
-        "MRR, as it is": "mrr, as it is",
-        "MRR, linear maps": "mrr, linear maps",
-        "category, text": "category, text",
-        "category, picture": "category, image",
-        "effective topics": "effective topics",
-    }
-    return frame(
-        [
-            {"step": f"{row['model']}: {row['step']}"}
-            | {
-                label: _spread(row["figures"][key]) if key in row["figures"] else "–"
-                for label, key in columns.items()
-            }
-            for row in information["rows"]
-        ],
-        "step",
-    )
-
-
 def mismatches_table(mismatches: dict[str, Any]) -> pd.DataFrame:
-    """How often wrong pictures are at least of the text's own category, on the test part."""
+    """How often wrong pictures are at least of the text's own category, on the test part; else why that is not known."""
+    if not mismatches["rows"]:
+        return frame([{"": mismatches["reason"]}])
     return frame(
         [
             {
@@ -211,7 +125,7 @@ def mismatches_table(mismatches: dict[str, Any]) -> pd.DataFrame:
                 "best other picture, own category": (
                     f"{row['own category, best other']:.1%} [{row['interval'][0]:.1%}, {row['interval'][1]:.1%}]"
                 ),
-                "minus baseline": _difference(row["minus_baseline"]),
+                "minus baseline": difference_cell(row["minus_baseline"]),
             }
             for row in mismatches["rows"]
         ]
@@ -219,17 +133,18 @@ def mismatches_table(mismatches: dict[str, Any]) -> pd.DataFrame:
 
 
 def numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
-    """The numbers that the chapter's prose quotes."""
+    """The numbers that the chapter's prose quotes; NaN for what these data cannot tell."""
     summary = found["summary"]
     details = summary["details"]
     steps = {
         (row["model"], row["step"]): row["figures"]["mrr, linear maps"]["mean"]
         for row in found["information"]["rows"]
     }
-    wrong = {row["model"]: row for row in found["mismatches"]["rows"]}
+    own = {row["model"]: row["own category, best other"] for row in found["mismatches"]["rows"]}
     changed = {
         row["setting"]: row["figures"]["mrr, cosine of theta"]["mean"] for row in found["ablations"]["rows"]
     }
+    own, changed = defaultdict(lambda: nan, own), defaultdict(lambda: nan, changed)
     met = sum(summary["goals"].values())
     return {
         "baseline_mrr": summary["baseline_mrr"],
@@ -265,17 +180,13 @@ def numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
         "mu_mrr": steps["text-teacher", "mu"],
         "theta_mrr": steps["text-teacher", "theta"],
         "plus_theta_mrr": steps["VTM+", "theta"],
-        "category_baseline": wrong["baseline"]["own category, best other"],
-        "category_teacher": wrong["text-teacher"]["own category, best other"],
-        "category_top10": wrong["VTM+, ten largest topics"]["own category, best other"],
-        "category_plus": wrong["VTM+"]["own category, best other"],
+        "category_baseline": own["baseline"],
+        "category_teacher": own["text-teacher"],
+        "category_top10": own["VTM+, ten largest topics"],
+        "category_plus": own["VTM+"],
+        "peers_sentence": peers_sentence(found["peers"]),
+        "one_word_mrr": changed["texts cut to 1 word"],
+        "two_words_mrr": changed["texts cut to 2 words"],
+        "four_words_mrr": changed["texts cut to 4 words"],
+        "aligned_mrr": changed["aligned (linear)"],
     }
-
-
-def _difference(test: dict[str, float], *, digits: int = 3) -> str:
-    return f"{test['difference']:+.{digits}f} [{test['low']:+.{digits}f}, {test['high']:+.{digits}f}]"
-
-
-def _spread(value: dict[str, float]) -> str:
-    sd = "" if value["sd"] is None else f" ±{NB}{value['sd']:.3f}"
-    return f"{value['mean']:.3f}{sd}"

@@ -1,0 +1,137 @@
+"""Every finding, the paper's and ours, in one table: what was measured, how large it is, and whether it held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vtm.findings import findings
+from vtm.paper import TABLE_1
+from vtm.results import Result
+from vtm.runs import frame
+from vtm.study.ablation_settings import Setting
+from vtm.study.findings import FAILED, HELD, OPEN, OURS, PAPER, UNTESTED, Line, own_findings, steps_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def closing_lines(
+    results: Sequence[Result], groups: Sequence[str] | None, study: dict[str, dict[str, Any]]
+) -> list[Line]:
+    """All findings.
+
+    Parameters
+    ----------
+    results : of the baseline and of both kinds of models, of this run.
+    groups : gold categories of the test pairs, or None.
+    study : the stored parts of the study (`vtm.study.report.stored`).
+    """
+    return [*_papers(results, groups, study), *own_findings(study)]
+
+
+def closing_table(lines: Sequence[Line]) -> pd.DataFrame:
+    """The table of the chapter."""
+    return frame(
+        [
+            {
+                "finding": line.finding,
+                "of": line.whose,
+                "the paper's figure": line.paper or "–",
+                "measured here": line.measured,
+                "difference [95 %]": "–"
+                if line.verdict == UNTESTED
+                else f"{line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}]",
+                "verdict": line.verdict,
+                "what speaks to why": line.why or "–",
+            }
+            for line in lines
+        ],
+        "finding",
+    )
+
+
+def closing_numbers(lines: Sequence[Line]) -> dict[str, str]:
+    """What the chapter's last cell quotes: counts, and the findings by verdict."""
+    found: dict[str, str] = {}
+    for key, whose in (("paper", PAPER), ("ours", OURS)):
+        own = [line for line in lines if line.whose == whose]
+        found[f"{key}_all"] = str(len(own))
+        for name, verdict in (
+            ("held", HELD),
+            ("failed", FAILED),
+            ("open", OPEN),
+            ("untested", UNTESTED),
+        ):
+            of_verdict = [line for line in own if line.verdict == verdict]
+            found[f"{key}_{name}"] = str(len(of_verdict))
+            found[f"{key}_{name}_list"] = "; ".join(_told(line) for line in of_verdict) or "none"
+    return found
+
+
+def _told(line: Line) -> str:
+    """The finding with its size, and, where it is tested more than once, of what."""
+    of_what = line.measured.partition(": ")[0]
+    where = f"{of_what}, " if line.whose == PAPER and of_what != line.measured else ""
+    size = UNTESTED if line.verdict == UNTESTED else f"{line.difference:+.3f}"
+    return f"{line.finding} ({where}{size})"
+
+
+def _papers(
+    results: Sequence[Result], groups: Sequence[str] | None, study: dict[str, dict[str, Any]]
+) -> list[Line]:
+    mrr = {(row.row, row.n_topics): row.mrr_100 for row in TABLE_1}
+    best = max(value for (row, _), value in mrr.items() if row != "baseline")
+    sizes = sorted({k for _, k in mrr if k})
+
+    def pair(a: tuple[str, int], b: tuple[str, int]) -> str:
+        return f"MRR@100 {mrr[a]:.3f} against {mrr[b]:.3f}"
+
+    papers = {
+        "embeddings": f"MRR@100 {mrr['baseline', 0]:.3f} against {best:.3f}",
+        "more_topics_joint": pair(("joint", sizes[-1]), ("joint", sizes[0])),
+        "more_topics_text": pair(("text-teacher", sizes[-1]), ("text-teacher", sizes[0])),
+        "text_teacher_small": pair(("text-teacher", sizes[0]), ("joint", sizes[0])),
+        "text_teacher_large": pair(("text-teacher", sizes[-1]), ("joint", sizes[-1])),
+    }
+    why = _evidence(study)
+    return [
+        Line(
+            PAPER,
+            finding.claim,
+            papers.get(name, "told without a figure"),
+            finding.measured,
+            finding.difference,
+            finding.low,
+            finding.high,
+            next((text for start, text in why.items() if name.startswith(start)), ""),
+        )
+        for name, finding in findings(results, groups).items()
+    ]
+
+
+def _evidence(study: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """By the start of a finding's name, what the study measured that speaks to its reason."""
+    steps = steps_of(study)
+    changed = {row["setting"]: row["figures"] for row in study["ablations"]["rows"]}
+
+    def mrr(setting: str) -> float:
+        return changed[setting]["mrr, cosine of theta"]["mean"]
+
+    plain = Setting("plain").n_topics
+    by_k = {plain: mrr("plain")} | {
+        int(name.removeprefix("K: ")): mrr(name) for name in changed if name.startswith("K: ")
+    }
+    own = {row["model"]: row["own category, best other"] for row in study["mismatches"]["rows"]}
+    return {
+        "embeddings": (
+            f"linear maps rank {steps['embedding']['mean']:.3f} from the text-teacher's embeddings and "
+            f"{steps['hidden layer']['mean']:.3f} from its hidden layer"
+        ),
+        "more_topics": "on the validation part by K: "
+        + ", ".join(f"{value:.3f} ({k})" for k, value in sorted(by_k.items())),
+        "text_teacher": f"on the validation part {mrr('plain'):.3f} against {mrr('joint'):.3f}",
+        "sparsity": f"{changed['plain']['effective topics']['mean']:.0f} effective topics a picture, of {plain}",
+        "topic_not_fact": ", ".join(f"{name} {value:.1%}" for name, value in own.items())
+        + ": best other picture of the own category",
+    }

@@ -1,0 +1,101 @@
+"""The study's tables of the validation part, from the stored result files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vtm.runs import frame
+from vtm.study.cells import difference_cell, spread_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def information_table(information: dict[str, Any]) -> pd.DataFrame:
+    """What is left at each step, on the validation part."""
+    columns = {
+        "MRR, as it is": "mrr, as it is",
+        "MRR, linear maps": "mrr, linear maps",
+        "category, text": "category, text",
+        "category, picture": "category, image",
+        "effective topics": "effective topics",
+    }
+    return frame(
+        [
+            {"step": f"{row['model']}: {row['step']}"}
+            | {
+                label: spread_cell(row["figures"][key]) if key in row["figures"] else "–"
+                for label, key in columns.items()
+            }
+            for row in information["rows"]
+        ],
+        "step",
+    )
+
+
+def ablations_table(ablations: dict[str, Any]) -> pd.DataFrame:
+    """The plain text-teacher and each change of it, on the validation part."""
+    return frame(
+        [
+            {
+                "setting": row["setting"],
+                "MRR@100": spread_cell(row["figures"]["mrr, cosine of theta"]),
+                "minus plain [95 %]": difference_cell(row["minus_plain"]),
+                "cosine of mu": spread_cell(row["figures"]["mrr, cosine of mu"]),
+                "NPMI, image": spread_cell(row["figures"]["npmi, image"]),
+                "effective topics": f"{row['figures']['effective topics']['mean']:.1f}",
+                "training pairs": row["n_train"],
+            }
+            for row in ablations["rows"]
+        ],
+        "setting",
+    )
+
+
+def similarities_table(ablations: dict[str, Any]) -> pd.DataFrame:
+    """The plain text-teacher by each similarity, on the validation part."""
+    figures = ablations["rows"][0]["figures"]
+    return frame(
+        [
+            {"similarity": name.removeprefix("mrr, "), "MRR@100": spread_cell(value)}
+            for name, value in figures.items()
+            if name.startswith("mrr, ")
+        ],
+        "similarity",
+    )
+
+
+def candidates_table(validation: dict[str, Any]) -> pd.DataFrame:
+    """The chosen setting of VTM+ and each other one that was tried, on the validation part."""
+    columns = {
+        "posterior": "posterior_mrr",
+        "ten largest": "top10_mrr",
+        "NPMI": "npmi",
+        "diversity": "diversity",
+        "keyword hits": "keyword_hit_rate",
+    }
+    return frame(
+        [
+            {"setting": row["setting"]} | {label: spread_cell(row[key]) for label, key in columns.items()}
+            for row in validation["rows"]
+        ],
+        "setting",
+    )
+
+
+def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
+    """The models trained with a contrastive loss from random weights, on the validation part."""
+    columns = {
+        "mu": "mu_mrr",
+        "posterior": "posterior_mrr",
+        "ten largest": "top10_mrr",
+        "NPMI": "npmi",
+        "keyword hits": "keyword_hit_rate",
+    }
+    return frame(
+        [
+            {"setting": row["setting"]} | {label: spread_cell(row[key]) for label, key in columns.items()}
+            for row in contrastive["rows"]
+        ],
+        "setting",
+    )
