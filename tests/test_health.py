@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -129,3 +130,56 @@ def test_students_of_healthy_runs_follow_their_teacher(results):
             assert run.figures["image_teacher_z"] > 1.96
             assert run.figures["image_teacher_kl"] < run.figures["image_other_teacher_kl"]
         assert ("text_teacher_z" in run.figures) == (run.row == "joint")
+
+
+def api_model(data, **parameters):
+    from vtm.api import ModelWarning, VisualTopicModel
+
+    options = dict(n_topics=6, encoder="pixels", epochs=80, batch_size=16, min_df=2, validation=0.2)
+    model = VisualTopicModel(**options | {"progress": False} | parameters)
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        model.fit(list(data.corpus.texts), text_embeddings=data.text, image_embeddings=data.image)
+    said = [str(item.message) for item in raised if issubclass(item.category, ModelWarning)]
+    assert bool(said) == bool(model.warnings_)
+    return model
+
+
+def test_a_model_of_ones_own_is_judged_as_a_run_is(data, monkeypatch):
+    """The same three signs, by the same words: theta alike, repeated topics, a teacher that taught nothing."""
+    import vtm.distill as module
+    from vtm.topicmodel import TopicModel
+    from vtm.training import Posterior
+
+    assert api_model(data).status_ == "ok"
+
+    teach = module.teacher_posteriors
+
+    def shuffled(teacher, x):
+        lesson = teach(teacher, x)
+        order = np.random.default_rng(0).permutation(len(x))
+        return Posterior(lesson.mu[:, order], lesson.log_var[:, order])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "teacher_posteriors", shuffled)
+        untaught = api_model(data, kl_weight=20.0)
+    assert untaught.status_ == "doubtful"
+    assert any("student is no nearer to its teacher's posterior" in reason for reason in untaught.warnings_)
+
+    theta = TopicModel.theta
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            TopicModel, "theta", lambda self, x, **options: np.repeat(theta(self, x)[:1], len(x), 0)
+        )
+        alike = api_model(data)
+    assert alike.status_ == "doubtful"
+    for reads in ("text", "image"):
+        reason = f"the {reads} model's theta is alike for all documents (0.0000 nats of information)"
+        assert reason in alike.warnings_
+
+    topics = TopicModel.topics
+    with monkeypatch.context() as patch:
+        patch.setattr(TopicModel, "topics", lambda self, top=10: [topics(self, top)[0]] * self.n_topics)
+        repeated = api_model(data)
+    assert repeated.status_ == "doubtful"
+    assert "100% of the image model's topics repeat another topic's words" in repeated.warnings_

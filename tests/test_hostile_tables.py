@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz_findings import FINDINGS, small_index, small_model, small_result
 from hostile_tables import (
     INPUTS,
     TABLES,
@@ -24,7 +25,7 @@ from hostile_tables import (
 
 from vtm.corpora import load_corpus
 from vtm.corpora.newsimages_tsv import read_ground_truth
-from vtm.errors import DataError
+from vtm.errors import ConfigError, DataError
 from vtm.task import read_run
 
 
@@ -43,15 +44,78 @@ def test_input(case: Input, tmp_path):
     check_input(case, tmp_path)
 
 
-def test_a_column_of_digits_comes_through_the_experiment(tmp_path):
+@pytest.mark.parametrize("case", FINDINGS, ids=lambda case: case.name)
+def test_finding_of_the_fuzzer(case: Input, tmp_path):
+    check_input(case, tmp_path)
+
+
+def test_what_the_findings_are_edits_of_is_good(tmp_path):
+    from vtm.results import Result
+    from vtm.search import ThetaIndex
+    from vtm.topicmodel import TopicModel
+
+    model = TopicModel.load(small_model(tmp_path))
+    assert model.theta(np.ones((2, 3), dtype=np.float32)).shape == (2, 2)
+    assert Result.load(small_result(tmp_path), "k").ranks().tolist() == [2, 2]
+    assert ThetaIndex.load(small_index(tmp_path)).ids == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("column", ["2019", "007", "0", "00"])
+def test_a_column_of_digits_comes_through_the_experiment(tmp_path, column):
+    """Found by the fuzzer: 007 was read as the number 7."""
     from vtm.config import from_parameters
 
     write_pictures(tmp_path)
-    (tmp_path / "t.csv").write_text("image,2019\na.png,hat\n", encoding="utf-8")
-    experiment = from_parameters({"corpus": f"{tmp_path / 't.csv'}:text_column=2019"})
+    (tmp_path / "t.csv").write_text(f"image,{column},7\na.png,hat,coat\n", encoding="utf-8")
+    experiment = from_parameters({"corpus": f"{tmp_path / 't.csv'}:text_column={column}"})
     assert load_corpus(experiment.corpus_name, **experiment.corpus_options).texts == ("hat",)
     scenes = from_parameters({"corpus": "scenes:n=6,seed=0"})
     assert len(load_corpus(scenes.corpus_name, **scenes.corpus_options)) == 6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"corpus": "scenes:name_or_path=x"}, "no option 'name_or_path'"),
+        ({"encoder": "pixels:name=x"}, "no option 'name'"),
+        ({"encoder": "pixels:device=cpu"}, "device is a parameter of its own"),
+        ({"encoder": "offline:image_size=0112"}, "image_size '0112'"),
+    ],
+)
+def test_an_option_named_like_a_parameter_is_refused(parameters, message):
+    """Found by the fuzzer: Python took such a name for its own argument."""
+    from vtm.config import from_parameters
+    from vtm.prepare import prepare
+
+    with pytest.raises(ConfigError, match=message):
+        prepare(from_parameters({"corpus": "scenes:n=20", "encoder": "pixels"} | parameters), progress=False)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "x/" * 3000, "~nobody-of-this-name/t.csv"])
+def test_a_name_that_no_file_can_have_is_one_clear_line(name):
+    """Found by the fuzzer: asking whether there is such a file was an error."""
+    with pytest.raises(DataError, match="is not a corpus, and cannot be read as a file") as raised:
+        load_corpus(name)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_an_encoder_may_be_told_the_language(monkeypatch):
+    """As in clip:language=de, whatever the corpus' own."""
+    from vtm.config import from_parameters
+    from vtm.encoders import pixels
+    from vtm.prepare import prepare
+
+    asked = []
+    load = pixels.load
+
+    def with_language(*, device: str, language: str = "en"):
+        asked.append(language)
+        return load(device=device)
+
+    monkeypatch.setattr(pixels, "load", with_language)
+    for encoder in ("pixels", "pixels:language=de"):
+        prepare(from_parameters({"corpus": "scenes:n=60", "encoder": encoder, "min_df": 1}), progress=False)
+    assert asked == ["en", "de"]
 
 
 def test_a_fifo_is_not_waited_for(tmp_path):

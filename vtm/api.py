@@ -257,9 +257,9 @@ class VisualTopicModel(Readings, Parameters):
         parameters["encoder"] = parameters.get("encoder") if encoder is None else encoder
         try:
             model = cls(**parameters)
+            model.hidden = tuple(model.hidden)
         except TypeError as error:
             raise DataError(f"{path}: {error}; the model is of another version of vtm, train anew") from None
-        model.hidden = tuple(model.hidden)
         encoding = model._encoding_of(model.encoder, fitted.encoder_keys)
         model._take(fitted, encoding, model._model_parameters(), notes)
         return model

@@ -12,9 +12,9 @@ import numpy as np
 from vtm.api_parameters import Settings
 from vtm.bow import Vocabulary, build_vocabulary
 from vtm.corpora import Dropped
-from vtm.distill import Pairs, train_pair
+from vtm.distill import Pairs, Trained, train_pair
 from vtm.errors import DataError
-from vtm.health import unigram_reconstruction
+from vtm.health import signs_of_collapse, teacher_kl, unigram_reconstruction
 from vtm.labels import topic_word_counts
 from vtm.ranking import target_ranks
 from vtm.topic_metrics import duplicated_topics, npmi
@@ -138,11 +138,11 @@ def fit_models(
             f"training diverged: a loss is no longer a number; lower lr (now {settings.model.lr}), or take another "
             "random_state"
         )
-    status, reasons = _judge(
-        training, validation, {reads: rows[aside] for reads, rows in theta.items()}, by_input
-    )
     top = min(COHERENCE_WORDS, len(vocabulary))
     topics = {reads: model.topics(top) for reads, model in by_input.items()}
+    status, reasons = _judge(
+        training, validation, {reads: rows[aside] for reads, rows in theta.items()}, models, topics
+    )
     reasons += _doubts(settings, len(texts), len(pairs), topics["image"], len(vocabulary))
     return Fitted(
         text_model=models.text,
@@ -188,7 +188,11 @@ def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
 
 
 def _judge(
-    training: Pairs, validation: Pairs, theta: dict[str, np.ndarray], models: dict[str, TopicModel]
+    training: Pairs,
+    validation: Pairs,
+    theta: dict[str, np.ndarray],
+    models: Trained,
+    topics: dict[str, list[list[str]]],
 ) -> tuple[str, tuple[str, ...]]:
     """What the held-out pairs say: "ok", "doubtful" with reasons, or "not judged".
 
@@ -197,13 +201,26 @@ def _judge(
     """
     if not len(validation):
         return "not judged", ()
+    by_input = {"text": models.text, "image": models.image}
     unigram = unigram_reconstruction(training.counts, validation.counts)
     reasons = [
         f"the {reads} model predicts held-out texts no better than the frequency of words does "
         f"({loss:.1f} nats a text, {unigram:.1f})"
-        for reads, model in models.items()
+        for reads, model in by_input.items()
         if (loss := model.history["validation_reconstruction"][-1]) >= unigram
     ]
+    lesson = models.teacher.posterior(validation.embeddings(models.teacher.reads))
+    reasons += signs_of_collapse(
+        theta=theta,
+        repeated={
+            reads: duplicated_topics(words, top=len(words[0])) / len(words) for reads, words in topics.items()
+        },
+        teacher={
+            reads: teacher_kl(model.posterior(validation.embeddings(reads)), lesson)[2]
+            for reads, model in by_input.items()
+            if model is not models.teacher
+        },
+    )
     rows = [str(row) for row in range(len(validation))]
     ranks = target_ranks(theta["text"], theta["image"], rows, rows).ranks
     expected, best_of_chance = random_mean_rank(len(validation))

@@ -115,14 +115,15 @@ def read_model(path: Path | str) -> tuple[Fitted, dict[str, Any], dict[str, Any]
         found = saved.get("format") if isinstance(saved, dict) else None
         raise DataError(f"{path}: format {found!r}, this version of vtm reads {FORMAT}; train anew")
     saved = read_sealed(path / MODEL_FILE)
+    hashes = saved.get("sha256") if isinstance(saved.get("sha256"), dict) else {}
     for name in FILES:
         if not (path / name).is_file():
             raise MissingError(f"{path / name}: no such file; the model is incomplete, train anew")
-        if hash_file(path / name) != saved.get("sha256", {}).get(name):
+        if hash_file(path / name) != hashes.get(name):
             raise DataError(f"{path / name}: its content is not what was saved with {MODEL_FILE}; train anew")
     try:
         return _fitted(path, saved), dict(saved["parameters"]), dict(saved["notes"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{path / MODEL_FILE}: does not hold what a model's does ({error!r}); train anew"
         ) from None

@@ -117,7 +117,7 @@ def run_models(
     results = []
     for k in data.experiment.n_topics if n_topics is None else n_topics:
         folder = model_folder(data, kind, k, config=config)
-        key = hash_json([data.fingerprint(), _setting(data, config), kind, k, code_hash()])
+        key = result_key(data, kind, k, config=config)
         found = _current(folder, key, data.experiment.seeds)
         if len(found) < len(data.experiment.seeds):
             with exclusive(folder):
@@ -297,6 +297,12 @@ def model_folder(data: Prepared, kind: str, n_topics: int, *, config: ModelConfi
     """Folder of the models of one kind and K, with a folder `seed-N` for each seed."""
     setting = _setting(data, data.experiment.model if config is None else config)
     return run_folder(data) / f"{kind}-{n_topics}-{setting[:8]}"
+
+
+def result_key(data: Prepared, kind: str, n_topics: int, *, config: ModelConfig | None = None) -> str:
+    """Under what the results of one kind and K are current, whatever the seed: data, settings and code."""
+    setting = _setting(data, data.experiment.model if config is None else config)
+    return hash_json([data.fingerprint(), setting, kind, n_topics, code_hash()])
 
 
 def _setting(data: Prepared, config: ModelConfig) -> str:

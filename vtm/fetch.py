@@ -134,7 +134,10 @@ def is_fetched(name: str) -> bool:
     """Whether the artifact lies unpacked in the data folder, in the pinned version."""
     artifact = artifacts_for([name])[0]
     stamp = artifact.folder / STAMP
-    return stamp.is_file() and read_json(stamp).get("sha256") == artifact.sha256
+    if not stamp.is_file():
+        return False
+    about = read_json(stamp)
+    return isinstance(about, dict) and about.get("sha256") == artifact.sha256
 
 
 def fetch(name: str, progress: bool = True) -> Path:

@@ -110,7 +110,8 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # No UTF-8, no JSON, a number of too many digits; or brackets nested too deep.
         raise DataError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
 
 
@@ -180,4 +181,4 @@ def hash_file(path: Path | str, *, algorithm: str = "sha256") -> str:
 def hash_json(value: Any) -> str:
     """Hex SHA-256 of a value's canonical JSON form."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()

@@ -65,6 +65,36 @@ def teacher_kl(
     return float(own.mean()), float(others.mean()), float(gain.mean() / error) if error > 0 else 0.0
 
 
+def signs_of_collapse(
+    *, theta: Mapping[str, np.ndarray], repeated: Mapping[str, float], teacher: Mapping[str, float]
+) -> list[str]:
+    """What shows that models have not found K topics that tell documents apart; a line for each sign.
+
+    Parameters
+    ----------
+    theta : model -> theta of the validation part, (n, K).
+    repeated : model -> the share of its topics that repeat another's words.
+    teacher : student -> z of `teacher_kl` on the validation part.
+    """
+    signs = [
+        f"the {model} model's theta is alike for all documents ({told:.4f} nats of information)"
+        for model, told in ((model, theta_information(rows)) for model, rows in theta.items())
+        if told <= ALIKE
+    ]
+    signs += [
+        f"{share:.0%} of the {model} model's topics repeat another topic's words"
+        for model, share in repeated.items()
+        if share > REPEATED
+    ]
+    signs += [
+        f"the {model} student is no nearer to its teacher's posterior of a document than to those of other "
+        f"documents (z = {z:.2f})"
+        for model, z in teacher.items()
+        if not z >= 1.96
+    ]
+    return signs
+
+
 def judge(
     *,
     curves: Sequence[dict[str, list[float]]],
@@ -84,9 +114,7 @@ def judge(
     reconstruction : model -> held-out reconstruction loss on the validation part.
     unigram : `unigram_reconstruction` of the same part.
     ranks : (n,) validation ranks of the right pictures.
-    theta : model -> theta of the validation part, (n, K).
-    repeated : model -> the share of its topics that repeat another's words.
-    teacher : student -> z of `teacher_kl` on the validation part.
+    theta, repeated, teacher : as `signs_of_collapse` takes them.
 
     Returns
     -------
@@ -100,22 +128,7 @@ def judge(
         for model, loss in reconstruction.items()
         if loss >= unigram
     ]
-    reasons += [
-        f"the {model} model's theta is alike for all documents ({told:.4f} nats of information)"
-        for model, told in ((model, theta_information(rows)) for model, rows in (theta or {}).items())
-        if told <= ALIKE
-    ]
-    reasons += [
-        f"{share:.0%} of the {model} model's topics repeat another topic's words"
-        for model, share in (repeated or {}).items()
-        if share > REPEATED
-    ]
-    reasons += [
-        f"the {model} student is no nearer to its teacher's posterior of a document than to those of other "
-        f"documents (z = {z:.2f})"
-        for model, z in (teacher or {}).items()
-        if not z >= 1.96
-    ]
+    reasons += signs_of_collapse(theta=theta or {}, repeated=repeated or {}, teacher=teacher or {})
     mrr = float(per_item(ranks, at=AT)["mrr_100"].mean())
     bound = random_mrr_bound(n_items, len(ranks))
     if mrr <= bound:

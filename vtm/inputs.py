@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Rows that are looked at together where x may be a file that is larger than the memory.
 BLOCK = 16384
+# Squares of larger numbers, and their sums over documents, are beyond what float32 holds.
+LARGEST = 1e12
 
 
 def resolve_device(device: str) -> torch.device:
@@ -70,7 +72,7 @@ def input_scaling(x: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.nd
 
 
 def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
-    """Raise DataError unless x is (n, D) and finite (and D is `n_inputs`, where given)."""
+    """Raise DataError unless x is (n, D), finite and within `LARGEST` (and D is `n_inputs`, where given)."""
     if x.ndim != 2:
         raise DataError(f"embeddings have shape {x.shape}; they must be (documents, dimensions)")
     if n_inputs is not None and x.shape[1] != n_inputs:
@@ -87,10 +89,22 @@ def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
             f"{int(bad.sum())} of {len(x)} embeddings hold NaN or infinity, the first in row {int(bad.argmax())}; "
             "leave these rows out or compute them anew"
         )
+    if any(float(np.abs(block).max(initial=0)) > LARGEST for block in blocks(x)):
+        raise DataError(f"embeddings hold numbers beyond {LARGEST:g}; scale them, or compute them anew")
 
 
-def check_documents(x: np.ndarray, counts: csr_matrix) -> int:
-    """The number of training documents; DataError unless embeddings and bags of words agree and are at least 2."""
+def check_documents(x: np.ndarray, counts: csr_matrix, n_topics: int) -> int:
+    """The number of training documents.
+
+    Raises
+    ------
+    ConfigError
+        Fewer than 2 topics.
+    DataError
+        Embeddings and bags of words do not agree, are of fewer than 2 documents, or have no dimension or no word.
+    """
+    if n_topics < 2:
+        raise ConfigError(f"n_topics={n_topics}: a model needs at least 2 topics")
     check_embeddings(x)
     if len(x) != counts.shape[0]:
         raise DataError(
@@ -98,6 +112,10 @@ def check_documents(x: np.ndarray, counts: csr_matrix) -> int:
         )
     if len(x) < 2:
         raise DataError(f"{len(x)} training document(s): at least 2 are needed")
+    if not (x.shape[1] and counts.shape[1]):
+        raise DataError(
+            f"embeddings of {x.shape[1]} dimensions and {counts.shape[1]} words: some of both are needed"
+        )
     return len(x)
 
 

@@ -81,7 +81,7 @@ def _weights_are_here(spec: str) -> bool:
 
     name, options = parse_encoder(spec)
     try:
-        encoder = load_encoder(name, language="de", device="cpu", **options)
+        encoder = load_encoder(name, device="cpu", **{"language": "de", **options})
         return bool(encoder.image.key and encoder.text.key)
     except MissingError:
         return False

@@ -1,4 +1,4 @@
-"""BERTopic and turftopic in their multimodal modes, where they are installed: `pip install 'vtm[peers]'`.
+"""BERTopic and turftopic in their multimodal modes, where they are installed: `pip install bertopic turftopic`.
 
 Both take the mean of a document's text and picture embedding, which needs one space for the two. Encoders such as CLIP
 have one. For others a ridge map takes pictures into the space of texts, as it gives LDA and NMF their pictures' topics.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vtm.distill import Pairs
 
 EXTRA_PEERS = ("BERTopic", "turftopic")
-INSTALL = "pip install 'vtm[peers]'"
+INSTALL = "pip install bertopic turftopic"
 # How sharply BERTopic's topics are told apart by a picture's cosine to them; chosen on validation.
 TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
 

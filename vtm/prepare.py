@@ -107,8 +107,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     encoder = load_encoder(
         experiment.encoder_name,
         device=experiment.device,
-        language=corpus.language,
-        **experiment.encoder_options,
+        **{"language": corpus.language, **experiment.encoder_options},
     )
     image, kept, bad = embed_images(
         encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress

@@ -99,13 +99,25 @@ class Result:
             if not isinstance(stated, dict) or stated.get("key") != key:
                 return None
         plain: dict[str, Any] = read_sealed(description)
-        if hash_file(arrays) != plain.pop("arrays_sha256"):
+        if hash_file(arrays) != plain.pop("arrays_sha256", None):
             raise DataError(
                 f"{arrays}: its content is not what was saved; delete the folder {folder} and run again"
             )
-        plain.pop("key")
-        plain["reasons"] = tuple(plain["reasons"])
-        return cls(arrays=read_tensors(arrays), **plain)
+        tensors = read_tensors(arrays)
+        try:
+            plain.pop("key")
+            result = cls(arrays=tensors, **plain | {"reasons": tuple(plain["reasons"])})
+            if type(result.n_missing) is not int or not 0 <= result.n_missing < 2**31:
+                raise ValueError(f"n_missing={result.n_missing!r}")
+            for part in PARTS:
+                if not len(result.ids[part]) == len(result.text(part)) == len(result.image(part)):
+                    raise ValueError(f"the {part} part has other ids than arrays")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{description}: does not hold what a result's does ({error}); delete the folder {folder} and run "
+                "again"
+            ) from None
+        return result
 
     @classmethod
     def current(cls, folder: Path | str, key: str) -> Result | None:

@@ -149,19 +149,44 @@ class TopicModel:
                 f"{description}: format {found!r}, this version of vtm reads {FORMAT}; train anew"
             )
         saved = read_sealed(description)
-        if hash_file(weights) != saved["weights_sha256"]:
+        if hash_file(weights) != saved.get("weights_sha256"):
             raise DataError(
                 f"{weights}: its content is not what was saved with {description.name}; train anew"
             )
+        arrays = read_tensors(weights)
+        try:
+            model = cls._from_saved(saved, arrays)
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            said = " ".join(str(error).split())
+            raise DataError(
+                f"{description}: does not hold what a model's does ({said}); train anew"
+            ) from None
+        model.network.to(device).eval()
+        return model
+
+    @classmethod
+    def _from_saved(cls, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> TopicModel:
+        config, words = ModelConfig(**saved["config"]), saved["vocabulary"]
+        if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+            raise TypeError("a vocabulary is a list of words")
+        if not (
+            type(saved["seed"]) is int
+            and saved["reads"] in ("text", "image", "text+image")
+            and isinstance(saved["history"], dict)
+        ):
+            raise TypeError("a model has a seed, what it reads, and its training curves")
+        stated = (saved["n_inputs"], *config.hidden, saved["n_topics"], len(words))
+        layers = [arrays[f"weights.{layer}"] for layer in range(len(config.hidden))]
+        found = (*(layer.shape[1] for layer in layers), layers[-1].shape[2], *arrays["beta"].shape[1:])
+        if stated != found:  # before memory is taken for as many numbers as are stated
+            raise ValueError(
+                f"inputs, layers, topics and words are stated as {stated}, and stored as {found}"
+            )
         network = TopicNetwork(
-            n_inputs=saved["n_inputs"],
-            n_topics=saved["n_topics"],
-            n_words=len(saved["vocabulary"]),
-            config=ModelConfig(**saved["config"]),
+            n_inputs=saved["n_inputs"], n_topics=saved["n_topics"], n_words=len(words), config=config
         )
-        network.load_state_dict({name: torch.from_numpy(a) for name, a in read_tensors(weights).items()})
-        network.to(device).eval()
-        return cls(network, tuple(saved["vocabulary"]), saved["seed"], saved["reads"], saved["history"])
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        return cls(network, tuple(words), saved["seed"], saved["reads"], saved["history"])
 
 
 def _files(path: Path | str) -> tuple[Path, Path]:

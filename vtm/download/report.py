@@ -129,7 +129,7 @@ def read_outcomes(path: Path | str) -> dict[str, Outcome]:
     try:
         rows = pyarrow.parquet.read_table(path, schema=_schema()).to_pylist()
         outcomes = [Outcome(**row) for row in rows]
-    except (pyarrow.ArrowException, OSError, TypeError) as error:
+    except (pyarrow.ArrowException, OSError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: not readable as a report of downloads ({str(error).splitlines()[0]}); "
             "delete it and run again, pictures that are there are recognised"

@@ -95,7 +95,7 @@ PREFETCH = ("clip", "sentence")
 
 
 def load_encoder(
-    name: str, *, device: str = "auto", language: str | None = None, **options: Any
+    name: str, /, *, device: str = "auto", language: str | None = None, **options: Any
 ) -> EncoderPair:
     """An encoder pair by name. Cheap: weights are loaded when something is encoded that no cache holds.
 
@@ -134,7 +134,7 @@ def load_encoder(
     return load(device=device, **options)
 
 
-def prefetch_encoder(name: str, **options: Any) -> Path:
+def prefetch_encoder(name: str, /, **options: Any) -> Path:
     """Fetch an encoder's weights, so that `load_encoder` with the same options needs no network.
 
     Returns

@@ -5,6 +5,7 @@ All of it is known before the weights are read, and none of it is guessed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,6 +113,12 @@ def read_folder(folder: Path, *, name: str) -> Checkpoint:
     config = stated.get("model_cfg")
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
         raise DataError(f"{folder / CONFIG}: needs a model_cfg with embed_dim, vision_cfg and text_cfg")
+    if not (isinstance(config["vision_cfg"], dict) and isinstance(config["text_cfg"], dict)):
+        raise DataError(f"{folder / CONFIG}: vision_cfg and text_cfg must be objects of their settings")
+    if type(config["embed_dim"]) is not int or config["embed_dim"] < 1:
+        raise DataError(
+            f"{folder / CONFIG}: embed_dim {config['embed_dim']!r}: must be a number of dimensions"
+        )
     tokenizer, tower = (config["text_cfg"].get(f"hf_{part}_name") for part in ("tokenizer", "model"))
     if tokenizer and not any(any(folder.glob(pattern)) for pattern in VOCABULARY):
         raise MissingError(f"{folder}: lacks the files of the tokenizer, {tokenizer}; put them there")
@@ -152,15 +159,26 @@ def complete_preprocessing(config: Mapping[str, Any], stated: Any, *, where: Pat
     Raises
     ------
     DataError
-        Mean or standard deviation is not stated.
+        Mean or standard deviation is not stated, or the size is none.
     """
     stated = stated if isinstance(stated, dict) else {}
     stated = {key: value for key, value in stated.items() if value is not None}
-    if not all(isinstance(stated.get(key), list) for key in ("mean", "std")):
+    if not all(_three_numbers(stated.get(key)) for key in ("mean", "std")):
         raise DataError(
-            f"{where}: how pictures are prepared is not known; it needs a preprocess_cfg with mean and std"
+            f"{where}: how pictures are prepared is not known; it needs a preprocess_cfg with mean and std "
+            "of the three colours"
         )
     size = config["vision_cfg"].get("image_size", 224)
-    height, width = size if isinstance(size, list | tuple) else (size, size)
+    sides = list(size) if isinstance(size, list | tuple) else [size, size]
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise DataError(f"{where}: image_size {size!r}: must be a number of pixels, or height and width")
     taken = {key: stated.get(key, value) for key, value in PREPROCESSING.items()}
-    return taken | {"mean": list(stated["mean"]), "std": list(stated["std"]), "size": [height, width]}
+    return taken | {"mean": list(stated["mean"]), "std": list(stated["std"]), "size": sides}
+
+
+def _three_numbers(stated: Any) -> bool:
+    return (
+        isinstance(stated, list)
+        and len(stated) == 3
+        and all(type(value) in (int, float) and math.isfinite(value) for value in stated)
+    )

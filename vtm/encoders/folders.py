@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from vtm.encoders.hub import Download, hash_files, how_to_get, is_whole, weights_folder
-from vtm.errors import MissingError
+from vtm.errors import DataError, MissingError
 from vtm.files import hash_json, read_json
 
 MODULES = "modules.json"  # makes a folder one of sentence-transformers; names the folders of its parts
@@ -49,7 +49,7 @@ def fetch_folder(name: str, *, spec: str) -> Path:
         return folder
     download = Download(folder, spec)
     there = download.names(name)
-    parts = _parts(download.file(name, MODULES)) if MODULES in there else [""]
+    parts = ["", *read_parts(download.file(name, MODULES))] if MODULES in there else [""]
     wanted = _wanted(there, parts)
     if not any(file.endswith((".safetensors", ".bin")) for file in wanted):
         raise MissingError(f"{name}: the hub has no weights of it as safetensors or for PyTorch")
@@ -64,8 +64,13 @@ def hash_folder(folder: Path) -> str:
     DataError
         A file that is not what was fetched.
     """
-    parts = _parts(folder / MODULES) if (folder / MODULES).is_file() else [""]
-    files = (path for part in parts if (folder / part).is_dir() for path in (folder / part).iterdir())
+    parts = ["", *read_parts(folder / MODULES)] if (folder / MODULES).is_file() else [""]
+    files = (
+        path
+        for part in dict.fromkeys(parts)
+        if (folder / part).is_dir()
+        for path in (folder / part).iterdir()
+    )
     names = [path.relative_to(folder).as_posix() for path in files if path.is_file()]
     return hash_json(hash_files(folder, _wanted(names, parts)))
 
@@ -74,9 +79,30 @@ def _is_path(name: str) -> bool:
     return name.startswith(("/", "~", ".")) or Path(name).is_dir()
 
 
-def _parts(modules: Path) -> list[str]:
-    """The folders of a sentence-transformers model's parts; "" is the folder of the model."""
-    return ["", *{part["path"]: None for part in read_json(modules) if part["path"]}]
+def read_parts(modules: Path) -> list[str]:
+    """The folders of a sentence-transformers model's parts, in their order; "" is the folder of the model.
+
+    Raises
+    ------
+    DataError
+        The file does not say what the parts are, or one is in another folder or is not sentence-transformers' own: its
+        code would be run.
+    """
+    stated = read_json(modules)
+    whole = isinstance(stated, list) and all(
+        isinstance(part, dict) and isinstance(part.get("path"), str) and isinstance(part.get("type"), str)
+        for part in stated
+    )
+    if not whole:
+        raise DataError(f"{modules}: is no list of a model's parts, with the path and the type of each")
+    for part in stated:
+        if PurePosixPath(part["path"]).is_absolute() or ".." in PurePosixPath(part["path"]).parts:
+            raise DataError(f"{modules}: the part {part['path']!r} is in another folder")
+        if not part["type"].startswith("sentence_transformers."):
+            raise DataError(
+                f"{modules}: the part {part['type']!r} is code that came with the model, and is not run"
+            )
+    return [part["path"] for part in stated]
 
 
 def _wanted(names: Iterable[str], parts: Iterable[str]) -> list[str]:

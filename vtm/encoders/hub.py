@@ -51,9 +51,22 @@ def _prefetch(spec: str) -> str:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a fetched folder is there with all files of its record."""
+    """Whether a fetched folder is there with all files of its record; a DataError where that is damaged."""
+    return (folder / RECORD).is_file() and all((folder / name).is_file() for name in _recorded(folder))
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """File -> SHA-256 of when the folder was fetched; nothing for a folder that was brought by other ways."""
     record = folder / RECORD
-    return record.is_file() and all((folder / name).is_file() for name in read_json(record)["files"])
+    if not record.is_file():
+        return {}
+    about = read_json(record)
+    files = about.get("files") if isinstance(about, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+        raise DataError(
+            f"{record}: does not say what was fetched; delete the folder, and fetch or copy it again"
+        )
+    return files
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
@@ -64,8 +77,7 @@ def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     DataError
         A file that is not what was fetched.
     """
-    record = folder / RECORD
-    expected = read_json(record)["files"] if record.is_file() else {}
+    expected = _recorded(folder)
     found = {name: hash_file(folder / name) for name in names}
     for name, digest in found.items():
         if expected.get(name, digest) != digest:

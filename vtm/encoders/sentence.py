@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vtm.encoders import EncoderPair, ImageEncoder
-from vtm.encoders.folders import MODULES, fetch_folder, find_folder, hash_folder
+from vtm.encoders.folders import MODULES, fetch_folder, find_folder, hash_folder, read_parts
 from vtm.encoders.shared import embed_sentences, quiet_loading, use_cuda
 from vtm.encoders.vision import POOLINGS, VisionTransformer
 from vtm.errors import ConfigError, DataError
@@ -128,6 +128,8 @@ class SentenceText:
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
+        if (self.folder / MODULES).is_file():
+            read_parts(self.folder / MODULES)  # no code of a model's own is run
         device = "cuda" if use_cuda(self.device) else "cpu"
         with quiet_loading():
             model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
@@ -139,7 +141,7 @@ def _stated_dim(folder: Path) -> int:
     config = folder / "config.json"
     if not (folder / MODULES).is_file():
         return int(read_json(config).get("hidden_size", 0))
-    parts = [folder / part["path"] / "config.json" for part in read_json(folder / MODULES)]
+    parts = [folder / part / "config.json" for part in read_parts(folder / MODULES)]
     about = folder / "config_sentence_transformers.json"
     if about.is_file() and read_json(about).get("truncate_dim"):
         return 0

@@ -96,7 +96,7 @@ def embed_corpus(
     name, options = parse_corpus(corpus)
     loaded = load_corpus(name, **options)
     encoder_name, encoder_options = parse_encoder(encoder)
-    pair = load_encoder(encoder_name, device=device, language=loaded.language, **encoder_options)
+    pair = load_encoder(encoder_name, device=device, **{"language": loaded.language, **encoder_options})
     halves = {}
     for one in SIDES if side == "both" else (side,):
         half = getattr(pair, one)

@@ -90,9 +90,21 @@ class Manifest:
                 for reason, items in plain.pop("dropped").items()
                 for item in items
             )
-            return cls(folder=place, shards=shards, dropped=dropped, **plain)
+            manifest = cls(folder=place, shards=shards, dropped=dropped, **plain)
+            manifest._check()
+            return manifest
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{place / MANIFEST}: not a manifest of embeddings ({error})") from None
+
+    def _check(self) -> None:
+        """Raise ValueError where what a file states cannot be, or would name a file elsewhere."""
+        numbers = (self.dim, self.rows, *(rows for _, rows, _ in self.shards))
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("dim and rows are whole numbers")
+        if self.rows != sum(rows for _, rows, _ in self.shards):
+            raise ValueError(f"{self.rows} rows, but the shards have another number of them")
+        if not all(isinstance(name, str) and Path(name).name == name for name, _, _ in self.shards):
+            raise ValueError("a shard is no file of this folder")
 
     def read(self) -> Iterator[Shard]:
         """The shards one by one, each checked against its hash.

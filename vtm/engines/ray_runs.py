@@ -19,8 +19,8 @@ from typing import Any
 from vtm.config import KINDS, Experiment, ModelConfig
 from vtm.engines.ray_cluster import RETRIES, import_ray, plain_error, ray_cluster, resources
 from vtm.errors import VtmError
-from vtm.experiment import _setting, code_hash, model_folder, run_models
-from vtm.files import atomic_path, hash_json
+from vtm.experiment import code_hash, model_folder, result_key, run_models
+from vtm.files import atomic_path
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared, prepare
 from vtm.results import Result
@@ -130,7 +130,7 @@ def _missing(
 
 def _is_current(data: Prepared, training: Training) -> bool:
     kind, k, config = training.kind, training.n_topics, training.config
-    key = hash_json([data.fingerprint(), _setting(data, config), kind, k, code_hash()])
+    key = result_key(data, kind, k, config=config)
     folder = model_folder(data, kind, k, config=config)
     return all(Result.load(folder / f"seed-{seed}", key) is not None for seed in training.seeds)
 
