@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # What an undisturbed run would take another time: measured, so no figure of the run.
 MEASURED = {"seconds"}
+# A command that takes so many times as long as the undisturbed one, and this many seconds more, hangs.
+TIMES, MORE_SECONDS = 10, 120
+# Between two looks at a job; longer, and the machine was asleep.
+LONGEST_STEP = 1.0
+STARTING = "starting"
+MARK = "stage: "
 
 EXPERIMENT = """
 import sys, json
@@ -28,26 +32,48 @@ cache.SHARD_ROWS = 16  # more moments between two shards
 from vtm.config import KINDS, from_parameters
 from vtm.experiment import run_baseline, run_models
 from vtm.prepare import prepare
+print("stage: embedding", flush=True)
 data = prepare(from_parameters(json.loads(sys.argv[1])), progress=False)
+print("stage: training", flush=True)
 run_baseline(data)
 for kind in KINDS:
     run_models(data, kind, progress=False)
 """
 
 
+class DidNotFinish(AssertionError):
+    """A command ended with an error, whose last lines are the message, or not at all."""
+
+
 @dataclass(frozen=True)
 class Job:
-    """A command whose whole state is in folders below the one it is given."""
+    """Commands, run one after the other, whose whole state is in folders below the one that they are given.
+
+    Parameters
+    ----------
+    commands : folder -> (stage, command) each; a command that prints "stage: NAME" begins another stage.
+    prepare : makes in an empty folder what the commands need.
+    without : stage -> what takes out of a finished folder what that stage and those after it have made; kills of
+        such a stage start from there.
+    """
 
     name: str
-    command: Callable[[Path], list[str]]
+    commands: Callable[[Path], list[tuple[str, list[str]]]]
     prepare: Callable[[Path], None] = lambda folder: None
+    without: dict[str, Callable[[Path], None]] | None = None
 
-    def start(self, folder: Path, package: Path = ROOT) -> subprocess.Popen[bytes]:
+    def command(self, folder: Path) -> list[str]:
+        """The first command."""
+        return self.commands(folder)[0][1]
+
+    def start(self, folder: Path, package: Path = ROOT, *, number: int = 0) -> subprocess.Popen[bytes]:
         folder.mkdir(parents=True, exist_ok=True)
+        stage, command = self.commands(folder)[number]
         with open(folder / "log.txt", "ab") as log:
+            log.write(f"{MARK}{stage}\n".encode())
+            log.flush()
             return subprocess.Popen(
-                self.command(folder),
+                command,
                 cwd=package,
                 env=environment(folder, package),
                 stdin=subprocess.DEVNULL,
@@ -56,18 +82,45 @@ class Job:
                 start_new_session=True,
             )
 
-    def run(self, folder: Path, package: Path = ROOT) -> float:
-        """Run to the end; returns the seconds.
+    def run(
+        self,
+        folder: Path,
+        package: Path = ROOT,
+        *,
+        timeout: float = float("inf"),
+        watch: Callable[[str, float, subprocess.Popen[bytes]], bool] = lambda *told: False,
+    ) -> dict[str, float]:
+        """Run all commands; returns stage -> seconds.
+
+        `watch` is called some hundred times a second, with the stage and the seconds since the start; when it
+        returns True the run is left as it is.
 
         Raises
         ------
-        AssertionError
-            It ended with an error, whose last lines are the message.
+        DidNotFinish
         """
-        started = time.monotonic()
-        code = self.start(folder, package).wait()
-        assert code == 0, f"{self.name} ended with {code}: {(folder / 'log.txt').read_text()[-3000:]}"
-        return time.monotonic() - started
+        seconds: dict[str, float] = {}
+        passed, last = 0.0, time.monotonic()
+        for number in range(len(self.commands(folder))):
+            process = self.start(folder, package, number=number)
+            while True:
+                ended = process.poll() is not None
+                stage, now = reached(folder), time.monotonic()
+                step, last = min(now - last, LONGEST_STEP), now
+                seconds[stage] = seconds.get(stage, 0.0) + step
+                passed += step
+                if watch(stage, passed, process):
+                    return seconds
+                if ended:
+                    break
+                if passed > timeout:
+                    kill(process, "all")
+                    raise DidNotFinish(f"{self.name}: not at its end after {timeout:.0f} seconds")
+                time.sleep(0.005)
+            if process.returncode:
+                said = (folder / "log.txt").read_text("utf-8", "replace")[-3000:]
+                raise DidNotFinish(f"{self.name} ended with {process.returncode}: {said}")
+        return seconds
 
 
 def environment(folder: Path, package: Path = ROOT) -> dict[str, str]:
@@ -85,49 +138,20 @@ def environment(folder: Path, package: Path = ROOT) -> dict[str, str]:
     }
 
 
+def reached(folder: Path) -> str:
+    """The stage that a job has begun last, by its log."""
+    try:
+        said = (folder / "log.txt").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return STARTING
+    lines = [line for line in said.splitlines() if line.startswith(MARK)]
+    return lines[-1].removeprefix(MARK) if lines else STARTING
+
+
 def experiment(parameters: dict[str, Any], name: str = "experiment", **options: Any) -> Job:
     """Embedding, baseline and training of all models, without notebooks."""
-    return Job(name, lambda _: [sys.executable, "-c", EXPERIMENT, json.dumps(parameters)], **options)
-
-
-def notebooks(names: Sequence[str], *parameters: str) -> Job:
-    """Some of the book's chapters with the smoke profile."""
-    chosen = [argument for name in names for argument in ("--only", name)]
-    chosen += [argument for parameter in parameters for argument in ("-p", parameter)]
-    command = [sys.executable, "-m", "vtm.cli", "reproduce", "--profile", "smoke", *chosen]
-    return Job("notebooks", lambda folder: [*command, "--out", str(folder / "executed")])
-
-
-def openclipart_slice(data: Path, n: int, **parameters: Any) -> Job:
-    """The first `n` pairs of openclipart, copied from the data folder `data`, with the encoder "offline"."""
-
-    def prepare(folder: Path) -> None:
-        stored = json.loads((data / "corpora" / "openclipart.json").read_text("utf-8"))["pairs"]
-        pictures = folder / "pictures"
-        pictures.mkdir(parents=True)
-        step = len(stored) // n
-        with open(pictures / "metadata.csv", "w", newline="", encoding="utf-8") as stream:
-            table = csv.writer(stream)
-            table.writerow(["file_name", "text"])
-            for number, pair in enumerate(stored[: n * step : step]):
-                shutil.copy(
-                    data / "corpora" / "openclipart" / "png" / f"{pair['id']}.png", pictures / f"{number}.png"
-                )
-                table.writerow([f"{number}.png", pair["text"]])
-        (folder / "data").mkdir(exist_ok=True)
-        (folder / "data" / "weights").symlink_to(data / "weights")
-
-    def command(folder: Path) -> list[str]:
-        # Relative to no working folder, and the same words in every folder: the corpus' name is part of the key.
-        corpus = str(folder / "pictures" / "metadata.csv")
-        return [
-            sys.executable,
-            "-c",
-            EXPERIMENT,
-            json.dumps({**parameters, "corpus": corpus, "encoder": "offline"}),
-        ]
-
-    return Job("openclipart", command, prepare)
+    command = [sys.executable, "-c", EXPERIMENT, json.dumps(parameters)]
+    return Job(name, lambda _: [(STARTING, command)], **options)
 
 
 def copy_package(target: Path) -> Path:
@@ -173,87 +197,12 @@ def kill(process: subprocess.Popen[bytes], whom: str) -> None:
     process.wait()
 
 
-def stage(folder: Path) -> str:
-    """How far a job has come, by its files."""
-    if any((folder / "runs").rglob("result.json")):
-        return "training, some results written"
-    if any((folder / "runs").rglob("*.*")):
-        return "training, no result yet"
-    if any((folder / "data" / "embeddings").rglob("*.safetensors")):
-        return "embedding or training"
-    return "before the first shard"
-
-
-@dataclass
-class Kills:
-    """What came of the kills of one job."""
-
-    job: str
-    undisturbed_seconds: float = 0.0
-    tried: int = 0
-    survived: int = 0
-    too_late: int = 0  # the job had ended by itself
-    stages: dict[str, int] = field(default_factory=dict)  # how far it had come -> kills
-    whom: dict[str, int] = field(default_factory=dict)
-    compared: int = 0  # things compared after each
-    differences: list[str] = field(default_factory=list)
-
-
-def survive(job: Job, kills: int, *, seed: int, scratch: Path, package: Path) -> Kills:
-    """Kill `job` at random moments; after each kill it is run to its end and compared.
-
-    Raises
-    ------
-    AssertionError
-        A run after a kill did not end well.
-    """
-    draws = random.Random(f"kills of {job.name} {seed}")
-    # The folder's name is part of a table's path, which is part of the keys; so each round takes the same place.
-    place, found = scratch / job.name, Kills(job.name)
-
-    def fresh() -> Path:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        job.prepare(place)
-        return place
-
-    found.undisturbed_seconds = job.run(fresh(), package)
-    expected = contents(place)
-    job.run(fresh(), package)
-    again = contents(place)
-    stable = {name for name, value in expected.items() if again.get(name) == value}
-    unstable = sorted(set(expected) ^ stable)
-    assert not [name for name in unstable if not name.startswith("executed")], unstable
-    expected = {name: expected[name] for name in stable}
-    found.compared = len(expected)
-    while found.tried < kills:
-        fresh()
-        whom = draws.choice(("all", "all", "parent", "children"))
-        process = job.start(place, package)
-        try:
-            process.wait(draws.uniform(0.1, 1.0) * found.undisturbed_seconds)
-            found.too_late += 1
-            continue
-        except subprocess.TimeoutExpired:
-            reached = stage(place)
-            kill(process, whom)
-        found.tried += 1
-        found.stages[reached] = found.stages.get(reached, 0) + 1
-        found.whom[whom] = found.whom.get(whom, 0) + 1
-        job.run(place, package)
-        now = contents(place)
-        wrong = [name for name, value in expected.items() if now.get(name) != value]
-        found.differences += [f"{job.name}, kill {found.tried}: {name}" for name in wrong]
-        found.survived += not wrong
-        print(f"{job.name}: kill {found.tried} of {kills} ({whom}), {len(wrong)} differences", flush=True)
-    return found
-
-
 def contents(folder: Path) -> dict[str, Any]:
     """Everything a job's results consist of, comparable bit by bit.
 
     Arrays and models by their bytes, descriptions without the measured seconds, embeddings by content (which shard
-    holds which is chance), and the outputs of executed notebooks.
+    holds which is chance), the outputs of executed notebooks, and the files of a built book. Columns of tables that
+    tell seconds are emptied; the book's copies of the notebooks are not compared, as they hold the times of each cell.
     """
     found: dict[str, Any] = {}
     for path in sorted((folder / "runs").rglob("*.*")):
@@ -264,10 +213,17 @@ def contents(folder: Path) -> dict[str, Any]:
             found[name] = json.dumps(_without_measured(json.loads(path.read_text("utf-8"))), sort_keys=True)
     for encoder in sorted(path for path in (folder / "data" / "embeddings").glob("*") if path.is_dir()):
         found[f"embeddings/{encoder.name}"] = embeddings(encoder)
-    for path in sorted((folder / "executed").glob("[0-9]*.ipynb")):
+    for path in sorted((folder / "book" / "executed").glob("[0-9]*.ipynb")):
         for number, cell in enumerate(json.loads(path.read_text("utf-8"))["cells"]):
-            if outputs := [o.get("data", o.get("text")) for o in cell.get("outputs", ())]:
-                found[f"executed/{path.name}/{number}"] = json.dumps(outputs, sort_keys=True)
+            if cell.get("outputs"):
+                found[f"executed/{path.name}/{number}"] = json.dumps(_shown(cell["outputs"]), sort_keys=True)
+    pages = folder / "book" / "_build" / "html"
+    for path in sorted(path for path in pages.rglob("*") if path.is_file()):
+        name = path.relative_to(pages).as_posix()
+        if not name.startswith("_sources/"):
+            whole = path.read_bytes()
+            kept = _without_seconds(whole.decode()).encode() if path.suffix == ".html" else whole
+            found[f"book/{name}"] = hashlib.sha256(kept).hexdigest()
     return found
 
 
@@ -293,3 +249,30 @@ def _without_measured(value: Any) -> Any:
             if name not in MEASURED and name != "seal"
         }
     return [_without_measured(part) for part in value] if isinstance(value, list) else value
+
+
+def _shown(outputs: list[dict[str, Any]]) -> list[Any]:
+    """What a cell shows: of a table that is there as a page and as plain text, the page."""
+    shown = []
+    for output in outputs:
+        data = output.get("data", output.get("text"))
+        if isinstance(data, dict) and "text/html" in data:
+            page = _without_seconds("".join(data["text/html"]))
+            data = {name: part for name, part in data.items() if name != "text/plain"} | {"text/html": page}
+        shown.append(data)
+    return shown
+
+
+def _without_seconds(page: str) -> str:
+    """A page whose tables' columns of seconds are empty."""
+    if "seconds" not in page:
+        return page
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(page, "html.parser")
+    for table in soup.find_all("table"):
+        lines = [line.find_all(["th", "td"]) for line in table.find_all("tr")]
+        measured = [n for n, cell in enumerate(lines[0]) if "seconds" in cell.get_text()] if lines else []
+        for cell in (line[n] for line in lines[1:] for n in measured if n < len(line)):
+            cell.string = ""
+    return str(soup)

@@ -221,6 +221,30 @@ def test_distillation_makes_topics_correspond():
     assert agreement("none") < 0.6
 
 
+ROLES = {"text-teacher": ["teacher", "image student"], "joint": ["teacher", "image student", "text student"]}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_each_role_has_its_own_seeds_bar_and_device(kind, monkeypatch):
+    """The names of the roles are part of the seeds: with others, published numbers would not come again."""
+    from vtm.seeds import stream
+
+    seen = []
+    monkeypatch.setattr(distill, "train", lambda *a, **options: seen.append(options) or train(*a, **options))
+    pair(kind, progress=True)
+    assert [options["progress"] for options in seen] == [f"{kind} 4 topics, {role}" for role in ROLES[kind]]
+    assert [options["seeds"] for options in seen] == [
+        [stream(s, role) for s in (0, 1)] for role in ROLES[kind]
+    ]
+    assert len({seed for options in seen for seed in options["seeds"]}) == 2 * len(seen)
+    assert {options["device"] for options in seen} == {"cpu"}
+    seen.clear()
+    train_pair(kind, DATA.pairs, DATA.vocabulary, n_topics=4, config=SMALL)
+    assert [(o["progress"], o["device"], len(o["seeds"])) for o in seen] == [(None, "auto", 1)] * len(
+        ROLES[kind]
+    )
+
+
 def lessons(monkeypatch, kind, mode):
     seen = []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 
 import ir_measures
 import numpy as np
@@ -33,7 +35,7 @@ def ir_measures_figures(scores: np.ndarray, targets: list[int | None]) -> dict[s
     """
     places = [np.unique(np.round(row, 9), return_inverse=True)[1] for row in scores]
     qrels, run = [], []
-    for q, (row, target) in enumerate(zip(places, targets)):
+    for q, (row, target) in enumerate(zip(places, targets, strict=True)):
         qrels.append(ir_measures.Qrel(str(q), f"d{target}", 1))
         for d, place in enumerate(row):
             run.append(ir_measures.ScoredDoc(str(q), f"d{d}", float(place) - (0.5 if d == target else 0.0)))
@@ -95,6 +97,8 @@ def test_perfect_and_random():
     for n in (30, 100, 250):
         assert metrics.expected_random(n) == pytest.approx(metrics.retrieval(np.arange(1, n + 1)))
     assert metrics.expected_random(200, n_queries=10)["correct_100"] == 5.0
+    assert set(metrics.expected_random(1).values()) == {1.0}
+    assert metrics.perfect(3, cutoff=2, at=(7,)) == {"correct_2": 3.0, "mrr_2": 1.0, "recall_7": 1.0}
 
 
 @pytest.mark.parametrize("ranks", [[], [0, 1], [1.0, 2.0], [[1, 2]]])
@@ -116,7 +120,102 @@ def test_group_hit():
         metrics.group_hit(top, ["cat"], ["cat", "dog", "cat"])
 
 
+def test_group_hit_tells_apart_what_a_text_array_does_not():
+    """NumPy's own text arrays drop a null byte at the end of a text."""
+    top = np.array([[0], [1]])
+    for own, items in ((["a\0", "b"], ["a", "b"]), (["a", "b"], ["a\0", "b"])):
+        assert metrics.group_hit(top, own, items).tolist() == [0.0, 1.0]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.per_item(np.array([0])), "ranks: whole numbers from 1 are needed"),
+        (lambda: metrics.expected_random(0), "a random ranking needs at least one item"),
+        (lambda: metrics.bootstrap_interval([]), "values: empty, there is nothing to average"),
+        (lambda: metrics.bootstrap_interval([1.0, NAN, 2.0]), "values: 1 of 3 are NaN or infinite"),
+        (
+            lambda: metrics.bootstrap_interval(np.ones((1, 1, 3))),
+            "values: (items,) or (seeds, items) is needed, not shape (1, 1, 3)",
+        ),
+        (
+            lambda: metrics.bootstrap_interval([1.0], n_resamples=0),
+            "n_resamples must be at least 1, not 0",
+        ),
+        (lambda: metrics.bootstrap_interval([1.0], level=0), "level must lie between 0 and 1, not 0"),
+        (lambda: metrics.bootstrap_interval([1.0], level=1), "level must lie between 0 and 1, not 1"),
+        (lambda: metrics.bootstrap_interval([1.0], level=1.5), "level must lie between 0 and 1, not 1.5"),
+        (lambda: metrics.paired_bootstrap([], [1.0]), "a: empty, there is nothing to average"),
+        (lambda: metrics.paired_bootstrap([1.0], []), "b: empty, there is nothing to average"),
+        (lambda: metrics.seed_summary([]), "values: empty, there is nothing to average"),
+        (lambda: metrics.seed_summary([1.0, NAN, 2.0]), "values: 1 of 3 are NaN or infinite"),
+        (lambda: metrics.seed_summary([[1.0]]), "values: one per seed is needed, not shape (1, 1)"),
+        (
+            lambda: metrics.group_hit(np.zeros((2, 0), int), ["a", "b"], ["a"]),
+            "positions of shape (2, 0) do not fit 2 query groups",
+        ),
+        (
+            lambda: metrics.group_hit(np.array([0, 0]), ["a", "b"], ["a"]),
+            "positions of shape (2,) do not fit 2 query groups",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said_in_these_words(call, message):
+    with pytest.raises((ConfigError, DataError), match=f"^{re.escape(message)}$"):
+        call()
+
+
 # Uncertainty
+
+
+def by_hand(values: np.ndarray, *, seed: int, n_resamples: int) -> np.ndarray:
+    """Means of resamples, all drawn at once."""
+    draws = np.random.default_rng(seed).integers(0, len(values), size=(n_resamples, len(values)))
+    return np.sort(values)[draws].mean(axis=1)
+
+
+@pytest.mark.parametrize("held", [2**22, 1, 100])
+def test_resamples_are_those_that_the_seed_says(held, monkeypatch):
+    monkeypatch.setattr(metrics, "_CHUNK_VALUES", held)
+    values = np.random.default_rng(21).exponential(size=30)
+    # By default seed 0, 2000 resamples, 95 %.
+    expected = np.quantile(by_hand(values, seed=0, n_resamples=2000), [0.025, 0.975])
+    np.testing.assert_allclose(metrics.bootstrap_interval(values), expected, rtol=1e-12)
+    expected = np.quantile(by_hand(values, seed=3, n_resamples=17), [0.1, 0.9])
+    found = metrics.bootstrap_interval(values, seed=3, n_resamples=17, level=0.8)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    low, high = metrics.bootstrap_interval(values, n_resamples=1)
+    assert low == high == pytest.approx(by_hand(values, seed=0, n_resamples=1)[0])
+
+    other = np.random.default_rng(22).exponential(size=30)
+    for options, seed, n in (({}, 0, 2000), ({"seed": 5, "n_resamples": 300}, 5, 300)):
+        means = by_hand(values - other, seed=seed, n_resamples=n)
+        found = metrics.paired_bootstrap(values, other, **options)
+        np.testing.assert_allclose(
+            [found["low"], found["high"]], np.quantile(means, [0.025, 0.975]), rtol=1e-12
+        )
+        assert found["p"] == pytest.approx(2 * (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (n + 1))
+
+
+@pytest.mark.parametrize(("n", "held"), [(5, 1), (5, 12), (5, 10**6)])
+def test_no_more_is_drawn_at_once_than_may_be_held(n, held, monkeypatch):
+    monkeypatch.setattr(metrics, "_CHUNK_VALUES", held)
+    shapes = [draws.shape for draws in metrics._draws(np.random.default_rng(0), n, 7)]
+    assert sum(rows for rows, _ in shapes) == 7 and {columns for _, columns in shapes} == {n}
+    assert max(rows for rows, _ in shapes) == min(7, max(1, held // n))
+
+
+def test_figures_are_of_double_precision():
+    values = np.full(1000, 0.1, dtype=np.float32)
+    exact = float(values[0])
+    assert abs(float(values.mean()) - exact) > 1e-9  # what single precision makes of it
+    assert metrics.seed_summary(values)["mean"] == pytest.approx(exact, abs=1e-15)
+    assert metrics.bootstrap_interval(values, n_resamples=5) == pytest.approx((exact, exact), abs=1e-15)
+    for figure in metrics.per_item(np.array([1, 200], dtype=np.int32)).values():
+        assert figure.dtype == np.float64
 
 
 def test_interval_is_that_of_scipy():
@@ -184,7 +283,10 @@ def test_seed_summary():
     found = metrics.seed_summary([0.1, 0.3, 0.2])
     sd = stats.tstd([0.1, 0.3, 0.2])
     assert found == pytest.approx({"mean": 0.2, "sd": sd, "min": 0.1, "max": 0.3, "n": 3})
-    assert math.isnan(metrics.seed_summary([0.5])["sd"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as NumPy warns of a spread of one value
+        assert math.isnan(metrics.seed_summary([0.5])["sd"])
+    assert metrics.seed_summary([0.1, 0.3])["sd"] == pytest.approx(0.2 / math.sqrt(2))
     with pytest.raises(DataError, match="1 of 2"):
         metrics.seed_summary([0.1, float("nan")])
     with pytest.raises(DataError, match="empty"):
@@ -341,7 +443,7 @@ def test_purity_and_nmi():
     # 2 I(A; B) / (H(A) + H(B)), from the joint table.
     joint = np.array([[2, 1, 0], [0, 2, 1]]) / 6
     independent = np.outer(joint.sum(axis=1), joint.sum(axis=0))
-    shared = sum(p * math.log(p / q) for p, q in zip(joint.flat, independent.flat) if p)
+    shared = sum(p * math.log(p / q) for p, q in zip(joint.flat, independent.flat, strict=True) if p)
     entropies = stats.entropy(joint.sum(axis=1)) + stats.entropy(joint.sum(axis=0))
     assert theta_metrics.nmi([0, 0, 0, 1, 1, 1], groups) == pytest.approx(2 * shared / entropies)
     with pytest.raises(DataError, match="5 documents"):

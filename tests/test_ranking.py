@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,9 +38,9 @@ def slow_similarity(p: np.ndarray, q: np.ndarray, measure: str) -> float:
     """By the book, one pair at a time."""
     if measure == "cosine":
         lengths = sum(a * a for a in p) ** 0.5 * sum(b * b for b in q) ** 0.5
-        return sum(a * b for a, b in zip(p, q)) / lengths
+        return sum(a * b for a, b in zip(p, q, strict=True)) / lengths
     if measure == "dot":
-        return sum(a * b for a, b in zip(p, q))
+        return sum(a * b for a, b in zip(p, q, strict=True))
     if measure == "hellinger":
         distance = np.linalg.norm(np.sqrt(p) - np.sqrt(q)) / np.sqrt(2)
         return 1 - distance**2
@@ -80,10 +83,117 @@ def test_bad_input_is_named(queries, items, measure, error, words):
         similarity(np.array(queries), np.array(items), measure=measure)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: similarity([[1.0]], [[1.0]], measure="euclid"),
+            "unknown similarity measure 'euclid': choose one of cosine, dot, hellinger, jensen-shannon",
+        ),
+        (
+            lambda: similarity([[1.0], [np.nan], [np.inf]], [[1.0]]),
+            "queries: NaN or infinity in 2 of 3 rows, the first is row 1",
+        ),
+        (
+            lambda: similarity([[1.0]], [[np.nan]]),
+            "items: NaN or infinity in 1 of 1 rows, the first is row 0",
+        ),
+        (
+            lambda: similarity([[0.5, 0.5]], [[0.5, 0.5], [1.5, -0.5], [0.5, 0.5]], measure="hellinger"),
+            "items: hellinger compares distributions, but 1 of 3 rows are negative or do not sum to 1, "
+            "the first is row 1; use cosine",
+        ),
+        (
+            lambda: similarity([[1e300]], [[1e300]], measure="dot"),
+            "dot: the products of these vectors overflow; use cosine, or scale them down",
+        ),
+        (
+            lambda: top_items([[1.0]], [[1.0]], ["a", "b"], k=1),
+            "2 item ids for 1 rows: each row needs its own",
+        ),
+        (lambda: top_items([[1.0]], [[1.0]], ["a"], k=0), "k must be at least 1, not 0"),
+    ],
+)
+def test_what_cannot_be_is_said_in_these_words(call, message):
+    with pytest.raises((ConfigError, DataError), match=f"^{re.escape(message)}$"):
+        call()
+
+
+def test_products_that_overflow_both_ways_are_refused_without_a_warning():
+    with warnings.catch_warnings(), pytest.raises(DataError, match="overflow"):
+        warnings.simplefilter("error")
+        similarity([[1e200, 1e200]], [[1e200, -1e200]], measure="dot")
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_single_precision_is_computed_in_double(measure):
+    rng = np.random.default_rng(5)
+    queries, items = (distributions(rng, n, 40).astype(np.float32) for n in (6, 9))
+    found = similarity(queries, items, measure=measure)
+    np.testing.assert_array_equal(
+        found, similarity(queries.astype(np.float64), items.astype(np.float64), measure=measure)
+    )
+
+
+def test_nearly_normalised_rows_are_normalised():
+    p = np.array([[0.2, 0.3, 0.5]])
+    for factor in (1.0009, 0.9991):
+        assert similarity(p * factor, p, measure="hellinger")[0, 0] == pytest.approx(1, abs=1e-12)
+        assert similarity(p * factor, p, measure="jensen-shannon")[0, 0] == pytest.approx(0, abs=1e-12)
+
+
+def test_no_divergence_is_negative():
+    p = distributions(np.random.default_rng(6), 200, 17)
+    found = similarity(p, p, measure="jensen-shannon")
+    assert found.max() <= 0 and np.abs(np.diag(found)).max() < 1e-12
+
+
+@pytest.mark.parametrize("held", [1, 22, 23, 10**6])
+def test_blocks_hold_no_more_than_they_may_and_every_row_once(held, monkeypatch):
+    monkeypatch.setattr(ranking, "_BLOCK_VALUES", held)
+    left, right = np.eye(7, 4), np.eye(11, 4)
+    rows = [rows for rows, _ in ranking._blocks(left, right, "dot")]
+    assert [row for some in rows for row in range(some.start, some.stop)] == list(range(7))
+    assert max(some.stop - some.start for some in rows) == min(7, max(1, held // 11))
+
+
+@pytest.mark.parametrize("held", [1, 24, 10**6])
+def test_divergences_hold_no_more_than_they_may_and_compute_each_once(held, monkeypatch):
+    monkeypatch.setattr(ranking, "_BLOCK_VALUES", held)
+    sizes, inner = [], ranking._x_log_x
+    monkeypatch.setattr(ranking, "_x_log_x", lambda x: sizes.append((x.ndim, x.size)) or inner(x))
+    rng = np.random.default_rng(7)
+    ranking._minus_jensen_shannon(distributions(rng, 5, 4), distributions(rng, 9, 4))
+    (_, own), *sums = [each for each in sizes if each[0] == 2]
+    assert own == 9 * 4 and sum(size for _, size in sums) == 5 * 9 * 4
+    # A row at least; else as many as fit, beside their logarithms.
+    assert max(size for _, size in sums) == min(9 * 4, 4 * max(1, held // (2 * 4)))
+
+
+def test_an_item_just_within_the_tolerance_counts_against_the_target():
+    ids = ["a", "b"]
+
+    def rank(gap: float) -> int:
+        items = np.array([[0.0], [-gap]])
+        return target_ranks(np.ones((1, 1)), items, ["a"], ids, measure="dot").ranks[0]
+
+    assert [rank(gap) for gap in (0.0, 0.9e-9, 1e-9, 1.1e-9, 1.9e-9)] == [2, 2, 2, 1, 1]
+
+
+def test_the_tolerance_of_products_grows_with_the_largest_item_not_with_their_number():
+    query = np.array([[1e3, 0.0]])
+    items = np.full((400, 2), [0.0, 1e3])
+    items[0] = 500.0, 0.0  # its product is 5e5, and nothing else is near it
+    for gap, expected in ((0.5e-3, 2), (5e-3, 1)):
+        items[1] = 500.0 - gap / 1e3, 0.0
+        found = target_ranks(query, items, ["i0000"], names(400), measure="dot")
+        assert found.ranks.tolist() == [expected]
+
+
 def slow_ranks(queries, items, query_ids, item_ids, targets, measure) -> list[int]:
     """1 + the others that come at least as close, one pair at a time; none for a target that is missing."""
     ranks = []
-    for query, query_id in zip(queries, query_ids):
+    for query, query_id in zip(queries, query_ids, strict=True):
         target = targets[query_id]
         if target not in item_ids:
             ranks.append(NOT_FOUND)
@@ -161,7 +271,7 @@ def test_permuting_queries_or_items_changes_no_figure(data, n, k, measure):
     after = target_ranks(
         text[query_order], image[item_order], ids[query_order], ids[item_order], measure=measure
     )
-    assert dict(zip(before.ids, before.ranks)) == dict(zip(after.ids, after.ranks))
+    assert dict(zip(before.ids, before.ranks, strict=True)) == dict(zip(after.ids, after.ranks, strict=False))
     assert retrieval(before.ranks) == retrieval(after.ranks)
 
     top, _ = top_items(text, image, ids, k=3, measure=measure)
@@ -179,14 +289,19 @@ def test_top_items_are_a_sort_by_similarity_then_id(measure, block, monkeypatch)
     item_ids = list(rng.permutation(names(20)))
     positions, scores = top_items(queries, items, item_ids, k=6, measure=measure)
     assert positions.dtype == np.int64
-    for query, row, values in zip(queries, positions, scores):
+    for query, row, values in zip(queries, positions, scores, strict=True):
         all_scores = [slow_similarity(query, item, measure) for item in items]
         best = sorted(range(20), key=lambda i: (-round(all_scores[i], 9), item_ids[i]))[:6]
         assert row.tolist() == best
         np.testing.assert_allclose(values, [all_scores[i] for i in best], atol=1e-10)
     assert top_items(queries, items, item_ids, k=99, measure=measure)[0].shape == (8, 20)
-    with pytest.raises(ConfigError, match="k must"):
-        top_items(queries, items, item_ids, k=0)
+    assert top_items(queries, items, item_ids, k=1, measure=measure)[0].tolist() == positions[:, :1].tolist()
+
+
+def test_top_items_are_by_cosine_unless_another_measure_is_named():
+    items = np.array([[1.0, 0.1], [9.0, 9.0]])
+    assert top_items([[1.0, 0.0]], items, ["a", "b"], k=1)[0].tolist() == [[0]]
+    assert top_items([[1.0, 0.0]], items, ["a", "b"], k=1, measure="dot")[0].tolist() == [[1]]
 
 
 def test_rounding_noise_does_not_choose_between_equal_items():
@@ -195,6 +310,9 @@ def test_rounding_noise_does_not_choose_between_equal_items():
     for measure in MEASURES:
         positions, _ = top_items(noisy[:1], noisy, names(9)[::-1], k=9, measure=measure)
         assert positions.tolist() == [list(range(8, -1, -1))]
+    large = noisy * 1e6
+    positions, _ = top_items(large[:1], large, names(9)[::-1], k=9, measure="dot")
+    assert positions.tolist() == [list(range(8, -1, -1))]
 
 
 def test_random_vectors_rank_as_chance_says():
