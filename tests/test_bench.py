@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,24 @@ def test_growing_reports_each_size(tmp_path: Path) -> None:
     assert all(0 < row["recovery"] <= 1 and row["seconds_an_epoch"] > 0 for row in rows)
     assert rows[-1]["recovery"] > 0.5
     assert list(tmp_path.iterdir()) == [], "drawn files are removed"
+
+
+def test_peak_memory_is_the_processs_own_and_not_that_of_who_started_it() -> None:
+    code = """
+import subprocess, sys
+import numpy as np
+from vtm.machine import peak_memory
+held = np.ones(300 * 2**17)  # 300 MiB
+del held
+small = subprocess.run(
+    [sys.executable, "-c", "from vtm.machine import peak_memory; print(peak_memory())"],
+    check=True, capture_output=True, text=True,
+)
+print(peak_memory(), small.stdout)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    own, started = map(float, done.stdout.split())
+    assert own > 300 and 1 < started < 150
 
 
 def test_embedding_bench_measures_what_was_embedded() -> None:

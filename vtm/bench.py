@@ -19,7 +19,7 @@ from vtm.paths import checkout
 # The sizes of a full and of a quick run; ratios do not depend on epochs (`vtm.training_bench` shows it).
 FULL: dict[str, Any] = {
     "fit": {"epochs": 100, "repeats": 3},
-    "embedding": {"n": 512, "rounds": 3},
+    "embedding": {"n": 1024, "rounds": 5},
     "search": {"n": 1_000_000, "n_batch": 1915, "rounds": 1},
     "starts": 7,
     "growth": {"sizes": (10_000, 100_000, 1_000_000)},

@@ -51,6 +51,11 @@ STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 INPUT = "input_image"
 LAST_LAYER_NORM = "/backbone/layernorm/Add_1_output_0"
 OUTPUT = "cls"
+# Of the last layer's output only the first token is used, so only that one need ask and be computed.
+BEFORE_LAST = "/backbone/encoder/layer.10/Add_1_output_0"
+LAST_NORMED = "/backbone/encoder/layer.11/norm1/Add_1_output_0"
+LAST_QUERY = "/backbone/encoder/layer.11/attention/attention/query/MatMul"
+LAST_RESIDUAL = "/backbone/encoder/layer.11/Add"
 
 
 def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
@@ -107,7 +112,7 @@ class DinoV2:
 
     @cached_property
     def key(self) -> str:
-        return f"dinov2-vits14/{hash_file(self.weights)}/white-square-imagenet-2/{self.size}"
+        return f"dinov2-vits14/{hash_file(self.weights)}/white-square-imagenet-3/{self.size}"
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
         pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255  # (H, W, 3)
@@ -126,12 +131,11 @@ class DinoV2:
         )
 
     def reference(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The model in a session of ONNX Runtime's own choice, on the CPU: (b, 3, size, size) -> (b, 384)."""
+        """The model as it was published, in ONNX Runtime as it comes, on the CPU: (b, 3, size, size) -> (b, 384)."""
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(
-            backbone(self.weights, size=self.size), providers=["CPUExecutionProvider"]
-        )
+        model = backbone(self.weights, size=self.size, whole=True)
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         return lambda batch: session.run([OUTPUT], {INPUT: batch})[0]
 
     @cached_property
@@ -150,11 +154,16 @@ class DinoV2:
         return onnxruntime.InferenceSession(model, options, providers=providers)
 
 
-def backbone(weights: Path, *, size: int) -> bytes:
+def backbone(weights: Path, *, size: int, whole: bool = False) -> bytes:
     """The ONNX graph cut after the last layer norm, for pictures of another size.
 
     The graph resizes the 37 x 37 position embeddings (bicubic) to the number of patches of its input when
     it runs; so a new input size needs no new weights.
+
+    Parameters
+    ----------
+    whole : leave the last layer as it was published, which computes every token; the output is the same but for
+        rounding, a twelfth later.
 
     Returns
     -------
@@ -172,9 +181,14 @@ def backbone(weights: Path, *, size: int) -> bytes:
             nodes.append(node)
             needed.update(node.input)
     nodes.reverse()
+    if not whole:
+        nodes = _first_token_only(nodes)
     nodes.append(helper.make_node("Gather", [LAST_LAYER_NORM, "first_token"], [OUTPUT], axis=1))
     tensors = [tensor for tensor in model.graph.initializer if tensor.name in needed]
     tensors.append(helper.make_tensor("first_token", TensorProto.INT64, [], [0]))
+    if not whole:
+        for name, value in zip(("tokens_from", "tokens_to", "tokens_axis"), (0, 1, 1), strict=True):
+            tensors.append(helper.make_tensor(name, TensorProto.INT64, [1], [value]))
     graph = helper.make_graph(
         nodes,
         "dinov2-vits14",
@@ -184,6 +198,25 @@ def backbone(weights: Path, *, size: int) -> bytes:
     )
     cut = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     return cut.SerializeToString()
+
+
+def _first_token_only(nodes: list[Any]) -> list[Any]:
+    """The nodes, with a last layer whose first token alone asks, and is all that comes out; every token is asked."""
+    from onnx import helper
+
+    cut = []
+    for node in nodes:
+        for where, name in ((LAST_QUERY, LAST_NORMED), (LAST_RESIDUAL, BEFORE_LAST)):
+            if node.name == where:
+                first = f"{name}/first"
+                cut.append(
+                    helper.make_node("Slice", [name, "tokens_from", "tokens_to", "tokens_axis"], [first])
+                )
+                inputs = [first if tensor == name else tensor for tensor in node.input]
+                del node.input[:]
+                node.input.extend(inputs)
+        cut.append(node)
+    return cut
 
 
 class MiniLM:
