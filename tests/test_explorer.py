@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from explorer_data import HOSTILE, colour, hostile_data, paint, peaked, read_data, simple, some_words
 from PIL import Image
 
 import vtm.explorer.positions as positions_module
-from explorer_data import HOSTILE, colour, hostile_data, paint, peaked, read_data, simple, some_words
 from vtm.errors import ConfigError, DataError
 from vtm.explorer import Match, build_explorer, from_arrays, from_results, layout
 from vtm.explorer.build import SCRIPTS, render

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
-
-import vtm.explorer.positions as positions_module
 from browser import find_chromium, serve
 from devtools import Tab, open_tab
 from explorer_data import HOSTILE, colour, hostile_data, read_data, simple
+from PIL import Image
+
+import vtm.explorer.positions as positions_module
 from vtm.explorer import build_explorer
 
 pytestmark = [

@@ -107,7 +107,8 @@ def test_initial_weights_are_drawn_as_in_the_reference_package():
 def test_kl_divergence_is_torch_distributions():
     g = torch.Generator().manual_seed(0)
     mu, log_var, target_mu, target_log_var = torch.randn(4, 3, N, K, generator=g)
-    from torch.distributions import Independent, Normal, kl_divergence as oracle
+    from torch.distributions import Independent, Normal
+    from torch.distributions import kl_divergence as oracle
 
     def normal(m, lv):
         return Independent(Normal(m, torch.exp(0.5 * lv)), 1)
