@@ -58,11 +58,12 @@ torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
 	PYTHONPATH=build/tools $(BIN)/python scripts/mutants.py
 
+# For the oldest Python that pyproject.toml allows: what it cannot install must not be pinned.
 lock: $(AUDIT_VENV)/.installed ## write requirements.lock anew: every package with the SHA-256 of its files
 	@index=$$($(AUDIT_VENV)/bin/python -m pip config get global.index-url 2>/dev/null || true); \
 	UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$${index:-https://pypi.org/simple}}}" \
 	$(AUDIT_VENV)/bin/uv pip compile pyproject.toml --extra book --extra test --constraint constraints.txt \
-	  --generate-hashes --python-version 3.11.5 --python-platform x86_64-manylinux_2_28 \
+	  --generate-hashes --python-version 3.11.0 --python-platform x86_64-manylinux_2_28 \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet --output-file requirements.lock
 
 audit: $(INSTALLED) $(AUDIT_VENV)/.installed ## known weaknesses (asks pypi.org or osv.dev) and licences of all packages

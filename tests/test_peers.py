@@ -161,7 +161,7 @@ def test_an_extra_that_is_not_installed_is_named_with_the_remedy(planted, monkey
     monkeypatch.setitem(sys.modules, "bertopic", None)
     monkeypatch.setattr("vtm.peers_extra.find_spec", lambda name: None)
     assert installed_version("BERTopic") is None
-    with pytest.raises(MissingError, match=r"BERTopic is not installed: pip install 'vtm\[peers\]'"):
+    with pytest.raises(MissingError, match=r"BERTopic is not installed: pip install bertopic turftopic"):
         extra_peer("BERTopic", {}, {}, [], WORDS, IDS, embed_words=None, n_topics=2, seed=0)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from killing import DidNotFinish, Job, contents
 
-from vtm import trust
+from vtm import trust, trust_mutants
 from vtm.errors import DataError, MissingError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,14 +91,14 @@ def test_mutants_are_those_of_the_file_and_every_survivor_is_explained(
     found: dict[str, dict[str, Any]],
 ) -> None:
     told = json.loads((RESULTS / "mutants.json").read_text("utf-8"))
-    table = trust.mutants_table(found["mutants"])
+    table = trust_mutants.mutants_table(found["mutants"])
     assert set(table.index) == {"vtm/metrics.py", "vtm/ranking.py", "vtm/distill.py"}
     assert (table["mutants"] == table[["killed", "never end", "survive"]].sum(axis=1)).all()
     assert table["mutants"].to_dict() == {name: part["mutants"] for name, part in told["modules"].items()}
     survivors = Counter(each["module"] for each in told["survivors"])
     assert {name: count for name, count in table["survive"].items() if count} == survivors
     assert (table["of these, explained"] == table["survive"]).all()
-    assert len(trust.survivors_table(found["mutants"])) == len(told["survivors"])
+    assert len(trust_mutants.survivors_table(found["mutants"])) == len(told["survivors"])
 
 
 def test_numbers_of_the_prose(found: dict[str, dict[str, Any]]) -> None:
@@ -154,7 +154,7 @@ def test_what_came_out_wrong_is_shown() -> None:
 )
 def test_a_survivor_is_shown_by_what_differs(change: str, code: str, changed: str) -> None:
     survivor = {"module": "vtm/a.py", "function": "f", "change": change, "why": ""}
-    line = trust.survivors_table({"survivors": [survivor]}).loc["a.f"]
+    line = trust_mutants.survivors_table({"survivors": [survivor]}).loc["a.f"]
     assert line.tolist() == [code, changed, "not explained"]
 
 
