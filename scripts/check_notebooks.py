@@ -45,6 +45,10 @@ def notebook_problems(path: Path) -> list[str]:
         for output in cell["outputs"]:
             if output["output_type"] == "error":
                 problems.append(f"{path}: cell {number} stopped with {output['ename']}: {output['evalue']}")
+            if "...</td>" in "".join(output.get("data", {}).get("text/html", "")):
+                problems.append(
+                    f"{path}: cell {number} shows a table with cut cells; call figures.style() first"
+                )
     if code and not any(cell["execution_count"] for _, cell in code):
         problems.append(f"{path}: was never executed; run `vtm reproduce`")
     return problems

@@ -184,17 +184,20 @@ def test_a_missing_page_and_an_error_output_are_found(tmp_path: Path) -> None:
     error = {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division", "traceback": []}
     cell["outputs"].append(error)
     never = cell | {"execution_count": None, "outputs": []}
-    for name, content in (("bad", cell), ("never", never)):
+    html = {"text/html": ["<table><tr><td>MRR@100 of the</td>", "<td>what is lo...</td></tr></table>"]}
+    short = cell | {"outputs": [{"output_type": "execute_result", "metadata": {}, "data": html}]}
+    for name, content in (("bad", cell), ("never", never), ("short", short)):
         notebook = {"cells": [content], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         (tmp_path / f"{name}.ipynb").write_text(json.dumps(notebook))
     (tmp_path / "good.md").write_text("# Good\n")
     (tmp_path / "torn.ipynb").write_text("{")
     toc = {"format": "jb-book", "root": "good"}
-    toc["parts"] = [{"chapters": [{"file": name} for name in ("bad", "never", "torn", "absent")]}]
+    toc["parts"] = [{"chapters": [{"file": name} for name in ("bad", "never", "short", "torn", "absent")]}]
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
-    bad, unrun, torn, absent = checker.book_problems(tmp_path)
+    bad, unrun, cut, torn, absent = checker.book_problems(tmp_path)
     assert "bad.ipynb: cell 1 stopped with ZeroDivisionError: division" in bad
     assert "never.ipynb: was never executed" in unrun
+    assert "short.ipynb: cell 1 shows a table with cut cells" in cut
     assert "torn.ipynb: not a notebook" in torn
     assert "absent: no such page" in absent
 

@@ -154,7 +154,7 @@ def of(lines: dict[str, Line], start: str) -> Line:
 
 def test_the_papers_findings_stand_beside_the_papers_figures(lines: dict[str, Line]) -> None:
     papers = [one for one in lines.values() if one.whose == PAPER]
-    assert len(papers) == 8
+    assert [one.verdict for one in papers].count(UNTESTED) == 1 and len(papers) == 9
     first = papers[0]
     assert first.verdict == HELD and first.difference > 0
     mrr = {(row.row, row.n_topics): row.mrr_100 for row in TABLE_1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from vtm.findings import findings
@@ -107,6 +108,15 @@ def _papers(
             next((text for start, text in why.items() if name.startswith(start)), ""),
         )
         for name, finding in findings(results, groups).items()
+    ] + [
+        Line(
+            PAPER,
+            "encoders that were not trained together match only slightly worse than CLIP",
+            "told without a figure",
+            "nothing: it takes runs with both on the same pictures, and a run of this book has one pair of encoders",
+            *(nan, nan, nan),
+            "see linearly aligned embeddings, below",
+        )
     ]
 
 

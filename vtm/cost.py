@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.errors import MissingError
-from vtm.figures import COLOURS, grid_of_axes
+from vtm.figures import COLOURS, grid_of_axes, plain_numbers
 from vtm.files import read_json
 from vtm.paths import checkout
 from vtm.results import Result
@@ -64,6 +64,7 @@ def ratios(found: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(pairs)), [label for label, *_ in pairs])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="times as fast as what it is compared with")
+    plain_numbers(axes.xaxis)
     return figure
 
 
@@ -88,8 +89,11 @@ def growth(found: dict[str, Any]) -> Figure:
         documents, [row["embeddings"] for row in rows], "s--", color=COLOURS[2], label="embeddings, on disk"
     )
     memory.set(xscale="log", xlabel="documents", ylabel="MiB")
+    for axis in (time.xaxis, time.yaxis, memory.xaxis):
+        plain_numbers(axis)
     for axes in grid[0]:
         axes.legend(frameon=False)
+    figure.tight_layout()
     return figure
 
 

@@ -12,6 +12,7 @@ from vtm.results import Result, by_row, healthy
 from vtm.theta_metrics import topic_agreement
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by the colour-blind; each row also has its own line style and marker.
@@ -36,6 +37,14 @@ def style() -> None:
         # Captions come from data: two dollar signs in one are no formula, and a wrong formula would be an error.
         "text.parse_math": False,
     }
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis with numbers; by default they are formulas, which are not drawn as such (`style`)."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
 
 
 def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> Figure:
@@ -97,6 +106,7 @@ def training_curves(results: Sequence[Result]) -> Figure:
             axes.set(xlabel="epoch", ylabel="nats a document")
             if key == "kl":
                 axes.set_yscale("log")
+                plain_numbers(axes.yaxis)
     grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
     return figure
@@ -110,7 +120,9 @@ def alignment_curves(results: Sequence[Result]) -> Figure:
     figure, axes = _axes(6, 3.2)
     for position, run in enumerate(results):
         if "baseline" not in run.history:
-            axes.axhline(run.figures["validation_mrr_100"], color=COLOURS[0], label="cosine, nothing to learn")
+            axes.axhline(
+                run.figures["validation_mrr_100"], color=COLOURS[0], label="cosine, nothing to learn"
+            )
             continue
         curve = run.history["baseline"]["validation_mrr_100"]
         axes.plot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,16 @@ def survivors_table(mutants: dict[str, Any]) -> pd.DataFrame:
     for each in mutants["survivors"]:
         was, now = _changed(each["change"])
         place = f"{Path(each['module']).stem}.{each['function']}"
-        lines.append({"in": place, "code": was, "changed to": now, "why": each["why"] or "not explained"})
+        code = {"in": place, "code": was, "changed to": now}
+        lines.append(
+            {name: _breaking(text) for name, text in code.items()} | {"why": each["why"] or "not explained"}
+        )
     return frame(lines, "in")
+
+
+def _breaking(code: str) -> str:
+    """Code with places (of no width) where a line may end, so that a column of it can be narrow."""
+    return re.sub(r"(?<=[.,(=\]_])(?=\w|\()", "\u200b", code)
 
 
 def _changed(change: str) -> tuple[str, str]:

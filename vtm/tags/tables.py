@@ -203,7 +203,7 @@ def examples(study: TagStudy, data: Prepared, *, seed: int = 0) -> Figure:
     for id in chosen:
         held = set(data.vocabulary.tokens(data.texts_by_id[id]))
         captions.append(" ".join(f"[{word}]" if word in held else word for word in keywords[id]))
-    return contact_sheet([data.pictures[id] for id in chosen], captions)
+    return contact_sheet([data.pictures[id] for id in chosen], captions, columns=4)
 
 
 def _example_run(study: TagStudy) -> TagRun:
