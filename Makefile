@@ -53,10 +53,10 @@ test: $(INSTALLED) $(PREFETCHED) browser ## run every test
 
 torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and fuzz the pipeline: results/torture*.json
 	$(BIN)/python scripts/torture.py --kills 50 --seed 0
-	PYTHONPATH=build/tools $(BIN)/python scripts/torture_inputs.py --fuzz-seconds 600
+	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python scripts/torture_inputs.py --fuzz-seconds 600
 
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
-	PYTHONPATH=build/tools $(BIN)/python scripts/mutants.py
+	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python scripts/mutants.py
 
 # For the oldest Python that pyproject.toml allows: what it cannot install must not be pinned.
 lock: $(AUDIT_VENV)/.installed ## write requirements.lock anew: every package with the SHA-256 of its files

@@ -60,7 +60,9 @@ def main() -> int:
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(options.processes)]
     # Workers are forked from a process that has run the tests once, and a fork does not survive threads of OpenMP.
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    subprocess.run(command, cwd=work, env={**os.environ, **threads}, check=True)
+    # Its progress is drawn for a terminal; what becomes of each mutant is read from its files.
+    shown = None if sys.stdout.isatty() else subprocess.DEVNULL
+    subprocess.run(command, cwd=work, env={**os.environ, **threads}, check=True, stdout=shown)
     # Together with what earlier runs took that were cut off.
     spent = work / "seconds"
     before = float(spent.read_text("utf-8")) if spent.is_file() else 0.0

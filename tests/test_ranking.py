@@ -119,10 +119,13 @@ def test_what_cannot_be_is_said_in_these_words(call, message):
         call()
 
 
-def test_products_that_overflow_both_ways_are_refused_without_a_warning():
+@pytest.mark.parametrize("n", [2, 8, 64])
+def test_products_that_overflow_both_ways_are_refused_without_a_warning(n):
+    """Long rows are summed in several parts; where one is inf and another -inf, their sum is invalid."""
+    signs = np.resize([1.0, -1.0], n)
     with warnings.catch_warnings(), pytest.raises(DataError, match="overflow"):
         warnings.simplefilter("error")
-        similarity([[1e200, 1e200]], [[1e200, -1e200]], measure="dot")
+        similarity(np.full((1, n), 1e200), 1e200 * signs[None], measure="dot")
 
 
 @pytest.mark.parametrize("measure", MEASURES)
