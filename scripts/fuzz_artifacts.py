@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from fuzz_base import Reader, attempt, json_reader
+from fuzz_base import Reader, arrays_reader, attempt, json_reader, sealed_reader
 
 
 def _small_model(folder: Path) -> tuple[Path, Path]:
@@ -37,24 +37,11 @@ def _use_model(folder: Path) -> None:
 
 def model_json(folder: Path) -> Reader:
     _, description = _small_model(folder)
-    seed = json.loads(description.read_text(encoding="utf-8"))
-    seed.pop("seal")
-    return json_reader(description, seed, lambda: _use_model(folder), sealed=True)
+    return sealed_reader(description, lambda: _use_model(folder))
 
 
 def model_weights(folder: Path) -> Reader:
-    """The weights' own format: the description always names the hash of what is there."""
-    from vtm.files import hash_file, read_sealed, write_sealed
-
-    weights, description = _small_model(folder)
-    about = read_sealed(description)
-
-    def read(data: bytes) -> None:
-        weights.write_bytes(data)
-        write_sealed(description, about | {"weights_sha256": hash_file(weights)})
-        _use_model(folder)
-
-    return Reader([weights.read_bytes()], read)
+    return arrays_reader(*_small_model(folder), "weights_sha256", lambda: _use_model(folder))
 
 
 def _small_result(folder: Path) -> tuple[Path, Path]:
@@ -80,23 +67,11 @@ def _use_result(folder: Path) -> None:
 
 def result_json(folder: Path) -> Reader:
     _, description = _small_result(folder)
-    seed = json.loads(description.read_text(encoding="utf-8"))
-    seed.pop("seal")
-    return json_reader(description, seed, lambda: _use_result(folder), sealed=True)
+    return sealed_reader(description, lambda: _use_result(folder))
 
 
 def result_arrays(folder: Path) -> Reader:
-    from vtm.files import hash_file, read_sealed, write_sealed
-
-    arrays, description = _small_result(folder)
-    about = read_sealed(description)
-
-    def read(data: bytes) -> None:
-        arrays.write_bytes(data)
-        write_sealed(description, about | {"arrays_sha256": hash_file(arrays)})
-        _use_result(folder)
-
-    return Reader([arrays.read_bytes()], read)
+    return arrays_reader(*_small_result(folder), "arrays_sha256", lambda: _use_result(folder))
 
 
 class _TwoNumbers:
@@ -153,9 +128,6 @@ def fitted_model(folder: Path) -> Reader:
         warnings.simplefilter("ignore")
         model.fit(["cat dog", "dog cow"] * 4, **given)
     model.save(folder / "model")
-    description = folder / "model" / MODEL_FILE
-    seed = json.loads(description.read_text(encoding="utf-8"))
-    seed.pop("seal")
 
     def check() -> None:
         found = attempt(lambda: VisualTopicModel.load(folder / "model"))
@@ -163,7 +135,7 @@ def fitted_model(folder: Path) -> Reader:
             theta = attempt(lambda: found.transform(image_embeddings=given["image_embeddings"]))
             assert theta is None or theta.shape == (8, 2)
 
-    return json_reader(description, seed, check, sealed=True)
+    return sealed_reader(folder / "model" / MODEL_FILE, check)
 
 
 def _small_index(folder: Path) -> tuple[Path, Path]:
@@ -185,23 +157,11 @@ def _use_index(folder: Path) -> None:
 
 def index_json(folder: Path) -> Reader:
     _, description = _small_index(folder)
-    seed = json.loads(description.read_text(encoding="utf-8"))
-    seed.pop("seal")
-    return json_reader(description, seed, lambda: _use_index(folder), sealed=True)
+    return sealed_reader(description, lambda: _use_index(folder))
 
 
 def index_arrays(folder: Path) -> Reader:
-    from vtm.files import hash_file, read_sealed, write_sealed
-
-    arrays, description = _small_index(folder)
-    about = read_sealed(description)
-
-    def read(data: bytes) -> None:
-        arrays.write_bytes(data)
-        write_sealed(description, about | {"arrays_sha256": hash_file(arrays)})
-        _use_index(folder)
-
-    return Reader([arrays.read_bytes()], read)
+    return arrays_reader(*_small_index(folder), "arrays_sha256", lambda: _use_index(folder))
 
 
 def embeddings_manifest(folder: Path) -> Reader:

@@ -77,3 +77,24 @@ def json_reader(path: Path, seed: Any, check: Callable[[], Any], *, sealed: bool
     text = json.dumps(seed).encode()
     edits = [bytes([mode, n, 3, n, 7 * n % 251, 5, n, n]) for n in range(12) for mode in (0, 0x60)]
     return Reader([b"\x00", *edits, b"\xff" + text], read)
+
+
+def sealed_reader(description: Path, check: Callable[[], Any]) -> Reader:
+    """As `json_reader`, of a sealed file as it was written; the seed is its content."""
+    seed = json.loads(description.read_text(encoding="utf-8"))
+    seed.pop("seal")
+    return json_reader(description, seed, check, sealed=True)
+
+
+def arrays_reader(arrays: Path, description: Path, hash_name: str, check: Callable[[], Any]) -> Reader:
+    """The arrays' own format: the description always names the hash of what is there."""
+    from vtm.files import hash_file, read_sealed, write_sealed
+
+    about = read_sealed(description)
+
+    def read(data: bytes) -> None:
+        arrays.write_bytes(data)
+        write_sealed(description, about | {hash_name: hash_file(arrays)})
+        check()
+
+    return Reader([arrays.read_bytes()], read)

@@ -63,6 +63,18 @@ def reseal(path: Path, changes: Mapping[str, Any]) -> None:
     write_sealed(path, value)
 
 
+def replace_arrays(
+    arrays: Path, description: str, hash_name: str, change: Callable[[dict[str, np.ndarray]], object]
+) -> None:
+    """Change arrays, under the hash that the description beside them states."""
+    from safetensors.numpy import load_file, save_file
+
+    held = load_file(arrays)
+    change(held)
+    save_file(held, arrays)
+    reseal(arrays.with_name(description), {hash_name: hash_file(arrays)})
+
+
 def model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
         from vtm.topicmodel import TopicModel
@@ -78,15 +90,10 @@ def model_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[
     """Weights that are not the network's, under the hash that the description states."""
 
     def run(folder: Path) -> object:
-        from safetensors.numpy import load_file, save_file
-
         from vtm.topicmodel import TopicModel
 
         path = small_model(folder)
-        arrays = load_file(folder / "text.safetensors")
-        change(arrays)
-        save_file(arrays, folder / "text.safetensors")
-        reseal(folder / "text.json", {"weights_sha256": hash_file(folder / "text.safetensors")})
+        replace_arrays(folder / "text.safetensors", "text.json", "weights_sha256", change)
         return TopicModel.load(path)
 
     return run
@@ -104,14 +111,10 @@ def result(changes: Mapping[str, Any]) -> Callable[[Path], object]:
 
 def result_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from safetensors.numpy import load_file, save_file
-
         from vtm.results import Result
 
-        arrays = load_file(small_result(folder) / "result.safetensors")
-        change(arrays)
-        save_file(arrays, folder / "result.safetensors")
-        reseal(folder / "result.json", {"arrays_sha256": hash_file(folder / "result.safetensors")})
+        arrays = small_result(folder) / "result.safetensors"
+        replace_arrays(arrays, "result.json", "arrays_sha256", change)
         return Result.load(folder)
 
     return run
@@ -153,15 +156,10 @@ def index(changes: Mapping[str, Any]) -> Callable[[Path], object]:
 
 def index_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from safetensors.numpy import load_file, save_file
-
         from vtm.search import ThetaIndex
 
         path = small_index(folder)
-        arrays = load_file(folder / "index.safetensors")
-        change(arrays)
-        save_file(arrays, folder / "index.safetensors")
-        reseal(folder / "index.json", {"arrays_sha256": hash_file(folder / "index.safetensors")})
+        replace_arrays(folder / "index.safetensors", "index.json", "arrays_sha256", change)
         return ThetaIndex.load(path)
 
     return run

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from hostile_tables import (
     table_of,
     write_pictures,
 )
+from rights import not_root
 
 from vtm.corpora import load_corpus
 from vtm.corpora.newsimages_tsv import read_ground_truth
@@ -122,22 +121,6 @@ def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(DataError, match=r"t\.csv: is no file"):
         load_corpus(tmp_path / "t.csv")
-
-
-@contextlib.contextmanager
-def not_root() -> Iterator[None]:
-    """As a user whom permissions stop, also where the tests run as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    try:
-        os.seteuid(65534)
-    except OSError as error:
-        pytest.skip(f"root reads everything, and this root cannot be another user ({error})")
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_picture_without_permission_is_dropped(tmp_path, monkeypatch):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from malformed_pictures import COLOURS, Case, by_kind, encoded, make, png
+from rights import not_root
 
 from vtm.encoders import embed_images, load_encoder
 from vtm.errors import DataError
@@ -202,22 +201,6 @@ def test_an_icon_is_measured_by_the_picture_inside(tmp_path):
     (tmp_path / "a.ico").write_bytes(directory + inside)
     with pytest.raises(PictureError, match="1.1 megapixels, more than the limit of 1;"):
         open_picture(tmp_path / "a.ico", size=SIZE, max_pixels=SMALL_PIXELS)
-
-
-@contextlib.contextmanager
-def not_root() -> Iterator[None]:
-    """As a user whom permissions stop, also where the tests run as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    try:
-        os.seteuid(65534)
-    except OSError as error:
-        pytest.skip(f"root reads everything, and this root cannot be another user ({error})")
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_a_file_without_permission_is_told_from_a_damaged_one(tmp_path, monkeypatch):

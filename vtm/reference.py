@@ -74,7 +74,7 @@ def fit_zeroshot(
         ) from None
 
     data = CTMDataset(np.asarray(x, dtype=np.float32), counts, dict(enumerate(vocabulary)))
-    with _global_seed(stream(seed, "reference")), _silence():
+    with global_seed(stream(seed, "reference")), silence():
         model = ZeroShotTM(
             bow_size=counts.shape[1],
             contextual_size=x.shape[1],
@@ -311,7 +311,7 @@ def _agreement(rows: Sequence[dict[str, Any]], figure: str, level: float) -> dic
 
 
 @contextlib.contextmanager
-def _global_seed(seed: int) -> Iterator[None]:
+def global_seed(seed: int) -> Iterator[None]:
     """Seed torch's and NumPy's global random state, and put it back afterwards."""
     before = np.random.get_state()
     with torch.random.fork_rng():
@@ -324,6 +324,7 @@ def _global_seed(seed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
+    """Keep what a package prints to itself."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -61,40 +62,37 @@ def hidden_layer(model: TopicModel, x: np.ndarray) -> np.ndarray:
 
 
 def _steps(models: dict[str, TopicModel], data: Prepared) -> dict[str, dict[str, np.ndarray]]:
-    """step -> "<part>_<reads>" -> arrays (n, d)."""
-    steps: dict[str, dict[str, np.ndarray]] = {}
-    for part in PARTS:
-        pairs = data.pairs(part)
-        for reads, model in models.items():
-            x = pairs.embeddings(reads)
-            theta = model.theta(x)
-            arrays = {
-                "embedding": x,
-                "hidden layer": hidden_layer(model, x),
-                "mu": model.posterior(x)[0],
-                "theta": theta,
-                "ten largest topics": cut(theta, 10),
-                "three largest topics": cut(theta, 3),
-            }
-            for step, array in arrays.items():
-                steps.setdefault(step, {})[f"{part}_{reads}"] = array
-    return steps
+    def read(reads: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        model = models[reads]
+        before = {"embedding": x, "hidden layer": hidden_layer(model, x), "mu": model.posterior(x)[0]}
+        return before | _cuts(model.theta(x))
+
+    return _collected(read, data)
 
 
 def _plus_steps(plus, data: Prepared) -> dict[str, dict[str, np.ndarray]]:
+    return _collected(
+        lambda reads, x: {"shared space": plus.space.embed(reads, x)} | _cuts(plus.theta(reads, x)), data
+    )
+
+
+def _cuts(theta: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "theta": theta,
+        "ten largest topics": cut(theta, 10),
+        "three largest topics": cut(theta, 3),
+    }
+
+
+def _collected(
+    read: Callable[[str, np.ndarray], dict[str, np.ndarray]], data: Prepared
+) -> dict[str, dict[str, np.ndarray]]:
+    """step -> "<part>_<reads>" -> arrays (n, d), of what `read` makes of each side's embeddings."""
     steps: dict[str, dict[str, np.ndarray]] = {}
     for part in PARTS:
         pairs = data.pairs(part)
         for reads in ("text", "image"):
-            x = pairs.embeddings(reads)
-            theta = plus.theta(reads, x)
-            arrays = {
-                "shared space": plus.space.embed(reads, x),
-                "theta": theta,
-                "ten largest topics": cut(theta, 10),
-                "three largest topics": cut(theta, 3),
-            }
-            for step, array in arrays.items():
+            for step, array in read(reads, pairs.embeddings(reads)).items():
                 steps.setdefault(step, {})[f"{part}_{reads}"] = array
     return steps
 

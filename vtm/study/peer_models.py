@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from vtm.labels import top_words
 from vtm.peers import as_shares, fit_ridge, fit_text_topics, mrr
 from vtm.peers_extra import INSTALL, extra_peer, installed_version, shared_space
 from vtm.prepare import PARTS, Prepared
+from vtm.reference import global_seed, silence
 from vtm.seeds import stream
 from vtm.study.fitted import TOP_WORDS, Fit, Fitted
 from vtm.study.inputs import embed
@@ -56,7 +55,7 @@ def combined(kl_weight: float) -> Fit:
         found = {}
         for seed in seeds:
             started = time.perf_counter()
-            with _seeded(stream(seed, "CombinedTM")):
+            with global_seed(stream(seed, "CombinedTM")), silence():
                 model = CombinedTM(
                     bow_size=len(words),
                     contextual_size=data.text.shape[1],
@@ -163,19 +162,3 @@ def _mapped(
         seconds,
         settings={"ridge": ridge.alpha},
     )
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """For a package that draws from the global random state and prints: seeded, silent, and all put back after."""
-    import torch
-
-    before = np.random.get_state()
-    with torch.random.fork_rng(), contextlib.redirect_stdout(io.StringIO()):
-        with contextlib.redirect_stderr(io.StringIO()):
-            torch.manual_seed(seed)
-            np.random.seed(seed % 2**32)
-            try:
-                yield
-            finally:
-                np.random.set_state(before)

@@ -74,13 +74,7 @@ def candidates_table(validation: dict[str, Any]) -> pd.DataFrame:
         "diversity": "diversity",
         "keyword hits": "keyword_hit_rate",
     }
-    return frame(
-        [
-            {"setting": row["setting"]} | {label: spread_cell(row[key]) for label, key in columns.items()}
-            for row in validation["rows"]
-        ],
-        "setting",
-    )
+    return _settings_table(validation["rows"], columns)
 
 
 def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
@@ -92,10 +86,15 @@ def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
         "NPMI": "npmi",
         "keyword hits": "keyword_hit_rate",
     }
+    return _settings_table(contrastive["rows"], columns)
+
+
+def _settings_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+    """A line for each setting, with the figures that the columns name."""
     return frame(
         [
             {"setting": row["setting"]} | {label: spread_cell(row[key]) for label, key in columns.items()}
-            for row in contrastive["rows"]
+            for row in rows
         ],
         "setting",
     )
