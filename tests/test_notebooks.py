@@ -69,6 +69,13 @@ def test_source_opens_with_a_title_and_ends_with_prose(path: Path) -> None:
 
 
 @each_source
+def test_source_sets_the_books_style(path: Path) -> None:
+    """Without it a table's cells are cut after fifty characters, so only where a text is long enough to notice."""
+    cells = nbformat.read(path, as_version=4).cells
+    assert any("figures.style()" in cell.source.splitlines() for cell in cells if cell.cell_type == "code")
+
+
+@each_source
 def test_parameters_are_known_and_have_the_experiments_defaults(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     (cell,) = tagged(notebook, "parameters")
