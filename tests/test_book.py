@@ -72,7 +72,7 @@ def soup(page: Path) -> BeautifulSoup:
 
 
 def html_pages(site: Path) -> list[Path]:
-    other = {"_static", "explorer"}  # what is not a page of the book: themes, and the explorer with tests of its own
+    other = {"_static", "explorer"}  # themes, and the explorer, which has tests of its own
     pages = [path for path in sorted(site.rglob("*.html")) if not other & set(path.relative_to(site).parts)]
     assert len(pages) >= len(PAGES)
     return pages
