@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from vtm.config import from_parameters
 from vtm.experiment import run_baseline, run_models
 from vtm.health import judge, teacher_kl
+from vtm.notebook_parameters import from_parameters
 from vtm.prepare import prepare
 
 CURVE = {"reconstruction": [3.0, 2.0], "kl": [1.0, 0.5]}
@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(data):
     return [
-        *run_baseline(data, progress=False),
+        *run_baseline(data),
         *run_models(data, "joint", progress=False),
         *run_models(data, "text-teacher", progress=False),
     ]

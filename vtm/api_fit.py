@@ -41,7 +41,7 @@ class Fitted:
     best_pictures : for each topic the ids of the pictures with most of it, with their probability.
     dropped : pairs that were left out.
     n_pairs, n_validation : pairs used, and how many of them were held out.
-    status : "ok", "doubtful" or "not judged" (no pairs held out).
+    status : "ok", "doubtful" or "not judged" (no pairs held out, and no sign of collapse in the others).
     warnings : reasons for doubt in the training and the topics, one line each.
     encoder_keys : "text", "image" -> key of the encoder that made the embeddings; None: they were given.
     """
@@ -113,9 +113,7 @@ def fit_models(
     aside = held_out(
         [texts[row] for row in np.flatnonzero(known)], share=settings.validation, seed=settings.seed
     )
-    training, validation = (
-        Pairs(pairs.text[rows], pairs.image[rows], pairs.counts[rows]) for rows in (~aside, aside)
-    )
+    training, validation = _part(pairs, ~aside), _part(pairs, aside)
     models = train_pair(
         settings.kind,
         training,
@@ -140,8 +138,15 @@ def fit_models(
         )
     top = min(COHERENCE_WORDS, len(vocabulary))
     topics = {reads: model.topics(top) for reads, model in by_input.items()}
+    # Without held-out pairs some of the others can still show a collapse; spread, as they may be sorted.
+    told = aside if aside.any() else slice(None, None, math.ceil(len(pairs) / MOST_HELD_OUT))
     status, reasons = _judge(
-        training, validation, {reads: rows[aside] for reads, rows in theta.items()}, models, topics
+        training,
+        _part(pairs, told),
+        {reads: rows[told] for reads, rows in theta.items()},
+        models,
+        topics,
+        held_out=bool(aside.any()),
     )
     reasons += _doubts(settings, len(texts), len(pairs), topics["image"], len(vocabulary))
     return Fitted(
@@ -187,43 +192,52 @@ def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
         raise DataError(f"{n} usable pairs of text and picture{why}: at least {MIN_PAIRS} are needed")
 
 
+def _part(pairs: Pairs, rows: np.ndarray | slice) -> Pairs:
+    return Pairs(pairs.text[rows], pairs.image[rows], pairs.counts[rows])
+
+
 def _judge(
     training: Pairs,
-    validation: Pairs,
+    judges: Pairs,
     theta: dict[str, np.ndarray],
     models: Trained,
     topics: dict[str, list[list[str]]],
+    *,
+    held_out: bool,
 ) -> tuple[str, tuple[str, ...]]:
-    """What the held-out pairs say: "ok", "doubtful" with reasons, or "not judged".
+    """What the pairs `judges`, with their `theta`, say: "ok", "doubtful" with reasons, or "not judged".
+
+    Pairs that were trained on can show a collapse, but not that all is well.
 
     `vtm.health.judge` asks for the reciprocal rank, as a paper's table needs it. Few held-out pairs say too little by
     that: here it is the mean rank, which a model that knows the broad topic already betters.
     """
-    if not len(validation):
-        return "not judged", ()
     by_input = {"text": models.text, "image": models.image}
-    unigram = unigram_reconstruction(training.counts, validation.counts)
+    lesson = models.teacher.posterior(judges.embeddings(models.teacher.reads))
+    signs = signs_of_collapse(
+        theta=theta,
+        repeated={
+            reads: duplicated_topics(words, top=len(words[0])) / len(words) for reads, words in topics.items()
+        },
+        teacher={
+            reads: teacher_kl(model.posterior(judges.embeddings(reads)), lesson)[2]
+            for reads, model in by_input.items()
+            if model is not models.teacher
+        },
+    )
+    if not held_out:
+        return "doubtful" if signs else "not judged", tuple(signs)
+    unigram = unigram_reconstruction(training.counts, judges.counts)
     reasons = [
         f"the {reads} model predicts held-out texts no better than the frequency of words does "
         f"({loss:.1f} nats a text, {unigram:.1f})"
         for reads, model in by_input.items()
         if (loss := model.history["validation_reconstruction"][-1]) >= unigram
     ]
-    lesson = models.teacher.posterior(validation.embeddings(models.teacher.reads))
-    reasons += signs_of_collapse(
-        theta=theta,
-        repeated={
-            reads: duplicated_topics(words, top=len(words[0])) / len(words) for reads, words in topics.items()
-        },
-        teacher={
-            reads: teacher_kl(model.posterior(validation.embeddings(reads)), lesson)[2]
-            for reads, model in by_input.items()
-            if model is not models.teacher
-        },
-    )
-    rows = [str(row) for row in range(len(validation))]
+    reasons += signs
+    rows = [str(row) for row in range(len(judges))]
     ranks = target_ranks(theta["text"], theta["image"], rows, rows).ranks
-    expected, best_of_chance = random_mean_rank(len(validation))
+    expected, best_of_chance = random_mean_rank(len(judges))
     if ranks.mean() >= best_of_chance:
         reasons.append(
             f"held-out texts find their pictures no better than by chance (mean rank {ranks.mean():.1f} of "

@@ -61,9 +61,11 @@ def as_embeddings(x: Any, name: str, n: int | None = None) -> np.ndarray:
     Raises
     ------
     DataError
-        Another shape, another number of rows than `n`, or NaN.
+        Complex numbers, another shape, another number of rows than `n`, or NaN.
     """
     try:
+        if np.iscomplexobj(x):
+            raise TypeError("its numbers are complex")
         x = np.asarray(x, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}: not an array of numbers ({error})") from None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,42 @@ from vtm.bow import Vocabulary
 from vtm.corpora import Dropped
 from vtm.errors import DataError, MissingError
 from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
+from vtm.folders import atomic_folder, recover_folder
+from vtm.rows_out import printable
 from vtm.topicmodel import TopicModel, package_versions
 
 FORMAT = 2
 MODEL_FILE, ARRAYS_FILE = "model.json", "topics.safetensors"
 FILES = ("text.safetensors", "text.json", "image.safetensors", "image.json", ARRAYS_FILE)
+NAMED = 3  # entries of a folder that an error names
 PACKAGES = (
     *("vtm", "torch", "numpy", "scipy", "scikit-learn", "pillow", "onnxruntime", "sentence-transformers"),
     "open-clip-torch",
 )
+
+
+def check_place(path: Path | str) -> None:
+    """Refuse a place where a model would replace something else than a model.
+
+    Raises
+    ------
+    DataError
+        `path` is a file, or a folder that holds something else than a model.
+    """
+    path = Path(path)
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise DataError(f"{path}: exists and is no model; remove it, or name another folder for the model")
+    ours = {MODEL_FILE, *FILES} if _holds_model(path) else set()
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours or entry.is_dir())
+    if others:
+        named = ", ".join(printable(name) for name in others[:NAMED])
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        raise DataError(
+            f"{path}: exists and is no model{' alone' if ours else ''} (it holds {named}{more}); "
+            "name another folder for the model, or move what is in it"
+        )
 
 
 def write_model(
@@ -36,29 +62,18 @@ def write_model(
     DataError
         `path` is a file, or a folder that holds something else than a model.
     """
-    path = Path(path)
-    if (
-        path.exists()
-        and not (path / MODEL_FILE).is_file()
-        and not (path.is_dir() and not any(path.iterdir()))
-    ):
-        raise DataError(f"{path}: exists and is no model; remove it, or name another folder for the model")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    check_place(path)
+    with atomic_folder(path) as folder:
+        _write_files(folder, fitted, parameters, notes)
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether a model of this or an earlier format is there, be it damaged; other programs have a model.json, too."""
     try:
-        new, old = aside / "new", aside / "old"
-        new.mkdir()
-        _write_files(new, fitted, parameters, notes)
-        if path.exists():
-            path.rename(old)
-        try:
-            new.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        saved = read_json(folder / MODEL_FILE) if (folder / MODEL_FILE).is_file() else None
+    except (OSError, DataError):
+        return False
+    return isinstance(saved, dict) and isinstance(saved.get("format"), int) and "sha256" in saved
 
 
 def _write_files(
@@ -106,6 +121,7 @@ def read_model(path: Path | str) -> tuple[Fitted, dict[str, Any], dict[str, Any]
         No model's folder, files of another format, or files that are not those that were saved.
     """
     path = Path(path)
+    recover_folder(path)
     if not (path / MODEL_FILE).is_file():
         raise MissingError(
             f"{path}: no model ({MODEL_FILE} is missing); `vtm train CORPUS -o {path}` makes one"

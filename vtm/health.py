@@ -72,9 +72,9 @@ def signs_of_collapse(
 
     Parameters
     ----------
-    theta : model -> theta of the validation part, (n, K).
+    theta : model -> theta of n documents, (n, K): of the validation part, where there is one.
     repeated : model -> the share of its topics that repeat another's words.
-    teacher : student -> z of `teacher_kl` on the validation part.
+    teacher : student -> z of `teacher_kl` on the same documents.
     """
     signs = [
         f"the {model} model's theta is alike for all documents ({told:.4f} nats of information)"
