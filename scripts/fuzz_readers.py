@@ -1,4 +1,4 @@
-"""What `fuzz.py` fuzzes: the readers of what users and owners of data bring, and those of `fuzz_artifacts`."""
+"""What `fuzz.py` fuzzes: the readers of what users and owners of data bring, and those of the modules beside."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fuzz_artifacts
+import fuzz_folders
 import numpy as np
 from fuzz_base import Reader, attempt
 
@@ -45,7 +46,8 @@ def ground_truth(folder: Path) -> Reader:
 
 
 def run_file(folder: Path) -> Reader:
-    from vtm.task import check_run, evaluate, read_run
+    from vtm.run_files import check_run, read_run
+    from vtm.task import evaluate
 
     path = folder / "run.tsv"
     truth = {"526000026": "10", "526000027": "11"}
@@ -83,7 +85,7 @@ def _table(folder: Path, name: str, seeds: Sequence[bytes]) -> Reader:
         for options in ({}, {"id_column": "id"}):
             corpus = attempt(lambda options=options: load_corpus(path, **options))
             if corpus is not None:
-                n = sum(1 for _ in read_rows(path, None)[1])
+                n = sum(1 for _ in read_rows(path, None)[1]())
                 assert len(corpus) + len(corpus.dropped) == n, (
                     f"{len(corpus)}, {corpus.drop_counts()}, {n} rows"
                 )
@@ -175,8 +177,8 @@ def picture(folder: Path) -> Reader:
 
 def experiment_spec(folder: Path) -> Reader:
     """A corpus and an encoder as they are written in a notebook's parameters."""
-    from vtm.config import from_parameters
     from vtm.corpora import load_corpus
+    from vtm.notebook_parameters import from_parameters
 
     (folder / "a.png").write_bytes(b"not read here")
     (folder / "t.csv").write_text("image,text,007,7\na.png,hat,x,y\n", encoding="utf-8")
@@ -205,4 +207,5 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "svg": svg,
     "picture": picture,
     **fuzz_artifacts.READERS,
+    **fuzz_folders.READERS,
 }

@@ -30,6 +30,7 @@ GREYS = (20, 90, 160, 230)
 ALPHAS = (255, 255, 128, 0)
 # How far a pixel may be off, out of 255: exact formats, and those that lose something.
 EXACT, LOSSY = 1, 14
+LONG_BYTES = 600 << 20
 UNREADABLE, TOO_LARGE, NOT_A_FILE, MISSING = "unreadable", "too-large", "not-a-file", "missing"
 
 
@@ -191,6 +192,11 @@ class Corpus:
         path.write_bytes(content)
         self.cases.append(Case(path, kind, reason))
 
+    def too_long(self, kind: str, name: str, content: bytes) -> None:
+        """A good picture followed by so many nulls that the file is too large; they take no room on most file systems."""
+        self.bad(kind, name, content, TOO_LARGE)
+        os.truncate(self.folder / name, LONG_BYTES)
+
     def place(self, kind: str, name: str, reason: str, make: Callable[[Path], object]) -> None:
         path = self.folder / name
         make(path)
@@ -238,6 +244,10 @@ def plain(corpus: Corpus) -> None:
         encoded(SCENE, "JPEG", quality=95, progressive=True),
         tolerance=LOSSY,
     )
+    fine = encoded(SCENE, "JPEG", quality=95, subsampling=0, progressive=True)
+    film = np.random.default_rng(2).bytes(8 << 20)  # FF DA, the marker of a scan, is in it over 100 times
+    corpus.good("motion photo", "motion-photo.jpg", fine + film, tolerance=LOSSY)
+    corpus.too_long("sparse file", "sparse.jpg", fine)
     corpus.good("subsampled", "subsampled.jpg", encoded(SCENE, "JPEG", quality=90), tolerance=LOSSY)
     bits = GREY > 127
     two = np.repeat(np.where(bits, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
@@ -305,6 +315,8 @@ def deep(corpus: Corpus) -> None:
     corpus.good(kind, "grey16.jp2", encoded(grey16, "JPEG2000"), GREY_SCENE)
     big = Image.frombytes("I;16B", (WIDTH, HEIGHT), grey16.astype(">u2").tobytes())
     corpus.good(kind, "grey16-big-endian.tiff", encoded(big, "TIFF"), GREY_SCENE)
+    inverted = encoded(65535 - grey16, "TIFF", tiffinfo={262: 0})  # PhotometricInterpretation: zero is white
+    corpus.good(kind, "grey16-white-is-zero.tiff", inverted, GREY_SCENE)
     head = f"{WIDTH} {HEIGHT} 65535\n".encode()
     corpus.good(kind, "grey16.pgm", b"P5 " + head + grey16.astype(">u2").tobytes(), GREY_SCENE)
     corpus.good(kind, "rgb16.ppm", b"P6 " + head + colour16.astype(">u2").tobytes())

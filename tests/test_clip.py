@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vtm.encoders import clip as clip_module
-from vtm.encoders import embed_images, embed_texts, load_encoder, prefetch_encoder
+from vtm.encoders import embed_images, embed_texts, load_encoder, load_named, prefetch_encoder
 from vtm.encoders.clip_weights import published
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import hash_file
@@ -654,6 +654,21 @@ def test_the_hub_itself_without_a_network(monkeypatch):
 def test_default_weights_by_language(language, weights):
     with pytest.raises(MissingError, match=f"the CLIP weights {weights} are not in"):
         load_encoder("clip", language=language)
+
+
+@pytest.mark.parametrize(
+    "spec,language,weights",
+    [
+        ("clip:language=de", "en", "xlm-roberta-base-ViT-B-32"),
+        ("clip:language=de", None, "xlm-roberta-base-ViT-B-32"),
+        ("clip:language=en", "de", "ViT-B-32-quickgelu"),
+        ("clip", "de", "xlm-roberta-base-ViT-B-32"),
+        ("clip", "en", "ViT-B-32-quickgelu"),
+    ],
+)
+def test_a_language_in_the_name_goes_before_the_corpus_language(spec, language, weights):
+    with pytest.raises(MissingError, match=f"the CLIP weights {weights}--"):
+        load_named(spec, device="cpu", language=language)
 
 
 def test_default_weights_are_what_open_clip_publishes():

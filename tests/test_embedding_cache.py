@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from vtm.encoders import cache as cache_module
 from vtm.encoders import embed_images, embed_texts, load_encoder
+from vtm.encoders import store as store_module
 from vtm.errors import DataError
 from vtm.files import hash_file
 from vtm.pictures import open_picture
@@ -206,7 +207,7 @@ def killed(paths: list[Path], cache: Path, at: int) -> None:
     import os
 
     written = 0
-    write = cache_module.Store._write_shard
+    write = store_module.Store._write_shard
 
     def write_or_die(self, rows):
         nonlocal written
@@ -215,8 +216,8 @@ def killed(paths: list[Path], cache: Path, at: int) -> None:
         written += 1
         write(self, rows)
 
-    cache_module.SHARD_ROWS = 4
-    cache_module.Store._write_shard = write_or_die
+    store_module.SHARD_ROWS = 4
+    store_module.Store._write_shard = write_or_die
     embed(Counting(), paths, cache, batch_size=2)
 
 
@@ -233,8 +234,8 @@ def test_killed_work_resumes_from_the_last_shard(tmp_path, pictures):
 
 
 def test_shards_are_written_by_age_too(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD_SECONDS", 0.0)
-    monkeypatch.setattr(cache_module.Store, "merge", lambda self: None)
+    monkeypatch.setattr(store_module, "SHARD_SECONDS", 0.0)
+    monkeypatch.setattr(store_module.Store, "merge", lambda self: None)
     embed(Counting(), pictures[:5], tmp_path / "cache")
     assert len(shards(tmp_path / "cache")) == 5
 
@@ -274,7 +275,7 @@ def test_every_byte_of_a_shard_is_guarded(tmp_path, pictures):
     embed(Counting(), pictures[:2], cache)
     (shard,) = shards(cache)
     whole = shard.read_bytes()
-    store = cache_module.Store(Counting().key, Counting().dim, cache)
+    store = store_module.Store(Counting().key, Counting().dim, cache)
     right = store._read_shard(shard)
     accepted = 0
     for position in range(0, len(whole), 3):
@@ -312,7 +313,7 @@ def test_two_encoders_do_not_mix(tmp_path, pictures):
 
 
 def test_small_shards_are_merged_and_nothing_is_lost(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr(store_module, "SHARD_ROWS", 4)
     cache = tmp_path / "cache"
     found, _, _ = embed(Counting(), pictures, cache, batch_size=3)
     assert [shard.name.split("-")[0] for shard in shards(cache)] == ["30"]
@@ -323,7 +324,7 @@ def test_small_shards_are_merged_and_nothing_is_lost(tmp_path, pictures, monkeyp
 
 def test_merging_cut_off_before_deleting_loses_and_repeats_nothing(tmp_path, pictures, monkeypatch):
     cache = tmp_path / "cache"
-    monkeypatch.setattr(cache_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr(store_module, "SHARD_ROWS", 4)
     deleted = Path.unlink
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
@@ -344,26 +345,26 @@ def test_merging_cut_off_before_deleting_loses_and_repeats_nothing(tmp_path, pic
 def test_reading_while_another_process_merges(tmp_path, pictures, monkeypatch):
     """The listed shards vanish before they are opened; their rows are in one that was not there yet."""
     cache = tmp_path / "cache"
-    monkeypatch.setattr(cache_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr(store_module, "SHARD_ROWS", 4)
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module.Store, "merge", lambda self: None)
+        patch.setattr(store_module.Store, "merge", lambda self: None)
         embed(Counting(), pictures, cache, batch_size=3)
-    read = cache_module.Store._read_shard
+    read = store_module.Store._read_shard
     merged = []
 
     def merge_first(self, path):
         if not merged:
             merged.append(True)
-            cache_module.Store(self.key, self.dim, cache).merge()
+            store_module.Store(self.key, self.dim, cache).merge()
         return read(self, path)
 
-    monkeypatch.setattr(cache_module.Store, "_read_shard", merge_first)
+    monkeypatch.setattr(store_module.Store, "_read_shard", merge_first)
     found, _, _ = embed(Counting(break_after=0), pictures, cache)
     assert np.array_equal(found, one_by_one(pictures))
 
 
 def share(paths: list[Path], cache: Path, out: Path) -> None:
-    cache_module.SHARD_ROWS = 2
+    store_module.SHARD_ROWS = 2
     for _ in range(5):
         found, _, _ = embed(Counting(), paths, cache, batch_size=2)
     np.save(out, found, allow_pickle=False)
@@ -430,7 +431,7 @@ def test_a_content_is_keyed_by_its_sha256(tmp_path):
     encoder = Counting(text=True)
     embed_texts(encoder, ["two cats"], cache=tmp_path, progress=False)
     (shard,) = shards(tmp_path)
-    rows = cache_module.Store(encoder.key, encoder.dim, tmp_path)._read_shard(shard)
+    rows = store_module.Store(encoder.key, encoder.dim, tmp_path)._read_shard(shard)
     assert list(rows) == [hashlib.sha256(b"two cats").hexdigest()]
 
 

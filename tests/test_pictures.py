@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from malformed_pictures import progressive_bomb
 from PIL import Image
 
 from vtm.errors import DataError
-from vtm.pictures import open_picture, picture_error_reason
+from vtm.pictures import open_picture
 
 
 def pixels(path: Path, size: int = 32, **options: int) -> np.ndarray:
@@ -111,11 +112,46 @@ def test_sixteen_bit_grey_is_scaled(tmp_path, value, expected):
     assert np.abs(pixels(tmp_path / "grey.png") - expected).max() <= 1
 
 
-def test_float_grey_goes_from_darkest_to_brightest(tmp_path):
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_float_grey_goes_from_darkest_to_brightest(tmp_path, white_is_zero):
     ramp = np.tile(np.linspace(-3, 5, 32, dtype=np.float32), (32, 1))
-    Image.fromarray(ramp).save(tmp_path / "ramp.tiff")
+    Image.fromarray(ramp).save(tmp_path / "ramp.tiff", tiffinfo={262: 0 if white_is_zero else 1})
     got = pixels(tmp_path / "ramp.tiff")[0, :, 0]
-    assert np.abs(got - np.linspace(0, 255, 32)).max() <= 1
+    expected = np.linspace(0, 255, 32)
+    assert np.abs(got - (expected[::-1] if white_is_zero else expected)).max() <= 1
+
+
+def comment(n_bytes: int, content: bytes = b"") -> bytes:
+    """A segment of a JPEG, of so many bytes in all."""
+    return b"\xff\xfe" + (n_bytes - 2).to_bytes(2) + content.ljust(n_bytes - 4, b".")
+
+
+def test_scans_of_a_jpeg_are_counted_up_to_its_end(tmp_path):
+    path = tmp_path / "a.jpg"
+
+    def refused(content: bytes) -> bool:
+        path.write_bytes(content)
+        try:
+            assert open_picture(path, size=32).size == (32, 32)
+        except DataError as error:
+            assert str(error) == f"{path}: a JPEG of more than 100 scans, the limit; save it anew"
+            return True
+        return False
+
+    good, bad = progressive_bomb(64, 64, 99), progressive_bomb(64, 64, 100)  # and one before them
+    assert not refused(good) and refused(bad)
+    assert not refused(good + bad)
+    # What is inside a segment is neither a scan nor the end; fill bytes may stand before a marker.
+    inside = comment(500, b"\xff\xda" * 200), comment(9, b"\xff\xd9")
+    assert not refused(good[:-2] + inside[0] + good[-2:])
+    assert refused(bad[:2] + inside[1] + bad[2:])
+    assert refused(bad.replace(b"\xff\xda", b"\xff" * 70_000 + b"\xff\xda"))
+    # Wherever a marker lies to the chunks that the file is read in.
+    first = good.index(b"\xff\xda")
+    for shift in range(-8, 8):
+        padding = comment(60_000) + comment((1 << 16) - 60_000 - first + shift)
+        assert not refused(good[:first] + padding + good[first:]), shift
+        assert refused(bad[:first] + padding + bad[first:]), shift
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "CMYK", "YCbCr", "LAB", "I"])
@@ -166,7 +202,7 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path, width, height):
     assert str(caught.value) == (
         f"{path}: {megapixels} megapixels, more than the limit of 50; shrink it or raise max_pixels"
     )
-    assert picture_error_reason(caught.value) == "too-large"
+    assert caught.value.reason == "too-large"
     assert Image.MAX_IMAGE_PIXELS == limit
 
 
@@ -188,7 +224,7 @@ def test_truncated_files_are_refused(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").write_bytes(content[: len(content) * 6 // 10])
     with pytest.raises(DataError, match=f"a.{suffix}: ") as caught:
         open_picture(tmp_path / f"a.{suffix}", size=32)
-    assert picture_error_reason(caught.value) == "unreadable"
+    assert caught.value.reason == "unreadable"
 
 
 def test_what_is_no_picture_is_named_with_its_reason(tmp_path):
@@ -211,7 +247,7 @@ def test_what_is_no_picture_is_named_with_its_reason(tmp_path):
     for name, (reason, words) in expected.items():
         with pytest.raises(DataError) as caught:
             open_picture(tmp_path / name, size=32)
-        assert picture_error_reason(caught.value) == reason, name
+        assert caught.value.reason == reason, name
         assert str(caught.value).startswith(f"{tmp_path / name}: ") and words in str(caught.value)
         assert "\n" not in str(caught.value)
 

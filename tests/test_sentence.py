@@ -34,6 +34,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the new place of these is not in older releases
     from sentence_transformers.models import Dense, Normalize, Pooling, Transformer
 
+ROUTER = "sentence_transformers.models.Router"
 TEXTS = ["Das rote Haus", "ein Haus am See", "", "Zug", "ab " * 100, "  A b  c "]
 
 
@@ -78,6 +79,29 @@ def make_sentence_model(folder: Path) -> Path:
     model = SentenceTransformer(modules=parts, prompts={"q": "abc: "}, default_prompt_name="q", device="cpu")
     model.max_seq_length = 40
     model.save(str(folder))
+    return folder
+
+
+def make_router(folder: Path, *, seed: int = 0, at: str = "") -> Path:
+    """A model whose only part, in the folder `at`, has a BERT, a pooling and a dense layer to 20 dimensions inside."""
+    from sentence_transformers.models import Router
+
+    bert = make_bert(folder.with_name(f"{folder.name}-bert"), seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        route = [Transformer(str(bert)), Pooling(32, "mean"), Dense(32, 20)]
+    router = Router({"document": route, "query": route}, default_route="query")
+    SentenceTransformer(modules=[router], device="cpu").save(str(folder))
+    if at:
+        inside = [
+            path for path in folder.iterdir() if path.name[0] in "dqr"
+        ]  # its own file, and a folder for each part
+        (folder / at).mkdir()
+        for path in inside:
+            path.rename(folder / at / path.name)
+        (folder / "modules.json").write_text(
+            json.dumps([{"idx": 0, "name": "0", "path": at, "type": ROUTER}])
+        )
     return folder
 
 
@@ -287,6 +311,121 @@ def test_keys_and_the_cache(tmp_path, pictures):
     assert "_model" not in vars(again.text) and "_model" not in vars(again.image)
 
 
+@pytest.mark.parametrize("at", ["", "0_Router"])
+def test_other_weights_inside_a_router_are_another_model(tmp_path, at):
+    vit = make_vit(tmp_path / "vit")
+    first, other = make_router(tmp_path / "0", at=at), make_router(tmp_path / "1", seed=1, at=at)
+    texts = ["abc", "a b c"]
+    rows = [embed_texts(load(folder, vit).text, texts, progress=False) for folder in (first, other)]
+    assert np.abs(rows[0] - rows[1]).max() > 0.1
+    for folder, row in zip((first, other), rows, strict=True):
+        direct = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        assert row.shape == (2, 20) and np.abs(row - direct.encode(texts)).max() < 1e-5
+    keys = {load(first, vit).text.key, load(other, vit).text.key}
+    for name in ("router_config.json", "*_2_Dense/config.json", "*_0_Transformer/tokenizer.json"):
+        (path,) = first.glob(f"**/{name}")
+        path.write_text(path.read_text() + " ")
+        keys.add(load(first, vit).text.key)
+    assert len(keys) == 5
+
+
+def test_what_lies_below_a_part_is_of_the_model(tmp_path):
+    folder = make_sentence_model(tmp_path / "model")
+    key = load(folder, make_vit(tmp_path / "vit")).text.key
+    (folder / "2_Dense/more").mkdir()
+    (folder / "2_Dense/more/model.safetensors").write_bytes(b"weights")
+    assert load(folder, tmp_path / "vit").text.key != key
+
+
+def test_a_router_of_two_tokenizers_is_not_taken(tmp_path):
+    """The tokens are made by the first route's tokenizer, the embedding by the default one."""
+    from sentence_transformers.models import Router
+
+    parts = [[Transformer(str(make_bert(tmp_path / name))), Pooling(32, "mean")] for name in ("a", "b")]
+    router = Router({"document": parts[0], "query": parts[1]}, default_route="query")
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "model"))
+    text = load(tmp_path / "model", make_vit(tmp_path / "vit")).text
+    with pytest.raises(
+        DataError, match="model: its routes have different tokenizers, which is not supported"
+    ):
+        text.encode(TEXTS)
+
+
+def test_a_router_is_fetched_with_what_is_inside(tmp_path, hub):
+    make_router(hub.root / "tiny/router", at="0_Router")
+    make_vit(hub.root / "tiny/vit")
+    expected = load(hub.root / "tiny/router", hub.root / "tiny/vit").text.encode(TEXTS)
+    options = {"text": "tiny/router", "image": "tiny/vit"}
+    prefetch_encoder("sentence", **options)
+    shutil.rmtree(hub.root)
+    text = load_encoder("sentence", device="cpu", **options).text
+    assert np.array_equal(text.encode(TEXTS), expected)
+    (path,) = text.folder.glob("0_Router/*_0_Transformer/model.safetensors")
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(DataError, match="model.safetensors: SHA-256 is .*delete the folder"):
+        assert load_encoder("sentence", **options).text.key
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "pytorch_model.bin",
+            b"\x80\x02cbuiltins\nprint\n(X\x01\x00\x00\x00xtR.",
+            "not a model that .* reads",
+        ),
+        ("model.safetensors", None, "not a model that sentence-transformers reads"),
+        ("config.json", b'{"model_type": "nope"}', "not a model that sentence-transformers reads"),
+        ("config.json", b"[]", "is not a model's configuration"),
+        ("config.json", b'{"hidden_size": "x"}', "not a model that sentence-transformers reads"),
+        ("config.json", b'{"hidden_size": 1e400}', "not a model that sentence-transformers reads"),
+        ("tokenizer.json", b"{}", "not a model that sentence-transformers reads"),
+    ],
+)
+def test_damaged_text_models(tmp_path, name, content, message):
+    folder = make_bert(tmp_path / "bert")
+    if name == "pytorch_model.bin":
+        (folder / "model.safetensors").unlink()
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    text = load(folder, make_vit(tmp_path / "vit")).text
+    with pytest.raises(DataError, match=message) as caught:
+        embed_texts(text, TEXTS, progress=False)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", None, "cannot be loaded as an image model"),
+        ("config.json", b'{"model_type": "nope", "hidden_size": 24}', "cannot be loaded as an image model"),
+        ("config.json", b"[]", "is not a model's configuration"),
+        ("config.json", b'{"hidden_sizes": 3}', "states no hidden_size"),
+        ("config.json", b'{"hidden_size": "x"}', "states no hidden_size"),
+        ("preprocessor_config.json", b"[]", "how pictures are prepared is not known"),
+        (
+            "preprocessor_config.json",
+            b'{"image_processor_type": "ViTImageProcessor", "rescale_factor": null}',
+            "its processor cannot prepare a picture",
+        ),
+        (
+            "preprocessor_config.json",
+            b'{"image_processor_type": "ViTImageProcessor", "size": {"height": 9, "width": 12}}',
+            "its model cannot compute prepared pictures",
+        ),
+    ],
+)
+def test_damaged_image_models(tmp_path, pictures, name, content, message):
+    folder = make_vit(tmp_path / "vit")
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    image = load(make_bert(tmp_path / "bert"), folder).image
+    hashes = [hash_file(path) for path in pictures]
+    with pytest.raises(DataError, match=message) as caught:
+        embed_images(image, ["a", "b", "c"], pictures, hashes, progress=False)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_options(tmp_path):
     bert, vit = make_bert(tmp_path / "bert"), make_vit(tmp_path / "vit")
     with pytest.raises(ConfigError, match="which text model\\? Give text=NAME or text=FOLDER"):
@@ -383,6 +522,26 @@ def test_parts_of_a_model_that_are_not_taken(tmp_path, modules, message):
     (folder / "modules.json").write_text(json.dumps(modules))
     pair = load_encoder("sentence", text=str(folder), image=str(make_vit(tmp_path / "vit")))
     for call in (lambda: pair.text.key, lambda: pair.text.dim, lambda: pair.text.encode(TEXTS)):
+        with pytest.raises(DataError, match=message):
+            call()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("document_0_Transformer", "own_code.Part", "is code that came with the model, and is not run"),
+        ("../other", "sentence_transformers.models.Pooling", "in another folder"),
+    ],
+)
+def test_parts_of_a_router_that_are_not_taken(tmp_path, monkeypatch, name, kind, message):
+    folder = make_router(tmp_path / "router")
+    (tmp_path / "own_code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    stated = json.loads((folder / "router_config.json").read_text())
+    (folder / "router_config.json").write_text(json.dumps(stated | {"types": {name: kind}}))
+    text = load(folder, make_vit(tmp_path / "vit")).text
+    for call in (lambda: text.key, lambda: text.dim, lambda: text.encode(TEXTS)):
         with pytest.raises(DataError, match=message):
             call()
     assert not (tmp_path / "ran").exists()

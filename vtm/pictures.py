@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import stat
-import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vtm.errors import DataError
+from vtm.picture_headers import MAX_SCANS, has_too_many_scans, largest_in_icon
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
 
 MAX_PIXELS = 50_000_000
+# More than a picture of so many pixels needs in any format. Some readers take a file whole, whatever follows its picture.
+MAX_BYTES = 512 << 20
 # No format that runs another program (EPS) or has no size in its header.
 FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF")
 WHITE = (255, 255, 255)
-# A progressive JPEG has some ten scans, and each goes over all pixels: a small file may hold thousands.
-MAX_SCANS = 100
+# A tag of TIFF, and a value: zero is white. Pillow turns pictures of up to eight bits itself.
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 # From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
 _LARGE_PIXELS = 8_000_000
@@ -41,11 +43,6 @@ class PictureError(DataError):
         # A file's name may hold line breaks; the message is one line.
         super().__init__(message.replace("\n", "\\n").replace("\r", "\\r"))
         self.reason = reason
-
-
-def picture_error_reason(error: BaseException) -> str:
-    """The word that drops are counted by, for an error of `open_picture`; "unreadable" for any other."""
-    return getattr(error, "reason", "unreadable")
 
 
 def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
@@ -74,20 +71,19 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
     Raises
     ------
     PictureError
-        A DataError with a `reason`: no such file, not a regular file, too many pixels, or not readable as a
-        picture (truncated files, and JPEGs of too many scans, too).
+        A DataError with a `reason`: as `check_file`, too many pixels, or not readable as a picture (truncated
+        files, and JPEGs of too many scans, too).
     """
     path = Path(path)
-    _check_regular_file(path)
+    check_file(path)
     try:
         with open(path, "rb") as stream:
-            _check_size(path, _largest_in_icon(stream), max_pixels)
+            _check_size(path, largest_in_icon(stream), max_pixels)
             image = _read_header(stream)
             _check_size(path, image.size, max_pixels)
-            if image.info.get("progressive") and (scans := _count_scans(path)) > MAX_SCANS:
+            if image.info.get("progressive") and has_too_many_scans(path):
                 raise PictureError(
-                    f"{path}: a JPEG of {scans} scans, more than the limit of {MAX_SCANS}; save it anew",
-                    "unreadable",
+                    f"{path}: a JPEG of more than {MAX_SCANS} scans, the limit; save it anew", "unreadable"
                 )
             if image.width * image.height > _LARGE_PIXELS:
                 with _large_picture:
@@ -99,17 +95,28 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
         raise PictureError(f"{path}: {_explain(path, error)}", "unreadable") from error
 
 
-def _check_regular_file(path: Path) -> None:
-    # Opening a FIFO would wait for ever, so the file is looked at before it is opened.
+def check_file(path: Path) -> None:
+    """Refuse what must not even be opened: reading it would wait for ever, or take very long.
+
+    Raises
+    ------
+    PictureError
+        No such file, not a regular file, or one of more than `MAX_BYTES`.
+    """
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise PictureError(f"{path}: no such file", "missing") from None
     except (OSError, ValueError) as error:
         raise PictureError(f"{path}: cannot be looked at ({error})", "unreadable") from error
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a FIFO, a socket or a device"
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a FIFO, a socket or a device"
         raise PictureError(f"{path}: is {kind}, not a picture file", "not-a-file")
+    if status.st_size > MAX_BYTES:
+        raise PictureError(
+            f"{path}: {status.st_size / 1e6:,.0f} MB, more than the limit of {MAX_BYTES / 1e6:,.0f}; save it anew",
+            "too-large",
+        )
 
 
 def _read_header(stream: BinaryIO) -> PILImage.Image:
@@ -132,35 +139,6 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
             "raise max_pixels",
             "too-large",
         )
-
-
-def _largest_in_icon(stream: BinaryIO) -> tuple[int, int]:
-    """Width and height of the largest picture in an ICO; (0, 0) for any other file.
-
-    Pillow decodes an ICO while it reads the header, and its directory may say less than the pictures inside are.
-    """
-    head = stream.read(6)
-    sizes = [(0, 0)]
-    if head[:4] == b"\0\0\1\0":
-        directory = stream.read(16 * int.from_bytes(head[4:], "little"))
-        for entry in range(0, len(directory) - 15, 16):
-            stream.seek(int.from_bytes(directory[entry + 12 : entry + 16], "little"))
-            inside = stream.read(24).ljust(24, b"\0")
-            if inside.startswith(b"\x89PNG"):
-                sizes.append(struct.unpack(">II", inside[16:]))
-            elif inside[:4] == b"\x0c\0\0\0":
-                sizes.append(struct.unpack("<HH", inside[4:8]))
-            else:
-                width, height = struct.unpack("<ii", inside[4:12])
-                sizes.append((abs(width), abs(height) // 2))  # the other half is its mask
-    stream.seek(0)
-    return max(sizes, key=lambda size: size[0] * size[1])
-
-
-def _count_scans(path: Path) -> int:
-    # In the coded pixels a byte FF stands before 00 or a restart marker only, so this is the marker of a scan; the
-    # thumbnails that other segments may hold add a few.
-    return path.read_bytes().count(b"\xff\xda")
 
 
 def _decode(image: PILImage.Image, size: int | None) -> PILImage.Image:
@@ -217,6 +195,8 @@ def _grey(image: PILImage.Image) -> PILImage.Image:
         finite = values[np.isfinite(values)]
         dark, bright = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     scaled = (values - dark) * (255.0 / ((bright - dark) or 1.0))
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        scaled = 255.0 - scaled
     grey = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
     eight = Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
     transparent = image.info.get("transparency")

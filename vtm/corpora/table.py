@@ -11,6 +11,7 @@ from vtm.corpora.base import Corpus, Dropped
 from vtm.corpora.rows import Row, read_rows
 from vtm.errors import ConfigError, DataError
 from vtm.files import hash_file
+from vtm.pictures import PictureError, check_file
 
 # Tried in this order, whatever their case.
 IMAGE_COLUMNS = ("file_name", "filename", "image", "image_path", "path", "file", "picture")
@@ -35,8 +36,9 @@ def load(
     """Read a table whose picture paths are relative to the table's folder.
 
     Dropped, each with its row: `empty-text`, `missing-picture`, `outside-folder`, a path that leads out of the
-    table's folder, `no-permission` or `unreadable`, a picture whose bytes cannot be had, and `bad-characters`, a
-    null byte or half of a surrogate pair in a value that is used.
+    table's folder, `no-permission` or `unreadable`, a picture whose bytes cannot be had, `too-large`, a file that
+    holds more than any picture needs, and `bad-characters`, a null byte or half of a surrogate pair in a value that
+    is used.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def load(
         for value, option, name in (("id", "id_column", id_column), ("group", "group_column", group_column)):
             if name:
                 used[value] = _column(table, columns, option, name, ())
-        for row in rows:
+        for row in rows(used.values()):
             values = {value: _value(row, column) for value, column in used.items()}
             if any(map(BAD_CHARACTERS.search, values.values())):
                 dropped.append(Dropped(str(row), "bad-characters", str(row)))
@@ -168,7 +170,10 @@ def _picture(folder: Path, named: str) -> tuple[Path, str]:
 def _hash(picture: Path) -> tuple[str, str]:
     """Hash of a picture's content, and the reason why it cannot be read ("" when it can)."""
     try:
+        check_file(picture)
         return hash_file(picture), ""
+    except PictureError as error:
+        return "", error.reason
     except PermissionError:
         return "", "no-permission"
     except OSError:

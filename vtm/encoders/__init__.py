@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from vtm.config import parse_encoder
 from vtm.encoders.cache import embed_images, embed_texts
 from vtm.errors import ConfigError
 
@@ -25,6 +26,7 @@ __all__ = [
     "embed_images",
     "embed_texts",
     "load_encoder",
+    "load_named",
     "prefetch_encoder",
 ]
 
@@ -132,6 +134,25 @@ def load_encoder(
     if language is not None and "language" in inspect.signature(load).parameters:
         options.setdefault("language", language)
     return load(device=device, **options)
+
+
+def load_named(spec: str, *, device: str = "auto", language: str | None = None) -> EncoderPair:
+    """An encoder pair by a name with options, such as `clip:language=de`; see `load_encoder`.
+
+    Parameters
+    ----------
+    spec
+        As `vtm.config.parse_encoder` reads it.
+    language
+        Of the texts; an option `language` goes before it.
+
+    Raises
+    ------
+    ConfigError, MissingError, DataError
+        As `load_encoder`; also a spec that cannot be read.
+    """
+    name, options = parse_encoder(spec)
+    return load_encoder(name, device=device, **{"language": language, **options})
 
 
 def prefetch_encoder(name: str, /, **options: Any) -> Path:

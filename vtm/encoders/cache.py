@@ -1,21 +1,13 @@
-"""Embeddings that are computed once: batches, decoding ahead, and a cache that survives being killed.
-
-A cache is one folder per encoder key, full of shards. A shard is a safetensors file with some contents'
-hashes, their embeddings and a checksum of both; it is written once, under a name of its own, and never
-changed. So an interrupted run loses little, and several processes can share a cache.
-"""
+"""Embeddings that are computed once: batches, decoding ahead, and a cache (`vtm.encoders.store`)."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
-import uuid
-import warnings
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,20 +16,13 @@ import numpy as np
 
 from vtm.corpora.base import Dropped
 from vtm.encoders.shared import ROWS, cores
+from vtm.encoders.store import Store
 from vtm.errors import DataError
-from vtm.files import atomic_path, hash_file, remove_leftovers
-from vtm.paths import data_dir
+from vtm.files import hash_file
 from vtm.pictures import MAX_PIXELS, PictureError, open_picture
 
 if TYPE_CHECKING:
     from vtm.encoders import ImageEncoder, TextEncoder
-
-# A shard is written when it has this many rows or is this old, and when a run ends or breaks off.
-SHARD_ROWS = 256
-SHARD_SECONDS = 20.0
-# At the end of a run, shards below the first number of rows are merged into shards of up to the second.
-SMALL_ROWS = 2048
-MERGED_ROWS = 8192
 
 Item = TypeVar("Item")
 
@@ -98,16 +83,14 @@ def embed_images(
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
     batch_size = batch_size or max(64, ROWS * cores())
     workers = workers or max(2, cores())
-    first: dict[str, Path] = {}
-    for content, path in zip(image_hashes, images, strict=True):
-        first.setdefault(content, Path(path))
     store = Store(encoder.key, encoder.dim, cache)
-    rows = store.read(first)
-    missing = [content for content in first if content not in rows]
+    rows = Rows(image_hashes, encoder.dim)
+    rows.read(store)
+    missing = rows.missing()
     failures: dict[str, PictureError] = {}
 
     def prepare(content: str) -> np.ndarray:
-        path = first[content]
+        path = Path(images[rows.first[content]])
         picture = open_picture(path, size=encoder.size, max_pixels=max_pixels)
         try:
             unchanged = hash_file(path) == content
@@ -131,23 +114,23 @@ def embed_images(
             embeddings = _encode(encoder, np.stack([picture for _, picture in batch]))
             for (content, _), row in zip(batch, embeddings, strict=True):
                 if np.isfinite(row).all():
-                    rows[content] = row
+                    rows.put(content, row)
                     store.add(content, row)
                 else:
-                    message = f"{first[content]}: has no finite embedding"
+                    message = f"{images[rows.first[content]]}: has no finite embedding"
                     failures[content] = PictureError(message, "not-finite")
             bar.update(len(batch))
 
-    kept = [position for position, content in enumerate(image_hashes) if content in rows]
+    embeddings, kept = rows.finish()
     dropped = tuple(
         Dropped(id, failures[content].reason, str(failures[content]))
         for id, content in zip(ids, image_hashes, strict=True)
         if content in failures
     )
-    if not kept:
+    if not len(kept):
         why = f"; the first: {dropped[0].detail}" if dropped else ""
         raise DataError(f"none of {len(ids)} pictures can be used{why}")
-    return np.stack([rows[image_hashes[i]] for i in kept]), tuple(ids[i] for i in kept), dropped
+    return embeddings, tuple(ids[i] for i in kept), dropped
 
 
 def embed_texts(
@@ -171,23 +154,69 @@ def embed_texts(
         A text whose embedding is not finite, or a cache that cannot be written.
     """
     contents = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
-    text_of = dict(zip(contents, texts, strict=True))
     store = Store(encoder.key, encoder.dim, cache)
-    rows = store.read(text_of)
-    missing = [content for content in text_of if content not in rows]
+    rows = Rows(contents, encoder.dim)
+    rows.read(store)
+    missing = rows.missing()
     with _bar(len(missing), "texts", progress) as bar, store:
         for batch in _batches(missing, batch_size):
-            embeddings = _encode(encoder, [text_of[content] for content in batch])
+            embeddings = _encode(encoder, [texts[rows.first[content]] for content in batch])
             for content, row in zip(batch, embeddings, strict=True):
                 if not np.isfinite(row).all():
-                    start = text_of[content][:60]
+                    start = texts[rows.first[content]][:60]
                     raise DataError(f"the text {start!r} has no finite embedding; leave it out")
-                rows[content] = row
+                rows.put(content, row)
                 store.add(content, row)
             bar.update(len(batch))
-    if not contents:
-        return np.empty((0, encoder.dim), dtype=np.float32)
-    return np.stack([rows[content] for content in contents])
+    return rows.finish()[0]
+
+
+class Rows:
+    """The embeddings of some items in one array, which is filled as they are found: equal contents once.
+
+    Parameters
+    ----------
+    contents : n hashes (hex), one of each item.
+    dim : d, numbers an embedding.
+    """
+
+    def __init__(self, contents: Sequence[str], dim: int) -> None:
+        self.contents = contents
+        self.first: dict[str, int] = {}  # where a content comes first
+        for position, content in enumerate(contents):
+            self.first.setdefault(content, position)
+        self.array = np.empty((len(contents), dim), dtype=np.float32)
+        self.filled = np.zeros(len(contents), dtype=bool)
+
+    def put(self, content: str, row: np.ndarray) -> None:
+        self.array[self.first[content]] = row
+        self.filled[self.first[content]] = True
+
+    def read(self, store: Store) -> None:
+        """Take what the cache has."""
+        for content, row in store.stored(self.first):
+            if not self.filled[self.first[content]]:
+                self.put(content, row)
+
+    def missing(self) -> list[str]:
+        """The contents without a row, in order."""
+        return [content for content, position in self.first.items() if not self.filled[position]]
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """The rows (m, d) of the items that have one, and their positions (m,). To be called once, at the end.
+
+        Rows are moved where they are, so that the memory never holds two arrays of them.
+        """
+        for position, content in enumerate(self.contents):
+            first = self.first[content]
+            if position != first and self.filled[first]:
+                self.array[position] = self.array[first]
+                self.filled[position] = True
+        kept = np.flatnonzero(self.filled)
+        if len(kept) < len(self.array):
+            for to, position in enumerate(kept):
+                self.array[to] = self.array[position]
+        return self.array[: len(kept)], kept
 
 
 def _encode(encoder: Any, batch: Any) -> np.ndarray:
@@ -223,127 +252,3 @@ def _ahead(
             waiting.extend((item, pool.submit(function, item)) for item in islice(items, 1))
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-class Store:
-    """The shards of one encoder. As a context it writes what was added, also when the work breaks off.
-
-    Parameters
-    ----------
-    key, dim : the encoder's.
-    cache : folder of all caches; by default `embeddings` in the data folder.
-    """
-
-    def __init__(self, key: str, dim: int, cache: Path | str | None) -> None:
-        root = data_dir() / "embeddings" if cache is None else Path(cache)
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", key)[:32].strip("-.")
-        self.folder = root / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        self.key = key
-        self.dim = dim
-        self._added: dict[str, np.ndarray] = {}
-        self._written_at = time.monotonic()
-
-    def __enter__(self) -> Store:
-        self._written_at = time.monotonic()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.flush()
-        if kind is None:
-            with suppress(DataError):  # everything is written already; merging only makes fewer files of it
-                self.merge()
-
-    def read(self, wanted: Container[str]) -> dict[str, np.ndarray]:
-        """The rows of the wanted contents that are in the cache, by content."""
-        rows: dict[str, np.ndarray] = {}
-        seen: set[Path] = set()
-        # Another process may merge shards meanwhile: what vanished from this list is in a shard of the next.
-        while unseen := sorted(set(self.folder.glob("*.safetensors")) - seen):
-            seen.update(unseen)
-            for path in unseen:
-                for content, row in self._read_shard(path).items():
-                    if content in wanted:
-                        rows.setdefault(content, row.copy())
-        return rows
-
-    def add(self, content: str, row: np.ndarray) -> None:
-        """Keep a content's row; rows are written when there are many, or when the last writing was long ago."""
-        self._added[content] = row
-        if len(self._added) >= SHARD_ROWS or time.monotonic() - self._written_at > SHARD_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was added."""
-        if self._added:
-            self._write_shard(self._added)
-            self._added = {}
-        self._written_at = time.monotonic()
-
-    def merge(self) -> None:
-        """Merge small shards. They are deleted after the merged one is on disk, so nothing can be lost."""
-        remove_leftovers(self.folder)
-        shards = sorted(self.folder.glob("*.safetensors"))
-        small = [path for path in shards if _rows_by_name(path) < SMALL_ROWS]
-        merged: dict[str, np.ndarray] = {}
-        sources: list[Path] = []
-        for number, path in enumerate(small, start=1):
-            shard = self._read_shard(path)
-            if shard:
-                merged = shard | merged
-                sources.append(path)
-            if len(merged) >= MERGED_ROWS or number == len(small):
-                if len(sources) > 1:
-                    self._write_shard(merged)
-                    for source in sources:
-                        source.unlink(missing_ok=True)
-                merged, sources = {}, []
-
-    def _write_shard(self, rows: dict[str, np.ndarray]) -> None:
-        from safetensors.numpy import save_file
-
-        contents = np.frombuffer(bytes.fromhex("".join(rows)), dtype=np.uint8).reshape(len(rows), -1)
-        tensors = {"contents": contents, "embeddings": np.stack(list(rows.values())).astype(np.float32)}
-        metadata = {"key": self.key, "checksum": self._checksum(tensors)}
-        try:
-            with atomic_path(self.folder / f"{len(rows)}-{uuid.uuid4().hex}.safetensors") as temporary:
-                save_file(tensors, temporary, metadata)
-        except OSError as error:
-            raise DataError(
-                f"{self.folder}: embeddings cannot be written ({error}); make room, or use another folder"
-            ) from error
-
-    def _read_shard(self, path: Path) -> dict[str, np.ndarray]:
-        """A shard's rows by content; nothing if the shard is gone, or is damaged, which is said."""
-        from safetensors import safe_open
-
-        try:
-            with safe_open(path, framework="numpy") as shard:
-                metadata = shard.metadata() or {}
-                tensors = {name: shard.get_tensor(name) for name in shard.keys()}
-            if metadata["key"] != self.key or metadata["checksum"] != self._checksum(tensors):
-                raise ValueError("its checksum is wrong")
-            names = (content.tobytes().hex() for content in tensors["contents"])
-            return dict(zip(names, tensors["embeddings"], strict=True))
-        except FileNotFoundError:
-            return {}
-        except PermissionError as error:
-            raise DataError(f"{path}: no permission to read it; use another cache folder") from error
-        except Exception as error:  # whatever safetensors and NumPy make of damaged bytes
-            aside = path.with_suffix(".damaged")
-            with suppress(OSError):
-                path.rename(aside)
-            warnings.warn(
-                f"{path}: damaged ({error}); set aside as {aside.name}, its embeddings are computed again",
-                stacklevel=2,
-            )
-            return {}
-
-    def _checksum(self, tensors: dict[str, np.ndarray]) -> str:
-        contents, embeddings = tensors["contents"], tensors["embeddings"]
-        shapes = f"{self.key} {contents.shape} {embeddings.shape} {embeddings.dtype} {self.dim}"
-        return hashlib.sha256(shapes.encode() + contents.tobytes() + embeddings.tobytes()).hexdigest()
-
-
-def _rows_by_name(path: Path) -> int:
-    rows = path.name.partition("-")[0]
-    return int(rows) if rows.isdigit() else 0

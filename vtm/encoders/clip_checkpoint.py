@@ -144,7 +144,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def _weights_in(folder: Path) -> Path:
     if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS
-    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
     if len(files) != 1:
         found = ", ".join(path.name for path in files) or "none"
         raise DataError(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from vtm.encoders.hub import Download, hash_files, how_to_get, is_whole, weights_folder
 from vtm.errors import DataError, MissingError
 from vtm.files import hash_json, read_json
 
 MODULES = "modules.json"  # makes a folder one of sentence-transformers; names the folders of its parts
+ROUTERS = (
+    "router_config.json",
+    "config.json",
+)  # either may name the folders of the parts that a part has itself
+WIDEST = 1 << 20  # dimensions
 SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors", ".bin")
 
 
@@ -49,7 +56,7 @@ def fetch_folder(name: str, *, spec: str) -> Path:
         return folder
     download = Download(folder, spec)
     there = download.names(name)
-    parts = ["", *read_parts(download.file(name, MODULES))] if MODULES in there else [""]
+    parts = _find_parts(lambda file: download.file(name, file) if file in there else None)
     wanted = _wanted(there, parts)
     if not any(file.endswith((".safetensors", ".bin")) for file in wanted):
         raise MissingError(f"{name}: the hub has no weights of it as safetensors or for PyTorch")
@@ -64,15 +71,34 @@ def hash_folder(folder: Path) -> str:
     DataError
         A file that is not what was fetched.
     """
-    parts = ["", *read_parts(folder / MODULES)] if (folder / MODULES).is_file() else [""]
+    parts = all_parts(folder)
     files = (
         path
-        for part in dict.fromkeys(parts)
-        if (folder / part).is_dir()
-        for path in (folder / part).iterdir()
+        for part in parts
+        if os.path.isdir(folder / part)  # False for names that cannot be
+        for path in (folder / part).glob("**/*" if part else "*")
     )
-    names = [path.relative_to(folder).as_posix() for path in files if path.is_file()]
+    names = {path.relative_to(folder).as_posix() for path in files if path.is_file()}
     return hash_json(hash_files(folder, _wanted(names, parts)))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file with an object in it, as configurations are.
+
+    Raises
+    ------
+    MissingError, DataError
+        No such file, or it holds something else.
+    """
+    stated = read_json(path)
+    if not isinstance(stated, dict):
+        raise DataError(f"{path}: is not a model's configuration, a JSON object")
+    return stated
+
+
+def as_width(value: Any) -> int:
+    """A number of dimensions that a configuration states; 0 for anything that is none."""
+    return value if type(value) is int and 0 < value < WIDEST else 0
 
 
 def _is_path(name: str) -> bool:
@@ -96,18 +122,55 @@ def read_parts(modules: Path) -> list[str]:
     if not whole:
         raise DataError(f"{modules}: is no list of a model's parts, with the path and the type of each")
     for part in stated:
-        if PurePosixPath(part["path"]).is_absolute() or ".." in PurePosixPath(part["path"]).parts:
-            raise DataError(f"{modules}: the part {part['path']!r} is in another folder")
-        if not part["type"].startswith("sentence_transformers."):
-            raise DataError(
-                f"{modules}: the part {part['type']!r} is code that came with the model, and is not run"
-            )
-    return [part["path"] for part in stated]
+        _check_part(modules, part["path"], part["type"])
+    return [_joined(part["path"]) for part in stated]
+
+
+def all_parts(folder: Path) -> list[str]:
+    """The folders of a model and of all its parts, also of those inside a router; "" is that of the model.
+
+    Raises
+    ------
+    DataError
+        As `read_parts`.
+    """
+    return _find_parts(lambda file: folder / file if os.path.isfile(folder / file) else None)
+
+
+def _find_parts(find: Callable[[str], Path | None]) -> list[str]:
+    """As `all_parts`; `find` has the path of one of the model's files, None where there is no such file."""
+    modules = find(MODULES)
+    waiting = ["", *read_parts(modules)] if modules else []
+    parts = dict.fromkeys(["", *waiting])
+    while waiting:
+        part = waiting.pop()
+        for path in (find(_joined(part, name)) for name in ROUTERS):
+            stated = read_json(path) if path else None
+            types = stated.get("types") if isinstance(stated, dict) else None
+            for name, kind in types.items() if isinstance(types, dict) else ():
+                _check_part(path, name, str(kind))
+                if (inner := _joined(part, name)) not in parts:
+                    parts[inner] = None
+                    waiting.append(inner)
+    return list(parts)
+
+
+def _joined(*names: str) -> str:
+    path = PurePosixPath(*names)
+    return str(path) if path.parts else ""
+
+
+def _check_part(stated: Path, folder: str, kind: str) -> None:
+    if PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts:
+        raise DataError(f"{stated}: the part {folder!r} is in another folder")
+    if not kind.startswith("sentence_transformers."):
+        raise DataError(f"{stated}: the part {kind!r} is code that came with the model, and is not run")
 
 
 def _wanted(names: Iterable[str], parts: Iterable[str]) -> list[str]:
-    """A model's files in its folders: no other framework's weights, no pickle beside safetensors."""
-    folders = {PurePosixPath(part) for part in parts}
-    mine = [path for path in map(PurePosixPath, names) if path.parent in folders and path.suffix in SUFFIXES]
+    """A model's files, in its folder and below those of its parts: no pickle beside safetensors, no ONNX and the like."""
+    below = {PurePosixPath(part) for part in parts if part}
+    files = [path for path in map(PurePosixPath, names) if path.suffix in SUFFIXES]
+    mine = [path for path in files if len(path.parts) == 1 or below.intersection(path.parents)]
     safe = {path.parent for path in mine if path.suffix == ".safetensors"}
     return sorted(str(path) for path in mine if path.suffix != ".bin" or path.parent not in safe)

@@ -5,6 +5,7 @@ The paper's variant with a ViT and a German BERT. Models are named as on the Hug
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,20 @@ from typing import Any
 import numpy as np
 
 from vtm.encoders import EncoderPair, ImageEncoder
-from vtm.encoders.folders import MODULES, fetch_folder, find_folder, hash_folder, read_parts
+from vtm.encoders.folders import (
+    MODULES,
+    all_parts,
+    as_width,
+    fetch_folder,
+    find_folder,
+    hash_folder,
+    read_object,
+    read_parts,
+)
 from vtm.encoders.shared import embed_sentences, quiet_loading, use_cuda
 from vtm.encoders.vision import POOLINGS, VisionTransformer
 from vtm.errors import ConfigError, DataError
 from vtm.fetch import fetch
-from vtm.files import read_json
 from vtm.paths import data_dir
 
 OFFLINE = "offline"
@@ -120,7 +129,7 @@ class SentenceText:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         prompt = self._model.prompts.get(self._model.default_prompt_name) or ""
-        if prompt and any(not getattr(part, "include_prompt", True) for part in self._model):
+        if prompt and any(not getattr(part, "include_prompt", True) for part in self._model.modules()):
             raise DataError(f"{self.folder}: leaves its prompt out of the mean, which is not supported")
         return embed_sentences(self._model, [prompt + text for text in texts], dim=self.dim)
 
@@ -128,29 +137,48 @@ class SentenceText:
     def _model(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        if (self.folder / MODULES).is_file():
-            read_parts(self.folder / MODULES)  # no code of a model's own is run
+        all_parts(self.folder)  # no code of a model's own is run
         device = "cuda" if use_cuda(self.device) else "cpu"
-        with quiet_loading():
-            model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
-        return model.float().eval()
+        try:
+            with quiet_loading():
+                model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
+            model = model.float().eval()
+            # Damage that loading does not notice shows here, not after hours.
+            embed_sentences(model, ["a"], dim=1)
+        except Exception as error:  # the loaders raise many kinds
+            told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+            raise DataError(
+                f"{self.folder}: not a model that sentence-transformers reads ({told})"
+            ) from error
+        _check_routes(self.folder, model)
+        return model
+
+
+def _check_routes(folder: Path, model: Any) -> None:
+    """Refuse a router whose default route reads texts in another way than its first, which makes the tokens."""
+    for router in (part for part in model.modules() if hasattr(part, "default_route")):
+        default = router.sub_modules[router.default_route][0]
+        if getattr(default, "tokenizer", None) is not getattr(router, "tokenizer", None):
+            raise DataError(f"{folder}: its routes have different tokenizers, which is not supported")
 
 
 def _stated_dim(folder: Path) -> int:
     """Length of an embedding by the configuration, so that a full cache needs no weights; 0: not stated."""
-    config = folder / "config.json"
     if not (folder / MODULES).is_file():
-        return int(read_json(config).get("hidden_size", 0))
-    parts = [folder / part / "config.json" for part in read_parts(folder / MODULES)]
+        return as_width(read_object(folder / "config.json").get("hidden_size"))
+    parts = read_parts(folder / MODULES)
     about = folder / "config_sentence_transformers.json"
-    if about.is_file() and read_json(about).get("truncate_dim"):
+    if about.is_file() and read_object(about).get("truncate_dim"):
         return 0
-    for part in (read_json(part) for part in reversed(parts[1:]) if part.is_file()):
+    if len(all_parts(folder)) > len({"", *parts}):
+        return 0  # what a router routes to decides
+    for path in (folder / part / "config.json" for part in reversed(parts[1:])):
+        part = read_object(path) if path.is_file() else {}
         if "out_features" in part:
-            return int(part["out_features"])
-        if width := part.get("embedding_dimension") or part.get("word_embedding_dimension"):
+            return as_width(part["out_features"])
+        if width := as_width(part.get("embedding_dimension") or part.get("word_embedding_dimension")):
             modes = part.get("pooling_mode") or [
                 name for name in part if name.startswith("pooling_mode_") and part[name]
             ]
-            return int(width) * (1 if isinstance(modes, str) else len(modes))
+            return width * (len(modes) if isinstance(modes, list) else 1)
     return 0

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.encoders.folders import hash_folder
+from vtm.encoders.folders import as_width, hash_folder, read_object
 from vtm.encoders.shared import in_rows, quiet_loading, use_cuda
-from vtm.errors import ConfigError, DataError
-from vtm.files import read_json
+from vtm.errors import ConfigError, DataError, VtmError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,26 +41,44 @@ class VisionTransformer:
 
     @cached_property
     def dim(self) -> int:
-        config = read_json(self.folder / "config.json")
-        width = (
-            config.get("hidden_size") or config.get("num_features") or (config.get("hidden_sizes") or [0])[-1]
-        )
+        config = read_object(self.folder / "config.json")
+        widths = config.get("hidden_sizes")
+        last = widths[-1] if isinstance(widths, list) and widths else 0
+        width = as_width(config.get("hidden_size") or config.get("num_features") or last)
         if not width:
             raise DataError(f"{self.folder / 'config.json'}: states no hidden_size; is this an image model?")
-        return int(width)
+        return width
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
-        return self._processor(image, return_tensors="pt")["pixel_values"][0].float().numpy()
+        processor = self._processor
+        with self._explained("its processor cannot prepare a picture"):
+            return processor(image, return_tensors="pt")["pixel_values"][0].float().numpy()
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
         import torch
 
+        model = self._model
+
         def run(padded: np.ndarray) -> np.ndarray:
-            with torch.inference_mode():
-                pixels = torch.from_numpy(padded).to(self._model.device)
-                return self._pool(self._model(pixel_values=pixels).last_hidden_state).float().cpu().numpy()
+            with torch.inference_mode(), self._explained("its model cannot compute prepared pictures"):
+                state = model(pixel_values=torch.from_numpy(padded).to(model.device)).last_hidden_state
+                rows = self._pool(state).float().cpu().numpy()
+            if rows.shape[1] != self.dim:
+                stated = f"its config.json says {self.dim}, its model gives {rows.shape[1]}"
+                raise DataError(f"{self.folder}: dimensions of a picture: {stated}")
+            return rows
 
         return in_rows(run, np.asarray(batch, dtype=np.float32), dim=self.dim)
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except VtmError:
+            raise
+        except Exception as error:  # transformers raises many kinds
+            told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+            raise DataError(f"{self.folder}: {what} ({told})") from error
 
     def _pool(self, state: Tensor) -> Tensor:
         """A row for each picture, from tokens (b, t, d) or a map (b, d, h, w) or (b, h, w, d)."""
@@ -76,7 +95,7 @@ class VisionTransformer:
         try:
             with quiet_loading():
                 return AutoImageProcessor.from_pretrained(self.folder, local_files_only=True)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # the loaders raise many kinds
             raise DataError(
                 f"{self.folder}: how pictures are prepared is not known; put its preprocessor_config.json there"
             ) from error
@@ -86,10 +105,6 @@ class VisionTransformer:
         from transformers import AutoModel
 
         cuda = use_cuda(self.device)
-        try:
-            with quiet_loading():
-                model = AutoModel.from_pretrained(self.folder, local_files_only=True)
-        except Exception as error:  # the loaders raise many kinds
-            told = textwrap.shorten(str(error), 200)
-            raise DataError(f"{self.folder}: cannot be loaded as an image model ({told})") from error
+        with self._explained("cannot be loaded as an image model"), quiet_loading():
+            model = AutoModel.from_pretrained(self.folder, local_files_only=True)
         return model.float().to("cuda" if cuda else "cpu").eval()
