@@ -249,7 +249,7 @@ def table_of(folder: Path, texts: Sequence[str], *, name: str = "corpus.csv") ->
 
 
 def prepared(folder: Path, texts: Sequence[str], **parameters: Any) -> Any:
-    from vtm.config import from_parameters
+    from vtm.notebook_parameters import from_parameters
     from vtm.prepare import prepare
 
     table = table_of(folder, texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import struct
@@ -17,7 +18,7 @@ from vtm import fetch as fetching
 from vtm.corpora import Corpus, Dropped, load_corpus, openclipart, split, svg_text
 from vtm.corpora.scene_themes import THEMES
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import hash_file
+from vtm.files import hash_file, hash_json, hash_tree
 
 
 def corpus_of(*ids: str, **fields) -> Corpus:
@@ -317,6 +318,13 @@ def pretend_fetched(name: str) -> Path:
     return artifact.folder
 
 
+def pin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies in the folder now is what was fetched."""
+    artifact = fetching.ARTIFACTS[name]
+    contents = hash_json(hash_tree(artifact.folder, artifact.suffixes))
+    monkeypatch.setitem(fetching.ARTIFACTS, name, dataclasses.replace(artifact, contents=contents))
+
+
 @pytest.fixture
 def clipart(tmp_path, monkeypatch) -> tuple[Path, Path]:
     """Nine drawings of use and no use, and twenty of a theme with one title."""
@@ -344,6 +352,8 @@ def clipart(tmp_path, monkeypatch) -> tuple[Path, Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             if content is not None:
                 path.write_bytes(content)
+    for name in ("openclipart-svg", "openclipart-png"):
+        pin(name, monkeypatch)
     return svgs, pngs
 
 
@@ -401,10 +411,11 @@ def stamps(tmp_path, monkeypatch) -> Path:
         picture = folder / f"{stem}.{'svg' if stem == 'town/drawn' else 'png'}"
         picture.write_bytes(png(3 if stem == "town/copy" else number))
     (folder / "town/house_desc.ogg").write_bytes(b"")
+    pin("tuxpaint-stamps-default", monkeypatch)
     return folder
 
 
-def test_stamps_in_english_and_in_other_languages(stamps):
+def test_stamps_in_english_and_in_other_languages(stamps, monkeypatch):
     english = load_corpus("stamps")
     # town/copy is the picture of town/house; the first id in order stays.
     assert dict(zip(english.ids, english.texts, strict=True)) == {
@@ -422,7 +433,27 @@ def test_stamps_in_english_and_in_other_languages(stamps):
     assert Dropped("animals/cat", "no-text") in german.dropped
     assert german.fingerprint != english.fingerprint
     (stamps / "town/house.png").write_bytes(png(99))
+    pin("tuxpaint-stamps-default", monkeypatch)
     assert load_corpus("stamps").drop_counts()["duplicate-text"] == 1
+
+
+@pytest.mark.parametrize("name", ["animals/birds/owl.txt", "animals/cat.png", "animals/cat.txt"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"An owl of another kind.")])
+def test_stamps_that_are_not_those_that_were_fetched_are_refused(stamps, name, damage):
+    load_corpus("stamps")
+    damage(stamps / name)
+    with pytest.raises(DataError, match=f"stamps/{name}: is .*; delete the folder .*stamps and run"):
+        load_corpus("stamps")
+
+
+def test_openclipart_is_only_made_of_what_was_fetched(clipart):
+    first = load_corpus("openclipart")
+    drawing = clipart[0] / "animals/hawk.svg"
+    drawing.write_bytes(drawing.read_bytes().replace(b"Hawk", b"Duck"))
+    assert load_corpus("openclipart") == first, "the pairs that were made of the right files stay"
+    (clipart[0].parents[1] / "openclipart.json").unlink()
+    with pytest.raises(DataError, match=r"animals/hawk\.svg: is not what was fetched; delete the folder"):
+        load_corpus("openclipart")
 
 
 def test_unknown_language_lists_the_available_ones(stamps):

@@ -260,7 +260,8 @@ def test_this_machine_is_refused_unless_asked_for(server, tmp_path, host):
 def test_which_addresses_are_public():
     closed = """10.0.0.1 172.16.5.5 192.168.1.1 127.0.0.1 169.254.169.254 100.64.0.1 0.0.0.0 255.255.255.255
         224.0.0.1 192.0.2.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fec0::1 ff02::1 2001:db8::1 ::ffff:10.0.0.1
-        64:ff9b::7f00:1 2002:7f00:1::"""
+        64:ff9b::7f00:1 2002:7f00:1:: ::127.0.0.1 ::8.8.8.8 ::ffff:0:127.0.0.1 64:ff9b:1::7f00:1
+        64:ff9b:1:ffff::8.8.8.8"""
     assert [address for address in closed.split() if is_public(address)] == []
     assert all(map(is_public, ["8.8.8.8", "185.15.59.224", "2a02:ec80:300:ed1a::1", "64:ff9b::808:808"]))
 

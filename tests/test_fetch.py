@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import random
 import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vtm import fetch as fetching
+from vtm.contents import fetch_checked
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.fetch import Artifact, artifacts_for, fetch
 from vtm.unpack import unpack_deb, unpack_wheel
@@ -53,6 +56,10 @@ def data(tmp_path, monkeypatch) -> Path:
     return tmp_path / "data"
 
 
+# What a corpus would read of the Debian package: a picture, and a link to it.
+PICTURES = dict.fromkeys(("a/one.png", "b/two.png"), hashlib.sha256(b"one").hexdigest())
+
+
 @pytest.fixture
 def artifacts(tmp_path, monkeypatch) -> dict[str, Path]:
     """Two small artifacts in place of the real ones, and the files that they are made of."""
@@ -70,7 +77,11 @@ def artifacts(tmp_path, monkeypatch) -> dict[str, Path]:
     def artifact(name: str, kind: str, version: str, prefix: str) -> Artifact:
         path = files[name]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Artifact(name, kind, version, path.name, digest, path.stat().st_size, prefix, f"toys/{name}")
+        pinned = Artifact(name, kind, version, path.name, digest, path.stat().st_size, prefix, f"toys/{name}")
+        if kind == "wheel":
+            return pinned
+        listed = json.dumps(PICTURES, separators=(",", ":")).encode()
+        return replace(pinned, suffixes=(".png",), contents=hashlib.sha256(listed).hexdigest())
 
     toys = [artifact("toy-wheel", "wheel", "1.0", "toy/models/"),
             artifact("toy-deb", "deb", "2:1.0-1", "usr/share/toy/")]  # fmt: skip
@@ -132,6 +143,47 @@ def test_another_version_is_replaced(data, commands):
     assert not fetching.is_fetched("toy-deb")
     fetch("toy-deb")
     assert fetching.is_fetched("toy-deb") and "stale.png" not in tree(old)
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda folder: (folder / "a/one.png").write_bytes(b"One"), "a/one.png: is not what was fetched"),
+        (lambda folder: (folder / "b/two.png").unlink(), "b/two.png: is missing"),
+        (lambda folder: (folder / "b/three.png").write_bytes(b"three"), "b/three.png: was not fetched"),
+    ],
+)
+def test_files_are_compared_with_the_archives(data, commands, damage, told, older):
+    """Stamps of older versions lack the list of files: the difference is seen, but has no name."""
+    folder, contents = fetch_checked("toy-deb")
+    assert folder == data / "toys/toy-deb" and contents == PICTURES
+    stamp = json.loads((folder / fetching.STAMP).read_text())
+    assert stamp["contents"] == PICTURES
+    if older:
+        (folder / fetching.STAMP).write_text(json.dumps({"sha256": stamp["sha256"]}))
+    damage(folder)
+    with pytest.raises(DataError) as error:
+        fetch_checked("toy-deb")
+    where = f"{folder}: its " if older else f"{folder}/{told}; "
+    assert str(error.value).startswith(where)
+    assert str(error.value).endswith(f"; delete the folder {folder} and run `vtm fetch toy-deb`")
+
+
+def test_a_stamp_of_an_older_version_is_completed(data, commands):
+    stamp = fetch("toy-deb") / fetching.STAMP
+    whole = stamp.read_bytes()
+    for edit in ({}, {"contents": {"a/one.png": "00"}}):
+        stamp.write_text(json.dumps({**json.loads(whole), "contents": None, **edit}))
+        assert fetch_checked("toy-deb")[1] == PICTURES
+        assert stamp.read_bytes() == whole
+    assert len(commands) == 1, "nothing is fetched anew"
+
+
+def test_files_of_other_kinds_are_not_compared(data, commands):
+    folder = fetch("toy-deb")
+    (folder / "a/one.ogg").write_bytes(b"sound")
+    assert fetch_checked("toy-deb") == (folder, PICTURES)
 
 
 @pytest.mark.parametrize("name", ["toy-deb_1.0-1_all.deb", "toy-deb_2%3a1.0-1_all.deb", "renamed.bin"])

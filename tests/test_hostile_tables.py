@@ -16,6 +16,7 @@ from hostile_tables import (
     Table,
     check_input,
     check_table,
+    parquet,
     prepared,
     table_of,
     write_pictures,
@@ -23,9 +24,10 @@ from hostile_tables import (
 from rights import not_root
 
 from vtm.corpora import load_corpus
-from vtm.corpora.newsimages_tsv import read_ground_truth
+from vtm.corpora.newsimages_tsv import MAX_BYTES, read_ground_truth
 from vtm.errors import ConfigError, DataError
-from vtm.task import read_run
+from vtm.files import read_json, read_tensors
+from vtm.run_files import read_run
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def test_what_the_findings_are_edits_of_is_good(tmp_path):
 @pytest.mark.parametrize("column", ["2019", "007", "0", "00"])
 def test_a_column_of_digits_comes_through_the_experiment(tmp_path, column):
     """Found by the fuzzer: 007 was read as the number 7."""
-    from vtm.config import from_parameters
+    from vtm.notebook_parameters import from_parameters
 
     write_pictures(tmp_path)
     (tmp_path / "t.csv").write_text(f"image,{column},7\na.png,hat,coat\n", encoding="utf-8")
@@ -83,7 +85,7 @@ def test_a_column_of_digits_comes_through_the_experiment(tmp_path, column):
 )
 def test_an_option_named_like_a_parameter_is_refused(parameters, message):
     """Found by the fuzzer: Python took such a name for its own argument."""
-    from vtm.config import from_parameters
+    from vtm.notebook_parameters import from_parameters
     from vtm.prepare import prepare
 
     with pytest.raises(ConfigError, match=message):
@@ -100,8 +102,8 @@ def test_a_name_that_no_file_can_have_is_one_clear_line(name):
 
 def test_an_encoder_may_be_told_the_language(monkeypatch):
     """As in clip:language=de, whatever the corpus' own."""
-    from vtm.config import from_parameters
     from vtm.encoders import pixels
+    from vtm.notebook_parameters import from_parameters
     from vtm.prepare import prepare
 
     asked = []
@@ -119,8 +121,22 @@ def test_an_encoder_may_be_told_the_language(monkeypatch):
 
 def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(DataError, match=r"t\.csv: is no file"):
+    with pytest.raises(DataError, match=r"t\.csv: is no regular file"):
         load_corpus(tmp_path / "t.csv")
+    for read in (read_run, read_ground_truth, read_json, read_tensors):
+        with pytest.raises(DataError, match=r"t\.csv: is no regular file"):
+            read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("read", [read_run, read_ground_truth])
+def test_a_file_without_end_is_not_read(tmp_path, read):
+    with pytest.raises(DataError, match="/dev/zero: is no regular file"):
+        read("/dev/zero")
+    sparse = tmp_path / "run.tsv"
+    with open(sparse, "wb") as stream:
+        stream.truncate(MAX_BYTES + 1)
+    with pytest.raises(DataError, match=r"run\.tsv: is larger than 200 MB"):
+        read(sparse)
 
 
 def test_a_picture_without_permission_is_dropped(tmp_path, monkeypatch):
@@ -191,5 +207,39 @@ def test_parquet_text_that_is_not_utf8_is_refused(tmp_path):
     pyarrow.parquet.write_table(
         pyarrow.table({"image": pyarrow.array(["a.png"]), "text": wrong}), tmp_path / "t.parquet"
     )
-    with pytest.raises(DataError, match=r"t\.parquet: not readable as Parquet"):
+    with pytest.raises(DataError, match=r"t\.parquet: column 'text' holds what cannot be read"):
         load_corpus(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("kind", ["date", "duration", "time zone"])
+def test_parquet_values_that_python_has_none_for(tmp_path, kind):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    odd = {
+        "date": pa.array([2**30, None], pa.date32()),
+        "duration": pa.array([2**62, None], pa.duration("s")),
+        "time zone": pa.array([0, None], pa.timestamp("s", tz="Mars/Olympus")),
+    }[kind]
+    write_pictures(tmp_path)
+    columns = {"image": ["a.png", "b.png"], "text": ["hat", "coat"], "a.taken": odd}
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert load_corpus(tmp_path / "t.parquet").texts == ("hat", "coat")
+    for option in ("text_column", "group_column"):
+        with pytest.raises(DataError, match=r"t\.parquet: column 'a\.taken' holds what cannot be read"):
+            load_corpus(tmp_path / "t.parquet", **{option: "a.taken"})
+
+
+def test_parquet_columns_that_are_not_used_are_not_read(tmp_path, monkeypatch):
+    """A column of pictures' bytes may be larger than the memory."""
+    import pyarrow.parquet
+
+    read, seen = pyarrow.parquet.read_table, []
+    monkeypatch.setattr(pyarrow.parquet, "read_table", lambda *a, **o: seen.append(t := read(*a, **o)) or t)
+    write_pictures(tmp_path)
+    (tmp_path / "t.parquet").write_bytes(
+        parquet({"image": ["a.png"], "text": ["hat"], "bytes": [b"1"], "n.o": [3], "price": [2.5]})
+    )
+    corpus = load_corpus(tmp_path / "t.parquet", group_column="n.o")
+    assert corpus.texts == ("hat",) and corpus.groups == ("3",)
+    assert [table.column_names for table in seen] == [["image", "text", "n.o"]]

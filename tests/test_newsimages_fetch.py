@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from hostile_server import HostileServer, picture
 from news import write_news
 from typer.testing import CliRunner
 
@@ -13,7 +15,7 @@ import vtm.download
 from vtm.cli import app
 from vtm.corpora import newsimages_fetch as module
 from vtm.corpora.newsimages import GROUND_TRUTH, find_folder, read
-from vtm.download import DownloadReport, Outcome
+from vtm.download import DownloadReport, Outcome, fetcher
 from vtm.errors import DataError, MissingError
 
 runner = CliRunner()
@@ -61,6 +63,31 @@ def test_a_wrong_or_missing_file_is_named_and_not_kept(published: dict[str, byte
 
     with pytest.raises(MissingError, match="no route to host.*put it into"):
         module.fetch_files(tmp_path / "c", get=offline, progress=False)
+
+
+def test_only_texts_of_the_repositorys_host_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer() as server:
+        with pytest.raises(OSError, match="not one of the hosts that may be asked"):
+            module._get(server.url("/text-plain/a.tsv"))
+        monkeypatch.setattr(module, "HOST", "127.0.0.1")
+        with pytest.raises(OSError, match="which is not public"):
+            module._get(server.url("/text-plain/a.tsv"))
+        assert not server.asked
+
+        real = fetcher.Fetcher
+        monkeypatch.setattr(fetcher, "Fetcher", lambda **given: real(**{**given, "allow_private": True}))
+        assert module._get(server.url("/text-plain/a.tsv")) == picture("/text-plain/a.tsv")
+        with pytest.raises(OSError, match="is text/html, not text/plain"):
+            module._get(server.url("/html/a.tsv"))
+        with pytest.raises(OSError, match="HTTP 404"):
+            module._get(server.url("/missing/a.tsv"))
+        elsewhere = quote(server.url("/text-plain/b.tsv", host="localhost"), safe="")
+        with pytest.raises(OSError, match="localhost is not one of the hosts"):
+            module._get(server.url(f"/redirect/a.tsv?to={elsewhere}"))
+        monkeypatch.setattr(module, "MAX_BYTES", len(picture("/text-plain/a.tsv")) - 1)
+        with pytest.raises(OSError, match="more than [0-9]+ bytes"):
+            module._get(server.url("/text-plain/a.tsv"))
+    assert {asked["User-Agent"].partition("/")[0] for _, _, asked in server.asked} == {"vtm"}
 
 
 def test_commands(published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vtm.bow import build_vocabulary
-from vtm.config import BowConfig, ModelConfig, from_parameters
+from vtm.config import BowConfig, ModelConfig
 from vtm.corpora import load_corpus, split_corpus
 from vtm.corpora.rows import read_rows
 from vtm.distill import train_pair
 from vtm.encoders import load_encoder
 from vtm.errors import DataError
+from vtm.notebook_parameters import from_parameters
 from vtm.pictures import open_picture
 from vtm.prepare import PARTS, prepare
 
@@ -112,7 +113,7 @@ def test_from_table_to_theta(folder, monkeypatch, rows, name, n_topics, seed):
         assert max(named.values(), default=0) > 1 or "no usable pair" in str(error)
         assert len(str(error).splitlines()) == 1
         return
-    assert len(corpus) + len(corpus.dropped) == len(rows) == sum(1 for _ in read_rows(table, None)[1])
+    assert len(corpus) + len(corpus.dropped) == len(rows) == sum(1 for _ in read_rows(table, None)[1]())
     assert set(corpus.ids) <= text_of.keys()
 
     experiment = from_parameters({"corpus": str(table), "encoder": "pixels", "min_df": 1, "max_df": 1.0})

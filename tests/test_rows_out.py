@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,7 +16,7 @@ from vtm.cli import app
 from vtm.commands import pictures
 from vtm.corpora import Dropped
 from vtm.errors import DataError
-from vtm.rows_out import open_rows
+from vtm.rows_out import open_rows, printable, storable
 
 COLUMNS = {"picture": str, "probability": float, "keywords": list}
 ROWS = [{"picture": "a.png", "probability": 0.5, "keywords": ["sea", "boat"]}]
@@ -59,6 +62,62 @@ def test_a_file_without_rows_can_be_read_and_after_an_error_there_is_none(suffix
     else:
         found = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
         assert list(found.columns) == list(COLUMNS) and len(found) == 0
+
+
+ODD = '\x1b]0;own\x07 \x9b31m x\r\ny\rz\x7f\u2028,\t"é"'
+# What no terminal gets from us: it may act on these, or end the line.
+UNSAFE = {*map(chr, (*range(32), *range(127, 160))), "\u2028", "\u2029"}
+
+
+def test_a_terminal_gets_no_control_characters(capsys, monkeypatch):
+    shown = r"\x1b]0;own\x07 \x9b31m x\r\ny\rz\x7f\u2028,\t" + '"é"'
+    assert printable(ODD) == shown == printable(Path(ODD))
+    monkeypatch.setenv("COLUMNS", "200")
+    with open_rows("table", None, COLUMNS) as write:
+        write([{"picture": ODD, "probability": 0.5, "keywords": ["sea", ODD]}])
+    head, row, *rest = capsys.readouterr().out.split("\n")
+    assert not UNSAFE & {*head, *row} and rest == [""]
+    assert row.split() == f"{shown} 0.500 sea, {shown}".split()
+
+
+@pytest.mark.parametrize("text", ["\udcff\udc00.png", "half a pair \ud800"])
+def test_what_is_no_utf8_can_be_printed_and_stored(text):
+    assert storable(text).encode() and printable(text) == storable(text)
+    assert storable(os.fsdecode(b"\xff.png")) == "\\xff.png"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_files_for_programs_keep_texts_as_they_are(suffix, tmp_path):
+    import pyarrow.parquet
+
+    path = tmp_path / f"rows.{suffix}"
+    with open_rows(suffix, path, COLUMNS) as write:
+        write(2 * [{"picture": ODD, "probability": 0.5, "keywords": ["sea", "boat"]}])
+    if suffix == "csv":
+        with open(path, encoding="utf-8", newline="") as stream:
+            found = [row["picture"] for row in csv.DictReader(stream)]
+    elif suffix == "jsonl":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert not UNSAFE & set("".join(lines))
+        found = [json.loads(line)["picture"] for line in lines]
+    else:
+        found = pyarrow.parquet.read_table(path)["picture"].to_pylist()
+    assert found == [ODD, ODD]
+
+
+def test_corpus_and_errors_are_printed_without_control_characters(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a\x1b[31m.png")
+    table = tmp_path / "z.csv"
+    with open(table, "w", encoding="utf-8", newline="") as stream:
+        rows = [("a\x1b[31m.png", f"a ship {ODD}"), ("gone\x07.png", "a boat")]
+        csv.writer(stream).writerows([("image", "text"), *rows])
+    done = CliRunner().invoke(app, ["corpus", str(table)])
+    assert done.exit_code == 0 and "own" in done.stdout
+    assert not (UNSAFE - {"\n"}) & set(done.stdout)
+    assert r"a\x1b[31m.png: a ship \x1b]0;own\x07" in done.stdout and r"such as gone\x07.png" in done.stdout
+    failed = CliRunner().invoke(app, ["corpus", str(tmp_path / "no\x1b[31m.csv")])
+    assert failed.exit_code == 2 and r"no\x1b[31m.csv" in failed.stderr
+    assert not (UNSAFE - {"\n"}) & set(failed.stderr)
 
 
 @pytest.mark.parametrize("stop", [None, DataError("the model reads pictures of another encoder")])

@@ -166,6 +166,21 @@ def test_a_link_is_not_followed(tmp_path):
     assert target.read_text() == DARKTABLE
 
 
+@pytest.mark.parametrize("kind", ["fifo", "folder", "large"])
+def test_what_is_no_file_or_too_large_is_left(tmp_path, kind):
+    sidecar = tmp_path / "boat.jpg.xmp"
+    if kind == "large":
+        sidecar.touch()
+        os.truncate(sidecar, sidecars.MAX_BYTES + 1)
+    else:
+        (os.mkfifo if kind == "fifo" else os.mkdir)(sidecar)
+    before = os.stat(sidecar)
+    told = "is larger than 20 MB" if kind == "large" else "is no regular file"
+    with pytest.raises(DataError, match=rf"boat\.jpg\.xmp: {told}"):
+        write_sidecar(tmp_path / "boat.jpg", ["boat"])
+    assert os.stat(sidecar) == before and list(tmp_path.iterdir()) == [sidecar]
+
+
 def test_a_new_sidecar_lies_beside_the_picture_under_its_whole_name(tmp_path):
     for name in ("boat.jpg", "boat.png"):  # they must not share one
         assert write_sidecar(tmp_path / name, [f"from {name}"], [["vtm", "a|b", "c"]])

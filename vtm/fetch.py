@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import hash_file, read_json, write_json
+from vtm.files import hash_file, hash_tree, read_json, write_json
 from vtm.paths import data_dir
 from vtm.unpack import unpack_deb, unpack_wheel
 
@@ -27,7 +27,9 @@ STAMP = ".fetched.json"
 class Artifact:
     """A pinned file and what to take from it.
 
-    Members of the file below `prefix` are unpacked to `data_dir() / target`, without the prefix.
+    Members of the file below `prefix` are unpacked to `data_dir() / target`, without the prefix. `contents` is the
+    hash of what `vtm.files.hash_tree` gives for the unpacked files with one of `suffixes`, which `vtm.contents`
+    compares; where there are none, the reader has hashes of its own (`vtm.encoders.offline`).
     """
 
     name: str
@@ -38,6 +40,8 @@ class Artifact:
     size: int  # bytes
     prefix: str
     target: str
+    suffixes: tuple[str, ...] = ()
+    contents: str = ""
 
     @property
     def folder(self) -> Path:
@@ -76,6 +80,8 @@ ARTIFACTS: dict[str, Artifact] = {
             size=24919068,
             prefix="usr/share/openclipart/svg/",
             target="corpora/openclipart/svg",
+            suffixes=(".svg",),
+            contents="8ec74b57ced97ad71057da39807e6a9a168589d2fdde1926cb84a106ee55225d",
         ),
         Artifact(
             name="openclipart-png",
@@ -86,6 +92,8 @@ ARTIFACTS: dict[str, Artifact] = {
             size=130910028,
             prefix="usr/share/openclipart/png/",
             target="corpora/openclipart/png",
+            suffixes=(".png",),
+            contents="8bed7045881b9b4961417bb58272ebc2612a7f81b45887f7e8721c90bf2739f1",
         ),
         Artifact(
             name="tuxpaint-stamps-default",
@@ -96,6 +104,8 @@ ARTIFACTS: dict[str, Artifact] = {
             size=160880444,
             prefix="usr/share/tuxpaint/stamps/",
             target="corpora/stamps",
+            suffixes=(".png", ".txt"),
+            contents="d7e8833cd1c959300ee1b8956e50873f873f9b2a1cfbbd5cba27ee0ab2c5768c",
         ),
     )
 }
@@ -256,6 +266,7 @@ def _unpack(artifact: Artifact, archive: Path) -> None:
             "version": artifact.version,
             "sha256": artifact.sha256,
             "files": count,
+            "contents": hash_tree(fresh, artifact.suffixes),
         }
         write_json(fresh / STAMP, stamp)
         if target.exists() and not is_fetched(artifact.name):

@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,29 @@ def remove_leftovers(folder: Path | str) -> None:
             continue
 
 
+def check_regular(path: Path | str, *, most: int | None = None) -> None:
+    """Look at a file before it is opened: a FIFO would be waited for without end, and a device never ends.
+
+    Raises
+    ------
+    DataError
+        It is no regular file, or larger than `most` bytes.
+    OSError
+        There is no such file, or no right to look.
+    """
+    about = os.stat(path)
+    if not stat.S_ISREG(about.st_mode):
+        raise DataError(f"{path}: is no regular file")
+    if most is not None and about.st_size > most:
+        raise DataError(f"{path}: is larger than {most / 1e6:.0f} MB")
+
+
+def read_regular(path: Path | str, *, most: int | None = None) -> bytes:
+    """The content of a file; errors as those of `check_regular`, and OSError where it cannot be read."""
+    check_regular(path, most=most)
+    return Path(path).read_bytes()
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
@@ -107,9 +131,11 @@ def write_json(path: Path | str, value: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Read a JSON file; errors name the file and the remedy."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_regular(path).decode("utf-8"))
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
+    except DataError:
+        raise
     except (ValueError, RecursionError) as error:
         # No UTF-8, no JSON, a number of too many digits; or brackets nested too deep.
         raise DataError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
@@ -163,10 +189,11 @@ def read_tensors(path: Path | str) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
+        check_regular(path)
         return load_file(path)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
-    except PermissionError:
+    except (DataError, PermissionError):
         raise
     except Exception as error:  # of the many that safetensors and NumPy raise
         raise DataError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
@@ -176,6 +203,13 @@ def hash_file(path: Path | str, *, algorithm: str = "sha256") -> str:
     """Hex digest of a file's content."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def hash_tree(folder: Path | str, suffixes: Container[str]) -> dict[str, str]:
+    """Name below `folder` -> hex SHA-256 of the content, of all files with one of these suffixes, in order."""
+    folder = Path(folder)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in suffixes and path.is_file())
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}
 
 
 def hash_json(value: Any) -> str:

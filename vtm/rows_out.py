@@ -1,10 +1,15 @@
-"""Rows on a terminal or in a file: a table, CSV, JSON Lines or Parquet, written as they come."""
+"""Rows on a terminal or in a file: a table, CSV, JSON Lines or Parquet, written as they come.
+
+A table shows control characters and line breaks escaped. The other formats are for programs, which want the name that
+opens the file and the text as it is: they keep both, between quotes where the format needs them.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +24,8 @@ Write = Callable[[Sequence[Row]], None]
 
 FORMATS = ("table", "csv", "jsonl", "parquet")
 _BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+# Control characters, with which a terminal can be driven (ECMA-48), and what breaks a line.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def choose_format(format: str | None, out: Path | None) -> str:
@@ -87,19 +94,31 @@ def _opened(format: str, out: Path | None, columns: Mapping[str, type]) -> Itera
                     yield _text(format, stream, columns)
 
 
-def printable(path: Path | str) -> str:
-    """A path as text: bytes of a name that are not UTF-8 are shown as \\xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+def storable(path: Path | str) -> str:
+    """A path as text that can be written as UTF-8: bytes of a name that are not UTF-8 become \\xff."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, which no name has
+        return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: Path | str) -> str:
+    """A path or another text on one line that a terminal shows as it is: as `storable`, control characters escaped.
+
+    >>> printable("red \\x1b[31m")
+    'red \\\\x1b[31m'
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), storable(text))
 
 
 def _text(format: str, stream: TextIO, columns: Mapping[str, type]) -> Write:
     if format == "jsonl":
 
         def write_json(rows: Sequence[Row]) -> None:
-            stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            stream.writelines(_json(row) + "\n" for row in rows)
 
         return write_json
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(_UnixLines(stream), lineterminator="\r\n")
     headed = False
 
     def write_csv(rows: Sequence[Row]) -> None:
@@ -113,6 +132,21 @@ def _text(format: str, stream: TextIO, columns: Mapping[str, type]) -> Write:
         )
 
     return write_csv
+
+
+def _json(row: Row) -> str:
+    # JSON itself escapes the control characters below 32 only. Escaped, they read back the same.
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(row, ensure_ascii=False))
+
+
+class _UnixLines:
+    """A CSV writer's stream: it quotes the characters of its own line end, so it must have both, and here is one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        self._stream.write(line.removesuffix("\r\n") + "\n")
 
 
 @contextmanager
@@ -165,4 +199,4 @@ def _table(columns: Mapping[str, type]) -> Write:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return ", ".join(value) if isinstance(value, list | tuple) else str(value)
+    return printable(", ".join(value) if isinstance(value, list | tuple) else str(value))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vtm.errors import DataError
-from vtm.files import atomic_path
+from vtm.files import atomic_path, read_regular
 from vtm.xmp import add_keywords
 
+MAX_BYTES = 20_000_000  # photo programs write some kilobytes
 _EMPTY = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -47,7 +48,8 @@ def write_sidecar(
     Raises
     ------
     DataError
-        The sidecar that is there is no XMP, or its keywords are not a list; it stays as it is.
+        What is there is no regular file, larger than `MAX_BYTES` or no XMP, or its keywords are not a list; it stays
+        as it is.
 
     Examples
     --------
@@ -62,10 +64,13 @@ def write_sidecar(
     {'subject': ['boat', 'sea'], 'hierarchicalSubject': ['vtm|boat sea|boat']}
     """
     path = sidecar_path(picture)
+    if path.is_symlink():
+        raise DataError(f"{path}: it is a link; it is left as it is")
     try:
-        if path.is_symlink():
-            raise DataError("it is a link")
-        before = path.read_bytes() if path.exists() else _EMPTY.encode()
+        before = read_regular(path, most=MAX_BYTES)
+    except FileNotFoundError:
+        before = _EMPTY.encode()
+    try:
         after = add_keywords(before, keywords, hierarchy)
     except DataError as error:
         raise DataError(f"{path}: {error}; it is left as it is") from None

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 COMMIT = "9e19caad81a2e7fe4a6ef4171eb705a665a8d2af"
 RAW = f"{REPOSITORY.replace('https://github.com', 'https://raw.githubusercontent.com')}/{COMMIT}/Data"
-TIMEOUT = 60.0  # seconds for a file of 2 MB
+HOST = "raw.githubusercontent.com"
+TIMEOUT = 60.0  # seconds for a try at a file of 2 MB
+MAX_BYTES = 20_000_000
+# GitHub takes a text that is not in UTF-8 for a binary file.
+KINDS = ("text/plain", "text/tab-separated-values", "application/octet-stream")
 
 
 def fetch_files(
@@ -32,7 +36,7 @@ def fetch_files(
 
     Parameters
     ----------
-    get : URL -> content; by default an HTTPS request.
+    get : URL -> content; by default an HTTPS request to GitHub alone, of at most 20 MB.
 
     Raises
     ------
@@ -67,15 +71,27 @@ def fetch_files(
 
 
 def _get(url: str) -> bytes:
-    import urllib3
+    from vtm import __version__
+    from vtm.download.fetcher import Fetcher
+    from vtm.download.hosts import FetchError
+    from vtm.download.settle import ask
 
-    retries = urllib3.Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
+    fetcher = Fetcher(
+        hosts=frozenset({HOST}),
+        per_host=1,
+        timeout=TIMEOUT,
+        user_agent=f"vtm/{__version__}",
+        max_bytes=MAX_BYTES,
+        allow_private=False,
+        kinds=KINDS,
+        accept=", ".join(KINDS),
+    )
     try:
-        answer = urllib3.request("GET", url, timeout=TIMEOUT, retries=retries)
-    except urllib3.exceptions.HTTPError as error:
-        raise OSError(str(error)) from None
-    if answer.status != 200:
-        raise OSError(f"HTTP {answer.status}")
+        answer, _ = ask(fetcher, url, retries=3, backoff=0.5)
+    finally:
+        fetcher.close()
+    if isinstance(answer, FetchError):
+        raise OSError(str(answer))
     return answer.data
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -27,7 +26,7 @@ from vtm.corpora.newsimages_tsv import (
     scrambled_to_truth,
 )
 from vtm.errors import DataError, MissingError
-from vtm.paths import checkout, data_dir
+from vtm.paths import data_dir
 
 TEST_BATCH = 4
 
@@ -101,10 +100,6 @@ class NewsImages:
         """All pictures, those of the development batches first."""
         return tuple(item.picture for item in self.development) + self.test_images
 
-    def odd_counts(self) -> dict[str, int]:
-        """How many rows are odd, by reason."""
-        return dict(Counter(odd.reason for odd in self.odd))
-
     def test_pairs(self) -> tuple[tuple[Item, ...], tuple[Dropped, ...]]:
         """The test articles with their pictures by the ground truth, and those that it does not know.
 
@@ -138,31 +133,19 @@ class NewsImages:
 
 
 def find_folder() -> Path:
-    """The folder with the five files: $VTM_NEWSIMAGES, or in the data folder, or beside the checkout.
+    """The folder with the five files: $VTM_NEWSIMAGES, or in the data folder.
 
     Raises
     ------
     MissingError
         The files are nowhere; the message says what to put where.
     """
-    own = data_dir() / "corpora" / "newsimages"
-    if named := os.environ.get("VTM_NEWSIMAGES"):
-        folders = [Path(named).expanduser()]
-    else:
-        root = checkout()
-        folders = [own, *([root.parent / "shared" / "newsimages"] if root else [])]
-    for folder in folders:
-        if not _missing(folder):
-            return folder
-    return _complete(folders[0])
-
-
-def _missing(folder: Path) -> list[str]:
-    return [name for name in FILES if not find_file(folder, name)]
+    named = os.environ.get("VTM_NEWSIMAGES")
+    return _complete(Path(named).expanduser() if named else data_dir() / "corpora" / "newsimages")
 
 
 def _complete(folder: Path) -> Path:
-    if missing := _missing(folder):
+    if missing := [name for name in FILES if not find_file(folder, name)]:
         raise MissingError(
             f"{folder}: no {', '.join(missing)}; `vtm fetch corpus:newsimages` gets all files, or put "
             f"{'it' if len(missing) == 1 else 'them'} there from {REPOSITORY} (folder Data), or set "

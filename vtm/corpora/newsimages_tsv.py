@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vtm.errors import DataError, MissingError
-from vtm.files import hash_file
+from vtm.files import hash_file, read_regular
 
 REPOSITORY = "https://github.com/NewsImagesDataset/NewsImagesDataset"
 # The five files that are published without the answers, in their folder Data; SHA-256 of each.
@@ -28,6 +28,7 @@ BATCHES = ("content2019-01.tsv", "content2019-02.tsv", "content2019-03.tsv")
 TEST_ARTICLES = "MediaEvalNewsImagesBatch04articles.tsv"
 TEST_IMAGES = "MediaEvalNewsImagesBatch04images.tsv"
 GROUND_TRUTH = "content2019-04-gt.tsv"  # in the same folder; its SHA-256 is not known here
+MAX_BYTES = 200_000_000  # of a file that is read; the largest of the task's has some 2 MB
 
 
 class Odd(NamedTuple):
@@ -122,10 +123,11 @@ def read_tsv(path: Path, columns: Sequence[str]) -> Table:
     MissingError
         No such file.
     DataError
-        The file cannot be read, a column is missing or there twice, or a row has too many or too few fields.
+        The file cannot be read or has more than 200 MB, a column is missing or there twice, or a row has too many or
+        too few fields.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, most=MAX_BYTES)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; it is one of those of {REPOSITORY}") from None
     except OSError as error:

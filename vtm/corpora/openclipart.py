@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from vtm.contents import fetch_checked
 from vtm.corpora import base, svg_text
 from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
 from vtm.fetch import ARTIFACTS, fetch
@@ -29,6 +30,9 @@ FUNCTION_WORDS = frozenset(
 def load() -> Corpus:
     """The usable pairs: some 2,500 of 8,121 pictures.
 
+    Drawings and pictures are compared with the packages' when the pairs are made of them; these are kept under a
+    seal, with the hash of each picture, which `vtm.encoders.embed_images` compares before it embeds one.
+
     Text: title, description and keywords. Group: the top folder of the library, a gold category.
     Dropped, in this order: `no-metadata`; `template-title`, a title shared by 20 or more pictures;
     `near-empty-text`, fewer than 3 distinct content words; `unreadable-picture`; `huge-picture`, more than 20
@@ -39,6 +43,8 @@ def load() -> Corpus:
     ------
     MissingError
         The packages cannot be fetched.
+    DataError
+        A file is not the packages'.
     """
     svg, png = fetch("openclipart-svg"), fetch("openclipart-png")
     # What was computed is only reused with the same data and the same code.
@@ -47,6 +53,8 @@ def load() -> Corpus:
     cache = data_dir() / "corpora" / "openclipart.json"
     stored = read_current(cache, key)
     if stored is None:
+        for name in ("openclipart-svg", "openclipart-png"):
+            fetch_checked(name)
         stored = {"key": key, **_build(svg, png)}
         write_sealed(cache, stored)
     pairs = stored["pairs"]

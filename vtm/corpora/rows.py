@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vtm.errors import ConfigError, DataError
+from vtm.files import check_regular
 
 
 class Row(NamedTuple):
@@ -23,8 +24,14 @@ class Row(NamedTuple):
         return f"{self.table.name} row {self.number}"
 
 
-def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Iterator[Row]]:
-    """Column names and rows of a CSV, TSV, JSON Lines or Parquet file.
+# The rows with their values in some columns, by default in all; other values may come along.
+Rows = Callable[..., Iterator[Row]]
+
+
+def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
+    """Column names of a CSV, TSV, JSON Lines or Parquet file, and a function that gives its rows, once.
+
+    The function takes the names of the columns that are used; of a Parquet file no other is read.
 
     Raises
     ------
@@ -32,11 +39,12 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Iterator[Ro
         There is no such encoding.
     DataError
         The file is of another kind, has another encoding, or a row cannot be read (while iterating); two columns
-        have one name.
+        have one name; a used column of a Parquet file holds a value that Python has none for.
     """
-    # Reading a FIFO would wait for ever.
-    if not table.is_file():
-        raise DataError(f"{table}: is no file that can be read as a table")
+    try:
+        check_regular(table)
+    except OSError as error:
+        raise DataError(f"{table}: cannot be read ({error.strerror})") from None
     kind = table.suffix.lower()
     if kind in (".csv", ".tsv", ".txt"):
         return _read_csv(table, _decoded(table, encoding), "\t" if kind == ".tsv" else None)
@@ -65,7 +73,7 @@ def _decoded(table: Path, encoding: str | None) -> str:
         raise ConfigError(f"no encoding is called {encoding!r}; try cp1252 or utf-16") from None
 
 
-def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str], Iterator[Row]]:
+def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str], Rows]:
     if not text.strip():
         raise DataError(f"{table}: the file is empty; it needs a header and at least one row")
     if delimiter is None:
@@ -95,7 +103,7 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
         )
     _check_columns(table, columns)
 
-    def rows() -> Iterator[Row]:
+    def rows(_: Iterable[str] | None = None) -> Iterator[Row]:
         for number, fields in lines:
             if len(fields) != len(columns):
                 raise DataError(
@@ -104,10 +112,10 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
                 )
             yield Row(table, number, dict(zip(columns, fields, strict=True)))
 
-    return columns, rows()
+    return columns, rows
 
 
-def _read_jsonl(table: Path, text: str) -> tuple[list[str], Iterator[Row]]:
+def _read_jsonl(table: Path, text: str) -> tuple[list[str], Rows]:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -119,7 +127,7 @@ def _read_jsonl(table: Path, text: str) -> tuple[list[str], Iterator[Row]]:
         if not isinstance(values, dict):
             raise DataError(f"{table}: row {number} is no JSON object, as every line must be")
         rows.append(Row(table, number, values))
-    return list(dict.fromkeys(name for row in rows for name in row.values)), iter(rows)
+    return list(dict.fromkeys(name for row in rows for name in row.values)), lambda _=None: iter(rows)
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -130,20 +138,43 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _read_parquet(table: Path) -> tuple[list[str], Iterator[Row]]:
+def _read_parquet(table: Path) -> tuple[list[str], Rows]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         columns = list(pyarrow.parquet.read_schema(table).names)
-        _check_columns(table, columns)
-        values = pyarrow.parquet.read_table(table).to_pylist()
-    except DataError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
-        said = str(error).splitlines() or [type(error).__name__]
-        raise DataError(f"{table}: not readable as Parquet ({said[0]})") from None
-    return columns, (Row(table, number, each) for number, each in enumerate(values, start=1))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _not_parquet(table, error) from None
+    _check_columns(table, columns)
+
+    def rows(used: Iterable[str] | None = None) -> Iterator[Row]:
+        names = columns if used is None else list(dict.fromkeys(used))
+        try:
+            read = pyarrow.parquet.read_table(table, columns=names, partitioning=None)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _not_parquet(table, error) from None
+        values = {}
+        for name in names:
+            try:
+                values[name] = read.column(name).to_pylist()
+            # A text that is not UTF-8, a date past the year 9999, an unknown time zone.
+            except (pyarrow.ArrowException, ValueError, ArithmeticError, LookupError) as error:
+                raise DataError(
+                    f"{table}: column {name!r} holds what cannot be read ({_said(error)}); save it as text"
+                ) from None
+        for number, row in enumerate(zip(*values.values(), strict=True), start=1):
+            yield Row(table, number, dict(zip(values, row, strict=True)))
+
+    return columns, rows
+
+
+def _not_parquet(table: Path, error: Exception) -> DataError:
+    return DataError(f"{table}: not readable as Parquet ({_said(error)})")
+
+
+def _said(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _check_columns(table: Path, columns: list[str]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vtm.contents import fetch_checked
 from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
 from vtm.errors import ConfigError, DataError
-from vtm.fetch import fetch
-from vtm.files import hash_file
 
 SOURCE = "Tux Paint stamps 2022.06.04 (Debian package tuxpaint-stamps-default); GPL-2"
 # A language with captions for fewer of the stamps is too sparse for a corpus, and is not offered.
@@ -18,9 +17,9 @@ MIN_SHARE = 0.1
 def load(*, lang: str = "en") -> Corpus:
     """The stamps with a PNG picture and a caption in the language `lang`.
 
-    Group: the top folder, a gold category. Dropped, in this order: `no-png`, drawings that only come as SVG;
-    `no-text`, no caption in this language, or none with a word in it; `identical-picture`; and
-    `duplicate-text`.
+    Captions and pictures are compared with the package's every time. Group: the top folder, a gold category.
+    Dropped, in this order: `no-png`, drawings that only come as SVG; `no-text`, no caption in this language, or
+    none with a word in it; `identical-picture`; and `duplicate-text`.
 
     Parameters
     ----------
@@ -34,23 +33,24 @@ def load(*, lang: str = "en") -> Corpus:
         No captions in this language; the message lists the available ones.
     MissingError
         The package cannot be fetched.
+    DataError
+        A file is not the package's.
     """
-    folder = fetch("tuxpaint-stamps-default")
+    folder, contents = fetch_checked("tuxpaint-stamps-default")
     captions = {
-        path.relative_to(folder).with_suffix("").as_posix(): read_captions(path)
-        for path in sorted(folder.rglob("*.txt"))
+        name.removesuffix(".txt"): read_captions(folder / name) for name in contents if name.endswith(".txt")
     }
     lang = _known_language(lang, captions)
     pairs, dropped = [], []
     for stem, by_language in captions.items():
-        image = folder / f"{stem}.png"
+        image = f"{stem}.png"
         text = by_language.get(lang, "")
-        if not image.is_file():
+        if image not in contents:
             dropped.append(Dropped(stem, "no-png"))
         elif not re.search(r"[^\W\d_]", text):
             dropped.append(Dropped(stem, "no-text", text))
         else:
-            pairs.append(Pair(stem, text, image, stem.split("/")[0], hash_file(image)))
+            pairs.append(Pair(stem, text, folder / image, stem.split("/")[0], contents[image]))
     pairs, identical = drop_repeats(pairs, lambda pair: pair.image_hash, "identical-picture")
     pairs, duplicate = drop_repeats(pairs, lambda pair: same_words(pair.text), "duplicate-text")
     return Corpus(

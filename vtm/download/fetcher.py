@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from urllib.parse import urljoin
 
 from urllib3 import HTTPResponse
@@ -25,6 +26,7 @@ MAX_HOPS = 5
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 REASONS = {403: "forbidden", 404: "not-found", 410: "gone", 429: "rate-limited"}
 ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+KINDS = ("image/*",)
 ACCEPT = "image/jpeg,image/png,image/gif,image/webp;q=0.9,image/*;q=0.5"
 # The page of an error is read up to here, so that the connection can be used again.
 MAX_ERROR_PAGE = 1 << 16
@@ -63,6 +65,8 @@ class Fetcher:
         Largest content, unpacked.
     allow_private
         Allow addresses that are not of the open internet.
+    kinds, accept
+        Patterns of the content types that are taken, and how a server is asked for them.
     """
 
     def __init__(
@@ -74,7 +78,11 @@ class Fetcher:
         user_agent: str,
         max_bytes: int,
         allow_private: bool,
+        kinds: tuple[str, ...] = KINDS,
+        accept: str = ACCEPT,
     ) -> None:
+        self._kinds = kinds
+        self._accept = accept
         self._timeout = timeout
         self._user_agent = user_agent
         self._max_bytes = max_bytes
@@ -171,7 +179,7 @@ class Fetcher:
         return {
             "Host": parts.host if usual else f"{parts.host}:{parts.port}",
             "User-Agent": self._user_agent,
-            "Accept": ACCEPT,
+            "Accept": self._accept,
             "Accept-Encoding": "identity",
         }
 
@@ -185,10 +193,9 @@ class Fetcher:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         encoding = headers.get("content-encoding", "").strip().lower()
         length = headers.get("content-length", "")
-        if not kind.startswith("image/"):
-            raise FetchError(
-                "content-type", f"is {kind[:80] or 'of no stated type'}, not a picture", status=200
-            )
+        if not any(fnmatchcase(kind, pattern) for pattern in self._kinds):
+            found, wanted = kind[:80] or "of no stated type", " or ".join(self._kinds)
+            raise FetchError("content-type", f"is {found}, not {wanted}", status=200)
         if encoding not in ENCODINGS:
             raise FetchError("content-encoding", f"packed as {encoding[:80]!r}", status=200)
         too_long = length.isdecimal() and int(length) > self._max_bytes

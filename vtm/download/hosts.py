@@ -25,6 +25,9 @@ MAX_PAUSE = 120.0  # seconds
 # A host that gave no answer so many times in a row is asked no more.
 SILENT_LIMIT = 40
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Nobody's on the open internet, and some systems lead them to the IPv4 address inside: IPv4-compatible (RFC 4291,
+# 2.5.5.1), IPv4-translated (RFC 7915) and local NAT64 (RFC 8215). Python counts them as global.
+TRANSLATED = tuple(map(ipaddress.ip_network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48")))
 
 
 class FetchError(Exception):
@@ -98,11 +101,12 @@ def host_name(host: str) -> str:
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet: not private, loopback, link-local or multicast.
 
-    An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) counts as itself.
+    An IPv4 address inside an IPv6 one (mapped, 6to4, NAT64) counts as itself; forms that only local translators
+    know are not public.
     """
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        if found.is_site_local:
+        if found.is_site_local or any(found in network for network in TRANSLATED):
             return False
         low_bits = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         found = found.ipv4_mapped or found.sixtofour or (low_bits if found in NAT64 else found)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vtm.errors import DataError
 from vtm.files import atomic_path
+from vtm.rows_out import printable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -103,7 +104,9 @@ class DownloadReport:
                 lines.append(f"{status:<10}{counts[status]:>7}  {MEANING[status]}")
             for reason, count in self.reason_counts(status).items():
                 first = next(one for one in self.outcomes if (one.status, one.reason) == (status, reason))
-                lines.append(f"  {reason:<20}{count:>7}  such as {first.id}: {first.detail[:100]}")
+                lines.append(
+                    f"  {reason:<20}{count:>7}  such as {printable(f'{first.id}: {first.detail[:100]}')}"
+                )
         return "\n".join([*lines, f"report     {self.path}"])
 
 

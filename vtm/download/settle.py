@@ -98,7 +98,9 @@ class Settler:
         """Ask for the URL of some items, and write the file of each."""
         first = missing[0]
         started = time.monotonic()
-        answer, attempts = self._ask(first.url)
+        answer, attempts = ask(self.fetcher, first.url, retries=self.retries, backoff=self.backoff)
+        if isinstance(answer, FetchError) and answer.reason == "stopped":
+            raise _Stopped
         outcome = Outcome(
             first.id,
             first.url,
@@ -134,24 +136,6 @@ class Settler:
             for item in missing
         }
 
-    def _ask(self, url: str) -> tuple[Body | FetchError, int]:
-        """What the last try gave, and how many times a server was asked."""
-        attempts, wait, status = 0, self.backoff, None
-        for left in range(self.retries, -1, -1):
-            try:
-                return self.fetcher.get(url), attempts + 1
-            except FetchError as error:
-                failure = error
-                attempts += failure.asked
-                failure.status = status = failure.status or status
-            if failure.reason == "stopped":
-                raise _Stopped
-            if not failure.retry or not left:
-                break
-            self.fetcher.pause(wait)
-            wait *= 2
-        return failure, attempts
-
     def _write(self, path: Path, data: bytes) -> None:
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
@@ -170,6 +154,29 @@ class Settler:
         except PictureError as error:
             return PictureError(str(error).removeprefix(f"{path}: "), error.reason)
         return None
+
+
+def ask(fetcher: Fetcher, url: str, *, retries: int, backoff: float) -> tuple[Body | FetchError, int]:
+    """What the last try gave, and how many times a server was asked.
+
+    Parameters
+    ----------
+    retries, backoff
+        As `vtm.download.download_pictures`.
+    """
+    attempts, wait, status = 0, backoff, None
+    for left in range(retries, -1, -1):
+        try:
+            return fetcher.get(url), attempts + 1
+        except FetchError as error:
+            failure = error
+            attempts += failure.asked
+            failure.status = status = failure.status or status
+        if not failure.retry or not left:
+            break
+        fetcher.pause(wait)
+        wait *= 2
+    return failure, attempts
 
 
 def settle_all(
