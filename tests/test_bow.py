@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_matrix
 
-from vtm.bow import Vocabulary, build_vocabulary, padded_words, stop_words
+from vtm.bow import Vocabulary, build_vocabulary, language_doubts, padded_words, stop_words
 from vtm.config import BowConfig
 from vtm.errors import ConfigError, DataError
 
@@ -73,12 +73,34 @@ def test_stop_words_follow_the_language():
     assert words(texts, language="en") == ("der", "dog", "hund", "und")
     assert words(texts, language="tlh") == ("der", "dog", "hund", "the", "und")
     assert stop_words("tlh") == []
+    assert stop_words("es-419") == stop_words("es")
 
 
-@pytest.mark.parametrize("language", ["", "12", "e n", "../de"])
+@pytest.mark.parametrize("language", ["", "12", "e n", "../de", "german", "deutsch", "e"])
 def test_what_is_no_language_code_is_refused(language):
     with pytest.raises(ConfigError, match="must be a code"):
         stop_words(language)
+
+
+GERMAN = ["Der Hund und die Katze sind in dem Haus.", "Das ist eine Eule, die auf einem Baum sitzt."] * 5
+ENGLISH = ["The dog and the cat are in the house.", "This is an owl that sits on a tree."] * 5
+
+
+def test_texts_of_another_language_are_doubted():
+    assert language_doubts(GERMAN, "de") == language_doubts(GERMAN, "de-AT") == []
+    assert language_doubts(ENGLISH, "en") == []
+    (doubt,) = language_doubts(GERMAN, "en")
+    assert "stop words of 'de'" in doubt and "(--language de)" in doubt
+    (doubt,) = language_doubts(ENGLISH, "de")
+    assert "stop words of 'en'" in doubt
+    # Words alone, or one text, are no sign.
+    assert language_doubts(["Hund Katze Haus"] * 90, "en") == language_doubts(GERMAN[:1], "en") == []
+
+
+def test_a_language_without_stop_words_is_said():
+    (doubt,) = language_doubts(["qaleghqa’ ghuH"] * 20, "tlh")
+    assert doubt == "no stop words are known for 'tlh': none are left out"
+    assert len(language_doubts(GERMAN, "tlh")) == 2
 
 
 @pytest.mark.parametrize(

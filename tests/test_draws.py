@@ -5,20 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from planted import planted
+from scipy.sparse import csr_matrix, lil_matrix
 
 from vtm.bow import padded_words
 from vtm.config import ModelConfig
-from vtm.draws import STEPS_A_DRAW, Documents, Draws
+from vtm.draws import STEPS_A_DRAW, Bags, Documents, Draws
 
 DATA = planted(90)
 SHIFT, SCALE = DATA.text.mean(axis=0), DATA.text.std(axis=0)
 
 
 def documents(n=90, *, target=None) -> Documents:
-    words, numbers = padded_words(DATA.counts[:n])
-    arrays = (DATA.text[:n], SHIFT, SCALE, words, numbers)
-    return Documents(*(torch.from_numpy(array) for array in arrays), target=target)
+    arrays = (DATA.text[:n], SHIFT, SCALE)
+    bags = Bags.of(DATA.counts[:n])
+    return Documents(*(torch.from_numpy(array) for array in arrays), bags=bags, target=target)
 
 
 def draws(seeds=(0,), *, n=90, target=None, widths=(6, 5), **config) -> Draws:
@@ -97,3 +101,51 @@ def test_fewer_documents_than_a_batch_are_one_batch():
     source = draws(n=7, batch_size=64)
     (step,) = steps(source)
     assert step["x"].shape == (1, 7, 16) and source.documents_an_epoch == 7
+
+
+def with_one_long(n: int, *, words_of_long: int, n_words: int) -> csr_matrix:
+    """Documents of one or two words, and as the last one of many."""
+    counts = lil_matrix((n, n_words), dtype=np.float32)
+    for row in range(n - 1):
+        counts[row, row % n_words] = 1 + row % 3
+        counts[row, (row * 7 + 1) % n_words] = 2
+    counts[n - 1, :words_of_long] = np.arange(1, words_of_long + 1)
+    return counts.tocsr()
+
+
+def test_a_long_document_makes_its_own_filling_wide_and_no_other():
+    counts = with_one_long(90, words_of_long=150, n_words=200)
+    bags = Bags.of(counts)
+    room = 4 * counts.nnz // 90
+    assert bags.words.shape == (90, room) and len(bags.surplus_words) == 2 * (150 - room)
+    x = torch.arange(90.0).unsqueeze(1)  # tells which document a row is
+    documents = Documents(x, torch.zeros(1), torch.ones(1), bags)
+    config = ModelConfig(batch_size=2)
+    source = Draws(documents, widths=(6, 5), config=config, seeds=(0, 1))
+    dense = counts.toarray()
+    for _ in range(3):
+        for n_steps in source.epoch():
+            longest = 0
+            for batch in (source.step(index) for index in range(n_steps)):
+                assert batch.words.shape == batch.minus_counts.shape == (2, 2, source.width)
+                for replica in (0, 1):
+                    rows = batch.x[replica, :, 0].long().numpy()
+                    found = torch.zeros(2, 200)
+                    found.scatter_add_(1, batch.words[replica], -batch.minus_counts[replica])
+                    np.testing.assert_array_equal(found.numpy(), dense[rows])
+                    np.testing.assert_array_equal(batch.n_words[replica, :, 0], dense[rows].sum(axis=1))
+                    longest = max(longest, (dense[rows] > 0).sum(axis=1).max())
+            assert source.width == (room if longest <= 2 else 150)
+
+
+@given(
+    arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 3)),
+    st.integers(0, 6),
+    st.integers(1, 7),
+)
+def test_bags_are_padded_as_their_own_documents_ask_for(dense, start, size):
+    """Any part of the documents, as `padded_words` has them alone."""
+    counts, part = csr_matrix(dense.astype(np.float32)), slice(start, start + size)
+    if start < len(dense):
+        for found, expected in zip(Bags.of(counts).padded(part), padded_words(counts[part]), strict=True):
+            np.testing.assert_array_equal(found.numpy(), expected)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -10,10 +12,10 @@ import torch
 from planted import planted
 from scipy.sparse import csr_matrix, vstack
 
-from vtm import training
+from vtm import draws, training
 from vtm.bow import padded_words
 from vtm.config import ModelConfig
-from vtm.draws import Documents, Draws
+from vtm.draws import Bags, Documents, Draws
 from vtm.errors import ConfigError, DataError
 from vtm.graphs import Steps
 from vtm.model import TopicNetwork, kl_divergence, reconstruction_loss
@@ -93,17 +95,16 @@ def plain_loop(seed, config, *, target=None, n_topics=4):
     network = TopicNetwork(
         n_inputs=16, n_topics=n_topics, n_words=40, config=config, seeds=(seed,), learn_prior=target is None
     ).train()
-    words, numbers = (torch.from_numpy(a) for a in padded_words(DATA.counts))
     shift, scale = (torch.from_numpy(a) for a in input_scaling(DATA.text, config))
     lesson = None if target is None else tuple(torch.from_numpy(a) for a in (target.mu, target.log_var))
-    documents = Documents(torch.from_numpy(DATA.text), shift, scale, words, numbers, lesson)
-    draws = Draws(documents, widths=(config.hidden[-1], n_topics), config=config, seeds=(seed,))
+    documents = Documents(torch.from_numpy(DATA.text), shift, scale, Bags.of(DATA.counts), lesson)
+    source = Draws(documents, widths=(config.hidden[-1], n_topics), config=config, seeds=(seed,))
     trained = [p for p in network.parameters() if p.requires_grad]
     adam = torch.optim.Adam(trained, lr=config.lr, betas=(config.beta1, config.beta2))
     curves = np.zeros((2, config.epochs))
     for epoch in range(config.epochs):
-        for n_steps in draws.epoch():
-            for b in (draws.step(index) for index in range(n_steps)):
+        for n_steps in source.epoch():
+            for b in (source.step(index) for index in range(n_steps)):
                 mu, log_var = network.infer(b.x, keep=b.keep_hidden)
                 theta = torch.softmax(mu + torch.exp(0.5 * log_var) * b.noise, dim=2) * b.keep_theta
                 loss = reconstruction_loss(network.log_word_distribution(theta), b.words, -b.minus_counts)
@@ -115,7 +116,7 @@ def plain_loop(seed, config, *, target=None, n_topics=4):
                 (loss + config.kl_weight * kl).sum().backward()
                 adam.step()
                 curves[:, epoch] += loss.sum().item(), kl.sum().item()
-    return network, curves / draws.documents_an_epoch
+    return network, curves / source.documents_an_epoch
 
 
 @pytest.mark.parametrize("taught", [False, True])
@@ -207,6 +208,102 @@ def test_held_out_reconstruction_is_the_plain_formula():
         expected = -(DATA.counts[:20].toarray() * log_words).sum(axis=1)
         np.testing.assert_allclose(got[replica].numpy(), expected, rtol=1e-4)
         assert history.validation_reconstruction[replica, -1] == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_held_out_documents_are_taken_some_at_a_time(monkeypatch):
+    """As in one piece: to the bit where they are one, and but for rounding in pieces."""
+    held_out = (DATA.text, DATA.counts)
+    network, history = fit((0, 1), validation=held_out)
+    words, numbers = (torch.from_numpy(a) for a in padded_words(DATA.counts))
+    for index in (0, 1):
+        one = network.replica(index)
+        with torch.no_grad():
+            mu, _ = one.infer(torch.from_numpy(DATA.text)[None])
+            log_words = one.log_word_distribution(torch.softmax(mu, dim=2))
+            whole = reconstruction_loss(log_words, words[None], numbers[None])
+        assert history.validation_reconstruction[index, -1] == whole.mean(dim=1).item()
+    options = (network, torch.from_numpy(DATA.text), words, numbers)
+    expected = held_out_reconstruction(*options)
+    dense = []
+    distribution = TopicNetwork.log_word_distribution
+
+    def watched(self, theta):
+        dense.append(theta.shape[0] * theta.shape[1])
+        return distribution(self, theta)
+
+    monkeypatch.setattr(TopicNetwork, "log_word_distribution", watched)
+    monkeypatch.setattr(training, "HELD_OUT_ROWS", 14)
+    torch.testing.assert_close(held_out_reconstruction(*options), expected, rtol=1e-5, atol=1e-4)
+    _, pieces = fit((0, 1), validation=held_out)
+    np.testing.assert_allclose(pieces.validation_reconstruction, history.validation_reconstruction, rtol=1e-5)
+    assert max(dense) == 14 and sum(dense) == 2 * 150 * (1 + SMALL.epochs)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("decoder", ["prodLDA", "LDA"])
+def test_the_width_of_a_batch_does_not_move_the_model(decoder, together, monkeypatch):
+    """One long document: to the bit the model of batches that are all as wide as it."""
+    monkeypatch.setattr(training, "_together", lambda device: together)
+    words = np.zeros((150, 300), dtype=np.float32)
+    words[:, :40] = DATA.counts.toarray()
+    words[77] = 1
+    config = ModelConfig(hidden=(20, 15), epochs=3, batch_size=4, decoder=decoder)
+
+    def both():
+        return train(DATA.text, csr_matrix(words), n_topics=4, config=config, seeds=(3, 0), device="cpu")
+
+    narrow, history = both()
+    monkeypatch.setattr(draws, "ROOM", 1000)  # one width
+    wide, wide_history = both()
+    for name, value in state(wide).items():
+        np.testing.assert_array_equal(state(narrow)[name], value, err_msg=name)
+    np.testing.assert_array_equal(history.kl, wide_history.kl)
+    np.testing.assert_allclose(history.reconstruction, wide_history.reconstruction, rtol=1e-5)
+
+
+def peaks_of(code: str) -> list[float]:
+    """Peak memory, in MiB, that a process of its own says."""
+    code = f"""
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+from vtm.config import ModelConfig
+from vtm.machine import peak_memory
+from vtm.training import train
+
+def documents(n):
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 5000, 8 * n), np.repeat(np.arange(n), 8)
+    counts = csr_matrix((np.ones(8 * n, dtype=np.float32), words[::-1]), shape=(n, 5000))
+    return rng.normal(size=(n, 4)).astype(np.float32), counts
+
+def fit(x, counts, **options):
+    config = ModelConfig(epochs=1, hidden=(5,), decoder="LDA")
+    train(x, counts, n_topics=3, config=config, device="cpu", **options)
+    print(peak_memory())
+{code}"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [float(line) for line in done.stdout.split()]
+
+
+def test_one_long_document_does_not_multiply_the_memory():
+    """A rectangle of all documents would take 12 bytes a cell: 460 MiB more."""
+    without, with_it = peaks_of("""
+x, counts = documents(20_000)
+fit(x, counts)
+long = csr_matrix((np.arange(5000) < 2000).astype(np.float32))
+fit(x, vstack([counts[1:], long]).tocsr())
+""")
+    assert with_it - without < 150
+
+
+def test_watching_validation_takes_bounded_memory():
+    """Word distributions of all held-out documents would take 305 MiB, a few times over."""
+    without, with_it = peaks_of("""
+x, counts = documents(16_000)
+fit(x[:500], counts[:500])
+fit(x[:500], counts[:500], validation=(x, counts))
+""")
+    assert with_it - without < 330
 
 
 def test_the_trained_network_is_in_evaluation_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,12 @@ from vtm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+# When stop words of another language are taken for a sign of it.
+READ_TEXTS = 1000
+LEAST_SHARE = 0.1
+LEAST_RATIO = 1.5
+LEAST_STOP_WORDS = 20
 
 
 def _letters(text: str) -> str:
@@ -86,12 +93,58 @@ def stop_words(language: str) -> list[str]:
     ConfigError
         `language` is not a language code such as "en".
     """
-    if not language or not language.replace("_", "").replace("-", "").isalpha():
-        raise ConfigError(f"language={language!r}: must be a code such as 'en' or 'de'")
+    code = _code(language)
     import stopwordsiso
 
-    code = language.replace("-", "_").split("_")[0].lower()
     return sorted(stopwordsiso.stopwords(code)) if stopwordsiso.has_lang(code) else []
+
+
+def language_doubts(texts: Sequence[str], language: str) -> list[str]:
+    """Reasons to doubt that the texts are in this language, or that its stop words are left out; often none.
+
+    The stop words of each language are counted in the first thousand texts. Those of another language must make at
+    least a tenth of the words, and half as many again as those of `language`, which related languages share.
+
+    Raises
+    ------
+    ConfigError
+        As `stop_words`.
+
+    Examples
+    --------
+    >>> from vtm.bow import language_doubts
+    >>> language_doubts(["Ein Hund und eine Katze sind in dem Haus."] * 9, "de")
+    []
+    >>> language_doubts(["Ein Hund und eine Katze sind in dem Haus."] * 9, "en")
+    ["67 % of the words are stop words of 'de', 11 % of 'en': if the texts are in 'de', set language (--language de)"]
+    """
+    import stopwordsiso
+
+    own = _code(language)
+    doubts = (
+        [] if stopwordsiso.has_lang(own) else [f"no stop words are known for {language!r}: none are left out"]
+    )
+    pattern = _word_pattern(min_length=2)
+    words = Counter(word for text in texts[:READ_TEXTS] for word in re.findall(pattern, _letters(text)))
+    n_words = max(words.total(), 1)
+    share = {own: 0.0}
+    for code in sorted(stopwordsiso.langs()):
+        share[code] = sum(words[word] for word in {*map(_letters, stopwordsiso.stopwords(code))}) / n_words
+    best = max(share, key=share.__getitem__)
+    enough = max(LEAST_SHARE, LEAST_RATIO * share[own], LEAST_STOP_WORDS / n_words)
+    if best != own and share[best] >= enough:
+        doubts.append(
+            f"{share[best]:.0%} of the words are stop words of {best!r}, {share[own]:.0%} of {language!r}: "
+            f"if the texts are in {best!r}, set language (--language {best})".replace("%", " %")
+        )
+    return doubts
+
+
+def _code(language: str) -> str:
+    """The code of the language itself, without country or script."""
+    if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", language):
+        raise ConfigError(f"language={language!r}: must be a code such as 'en' or 'de'")
+    return language.replace("-", "_").split("_")[0].lower()
 
 
 def build_vocabulary(

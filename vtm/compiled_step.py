@@ -19,6 +19,7 @@ from vtm.onnx_graph import Graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 STATISTICS = ("head_mean", "head_var", "beta_mean", "beta_var")
 
@@ -42,7 +43,7 @@ class CompiledStep:
             self.outputs[name] = array.unsqueeze(0).numpy()
         for name, gradient in self.parameters.gradients.items():
             self.outputs[f"d_{name}"] = gradient[0].numpy()
-        self.session = None
+        self.sessions: dict[int, InferenceSession] = {}  # of each width of the bags of words, see `Draws`
         self.n_threads = torch.get_num_threads()
 
     def bind(self, batch: Batch) -> Callable[[], None]:
@@ -54,14 +55,16 @@ class CompiledStep:
         for name, array in self.network.named_parameters():
             if not (taught and name.startswith("prior_")):
                 inputs[name] = array.detach()[0].numpy()
-        if self.session is None:
+        width = batch.words.shape[2]
+        if width not in self.sessions:
             graph = step_graph(self.network, inputs, self.outputs)
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.n_threads
-            self.session = onnxruntime.InferenceSession(
+            self.sessions[width] = onnxruntime.InferenceSession(
                 graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        binding = self.session.io_binding()
+        session = self.sessions[width]
+        binding = session.io_binding()
         for arrays, bind in ((inputs, binding.bind_input), (self.outputs, binding.bind_output)):
             for name, array in arrays.items():
                 if not array.flags.c_contiguous:
@@ -70,7 +73,7 @@ class CompiledStep:
 
         @torch.no_grad()
         def take(_arrays: object = (batch, inputs)) -> None:  # they must live as long as the binding
-            self.session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding)
             self.sums.add_(self.losses)
             self.running.lerp_(self.batch_statistics, MOMENTUM)
             self.parameters.update()

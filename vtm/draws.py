@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,8 +16,111 @@ from vtm.config import ModelConfig
 from vtm.flat import Batch
 from vtm.seeds import generator
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 # Random numbers are drawn and documents gathered for so many steps at once: one call instead of one for each step.
 STEPS_A_DRAW = 16
+# The table of bags of words may have so many times the cells that all words take.
+ROOM = 4
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Bags of words on the device: a table with a row for each document, and beside it what has no room there.
+
+    The table is as wide as the longest document, unless this is out of proportion to all words: a few long documents
+    do not make it wide.
+
+    Parameters
+    ----------
+    lengths : (n,) int64, how many different words each document has.
+    longest : the largest of `lengths`, at least 1.
+    totals : (n, 1) float32, how many words each document has.
+    words, minus_counts : (n, room) int64 and float32, word positions and their counts, negative, as the step takes
+        them; shorter rows are filled with word 0 at count 0.
+    surplus_starts : (n,) int64, where the words that have no room in the table begin in
+    surplus_words, surplus_counts : (m + longest - room,), which hold those m, also negative, one document's after
+        another's, and zeros in the end, so that `longest - room` can be read from every start.
+    """
+
+    lengths: Tensor
+    longest: int
+    totals: Tensor
+    words: Tensor
+    minus_counts: Tensor
+    surplus_starts: Tensor
+    surplus_words: Tensor
+    surplus_counts: Tensor
+
+    @classmethod
+    def of(cls, counts: csr_matrix, device: torch.device | str = "cpu") -> Bags:
+        """The rows of counts (n, V)."""
+        lengths = np.diff(counts.indptr).astype(np.int64)
+        n, longest = len(lengths), max(int(lengths.max(initial=0)), 1)
+        room = min(longest, max(ROOM * counts.nnz // max(n, 1), 1))
+        surplus = np.cumsum(np.maximum(lengths - room, 0))
+        rows = np.repeat(np.arange(n), lengths)
+        columns = np.arange(counts.nnz) - np.repeat(counts.indptr[:-1], lengths)
+        fits = columns < room
+
+        def places(values: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+            table = np.zeros((n, room), dtype=dtype)
+            table[rows[fits], columns[fits]] = values[fits]
+            beside = np.zeros(int(surplus[-1]) + longest - room if n else 0, dtype=dtype)
+            beside[: counts.nnz - np.count_nonzero(fits)] = values[~fits]
+            return table, beside
+
+        words, surplus_words = places(counts.indices, np.int64)
+        numbers, surplus_numbers = places(counts.data, np.float32)
+        totals = np.asarray(counts.sum(axis=1), dtype=np.float32).reshape(-1, 1)
+
+        def moved(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        return cls(
+            lengths=moved(lengths),
+            longest=longest,
+            totals=moved(totals),
+            words=moved(words),
+            minus_counts=moved(np.negative(numbers, out=numbers)),
+            surplus_starts=moved(surplus - np.maximum(lengths - room, 0)),
+            surplus_words=moved(surplus_words),
+            surplus_counts=moved(np.negative(surplus_numbers, out=surplus_numbers)),
+        )
+
+    @property
+    def room(self) -> int:
+        return self.words.shape[1]
+
+    def padded(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Words and counts of some documents, (m, w) each, as wide as the longest of them asks for."""
+        rows = torch.arange(len(self.lengths), device=self.lengths.device)[part]
+        width = max(int(self.lengths[part].max()), 1)
+        words = torch.empty(len(rows), width, dtype=torch.int64, device=rows.device)
+        minus_counts = torch.empty(len(rows), width, device=rows.device)
+        self.pad(rows, words, minus_counts)
+        return words, minus_counts.neg_()
+
+    def pad(self, rows: Tensor, words: Tensor, minus_counts: Tensor) -> None:
+        """Write the bags of some documents into arrays (m, w), filled up with word 0 at count 0.
+
+        Parameters
+        ----------
+        rows : (m,) int64, documents of at most w different words.
+        """
+        room = min(words.shape[1], self.room)
+        for table, array in ((self.words, words), (self.minus_counts, minus_counts)):
+            torch.index_select(table[:, :room], 0, rows, out=array[:, :room])
+        surplus = words.shape[1] - room
+        if surplus == 0:
+            return
+        longer = (self.lengths[rows] > room).nonzero()[:, 0]
+        starts, lengths = self.surplus_starts[rows[longer]], self.lengths[rows[longer]] - room
+        beyond = torch.arange(surplus, device=rows.device) >= lengths.unsqueeze(1)
+        for source, array in ((self.surplus_words, words), (self.surplus_counts, minus_counts)):
+            array[:, room:] = 0
+            array[longer, room:] = source.unfold(0, surplus, 1)[starts].masked_fill_(beyond, 0)
 
 
 @dataclass(frozen=True)
@@ -24,15 +131,14 @@ class Documents:
     ----------
     x : (n, D) embeddings, read as (x - shift) / scale.
     shift, scale : (D,)
-    words, numbers : (n, L) word positions and their counts (`vtm.bow.padded_words`).
+    bags : their n bags of words.
     target : the teacher's mu and log_var, each (R, n, K), or None.
     """
 
     x: Tensor
     shift: Tensor
     scale: Tensor
-    words: Tensor
-    numbers: Tensor
+    bags: Bags
     target: tuple[Tensor, Tensor] | None = None
 
 
@@ -47,6 +153,10 @@ class Draws:
     -----
     All steps' arrays lie in buffers that are made once and written anew for the next steps: a batch is to be used
     before the next one is asked for.
+
+    A filling's bags of words are as wide as its longest document asks for: `width` is the room that each document
+    has, or the longest of all, or a quarter of that, and so on. So one long document costs one filling of an epoch,
+    and there are few widths to bind.
     """
 
     def __init__(
@@ -77,16 +187,26 @@ class Draws:
         hidden, topics = widths
         self.keep_hidden, self.keep_theta, self.noise = buffer(hidden), buffer(topics), buffer(topics)
         self.x = buffer(documents.x.shape[1])
-        self.words = buffer(documents.words.shape[1], torch.int64)
-        self.minus_counts, self.n_words = buffer(documents.words.shape[1]), buffer(1)
+        self.n_words = buffer(1)
+        self.widths = [documents.bags.longest]
+        while self.widths[0] > documents.bags.room:
+            self.widths.insert(0, max(self.widths[0] // 4, documents.bags.room))
+        self.width = self.widths[-1]
+        self.cells = buffer(self.width, torch.int64).flatten(1), buffer(self.width).flatten(1)
         self.target = None if documents.target is None else (buffer(topics), buffer(topics))
 
     def epoch(self) -> Iterator[int]:
         """Shuffle, then fill the buffers again and again: yields how many steps each filling holds."""
         for replica, source in enumerate(self.generators):
             torch.randperm(self.n, generator=source, out=self.order[replica])
-        for first in range(0, self.n_steps, self.size):
+        order = self.order[:, : self.documents_an_epoch]
+        lengths = self.documents.bags.lengths
+        longest = [part.max() for part in lengths[order].split(self.size * self.batch, dim=1)]
+        for first, length in zip(
+            range(0, self.n_steps, self.size), torch.stack(longest).tolist(), strict=True
+        ):
             steps = min(self.size, self.n_steps - first)
+            self.width = self.widths[bisect_left(self.widths, length)]
             self._draw(steps)
             self._gather(first, steps)
             yield steps
@@ -94,10 +214,11 @@ class Draws:
     def step(self, index: int) -> Batch:
         """The batch of step `index` of the present filling."""
         target = (None, None) if self.target is None else (self.target[0][:, index], self.target[1][:, index])
+        words, minus_counts = self._bags()
         return Batch(
             x=self.x[:, index],
-            words=self.words[:, index],
-            minus_counts=self.minus_counts[:, index],
+            words=words[:, index],
+            minus_counts=minus_counts[:, index],
             n_words=self.n_words[:, index],
             keep_hidden=self.keep_hidden[:, index],
             keep_theta=self.keep_theta[:, index],
@@ -105,6 +226,11 @@ class Draws:
             target_mu=target[0],
             target_log_var=target[1],
         )
+
+    def _bags(self) -> tuple[Tensor, ...]:
+        """Words and negative counts (R, steps, B, width) in the cells that they take of the buffers."""
+        shape = (self.size, self.batch, self.width)
+        return tuple(cells[:, : math.prod(shape)].unflatten(1, shape) for cells in self.cells)
 
     def _draw(self, steps: int) -> None:
         for keep in (self.keep_hidden, self.keep_theta):
@@ -115,17 +241,14 @@ class Draws:
             self.noise[replica, :steps].normal_(generator=source)
 
     def _gather(self, first: int, steps: int) -> None:
-        documents = self.documents
+        documents, bags = self.documents, self._bags()
         for replica, order in enumerate(self.order):
             rows = order[first * self.batch : (first + steps) * self.batch]
-            sources = [documents.x, documents.words, documents.numbers]
-            buffers = [self.x, self.words, self.minus_counts]
+            documents.bags.pad(rows, *(array[replica, :steps].flatten(0, 1) for array in bags))
+            sources, buffers = [documents.x, documents.bags.totals], [self.x, self.n_words]
             if documents.target is not None:
                 sources += [array[replica] for array in documents.target]
                 buffers += self.target
             for source, buffer in zip(sources, buffers, strict=True):
                 torch.index_select(source, 0, rows, out=buffer[replica, :steps].flatten(0, 1))
-        minus_counts = self.minus_counts[:, :steps]
-        torch.sum(minus_counts, dim=3, keepdim=True, out=self.n_words[:, :steps])
-        minus_counts.neg_()
         self.x[:, :steps].sub_(documents.shift).mul_(self.inverse_scale)

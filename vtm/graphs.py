@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from vtm.compiled_step import CompiledStep
@@ -19,25 +21,27 @@ class Steps:
     """
 
     def __init__(self, step: Step | CompiledStep, draws: Draws, *, capture: bool | None = None) -> None:
-        self.takes = [step.bind(draws.step(index)) for index in range(draws.size)]
+        self.step, self.draws = step, draws
+        self.takes: dict[int, list[Callable[[], None]]] = {}  # of each width that a filling has had
         self.capture = step.sums.is_cuda if capture is None else capture
-        self.graphs: dict[int, torch.cuda.CUDAGraph | None] = {}
+        self.graphs: dict[tuple[int, int], torch.cuda.CUDAGraph | None] = {}
 
     def __call__(self, n_steps: int) -> None:
+        key = (n_steps, self.draws.width)
         if not self.capture:
             self._take(n_steps)
-        elif n_steps not in self.graphs:
+        elif key not in self.graphs:
             # Libraries set themselves up when they are first called, which a capture does not allow.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._take(n_steps)
             torch.cuda.current_stream().wait_stream(stream)
-            self.graphs[n_steps] = None
+            self.graphs[key] = None
         else:
-            if self.graphs[n_steps] is None:
-                self.graphs[n_steps] = self._record(n_steps)
-            self.graphs[n_steps].replay()
+            if self.graphs[key] is None:
+                self.graphs[key] = self._record(n_steps)
+            self.graphs[key].replay()
 
     def _record(self, n_steps: int) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
@@ -46,5 +50,8 @@ class Steps:
         return graph
 
     def _take(self, n_steps: int) -> None:
-        for take in self.takes[:n_steps]:
+        width = self.draws.width
+        if width not in self.takes:
+            self.takes[width] = [self.step.bind(self.draws.step(index)) for index in range(self.draws.size)]
+        for take in self.takes[width][:n_steps]:
             take()

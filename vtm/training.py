@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vtm.bow import padded_words
 from vtm.compiled_step import CompiledStep
 from vtm.config import ModelConfig
-from vtm.draws import Documents, Draws
+from vtm.draws import Bags, Documents, Draws
 from vtm.errors import ConfigError
 from vtm.graphs import Steps
 from vtm.inputs import (
@@ -31,6 +30,9 @@ from vtm.threads import one_thread, take_turns, training_threads
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+# Rows of dense word distributions, one of each document and replica, that are held at once.
+HELD_OUT_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,11 @@ def train(
         network.prior_mu.data.copy_(torch.from_numpy(prior.mu))
         network.prior_log_var.data.copy_(torch.from_numpy(prior.log_var))
     network.to(where).train()
-    words, numbers = (torch.from_numpy(a).to(where) for a in padded_words(counts))
     documents = Documents(
         x=as_tensor(x).to(where),
         shift=network.shift,
         scale=network.scale,
-        words=words,
-        numbers=numbers,
+        bags=Bags.of(counts, where),
         target=target and tuple(torch.from_numpy(a).to(where) for a in (target.mu, target.log_var)),
     )
     curves = np.full((3, len(seeds), config.epochs), np.nan)
@@ -166,7 +166,7 @@ class _Run:
     documents: Documents
     config: ModelConfig
     seeds: tuple[int, ...]
-    held_out: tuple[Tensor, Tensor, Tensor] | None
+    held_out: tuple[Tensor, Bags] | None
     curves: np.ndarray  # (3, R, epochs)
 
     def tasks(self, *, together: bool) -> list[Iterator[None]]:
@@ -193,7 +193,7 @@ class _Run:
                 take(n_steps)
             self.curves[:2, replicas, epoch] = (step.sums.sum(dim=2) / draws.documents_an_epoch).cpu().numpy()
             if self.held_out is not None:
-                losses = held_out_reconstruction(network, *self.held_out)
+                losses = _held_out_losses(network, *self.held_out)
                 self.curves[2, replicas, epoch] = losses.mean(dim=1).cpu().numpy()
             # A fast exp or maximum may give a number for NaN, so the losses alone do not show it.
             diverged = ~step.parameters.values.isfinite().all(dim=1).cpu().numpy()
@@ -203,12 +203,32 @@ class _Run:
 
 @torch.no_grad()
 def held_out_reconstruction(network: TopicNetwork, x: Tensor, words: Tensor, numbers: Tensor) -> Tensor:
-    """Reconstruction loss of documents in evaluation mode with theta = softmax(mu): (R, n), nats per document."""
+    """Reconstruction loss of documents in evaluation mode with theta = softmax(mu): (R, n), nats per document.
+
+    Word distributions are made dense for some documents at a time.
+    """
     network.eval()
-    mu, _ = network.infer(x.unsqueeze(0))
-    log_words = network.log_word_distribution(torch.softmax(mu, dim=2))
-    shape = (network.n_replicas, *words.shape)
-    return reconstruction_loss(log_words, words.expand(shape), numbers.expand(shape))
+    losses = []
+    for rows in _blocks(len(x), network):
+        mu, _ = network.infer(x[rows].unsqueeze(0))
+        log_words = network.log_word_distribution(torch.softmax(mu, dim=2))
+        bags = (array[rows].expand(network.n_replicas, -1, -1) for array in (words, numbers))
+        losses.append(reconstruction_loss(log_words, *bags))
+    return torch.cat(losses, dim=1)
+
+
+def _held_out_losses(network: TopicNetwork, x: Tensor, bags: Bags) -> Tensor:
+    """As `held_out_reconstruction`, with bags of words that are padded for some documents at a time too."""
+    losses = [
+        held_out_reconstruction(network, x[rows], *bags.padded(rows)) for rows in _blocks(len(x), network)
+    ]
+    return torch.cat(losses, dim=1)
+
+
+def _blocks(n: int, network: TopicNetwork) -> Iterator[slice]:
+    """Rows of some documents at a time: `HELD_OUT_ROWS` of all replicas together."""
+    size = max(HELD_OUT_ROWS // network.n_replicas, 1)
+    return (slice(start, start + size) for start in range(0, max(n, 1), size))
 
 
 @torch.no_grad()
@@ -239,9 +259,8 @@ def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) 
 
 def _held_out(
     validation: tuple[np.ndarray, csr_matrix] | None, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor] | None:
+) -> tuple[Tensor, Bags] | None:
     if validation is None or len(validation[0]) == 0:
         return None
     x, counts = validation
-    words, numbers = padded_words(counts)
-    return tuple(torch.from_numpy(a).to(device) for a in (np.asarray(x, dtype=np.float32), words, numbers))
+    return torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device), Bags.of(counts, device)
