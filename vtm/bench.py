@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -12,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from vtm.errors import MissingError
+from vtm.errors import MissingError, VtmError
 from vtm.machine import machine
 from vtm.paths import checkout
 
@@ -20,32 +18,55 @@ from vtm.paths import checkout
 FULL: dict[str, Any] = {
     "fit": {"epochs": 100, "repeats": 3},
     "embedding": {"n": 1024, "rounds": 5},
-    "search": {"n": 1_000_000, "n_batch": 1915, "rounds": 1},
-    "starts": 7,
+    "search": {"n": 1_000_000, "n_batch": 1915, "rounds": 3},
+    "starts": 15,
     "growth": {"sizes": (10_000, 100_000, 1_000_000)},
+    "grid": {"epochs": 100, "repeats": 3},
 }
 QUICK: dict[str, Any] = {
     "fit": {"epochs": 8, "repeats": 3},
     "embedding": {"n": 96, "rounds": 3},
-    "search": {"n": 1_000_000, "n_batch": 64, "rounds": 1, "n_single": 15},
-    "starts": 3,
+    "search": {"n": 1_000_000, "n_batch": 64, "rounds": 3, "n_single": 15},
+    "starts": 7,
+    "grid": {"epochs": 8, "repeats": 1},
 }
 
 
-def run_bench(*, quick: bool = False, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """Measure all of it; a part whose package or weights are not here is left out and named under `skipped`.
+def run_bench(
+    *,
+    quick: bool = False,
+    device: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Measure all of it; a part that cannot be measured here is left out and named under `skipped`, with the reason.
+
+    Parameters
+    ----------
+    device : "cpu" or "cuda": in place of all else, the whole grid of models on that device
+        (`vtm.grid_bench.bench_grid`).
 
     Returns
     -------
     dict
         fit_vs_ctm : how many times as fast as the reference package's `fit` one model is trained.
-        embed_vs_raw : from files to cache, as a share of what ONNX Runtime's own session does with arrays in memory.
+        embed_vs_raw : from files to cache, as a share of what ONNX Runtime's own session does with arrays in memory
+        and the graph as published (ours computes only what it uses of the last layer).
         search_exact_ms_1e6, search_ms_1e6, search_recall : exact and approximate top 100 among 10^6 images for one
         text, and what share of the exact answer the approximate one has.
         help_s, import_s : seconds until `vtm --help` has answered, and for `import vtm`.
+        grid_vs_ctm, device : with `device` alone.
         details : of each part, with spreads; a full run also has growth (`vtm.growth.grow`).
         machine, date, commit, skipped.
+
+    Raises
+    ------
+    ConfigError
+        `device` is another, or not there.
     """
+    if device is not None:
+        from vtm.grid_bench import check_device
+
+        check_device(device)
     sizes = QUICK if quick else FULL
     found: dict[str, Any] = {}
     details: dict[str, Any] = {}
@@ -57,7 +78,10 @@ def run_bench(*, quick: bool = False, say: Callable[[str], None] = lambda line: 
         say(f"measuring {name}")
         try:
             details[name] = work()
-        except MissingError as error:
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or "").strip().splitlines()
+            skipped[name] = said[-1] if said else f"its process ended with {error.returncode}"
+        except (VtmError, OSError) as error:
             skipped[name] = str(error)
         else:
             found.update(figures(details[name]))
@@ -82,6 +106,29 @@ def run_bench(*, quick: bool = False, say: Callable[[str], None] = lambda line: 
 
         return bench_search(**sizes["search"])
 
+    def grid() -> dict[str, Any]:
+        from vtm.grid_bench import bench_grid
+
+        return bench_grid(device=str(device), **sizes["grid"])
+
+    def growth() -> dict[str, Any]:
+        from vtm.growth import grow
+
+        return {"rows": grow(**sizes["growth"])}
+
+    def about() -> dict[str, Any]:
+        return {
+            "quick": quick,
+            "machine": machine(),
+            "date": datetime.date.today().isoformat(),
+            "commit": commit(),
+            "skipped": skipped,
+            "details": details,
+        }
+
+    if device is not None:
+        part("grid", grid, lambda d: {"grid_vs_ctm": d["ratio"]["median"]})
+        return {**found, "device": device, **about()}
     part(
         "start-up", lambda: bench_start(sizes["starts"]), lambda d: {k: d[k] for k in ("help_s", "import_s")}
     )
@@ -97,20 +144,12 @@ def run_bench(*, quick: bool = False, say: Callable[[str], None] = lambda line: 
         },
     )
     if "growth" in sizes:
-        part("growth", lambda: {"rows": _grow(sizes["growth"])}, lambda d: {})
-    return {
-        **found,
-        "quick": quick,
-        "machine": machine(),
-        "date": datetime.date.today().isoformat(),
-        "commit": commit(),
-        "skipped": skipped,
-        "details": details,
-    }
+        part("growth", growth, lambda d: {})
+    return {**found, **about()}
 
 
 def commit() -> str:
-    """The checkout's commit, "" outside of one; with "+" where tracked files of the package differ from it."""
+    """The checkout's commit, "" outside of one; with "+" where files of the package differ from it or are new."""
     root = checkout()
     if root is None:
         return ""
@@ -123,79 +162,38 @@ def commit() -> str:
         return done.stdout.strip()
 
     head = git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if head and git("status", "--porcelain", "--untracked-files=no", "vtm") else "")
-
-
-def _grow(sizes: dict[str, Any]) -> list[dict[str, Any]]:
-    """`vtm.growth.grow` in a process of its own, whose peak memory is nobody else's."""
-    code = "import json, sys; from vtm.growth import grow; print(json.dumps(grow(**json.loads(sys.argv[1]))))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(sizes)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout)
+    return head + ("+" if head and git("status", "--porcelain", "vtm") else "")
 
 
 def bench_start(rounds: int = 7) -> dict[str, Any]:
-    """Seconds of `vtm --help` and of `import vtm` as whole processes, less those of an empty one."""
+    """Seconds of `vtm --help` as a whole process, and of `import vtm` beyond those of an empty one, in turns.
 
-    def seconds(*arguments: str) -> list[float]:
-        taken = []
-        for _ in range(rounds):
-            started = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *arguments], check=True, capture_output=True, env=dict(os.environ)
-            )
-            taken.append(time.perf_counter() - started)
-        return taken
+    Returns
+    -------
+    dict
+        help_s : median; import_s : median of the rounds' differences, which noise can take below 0.
+        help, import, empty : seconds of each process, one value a round.
+    """
 
-    seconds("-c", "pass")  # the first one reads the interpreter from disk
-    empty, shown, imported = (
-        seconds("-c", "pass"),
-        seconds("-m", "vtm.cli", "--help"),
-        seconds("-c", "import vtm"),
-    )
-    return {
-        "help_s": statistics.median(shown),
-        "import_s": max(0.0, statistics.median(imported) - statistics.median(empty)),
-        "help": shown,
-        "import": imported,
-        "empty": empty,
+    def seconds(*arguments: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True)
+        return time.perf_counter() - started
+
+    runs = {
+        "empty": ("-c", "pass"),
+        "import": ("-c", "import vtm"),
+        "help": ("-m", "vtm.cli", "--help"),
     }
-
-
-def bench_lines(found: dict[str, Any]) -> list[str]:
-    """The figures as lines of text, ratios with their spread."""
-    details = found["details"]
-    lines = [f"{name:<12} {value}" for name, value in found["machine"].items()]
-    if fit := details.get("training"):
-        for label, key in (("alone", "ratio"), ("3 seeds side by side, each", "side_by_side_ratio")):
-            r = fit[key]
-            lines.append(
-                f"training     {r['median']:.1f} times as fast as contextualized-topic-models' fit, {label} "
-                f"({r['low']:.1f} to {r['high']:.1f})"
-            )
-    if embed := details.get("embedding"):
-        ratios = embed["ratios"]
-        lines.append(
-            f"embedding    {embed['files_per_s']:.0f} pictures a second from files, {embed['embed_vs_raw']:.0%} of ONNX "
-            f"Runtime alone ({min(ratios):.0%} to {max(ratios):.0%}); the encoder from arrays {embed['encoder_vs_raw']:.0%}"
-        )
-    if s := details.get("search"):
-        low, middle, high = s["flat_vs_exact"]
-        lines += [
-            f"search       {s['search_exact_ms']:.0f} ms exact for one text among {s['n']:,}; faiss' flat index "
-            f"{s['flat_ms']:.0f} ms, ratio {middle:.1f} ({low:.1f} to {high:.1f})",
-            f"             {s['batch_exact_ms'] / 1e3:.2f} s exact for {s['n_batch']:,} texts; flat "
-            f"{s['batch_flat_ms'] / 1e3:.2f} s",
-            f"             {s['search_ms']:.2f} ms approximate, recall {s['search_recall']:.3f}",
-        ]
-    for row in details.get("growth", {}).get("rows", ()):
-        lines.append(
-            f"growth       {row['documents']:>9,} documents: {row['seconds_an_epoch']:.2f} s an epoch, "
-            f"{row['microseconds_a_document']:.1f} microseconds a document, recovery {row['recovery']:.2f}, "
-            f"peak {row['memory']:.0f} MiB"
-        )
-    start = details["start-up"]
-    lines.append(f"start-up     vtm --help {start['help_s']:.2f} s, import vtm {start['import_s']:.2f} s")
-    lines += [f"skipped      {name}: {why}" for name, why in found["skipped"].items()]
-    return lines
+    for arguments in runs.values():
+        seconds(*arguments)  # the first one reads its files from disk
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, arguments in runs.items():
+            taken[name].append(seconds(*arguments))
+    differences = [a - b for a, b in zip(taken["import"], taken["empty"], strict=True)]
+    return {
+        "help_s": statistics.median(taken["help"]),
+        "import_s": statistics.median(differences),
+        **taken,
+    }

@@ -25,6 +25,8 @@ def bench_embedding(
 ) -> dict[str, float | list[float]]:
     """Time arrays in memory through `raw` and through the encoder, and JPEG files into an empty cache, in turns.
 
+    From files all is timed: hashing, reading, decoding, resizing, encoding, writing the cache.
+
     Parameters
     ----------
     raw : what runs the encoder's model on a batch (b, ...) when nothing of this package is there; by default the
@@ -41,7 +43,6 @@ def bench_embedding(
     raw = raw or encoder.encode
     with tempfile.TemporaryDirectory(prefix="vtm-bench-") as scratch:
         files = _pictures(Path(scratch) / "pictures", n, seed)
-        hashes = [hash_file(path) for path in files]
         ids = [path.stem for path in files]
         opened = (open_picture(path, size=encoder.size) for path in files[:batch_size])
         batch = np.stack([encoder.preprocess(picture) for picture in opened])
@@ -56,7 +57,7 @@ def bench_embedding(
                 encoder,
                 ids,
                 files,
-                hashes,
+                [hash_file(path) for path in files],
                 cache=Path(scratch) / f"cache-{turn}",
                 batch_size=batch_size,
                 progress=False,

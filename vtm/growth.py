@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import ModelConfig
-from vtm.machine import peak_memory
+from vtm.machine import MemoryWatch, peak_memory
 from vtm.seeds import numpy_generator
 
 if TYPE_CHECKING:
@@ -108,6 +111,8 @@ def grow(
 ) -> list[dict[str, Any]]:
     """Train on growing numbers of documents with about the same number of steps.
 
+    Each size is drawn in one process and trained in another, whose memory is then that of the training alone.
+
     Parameters
     ----------
     steps : gradient steps for each size, rounded up to whole epochs.
@@ -115,30 +120,71 @@ def grow(
 
     Returns
     -------
-    A dict for each size: documents, epochs, seconds_an_epoch, microseconds_a_document, memory (peak of this process
-    in MiB, so the sizes must grow), embeddings (their size in MiB), recovery.
+    A dict for each size: documents, epochs, seconds_an_epoch, microseconds_a_document, memory (peak of the training
+    process, in MiB, mapped pages included), anonymous, mapped (`vtm.machine.MemoryWatch`), embeddings (their size in
+    MiB), recovery.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        One of the processes failed; its `stderr` says why.
     """
     rows = []
     for n in sizes:
         with tempfile.TemporaryDirectory(dir=folder, prefix="vtm-growth-") as scratch:
-            rows.append(_train_on(Path(scratch), n, steps, n_topics, seed))
+            drawn = {"folder": scratch, "n": n, "n_topics": n_topics, "seed": seed}
+            _apart("keep_drawn", **drawn)
+            rows.append(_apart("train_on", **drawn, steps=steps))
     return rows
 
 
-def _train_on(folder: Path, n: int, steps: int, n_topics: int, seed: int) -> dict[str, Any]:
+def keep_drawn(folder: Path | str, n: int, n_topics: int, seed: int) -> None:
+    """Draw documents into files of `folder`, from which `train_on` reads."""
+    from scipy.sparse import save_npz
+
+    folder = Path(folder)
+    drawn = draw_documents(folder, n, n_topics=n_topics, seed=seed)
+    save_npz(folder / "counts.npz", drawn.counts, compressed=False)
+    np.save(folder / "beta.npy", drawn.beta)
+
+
+def train_on(folder: Path | str, n: int, n_topics: int, seed: int, steps: int) -> dict[str, Any]:
+    """Train on what `keep_drawn` left, and measure (`grow`): embeddings are mapped, bags of words are read."""
+    from scipy.sparse import load_npz
+
     from vtm.training import train
 
-    drawn = draw_documents(folder, n, n_topics=n_topics, seed=seed)
+    folder = Path(folder)
     config = ModelConfig(decoder="LDA", epochs=max(1, -(-steps * 64 // n)), kl_weight=1.0)
-    started = time.perf_counter()
-    network, _ = train(drawn.x, drawn.counts, n_topics=n_topics, config=config, seeds=[seed])
-    seconds = (time.perf_counter() - started) / config.epochs
+    with MemoryWatch() as watch:
+        x, counts = np.load(folder / "x.npy", mmap_mode="r"), load_npz(folder / "counts.npz")
+        started = time.perf_counter()
+        network, _ = train(x, counts, n_topics=n_topics, config=config, seeds=[seed], device="cpu")
+        seconds = (time.perf_counter() - started) / config.epochs
+    found = network.topic_word_distribution()[0].detach().numpy()
     return {
         "documents": n,
         "epochs": config.epochs,
         "seconds_an_epoch": seconds,
         "microseconds_a_document": 1e6 * seconds / n,
         "memory": peak_memory(),
-        "embeddings": drawn.x.nbytes / 2**20,
-        "recovery": recovery(network.topic_word_distribution()[0].detach().numpy(), drawn.beta),
+        "anonymous": watch.anonymous,
+        "mapped": watch.mapped,
+        "embeddings": x.nbytes / 2**20,
+        "recovery": recovery(found, np.load(folder / "beta.npy")),
     }
+
+
+def _apart(function: str, **arguments: Any) -> Any:
+    """What a function of this module returns in a process of its own."""
+    code = (
+        "import json, sys; from vtm import growth\n"
+        "print(json.dumps(getattr(growth, sys.argv[1])(**json.loads(sys.argv[2]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, function, json.dumps(arguments)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,9 +57,54 @@ def peak_memory() -> float:
     import resource
     import sys
 
-    with suppress(OSError, StopIteration):
-        # What getrusage tells on Linux begins with the peak of the process that started this one.
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 2**10
+    # What getrusage tells on Linux begins with the peak of the process that started this one.
+    if own := _status("VmHWM"):
+        return own["VmHWM"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class MemoryWatch:
+    """Largest amounts of memory that this process holds inside a `with` block, in MiB, sampled by a thread.
+
+    Attributes
+    ----------
+    anonymous : what only this process holds: arrays, heaps, stacks; 0 where the system does not tell (Linux does).
+    mapped : pages of files that lie in memory, such as mapped arrays and libraries. The system takes them back when
+        it needs room.
+    """
+
+    def __init__(self, interval: float = 0.02) -> None:
+        self.anonymous = self.mapped = 0.0
+        self._interval, self._stop = interval, threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="vtm-memory", daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._interval):
+            self._sample()
+
+    def _sample(self) -> None:
+        found = _status("RssAnon", "RssFile")
+        self.anonymous = max(self.anonymous, found.get("RssAnon", 0.0))
+        self.mapped = max(self.mapped, found.get("RssFile", 0.0))
+
+
+def _status(*names: str) -> dict[str, float]:
+    """Amounts of /proc/self/status in MiB, those that are there."""
+    found = {}
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            name, _, amount = line.partition(":")
+            if name in names:
+                found[name] = int(amount.split()[0]) / 2**10
+    return found
