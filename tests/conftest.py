@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """The real NewsImages files, where VTM_NEWSIMAGES does not say, may lie beside the checkout."""
+    folder = ROOT.parent / "shared" / "newsimages"
+    if folder.is_dir():
+        os.environ.setdefault("VTM_NEWSIMAGES", str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 
 import vtm.engines.embed
 from vtm.commands.embed import embed
-from vtm.config import from_parameters
 from vtm.corpora import Corpus, Dropped, load_corpus
 from vtm.encoders import load_encoder
 from vtm.engines import Manifest, embed_corpus, import_embeddings, read_embeddings
@@ -32,6 +31,7 @@ from vtm.engines.ray_cluster import RETRIES, plain_error, ray_cluster, resources
 from vtm.engines.shards import Part, Shard, read_shard, write_shard
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import hash_file
+from vtm.notebook_parameters import from_parameters
 from vtm.pictures import open_picture
 
 SCENES = "scenes:n=60"
@@ -276,7 +276,7 @@ def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
         lambda: run_models_on_ray(experiment),
         lambda: warm(experiment),
     ):
-        with pytest.raises(MissingError, match=r'pip install "vtm\[ray\]"'):
+        with pytest.raises(MissingError, match=r'pip install -e "\.\[ray\]"'):
             call()
     assert not (tmp_path / "out").exists()
 
@@ -331,7 +331,7 @@ def test_on_a_gpu_the_seeds_of_a_kind_and_size_are_one_training():
 
 
 def test_a_picture_that_only_the_worker_misses_is_no_bad_picture(tmp_path, scenes):
-    pytest.importorskip("ray", reason='Ray is not installed: pip install "vtm[ray]"')
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
     from vtm.engines.ray_embed import _check_shared
 
     here, gone = scenes.images[0], tmp_path / "gone.png"
@@ -377,14 +377,14 @@ def here(tmp_path_factory, scenes) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[object]:
-    pytest.importorskip("ray", reason='Ray is not installed: pip install "vtm[ray]"')
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
     with ray_cluster(workers=2) as ray:
         yield ray
     assert not ray.is_initialized() and processes("ray::") == []
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once():
-    pytest.importorskip("ray", reason='Ray is not installed: pip install "vtm[ray]"')
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"  # free again below
     for prefix in ("", "ray://"):
@@ -579,8 +579,27 @@ def test_a_training_that_fails_leaves_the_others(tmp_path, experiment, cluster, 
     assert len(list(tmp_path.rglob("result.json"))) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["result.json", "result.safetensors"])
+def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, monkeypatch, name):
+    from vtm.engines.ray_runs import run_models_on_ray
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    before = run_models_on_ray(experiment, ["joint"])
+    (path,) = tmp_path.rglob(f"joint-*/seed-1/{name}")
+    content = bytearray(path.read_bytes())
+    content[content.find(b'"figures"') + 20 if name.endswith("json") else -5] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{name}: .*; it is made again"):
+        after = run_models_on_ray(experiment, ["joint"])
+    for again, first in zip(after, before, strict=True):
+        assert again.seed == first.seed
+        for array in first.arrays:
+            np.testing.assert_array_equal(again.arrays[array], first.arrays[array])
+
+
 def test_another_version_of_vtm_does_not_train(experiment):
-    pytest.importorskip("ray", reason='Ray is not installed: pip install "vtm[ray]"')
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
     from vtm.engines.ray_runs import Training, _train
     from vtm.prepare import prepare
 

@@ -11,13 +11,13 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from vtm.align import AlignConfig, fit_aligned
-from vtm.config import from_parameters
 from vtm.distill import Pairs
 from vtm.errors import DataError
 from vtm.experiment import run_baseline, run_folder, run_models
 from vtm.findings import HELD, OPEN, REVERSED, combined_verdict, compare, findings, headline, own_category
 from vtm.health import judge, random_mrr_bound, unigram_reconstruction
 from vtm.metrics import expected_random, retrieval
+from vtm.notebook_parameters import from_parameters
 from vtm.prepare import prepare
 from vtm.ranking import target_ranks
 from vtm.report import retrieval_summary, table_1
@@ -50,7 +50,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(data):
     return [
-        *run_baseline(data, progress=False),
+        *run_baseline(data),
         *run_models(data, "joint", progress=False),
         *run_models(data, "text-teacher", progress=False),
     ]

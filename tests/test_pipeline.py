@@ -18,9 +18,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
 from vtm import paths, pipeline
-from vtm.config import PARAMETERS, PROFILES
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.execution import duration
+from vtm.notebook_parameters import PARAMETERS, PROFILES
 from vtm.pipeline import Step, reproduce
 
 # Leaves one line for each execution, in the folder that the kernel works in.

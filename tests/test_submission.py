@@ -10,7 +10,6 @@ from news import MiniNews, write_news
 from typer.testing import CliRunner
 
 from vtm.cli import app
-from vtm.config import from_parameters
 from vtm.corpora.newsimages import pictures_folder, read
 from vtm.encoders import EncoderPair, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError
@@ -18,10 +17,12 @@ from vtm.experiment import model_folder, run_models
 from vtm.files import read_sealed, write_sealed
 from vtm.metrics import retrieval
 from vtm.newsimages_report import can_run, chapter_numbers, setting, setting_table, task_table
+from vtm.notebook_parameters import from_parameters
 from vtm.plan import make_plan
 from vtm.prepare import prepare
+from vtm.run_files import check_run, read_run
 from vtm.submission import check_encoder, embed_task, load_models, task_run
-from vtm.task import check_run, evaluate, read_run
+from vtm.task import evaluate
 from vtm.topicmodel import TopicModel
 
 SMALL = {"encoder": "pixels", "n_topics": 6, "seeds": [0], "epochs": 20, "batch_size": 16, "min_df": 2}
@@ -154,8 +155,7 @@ def test_table_1_on_the_task_itself(news: MiniNews, monkeypatch: pytest.MonkeyPa
             )
 
     aligned = EncoderPair("aligned-test", Same(), pixels.image, aligned=True)
-    for module in ("vtm.encoders", "vtm.prepare"):
-        monkeypatch.setattr(f"{module}.load_encoder", lambda name, **options: aligned)
+    monkeypatch.setattr("vtm.encoders.load_encoder", lambda name, **options: aligned)
     experiment = from_parameters({"corpus": "newsimages:lang=en", **SMALL})
     found = setting()
     assert found.complete and can_run(experiment, found)
@@ -184,6 +184,11 @@ def test_the_plan_counts_and_names_what_is_missing(news: MiniNews, home: Path) -
     elsewhere = make_plan(from_parameters({**SMALL, "corpus": "stamps", "encoder": "offline"}))
     assert [line.partition(":")[0] for line in elsewhere.missing] == ["corpus", "encoder"]
     assert not (home / "data" / "downloads").exists()
+
+
+def test_an_encoder_may_name_its_language(home: Path) -> None:
+    plan = make_plan(from_parameters({**SMALL, "encoder": "clip:language=de", "epochs": 1}))
+    assert plan.aligned and any("clip" in what for what in plan.missing)
 
 
 def test_models_without_notes_are_read(news: MiniNews, home: Path) -> None:

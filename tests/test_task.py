@@ -14,7 +14,7 @@ import typer
 from ir_measures import RR, R
 from typer.testing import CliRunner
 
-from vtm import task
+from vtm import run_files, task
 from vtm.commands import task as commands
 from vtm.corpora import newsimages
 from vtm.errors import ConfigError, DataError, MissingError
@@ -78,8 +78,8 @@ def test_a_run_is_scored_as_the_evaluator_and_ir_measures_do(tmp_path, depth):
     truth, _, images = task_of(150)
     run = drawn_run(truth, images, seed=1, depth=depth)
     path = tmp_path / "run.tsv"
-    task.write_run(path, run, depth=depth)
-    score = task.evaluate(task.read_run(path), truth)
+    run_files.write_run(path, run, depth=depth)
+    score = task.evaluate(run_files.read_run(path), truth)
     assert (score.n_articles, score.n_in_run) == (150, 135)
     assert score.figures == pytest.approx(slow_score(path, truth))
     assert 20 < score.figures["correct_100"] < 135 and 0.02 < score.figures["mrr_100"] < 0.5
@@ -140,9 +140,9 @@ def test_nothing_to_score_by():
 
 def test_a_run_file_is_the_task_s_format(tmp_path):
     path = tmp_path / "runs" / "run.tsv"
-    task.write_run(path, {"1000000001": ["12", "11", "13"], "1000000002": ["11"]}, depth=2)
+    run_files.write_run(path, {"1000000001": ["12", "11", "13"], "1000000002": ["11"]}, depth=2)
     assert path.read_bytes() == b"1000000001\t12\t11\n1000000002\t11\n"
-    run = task.read_run(path)
+    run = run_files.read_run(path)
     assert run.ranking() == {"1000000001": ("12", "11"), "1000000002": ("11",)}
     assert [line.number for line in run.lines] == [1, 2]
     if os.name == "posix":
@@ -151,40 +151,40 @@ def test_a_run_file_is_the_task_s_format(tmp_path):
 
 def test_a_run_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "run.tsv"
-    task.write_run(path, {"1": ["2"]})
+    run_files.write_run(path, {"1": ["2"]})
     for ranking, told in (
         ({}, "no article"),
         ({"1": ["2\t3"]}, r"'2\\t3' is no number"),
         ({"": ["2"]}, "''"),
     ):
         with pytest.raises(DataError, match=told):
-            task.write_run(path, ranking)
+            run_files.write_run(path, ranking)
     assert path.read_bytes() == b"1\t2\n" and list(tmp_path.iterdir()) == [path]
 
 
 def test_reading_forgives_what_the_evaluator_forgives(tmp_path):
     path = tmp_path / "run.tsv"
     path.write_bytes(b"articleID\tiids\r\n1000000001\t 12\t11 \t\r\n\r\n# note 1\n1000000002\t11")
-    run = task.read_run(path)
+    run = run_files.read_run(path)
     assert [line.number for line in run.lines] == [2, 4, 5]
     assert run.ranking() == {"1000000001": ("12", "11"), "1000000002": ("11",)}
     path.write_bytes(b"1\t2\n1\t3\n")
     with pytest.raises(DataError, match=r"run.tsv: line 2: a second line of article 1"):
-        task.read_run(path).ranking()
+        run_files.read_run(path).ranking()
     path.write_bytes(b"run\n")
     with pytest.raises(DataError, match="no line begins with an article id"):
-        task.read_run(path).ranking()
+        run_files.read_run(path).ranking()
     path.write_bytes(b"\x89PNG\r\n")
     with pytest.raises(DataError, match="no text file"):
-        task.read_run(path)
+        run_files.read_run(path)
     with pytest.raises(MissingError, match="vtm submit"):
-        task.read_run(tmp_path / "none.tsv")
+        run_files.read_run(tmp_path / "none.tsv")
 
 
 def problems_of(tmp_path: Path, lines: list[list[str]], articles: list[str], images: list[str]) -> list[str]:
     path = tmp_path / "checked.tsv"
     path.write_text("".join("\t".join(line) + "\n" for line in lines))
-    return task.check_run(task.read_run(path), articles, images)
+    return run_files.check_run(run_files.read_run(path), articles, images)
 
 
 def test_the_validator_accepts_a_valid_run_and_names_each_defect(tmp_path):
@@ -214,60 +214,82 @@ def test_the_validator_accepts_a_valid_run_and_names_each_defect(tmp_path):
     assert len(changed(7, a)) == 1 and len(problems_of(tmp_path, [], articles, images)) == 120
 
 
-# From similarities to a run
+# From vectors to a run
 
 
-def test_ranks_are_those_of_a_slow_sort_and_of_top_items():
+def ranked_by(scores: np.ndarray, articles: list[str], here: list[str], every: list[str], **options):
+    """The ranking by given similarities (n, m): the dot products of unit vectors with the scores' columns."""
+    return task.rank_for_task(
+        np.eye(len(scores)), np.asarray(scores).T, articles, here, every, measure="dot", **options
+    )
+
+
+@pytest.mark.parametrize("measure", ["cosine", "dot"])
+def test_ranks_are_those_of_a_slow_sort_and_of_top_items(measure):
     rng = np.random.default_rng(0)
     queries, items = np.round(rng.normal(size=(6, 2)), 1), np.round(rng.normal(size=(80, 2)))
     items[items.any(axis=1) == 0] = 1.0
     ids = [str(n) for n in rng.permutation(80) + 60]  # "100" sorts before "99"
     lengths = np.linalg.norm(queries, axis=1)[:, None] * np.linalg.norm(items, axis=1)
-    scores = queries @ items.T / lengths
+    scores = queries @ items.T / (lengths if measure == "cosine" else 1)
     articles = list("abcdef")
-    ranked = task.rank_for_task(scores, articles, ids, ids, depth=30)
+    ranked = task.rank_for_task(queries, items, articles, ids, ids, measure=measure, depth=30)
     assert list(ranked) == articles
     for row, article in enumerate(articles):
         order = sorted(range(80), key=lambda i: (-round(scores[row, i], 8), ids[i]))
         assert ranked[article] == tuple(ids[i] for i in order[:30])
     assert len(np.unique(np.round(scores[0], 8))) < 60, "there are ties"
-    positions, _ = top_items(queries, items, ids, k=30)
+    positions, _ = top_items(queries, items, ids, k=30, measure=measure)
     assert [tuple(ids[i] for i in row) for row in positions] == list(ranked.values())
 
     shuffle = rng.permutation(80)
-    again = task.rank_for_task(scores[:, shuffle], articles, [ids[i] for i in shuffle], ids, depth=30)
+    shuffled = [ids[i] for i in shuffle]
+    again = task.rank_for_task(queries, items[shuffle], articles, shuffled, ids, measure=measure, depth=30)
     assert again == ranked
+
+
+def test_products_of_long_vectors_are_equal_within_their_size():
+    """They round by more than 1e-9: images that differ by less than that of them stand in the order of their ids."""
+    text, image = np.array([[1e4, 0.0]]), np.array([[1e4, 0.0], [1e4 + 1e-6, 0.0], [1e4 + 1e-3, 0.0]])
+    ids = ["11", "12", "13"]
+    ranked = task.rank_for_task(text, image, ["a"], ids, ids, measure="dot")
+    assert ranked["a"] == ("13", "11", "12")
+    assert [ids[i] for i in top_items(text, image, ids, k=3, measure="dot")[0][0]] == list(ranked["a"])
 
 
 def test_images_that_are_not_here_follow_in_file_order_only_where_they_are_needed():
     scores = np.array([[0.1, 0.9, 0.5]])
     every = ["14", "11", "15", "12", "13", "16"]
-    assert task.rank_for_task(scores, ["a"], ["11", "12", "13"], every, depth=5)["a"] == (
+    assert ranked_by(scores, ["a"], ["11", "12", "13"], every, depth=5)["a"] == (
         *("12", "13", "11"),
         *("14", "15"),
     )
-    assert task.rank_for_task(scores, ["a"], ["11", "12", "13"], every, depth=2)["a"] == ("12", "13")
-    assert len(task.rank_for_task(scores, ["a"], ["11", "12", "13"], every)["a"]) == 6
-    assert task.rank_for_task(np.empty((1, 0)), ["a"], [], every, depth=2)["a"] == ("14", "11")
+    assert ranked_by(scores, ["a"], ["11", "12", "13"], every, depth=2)["a"] == ("12", "13")
+    assert len(ranked_by(scores, ["a"], ["11", "12", "13"], every)["a"]) == 6
 
 
 @pytest.mark.parametrize(
     ("scores", "ids", "every", "told"),
     [
-        ([[1.0, 2.0]], ["1"], ["1"], "shape (1, 2) for 1 articles and 1 images"),
-        ([[1.0, 2.0]], ["1", "1"], ["1"], "image id '1' occurs more than once"),
+        ([[1.0, 2.0]], ["1"], ["1"], "1 item ids for 2 rows"),
+        ([[1.0, 2.0]], ["1", "1"], ["1"], "item id '1' occurs more than once"),
+        ([[1.0, 2.0]], ["1", "2"], ["1", "2", "1"], "task image id '1' occurs more than once"),
         ([[1.0, 2.0]], ["1", "2"], ["1", "3"], "'2' is not one of the task's 2 images"),
-        ([[1.0, np.nan]], ["1", "2"], ["1", "2"], "1 are NaN or infinite"),
+        ([[1.0, np.nan]], ["1", "2"], ["1", "2"], "NaN or infinity in 1 of 2 rows"),
+        ([[1.0], [2.0]], ["1"], ["1"], "1 article ids for 2 rows"),
+        (np.empty((1, 0)), [], ["1"], "at least one row"),
     ],
 )
-def test_similarities_that_do_not_fit_are_refused(scores, ids, every, told):
+def test_vectors_that_do_not_fit_are_refused(scores, ids, every, told):
     with pytest.raises(DataError, match=re.escape(told)):
-        task.rank_for_task(np.array(scores), ["a"], ids, every)
+        ranked_by(scores, ["a"], ids, every)
 
 
 def test_a_depth_below_one_is_refused():
     with pytest.raises(ConfigError, match="depth=0"):
-        task.rank_for_task(np.ones((1, 1)), ["a"], ["1"], ["1"], depth=0)
+        ranked_by(np.ones((1, 1)), ["a"], ["1"], ["1"], depth=0)
+    with pytest.raises(DataError, match="article id 'a' occurs more than once"):
+        ranked_by(np.ones((2, 1)), ["a", "a"], ["1"], ["1"])
 
 
 # Commands
@@ -309,9 +331,9 @@ def test_commands_check_and_score(app, tmp_path, capsys):
     put_files(tmp_path, articles, images, truth)
     # 90 of the 151 images are here: the runs are filled up with the others.
     scores = np.random.default_rng(2).normal(size=(150, 90))
-    ranking = task.rank_for_task(scores, articles, images[:90], images)
+    ranking = ranked_by(scores, articles, images[:90], images)
     run, ground_truth = tmp_path / "run.tsv", tmp_path / "content2019-04-gt.tsv"
-    task.write_run(run, ranking)
+    run_files.write_run(run, ranking)
     done = CliRunner().invoke(app, ["check-run", str(run), "--folder", str(tmp_path)])
     assert done.exit_code == 0 and "a valid run, 150 articles" in done.stdout, done.output
 
@@ -332,6 +354,12 @@ def test_commands_check_and_score(app, tmp_path, capsys):
     assert str(error.value) == f"{run}: 30 problems, the first 20 above"
     told = capsys.readouterr().err.splitlines()
     assert told == [f"article {id} has no line; add one" for id in articles[:20]]
+    odd = tmp_path / "odd.tsv"
+    odd.write_bytes(b"\x1b]0;own\x071\t2\n")
+    with pytest.raises(DataError):
+        commands.check_run(odd, tmp_path)
+    told = capsys.readouterr().err
+    assert told.startswith(r"line 1: article \x1b]0;own\x071 is not one") and "\x1b" not in told
     scored = CliRunner().invoke(app, ["evaluate", str(run), str(ground_truth), "--json"])
     assert json.loads(scored.stdout)["mrr_100"] == pytest.approx(slow_score(run, truth)["mrr_100"])
     assert json.loads(scored.stdout)["n_in_run"] == 120
@@ -351,11 +379,11 @@ def test_a_run_of_the_real_files_is_valid_and_scored(tmp_path):
     scores = rng.normal(size=(len(articles), len(images)))
     scores[np.arange(len(articles)), own] += 2.5
     here = rng.permutation(len(images))[:1700]
-    ranking = task.rank_for_task(scores[:, here], articles, [images[i] for i in here], images)
+    ranking = ranked_by(scores[:, here], articles, [images[i] for i in here], images)
     path = tmp_path / "run.tsv"
-    task.write_run(path, ranking)
-    run = task.read_run(path)
-    assert task.check_run(run, articles, images) == []
+    run_files.write_run(path, ranking)
+    run = run_files.read_run(path)
+    assert run_files.check_run(run, articles, images) == []
     score = task.evaluate(run, truth)
     assert score.n_articles == score.n_in_run == 1915
     assert score.figures == pytest.approx(slow_score(path, truth))

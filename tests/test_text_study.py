@@ -10,9 +10,9 @@ from news import write_news
 
 from vtm import text_study as module
 from vtm.bow import build_vocabulary
-from vtm.config import from_parameters
 from vtm.corpora import split
 from vtm.corpora.newsimages import read
+from vtm.notebook_parameters import from_parameters
 from vtm.text_study import quality_table, text_study, topics_table
 
 PARAMETERS = {
@@ -55,6 +55,9 @@ def test_the_study_reads_development_texts_alone_and_is_read_back(news, monkeypa
 
     monkeypatch.setattr(module, "train", None)  # training again would fail
     assert text_study(experiment, news, lang="en", progress=False) == study
+    monkeypatch.setattr(module, "modules_hash", lambda name: f"another {name}")
+    with pytest.raises(TypeError):
+        text_study(experiment, news, lang="en", progress=False)
 
 
 def test_a_limit_takes_the_same_texts_whatever_their_order(news) -> None:

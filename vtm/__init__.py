@@ -19,8 +19,8 @@ __version__ = "0.1.0"
 _NAMES = {
     "Experiment": "vtm.config",
     "ModelConfig": "vtm.config",
-    "from_notebook": "vtm.config",
-    "from_parameters": "vtm.config",
+    "from_notebook": "vtm.notebook_parameters",
+    "from_parameters": "vtm.notebook_parameters",
     "Corpus": "vtm.corpora",
     "load_corpus": "vtm.corpora",
     "load_encoder": "vtm.encoders",

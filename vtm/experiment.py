@@ -40,7 +40,7 @@ _CODE = (
 TOP_WORDS = 25
 
 
-def run_baseline(data: Prepared, *, progress: bool = True) -> list[Result]:
+def run_baseline(data: Prepared) -> list[Result]:
     """The baseline's results: cosine of the embeddings where the encoder is aligned, else "aligned (contrastive)".
 
     One result for each seed; plain cosine has none to vary and gives one.

@@ -13,7 +13,7 @@ from vtm.errors import StorageError, VtmError
 from vtm.files import remove_leftovers
 
 NAME = ".lock"
-# File systems that have no locks say so by one of these; then nothing is locked, as before there were locks.
+# File systems that have no locks say so by one of these; then nothing is locked.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtm.config import KINDS, Experiment, parse_encoder
+from vtm.config import KINDS, Experiment
 from vtm.corpora.newsimages import GROUND_TRUTH, NewsImages, picture_path, pictures_folder, read
 from vtm.errors import ConfigError, MissingError
 from vtm.report import FIGURES, LABELS, paper_rows
@@ -57,31 +57,30 @@ def setting(encoder: str = "") -> Setting:
     try:
         news = read()
     except MissingError:
-        lines.append(("articles and picture addresses", NOT_HERE, "`vtm fetch corpus:newsimages`"))
+        lines.append(("articles and picture addresses", NOT_HERE, "vtm fetch corpus:newsimages"))
     if news is None:
-        lines.append(("pictures", NOT_HERE, "after the files: `vtm fetch newsimages-images`"))
+        lines.append(("pictures", NOT_HERE, "after the files: vtm fetch newsimages-images"))
     else:
         lines.append(("articles and picture addresses", HERE, "–"))
         folder = pictures_folder(news.folder)
         n_pictures = sum(picture_path(picture, folder) is not None for picture in news.pictures)
-        how = "–" if n_pictures == len(news.pictures) else "`vtm fetch newsimages-images`"
+        how = "–" if n_pictures == len(news.pictures) else "vtm fetch newsimages-images"
         lines.append(("pictures", f"{n_pictures} of {len(news.pictures)}", how))
         known = news.truth is not None
-        how = "–" if known else f"`vtm fetch corpus:newsimages`, or put {GROUND_TRUTH} beside the other files"
+        how = "–" if known else f"vtm fetch corpus:newsimages, or put {GROUND_TRUTH} beside the other files"
         lines.append(("ground truth of the test batch", HERE if known else NOT_HERE, how))
     spec = encoder if encoder.partition(":")[0] == "clip" else "clip"
     weights = _weights_are_here(spec)
-    how = "–" if weights else f"`vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}`"
+    how = "–" if weights else f"vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}"
     lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, how))
     return Setting(news, n_pictures, weights, tuple(lines))
 
 
 def _weights_are_here(spec: str) -> bool:
-    from vtm.encoders import load_encoder
+    from vtm.encoders import load_named
 
-    name, options = parse_encoder(spec)
     try:
-        encoder = load_encoder(name, device="cpu", **{"language": "de", **options})
+        encoder = load_named(spec, device="cpu", language="de")
         return bool(encoder.image.key and encoder.text.key)
     except MissingError:
         return False
@@ -173,7 +172,7 @@ def can_run(experiment: Experiment, found: Setting) -> bool:
 
 def _own_rows(experiment: Experiment, news: NewsImages | None) -> list[dict[str, str]]:
     from vtm import experiment as runs
-    from vtm.encoders import load_encoder
+    from vtm.encoders import load_named
     from vtm.prepare import prepare
     from vtm.submission import embed_task, load_models, task_run
     from vtm.task import evaluate
@@ -183,12 +182,7 @@ def _own_rows(experiment: Experiment, news: NewsImages | None) -> list[dict[str,
             "the NewsImages files and their ground truth are needed; see the table of what is here"
         )
     data = prepare(experiment)
-    encoder = load_encoder(
-        experiment.encoder_name,
-        device=experiment.device,
-        language=data.corpus.language,
-        **experiment.encoder_options,
-    )
+    encoder = load_named(experiment.encoder, device=experiment.device, language=data.corpus.language)
     task = embed_task(news, encoder, pictures_folder(news.folder))
     all_images = [picture.iid for picture in news.test_images]
 

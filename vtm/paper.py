@@ -18,7 +18,6 @@ class PaperRow(NamedTuple):
     recall_100: float
 
 
-N_TEST = 1915
 TABLE_1 = (
     PaperRow("baseline", 0, 1225, 0.169, 0.22, 0.30, 0.53, 0.64),
     PaperRow("joint", 120, 767, 0.043, 0.06, 0.09, 0.26, 0.40),

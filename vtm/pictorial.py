@@ -32,12 +32,12 @@ def draw_ids(ids: Sequence[str], *, n: int, seed: int) -> list[str]:
 
 def contact_sheet(pictures: Sequence[Path], captions: Sequence[str], *, columns: int = 6) -> Figure:
     """Pictures with captions, in lines of `columns`."""
-    figure, grid = grid_of_axes(-(-len(pictures) // columns), columns, width=1.6, height=1.9)
+    figure, grid = grid_of_axes(-(-len(pictures) // columns), columns, width=1.6, height=2.1)
     flat = [axes for line in grid for axes in line]
     for axes, picture, caption in zip(flat, pictures, captions, strict=False):
         _show(axes, picture)
         axes.set_title(textwrap.fill(caption, 24, max_lines=3, placeholder=" …"), fontsize=6)
-    for axes in flat:
+    for axes in flat[len(pictures) :]:
         axes.axis("off")
     figure.tight_layout()
     return figure
@@ -84,14 +84,13 @@ def topics_with_pictures(
             fontsize=8,
             weight="bold",
         )
-        for axes in line:
+        for axes in line[theta.shape[0] :]:
             axes.axis("off")
     figure.subplots_adjust(hspace=0.5, wspace=0.05)
     return figure
 
 
 def figure_1_texts(
-    baseline: Result,
     run: Result,
     groups: Sequence[str] | None,
     *,
@@ -163,7 +162,7 @@ def _show(axes, path: Path, *, frame: bool = False) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
+    # A thin line shows where a picture ends that is as white as the page.
     for spine in axes.spines.values():
-        spine.set_visible(frame)
-        spine.set_linewidth(3)
-        spine.set_color("#D55E00")
+        spine.set_linewidth(3 if frame else 0.5)
+        spine.set_color("#D55E00" if frame else "#BBBBBB")

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.config import Experiment, from_parameters, parse_corpus, profile_parameters, unknown_parameter
+from vtm.config import Experiment, parse_corpus
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.execution import declared_parameters, duration, execute
 from vtm.files import hash_file, hash_json, read_json, write_json
 from vtm.locks import exclusive
+from vtm.notebook_parameters import from_parameters, profile_parameters, unknown_parameter
 from vtm.paths import checkout
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def reproduce(
     Parameters
     ----------
     profile
-        "smoke", "default" or "paper": a set of parameters.
+        "smoke", "default", "paper" or "study": a set of parameters.
     parameters
         Set over the profile's.
     notebooks

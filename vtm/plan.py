@@ -75,7 +75,7 @@ def make_plan(experiment: Experiment) -> Plan:
         The experiment names something that does not exist.
     """
     from vtm.corpora import load_corpus, split_corpus
-    from vtm.encoders import load_encoder
+    from vtm.encoders import load_named
 
     missing = []
     n_train, assumed, language = 0, ASSUMED_PAIRS, None
@@ -97,9 +97,7 @@ def make_plan(experiment: Experiment) -> Plan:
     n_inputs, aligned = ASSUMED_INPUTS, experiment.encoder_name == "clip"
     try:
         _check_fetched(f"encoder:{experiment.encoder_name}")
-        encoder = load_encoder(
-            experiment.encoder_name, device=experiment.device, language=language, **experiment.encoder_options
-        )
+        encoder = load_named(experiment.encoder, device=experiment.device, language=language)
         aligned = encoder.aligned
         n_inputs = encoder.image.dim
         assert encoder.image.key and encoder.text.key  # raises where weights are not here

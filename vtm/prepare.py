@@ -15,7 +15,7 @@ from vtm.bow import Vocabulary, build_vocabulary
 from vtm.config import Experiment
 from vtm.corpora import Corpus, Dropped, load_corpus, split_corpus
 from vtm.distill import Pairs
-from vtm.encoders import load_encoder
+from vtm.encoders import load_named
 from vtm.encoders.cache import embed_images, embed_texts
 from vtm.errors import DataError
 
@@ -104,11 +104,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         An unknown corpus or encoder; data that cannot be used; a corpus too small to be split.
     """
     corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
-    encoder = load_encoder(
-        experiment.encoder_name,
-        device=experiment.device,
-        **{"language": corpus.language, **experiment.encoder_options},
-    )
+    encoder = load_named(experiment.encoder, device=experiment.device, language=corpus.language)
     image, kept, bad = embed_images(
         encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
     )

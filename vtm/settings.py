@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import KINDS
+from vtm.errors import DataError
 from vtm.experiment import code_hash, run_folder, run_models
 from vtm.files import hash_json, read_current, read_sealed, write_sealed
 from vtm.metrics import expected_random, seed_summary
 from vtm.prepare import Prepared
 from vtm.results import healthy
-from vtm.runs import frame
+from vtm.runs import frame, spread
+from vtm.study.code import modules_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +30,7 @@ def sweep(data: Prepared, *, kl_weights: Sequence[float] = KL_WEIGHTS) -> list[d
     Returns
     -------
     A dict for each setting and kind: kind, kl_weight, standardize, runs, healthy, mrr (mean validation MRR@100 of
-    all runs), sd, npmi_text, npmi_image, smallest_variance, chance.
+    all runs), sd (NaN for one seed), npmi_text, npmi_image, smallest_variance, chance.
     """
     k = min(data.experiment.n_topics)
     chance = expected_random(len(data.rows["validation"]))["mrr_100"]
@@ -71,7 +73,7 @@ def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "KL weight": f"{row['kl_weight']:g}",
                 "embeddings": _scale(row),
                 "healthy": f"{row['healthy']} of {row['runs']}",
-                "MRR@100": f"{row['mrr']:.3f}\u00a0±\u00a0{row['sd']:.3f}",
+                "MRR@100": _mean_and_sd(row["mrr"], row["sd"]),
                 "NPMI, text": f"{row['npmi_text']:.3f}",
                 "NPMI, image": f"{row['npmi_image']:.3f}",
                 "teacher's smallest variance": f"{row['smallest_variance']:.1e}",
@@ -87,22 +89,24 @@ def numbers(rows: Sequence[dict[str, Any]]) -> dict[str, float | str]:
 
     "best" has the highest mean MRR@100 over both kinds; "chosen" is the largest KL weight, with the same scale of the
     embeddings, whose mean lies within the seeds' standard deviation of the best: the KL term is what ties a student
-    to its teacher, and is kept as strong as the validation part allows.
+    to its teacher, and is kept as strong as the validation part allows. One seed has no standard deviation: there the
+    chosen setting is the best.
     """
     settings: dict[tuple[float, bool], list[dict[str, Any]]] = {}
     for row in rows:
         settings.setdefault((row["kl_weight"], row["standardize"]), []).append(row)
     mean = {setting: float(np.mean([row["mrr"] for row in group])) for setting, group in settings.items()}
     best = max(mean, key=mean.__getitem__)
-    spread = float(np.nanmean([row["sd"] for row in settings[best]]))
-    near = [setting for setting in mean if setting[1] == best[1] and mean[setting] >= mean[best] - spread]
+    sd = float(np.mean([row["sd"] for row in settings[best]]))
+    within = 0.0 if np.isnan(sd) else sd
+    near = [setting for setting in mean if setting[1] == best[1] and mean[setting] >= mean[best] - within]
     chosen = max(near)
     paper = settings[(1.0, False)]
     return {
         "best_mrr": mean[best],
         "best_weight": float(best[0]),
         "best_scale": _scale(settings[best][0]),
-        "best_sd": spread,
+        "best_sd": "–" if np.isnan(sd) else f"{sd:.3f}",
         "chosen_weight": float(chosen[0]),
         "chosen_mrr": mean[chosen],
         "paper_mrr": mean[(1.0, False)],
@@ -110,6 +114,10 @@ def numbers(rows: Sequence[dict[str, Any]]) -> dict[str, float | str]:
         "paper_runs": float(sum(row["runs"] for row in paper)),
         "smallest_variance": float(min(row["smallest_variance"] for row in paper)),
     }
+
+
+def _mean_and_sd(mean: float, sd: float) -> str:
+    return f"{mean:.3f}" if np.isnan(sd) else f"{mean:.3f}\u00a0±\u00a0{sd:.3f}"
 
 
 def _scale(row: dict[str, Any]) -> str:
@@ -122,15 +130,14 @@ def reference_rows(data: Prepared) -> dict[str, Any]:
     Returns
     -------
     {"rows": a dict for each trainer and seed (`vtm.reference.compare`), "agreement": figure -> both means, their
-    difference and whether they agree (`vtm.reference.agree`)}
+    difference and whether they agree (`vtm.reference.agree`); empty where there are too few runs to say}
     """
     from vtm.reference import agree, compare
 
     experiment = data.experiment
     k = min(experiment.n_topics)
-    key = hash_json(
-        [data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code_hash()]
-    )
+    code = [code_hash(), modules_hash("vtm.reference"), modules_hash(__name__)]
+    key = hash_json([data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code])
     path = run_folder(data) / "reference.json"
     if saved := read_current(path, key):
         return saved
@@ -142,11 +149,16 @@ def reference_rows(data: Prepared) -> dict[str, Any]:
         config=experiment.model,
         seeds=experiment.seeds,
     )
-    saved = {"key": key, "rows": rows, "agreement": agree(rows)}
+    try:
+        agreement = agree(rows)
+    except DataError:
+        agreement = {}
+    saved = {"key": key, "rows": rows, "agreement": agreement}
     write_sealed(path, saved)
     return read_sealed(path)
 
 
+TRAINERS = ("vtm", "contextualized-topic-models")
 FIGURES = {
     "npmi": "NPMI",
     "diversity": "diversity",
@@ -157,31 +169,32 @@ FIGURES = {
 
 def reference_table(saved: dict[str, Any]) -> pd.DataFrame:
     """`reference_rows` as the book shows it: mean ± sd of both trainers, the difference and its interval."""
-    return frame(
-        [
-            {
-                "figure": label,
-                "vtm": f"{a['vtm']:.3f}\u00a0±\u00a0{a['vtm_sd']:.3f}",
-                "contextualized-topic-models": f"{a['reference']:.3f}\u00a0±\u00a0{a['reference_sd']:.3f}",
-                "difference [95 %]": f"{a['difference']:+.3f} [{a['low']:+.3f}, {a['high']:+.3f}]",
-                "agree": "yes" if a["within"] else "no",
-            }
-            for figure, label in FIGURES.items()
-            for a in [saved["agreement"][figure]]
-        ],
-        "figure",
-    )
+    lines = []
+    for figure, label in FIGURES.items():
+        line = {"figure": label}
+        for trainer in TRAINERS:
+            values = [row[figure] for row in saved["rows"] if row["trainer"] == trainer]
+            line[trainer] = spread([value for value in values if np.isfinite(value)])
+        agreement = saved["agreement"].get(figure)
+        line["difference [95 %]"], line["agree"] = "–", "–"
+        if agreement:
+            line["difference [95 %]"] = "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format_map(agreement)
+            line["agree"] = "yes" if agreement["within"] else "no"
+        lines.append(line)
+    return frame(lines, "figure")
 
 
 def reference_numbers(saved: dict[str, Any]) -> dict[str, float]:
-    """The numbers that the reference chapter quotes; seconds are those of one seed's fit."""
+    """The numbers that the reference chapter quotes: how many figures agree of those that could be compared, and the
+    seconds of one seed's fit.
+    """
     seconds: dict[str, list[float]] = {}
     for row in saved["rows"]:
         seconds.setdefault(row["trainer"], []).append(row["seconds"])
-    ours, theirs = (float(np.mean(seconds[name])) for name in ("vtm", "contextualized-topic-models"))
+    ours, theirs = (float(np.mean(seconds[name])) for name in TRAINERS)
     return {
-        "n_figures": float(len(FIGURES)),
-        "n_agree": float(sum(saved["agreement"][figure]["within"] for figure in FIGURES)),
+        "n_figures": float(len(saved["agreement"])),
+        "n_agree": float(sum(found["within"] for found in saved["agreement"].values())),
         "seconds_ours": ours,
         "seconds_reference": theirs,
         "speed_up": theirs / ours,

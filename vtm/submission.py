@@ -13,8 +13,8 @@ from vtm.corpora.newsimages import NewsImages, picture_path
 from vtm.encoders import EncoderPair, embed_images, embed_texts
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import hash_file, read_json
-from vtm.ranking import similarity
-from vtm.task import DEPTH, rank_for_task
+from vtm.run_files import DEPTH
+from vtm.task import rank_for_task
 from vtm.topicmodel import TopicModel
 
 
@@ -104,8 +104,7 @@ def task_run(
             f"text embeddings have {text.shape[1]} dimensions and image embeddings {image.shape[1]}: only an "
             "aligned encoder can be ranked without a model"
         )
-    scores = similarity(text, image, measure=measure)
-    return rank_for_task(scores, task.articles, task.images, all_images, depth=depth)
+    return rank_for_task(text, image, task.articles, task.images, all_images, measure=measure, depth=depth)
 
 
 def load_models(folder: Path | str) -> tuple[TopicModel, TopicModel, dict[str, str]]:

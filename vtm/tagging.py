@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,9 @@ class Tagged:
 def find_pictures(paths: Iterable[Path | str]) -> Found:
     """The named pictures, and those in named folders and their subfolders, sorted by folder and name.
 
-    In folders, what is hidden (its name begins with a dot) is passed over, and links are not followed: they may lead
-    in a circle or to the same picture again. A picture that is found twice counts once.
+    In folders, what is hidden (its name begins with a dot) is passed over, and so are an explorer's sheets of
+    thumbnails. Links are not followed: they may lead in a circle or to the same picture again. A picture that is
+    found twice counts once.
 
     Examples
     --------
@@ -100,7 +102,7 @@ def find_pictures(paths: Iterable[Path | str]) -> Found:
                 name for name in subfolders if not name.startswith(".") and name not in links
             )
             n_links += len(links)
-            for name in sorted(files):
+            for name in sorted(set(files) - _explorer_sheets(folder, files)):
                 if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
                     continue
                 path = Path(folder, name)
@@ -109,6 +111,16 @@ def find_pictures(paths: Iterable[Path | str]) -> Found:
                 else:
                     pictures.setdefault(os.path.abspath(path), path)
     return Found(tuple(pictures.values()), tuple(unreadable), n_links)
+
+
+def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
+    """The files of a folder that are sheets of an explorer there."""
+    if "index.html" not in files:
+        return set()
+    from vtm.explorer.build import holds_explorer
+    from vtm.explorer.sheets import PATTERN
+
+    return set(fnmatch.filter(files, PATTERN)) if holds_explorer(folder) else set()
 
 
 def tag_pictures(
@@ -157,11 +169,14 @@ def tag_pictures(
     keywords = [tuple(topic) for topic in model.topics(words, order=order, weight=weight)]
     start = 0
     for theta, dropped in model.transform_blocks(pictures):
-        reasons = iter(dropped)
+        reasons = {item.id: item for item in dropped}
         block: list[Tagged | Dropped] = []
         for picture, row in zip(pictures[start : start + len(theta)], theta, strict=True):
             if np.isnan(row[0]):
-                block.append(next(reasons))
+                overflow = Dropped(
+                    str(picture), "not-finite", f"{picture}: the model gives no numbers for it"
+                )
+                block.append(reasons.get(str(picture), overflow))
                 continue
             best = [k for k in np.argsort(-row, kind="stable")[:top] if row[k] >= min_probability]
             tags = tuple(Tag(int(k), float(row[k]), keywords[k]) for k in best)

@@ -15,12 +15,13 @@ from vtm.config import Experiment
 from vtm.corpora import split
 from vtm.corpora.base import OWN_FRACTIONS
 from vtm.corpora.newsimages import NewsImages
-from vtm.encoders import embed_texts, load_encoder
+from vtm.encoders import embed_texts, load_named
 from vtm.experiment import code_hash, held_out_loss
 from vtm.files import hash_json, read_current, write_sealed
 from vtm.health import unigram_reconstruction
 from vtm.paths import runs_dir
 from vtm.runs import frame, spread
+from vtm.study.code import modules_hash
 from vtm.theta_metrics import theta_information, top_mass
 from vtm.topic_metrics import duplicated_topics, inverted_rbo, npmi, topic_diversity
 from vtm.topicmodel import TopicModel
@@ -97,9 +98,7 @@ def text_study(
     """
     ids, texts = _development(news, experiment.max_texts)
     test = [text for article in news.test_articles if (text := article.text())]
-    encoder = load_encoder(
-        experiment.encoder_name, device=experiment.device, language=lang, **experiment.encoder_options
-    )
+    encoder = load_named(experiment.encoder, device=experiment.device, language=lang)
     rows = split(ids, seed=experiment.split_seed, fractions=OWN_FRACTIONS)
     vocabulary = build_vocabulary([texts[row] for row in rows["train"]], language=lang, config=experiment.bow)
     x = embed_texts(encoder.text, [*texts, *test], progress=progress)
@@ -118,6 +117,7 @@ def text_study(
                 k,
                 dataclasses.asdict(experiment.model),
                 code_hash(),
+                modules_hash(__name__),
             ]
         )
         folder = runs_dir() / f"newsimages-text-{experiment.encoder_name}" / f"{k}-{key[:8]}"

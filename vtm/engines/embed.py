@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.config import parse_corpus, parse_encoder
+from vtm.config import parse_corpus
 from vtm.corpora import Corpus, load_corpus
-from vtm.encoders import load_encoder
+from vtm.encoders import load_named
 from vtm.engines.items import embed_items, gather
 from vtm.engines.manifest import Manifest, import_embeddings
 from vtm.engines.shards import SHARD_NAME, Part, groups, is_finished, read_shard, write_shard
@@ -95,8 +95,7 @@ def embed_corpus(
             )
     name, options = parse_corpus(corpus)
     loaded = load_corpus(name, **options)
-    encoder_name, encoder_options = parse_encoder(encoder)
-    pair = load_encoder(encoder_name, device=device, **{"language": loaded.language, **encoder_options})
+    pair = load_named(encoder, device=device, language=loaded.language)
     halves = {}
     for one in SIDES if side == "both" else (side,):
         half = getattr(pair, one)

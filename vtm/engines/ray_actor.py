@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.config import parse_encoder
 from vtm.corpora import Dropped
-from vtm.encoders import load_encoder
+from vtm.encoders import load_named
 from vtm.engines.items import embed_items
 from vtm.engines.ray_cluster import RETRIES
 from vtm.engines.shards import Part, Shard
@@ -60,8 +59,7 @@ class Embedder:
     @cached_property
     def encoder(self) -> Any:
         # Not in the constructor: what fails there Ray takes for a machine's failure.
-        name, options = parse_encoder(self.spec)
-        encoder = getattr(load_encoder(name, **self.load_options, **options), self.side)
+        encoder = getattr(load_named(self.spec, **self.load_options), self.side)
         if encoder.key != self.key:
             raise VtmError(
                 f"{socket.gethostname()}: its encoder {self.spec} is another one ({encoder.key} instead of {self.key}); "

@@ -31,7 +31,7 @@ def import_ray() -> Any:
         import ray.data
     except ImportError as error:
         raise MissingError(
-            f'the engine "ray" needs Ray ({error}); install it on every machine: pip install "vtm[ray]"'
+            f'the engine "ray" needs Ray ({error}); on every machine: pip install -e ".[ray]" in the checkout'
         ) from None
     return ray
 

@@ -82,8 +82,8 @@ def run_models_on_ray(
 
     What is current in the runs folder is not trained again, and what is trained lies there afterwards as if it had
     been trained here: the notebooks read it. On a CPU a seed trained alone gives the numbers that it gives beside
-    others, but for rounding: with the default experiment theta differs by 1e-6, and no rank. On GPUs a task trains all
-    seeds of a kind and K side by side, as a local run does.
+    others, to the bit. On GPUs they can differ by rounding, and a task trains all seeds of a kind and K side by side, as a
+    local run does.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def _is_current(data: Prepared, training: Training) -> bool:
     kind, k, config = training.kind, training.n_topics, training.config
     key = result_key(data, kind, k, config=config)
     folder = model_folder(data, kind, k, config=config)
-    return all(Result.load(folder / f"seed-{seed}", key) is not None for seed in training.seeds)
+    return all(Result.current(folder / f"seed-{seed}", key) is not None for seed in training.seeds)
 
 
 def _train_on_ray(
