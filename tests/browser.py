@@ -132,6 +132,9 @@ addEventListener("load", async () => {{
         .filter((name) => /^(http|ws)s?:/.test(name) && new URL(name).origin !== location.origin),
       broken: [...page.images].filter((image) => image.complete && !image.naturalWidth)
         .map((image) => image.src),
+      sunk: [...page.querySelectorAll("table.dataframe tbody th")]
+        .filter((heading) => inner.getComputedStyle(heading).verticalAlign !== "top").length,
+      charts: [...page.querySelectorAll("figure > img")].map((image) => image.clientWidth),
     }};
   }}
   document.querySelector("#found").textContent = JSON.stringify(found);
@@ -145,7 +148,8 @@ def measure(folder: Path, pages: Sequence[str], *, width: int, wait_ms: int = 30
     Returns
     -------
     page -> width and content: px; formulas: how many MathJax set; unset: how many the source has;
-    foreign: addresses on other hosts that it asked for; broken: addresses of pictures that did not load.
+    foreign: addresses on other hosts that it asked for; broken: addresses of pictures that did not load;
+    sunk: row headings that stand below their row's first line; charts: px, how wide each is drawn.
     Empty when the pages' scripts never came to an end.
     """
     frames = "".join(

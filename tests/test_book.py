@@ -219,6 +219,9 @@ def test_pages_in_a_browser(built_book: Path, width: int) -> None:
         assert shown["content"] <= shown["width"] + 1, f"{page}: {shown}"
         assert shown["formulas"] >= shown["unset"], f"{page}: {shown}"
         assert shown["broken"] == [] and shown["foreign"] == [], page
+        assert shown["sunk"] == 0, page
+        assert all(chart >= 500 for chart in shown["charts"]), f"{page}: words of a chart too small to read"
+    assert sum(len(shown["charts"]) for shown in found.values()) > 5
     assert found["method.html"]["formulas"] > 20
 
 
@@ -229,10 +232,13 @@ def test_the_browser_sees_what_the_tests_look_for(tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text(
         '<!doctype html><div style="width: 900px">wide</div><img src="absent.png">'
         '<script src="http://elsewhere.invalid/x.js"></script><span class="math">x</span>'
+        '<table class="dataframe"><tbody><tr><th>a</th><td>b</td></tr></tbody></table>'
+        '<figure><img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="></figure>'
     )
     shown = measure(tmp_path, ["bad.html"], width=400)["bad.html"]
     assert shown["content"] > shown["width"] == 400
     assert shown["foreign"] == ["http://elsewhere.invalid/x.js"]
+    assert shown["sunk"] == 1 and shown["charts"] == [1]
     assert shown["broken"] and shown["unset"] > shown["formulas"]
 
 

@@ -120,7 +120,9 @@ def test_tutorial_with_stand_ins(tmp_path: Path, no_data: None) -> None:
     def change(block: Block) -> str:
         if block.option == "practice.py":
             return replaced(block.text, ('load_corpus("stamps", lang="de")', 'load_corpus("scenes", n=120)'))
-        return block.text.replace("vtm train", "vtm train --encoder pixels --epochs 10")
+        return block.text.replace("vtm train", "vtm train --encoder pixels --epochs 10").replace(
+            "new/400-asl_p.png new/000-frog-1.png", "new"
+        )
 
     printed = list(run_blocks(PAGES["tutorial"], tmp_path, change=change))
     assert all(text for _, text in printed)

@@ -15,8 +15,9 @@ import pytest
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from vtm.config import PARAMETERS, PROFILES, Experiment, from_parameters
+from vtm.config import Experiment
 from vtm.errors import VtmError
+from vtm.notebook_parameters import PARAMETERS, PROFILES, from_parameters
 from vtm.pipeline import reproduce
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,9 +42,12 @@ def defaults(notebook: nbformat.NotebookNode) -> dict[str, Any]:
 
 
 def test_every_chapter_of_the_book_has_a_source_and_the_reverse() -> None:
-    chapters = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))["chapters"]
-    executed = [chapter["file"] for chapter in chapters if chapter["file"].startswith("executed/")]
-    assert executed == [f"executed/{path.stem}" for path in SOURCES]
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))["parts"]
+    chapters = [chapter["file"] for part in parts for chapter in part["chapters"]]
+    executed = [name for name in chapters if name.startswith("executed/")]
+    assert sorted(executed) == [f"executed/{path.stem}" for path in SOURCES]
+    # Whoever reads on reads the conclusions right after the findings that they rest on.
+    assert chapters[chapters.index("executed/15-findings") + 1] == "conclusions"
     assert [path.stem[:2] for path in SOURCES] == [f"{n:02d}" for n in range(1, len(SOURCES) + 1)]
 
 

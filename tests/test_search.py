@@ -243,7 +243,7 @@ def test_without_faiss_only_approximate_search_fails(monkeypatch):
     theta = spread(rng, 50, 5).astype(np.float32)
     index = ThetaIndex.build(theta, names(50))
     assert index.search(theta[:1], 3)[0].shape == (1, 3)
-    with pytest.raises(MissingError, match=r"pip install 'vtm\[search\]'"):
+    with pytest.raises(MissingError, match=r"pip install -e '\.\[search\]'"):
         index.search(theta[:1], 3, approximate=True)
 
 

@@ -73,12 +73,15 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
         ylim=(0, 1),
         xlim=(1, depth[-1]),
     )
+    plain_numbers(axes.xaxis)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
     return figure
 
 
 def training_curves(results: Sequence[Result]) -> Figure:
     """Losses by epoch of every run: reconstruction and KL on the training part, reconstruction on validation."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     rows = by_row(results)
     panels = (
         ("reconstruction", "reconstruction, training"),
@@ -107,6 +110,9 @@ def training_curves(results: Sequence[Result]) -> Figure:
             if key == "kl":
                 axes.set_yscale("log")
                 plain_numbers(axes.yaxis)
+                # A small panel: 1, 2 and 5 of each power of ten are enough.
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_minor_formatter(NullFormatter())
     grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
     return figure
@@ -211,13 +217,14 @@ def group_sizes(train: Sequence[str] | None, test: Sequence[str] | None) -> Figu
     axes.set_yticks(place + 0.2, names)
     axes.invert_yaxis()
     axes.set(xlabel="pairs")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")  # where the bars of the smallest categories leave room
     return figure
 
 
 def settings_chart(rows: Sequence[dict]) -> Figure:
     """Validation MRR@100 by KL weight, a panel for each kind, a line for raw and for standardized embeddings."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    weights = sorted({row["kl_weight"] for row in rows})
     figure, grid = grid_of_axes(1, len(kinds), width=4.2, height=3.4)
     for axes, kind in zip(grid[0], kinds, strict=True):
         for position, standardize in enumerate((True, False)):
@@ -240,7 +247,9 @@ def settings_chart(rows: Sequence[dict]) -> Figure:
             ylabel="MRR@100, validation",
             ylim=(0, None),
         )
-    grid[0][0].legend(frameon=False, fontsize="small")
+        axes.set_xticks(weights, [f"{weight:g}" for weight in weights])
+        axes.set_xticks([], minor=True)
+    grid[0][-1].legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     return figure
 

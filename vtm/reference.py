@@ -70,7 +70,7 @@ def fit_zeroshot(
         from contextualized_topic_models.models.ctm import ZeroShotTM
     except ImportError:
         raise MissingError(
-            "the comparison needs the package contextualized-topic-models: pip install 'vtm[reference]'"
+            "the comparison needs the package contextualized-topic-models: pip install -e '.[reference]' in the checkout"
         ) from None
 
     data = CTMDataset(np.asarray(x, dtype=np.float32), counts, dict(enumerate(vocabulary)))

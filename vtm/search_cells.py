@@ -59,6 +59,6 @@ def import_faiss() -> Any:
         import faiss
     except ImportError:
         raise MissingError(
-            "approximate search needs faiss: pip install 'vtm[search]'; exact search does not"
+            "approximate search needs faiss: pip install -e '.[search]' in the checkout; exact search does not"
         ) from None
     return faiss
