@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vtm.distill import Pairs
-from vtm.encoders import embed_texts, load_encoder
+from vtm.encoders import embed_texts, load_named
 from vtm.prepare import Prepared
 from vtm.study.space import SharedSpace
 
@@ -15,12 +15,7 @@ from vtm.study.space import SharedSpace
 def embed(data: Prepared, texts: Sequence[str]) -> np.ndarray:
     """Embeddings (n, D) of other texts by the text encoder that the data were embedded with."""
     experiment = data.experiment
-    encoder = load_encoder(
-        experiment.encoder_name,
-        device=experiment.device,
-        language=data.corpus.language,
-        **experiment.encoder_options,
-    )
+    encoder = load_named(experiment.encoder, device=experiment.device, language=data.corpus.language)
     return embed_texts(encoder.text, list(texts), progress=False)
 
 

@@ -140,7 +140,7 @@ def _loss(
     config: M3LConfig,
 ) -> Tensor:
     """The loss of each replica on its own batch, (R,); rows (R, B)."""
-    replicas, n = rows.shape
+    n = rows.shape[1]
 
     def keep(width: int) -> Tensor:
         drawn = [torch.rand(n, width, generator=g) >= config.dropout for g in draws]

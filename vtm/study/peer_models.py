@@ -16,9 +16,10 @@ from vtm.peers_extra import INSTALL, extra_peer, installed_version, shared_space
 from vtm.prepare import PARTS, Prepared
 from vtm.reference import global_seed, silence
 from vtm.seeds import stream
-from vtm.study.fitted import TOP_WORDS, Fit, Fitted
+from vtm.study.fitted import Fit, Fitted
 from vtm.study.inputs import embed
 from vtm.study.m3l import M3LConfig, train_m3l
+from vtm.study.quality import TOP_WORDS
 
 
 def text_topics(method: str) -> Fit:
@@ -48,7 +49,7 @@ def combined(kl_weight: float) -> Fit:
             from contextualized_topic_models.datasets.dataset import CTMDataset
             from contextualized_topic_models.models.ctm import CombinedTM
         except ImportError:
-            raise MissingError("not installed: pip install 'vtm[reference]'") from None
+            raise MissingError("not installed; in the checkout: pip install -e '.[reference]'") from None
         pairs = {part: data.pairs(part) for part in PARTS}
         words = dict(enumerate(data.vocabulary.words))
         read = {part: CTMDataset(np.float32(p.text), p.counts, words) for part, p in pairs.items()}
