@@ -29,7 +29,8 @@ EXPERIMENT = """
 import sys, json
 from vtm.encoders import cache
 cache.SHARD_ROWS = 16  # more moments between two shards
-from vtm.config import KINDS, from_parameters
+from vtm.config import KINDS
+from vtm.notebook_parameters import from_parameters
 from vtm.experiment import run_baseline, run_models
 from vtm.prepare import prepare
 print("stage: embedding", flush=True)

@@ -6,6 +6,12 @@ import doctest
 import importlib
 import inspect
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -23,7 +29,8 @@ from vtm.config import ModelConfig
 from vtm.corpora import Corpus, load_corpus
 from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
-from vtm.files import read_sealed, write_sealed
+from vtm.files import LEFT_BEHIND, read_sealed, write_sealed
+from vtm.folders import exchange
 from vtm.labels import class_tfidf
 from vtm.topic_metrics import npmi
 
@@ -250,6 +257,12 @@ def test_the_orientation_of_a_picture_in_memory_counts(corpus, model, tmp_path):
             DataError,
             "text_embeddings: NaN or infinity in 120 of 120 rows",
         ),
+        (
+            lambda m, c: m.fit(c.texts, c.images, text_embeddings=np.full((120, 4), 1j)),
+            DataError,
+            r"text_embeddings: .*\(its numbers are complex\)",
+        ),
+        (lambda m, c: m.transform(image_embeddings=[[1, 2j]]), DataError, "its numbers are complex"),
         (lambda m, c: m.fit(c.texts[:3], c.images[:3]), DataError, "3 usable pairs .* at least 4"),
         (lambda m, c: m.fit(["xyz xyz"] * 5, c.images[:5]), DataError, "no word is left|only the word"),
         (lambda m, c: m.transform(c.images[0]), ConfigError, "give a list of pictures"),
@@ -478,8 +491,37 @@ def test_pictures_that_are_all_alike_teach_nothing_and_that_is_said(corpus):
     ):
         model.fit(corpus.texts, image_embeddings=image)
     assert model.status_ == "doubtful"
-    model.set_params(validation=0).fit(corpus.texts, image_embeddings=image)
-    assert (model.status_, model.n_validation_) == ("not judged", 0)
+
+
+@pytest.mark.parametrize("n", [60, 120])
+@pytest.mark.parametrize("alike", [("image",), ("text", "image")])
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_collapse_is_said_when_no_pairs_are_held_out(corpus, embeddings, n, alike, value):
+    given = {
+        f"{reads}_embeddings": np.full((n, 20), value) if reads in alike else rows[:n]
+        for reads, rows in zip(("text", "image"), embeddings, strict=True)
+    }
+    model = VisualTopicModel(**SMALL | {"epochs": 20, "validation": 0.1 if n < 80 else 0})
+    with pytest.warns(ModelWarning, match="theta is alike for all documents") as warned:
+        model.fit(corpus.texts[:n], **given)
+    assert (model.status_, model.n_validation_) == ("doubtful", 0)
+    assert str(warned[0].message) == "; ".join(model.warnings_)
+    said = [reason.partition("'s")[0] for reason in model.warnings_ if "alike for all documents" in reason]
+    assert said == [f"the {reads} model" for reads in alike]
+
+
+@pytest.mark.parametrize("teacher", ["text", "joint"])
+def test_no_collapse_is_seen_in_a_good_model_without_held_out_pairs(corpus, embeddings, teacher, monkeypatch):
+    monkeypatch.setattr(api_fit, "MOST_HELD_OUT", 50)  # of more pairs some are enough
+    judging = []
+    signs = api_fit.signs_of_collapse
+    monkeypatch.setattr(api_fit, "signs_of_collapse", lambda **told: judging.append(told) or signs(**told))
+    model = VisualTopicModel(**SMALL | {"validation": 0, "teacher": teacher})
+    model.fit(corpus.texts, text_embeddings=embeddings[0], image_embeddings=embeddings[1])
+    assert (model.status_, model.warnings_, model.n_validation_) == ("not judged", (), 0)
+    for reads, rows in zip(("text", "image"), embeddings, strict=True):
+        theta = getattr(model, f"{reads}_model_").theta(rows)
+        np.testing.assert_allclose(judging[0]["theta"][reads], theta[::3], atol=1e-6)
 
 
 def test_chance_is_what_random_ranks_give():
@@ -501,7 +543,9 @@ def test_poor_topics_are_doubted(corpus):
     assert f"{120 - n_known} of 120 texts have no word that stands in 3 texts or more: lower min_df" in said
     assert "only 12 words for 40 topics: lower min_df, or n_topics" in said
     assert "40 of 40 topics share most of their words with another: lower n_topics" in said
-    assert len(poor.warnings_) == 3
+    for reads in ("text", "image"):
+        assert f"100% of the {reads} model's topics repeat another topic's words" in said
+    assert len(poor.warnings_) == 5
 
 
 def test_training_that_diverges_is_an_error(corpus, embeddings):
@@ -604,13 +648,105 @@ def test_an_older_model_is_replaced_and_nothing_else_is(model, tmp_path, monkeyp
         model.save(tmp_path / "m", number=object())  # no JSON
     assert VisualTopicModel.load(tmp_path / "m").notes_ == {"number": 2}
     assert list(tmp_path.iterdir()) == [tmp_path / "m"]
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "boat.jpg").touch()
-    with pytest.raises(DataError, match="exists and is no model"):
-        model.save(tmp_path / "pictures")
-    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["boat.jpg"]
     (tmp_path / "empty").mkdir()
     model.save(tmp_path / "empty")
+    older = read_sealed(tmp_path / "m" / "model.json") | {"format": 1}
+    write_sealed(tmp_path / "m" / "model.json", older)
+    (tmp_path / "m" / "text.json").unlink()
+    model.save(tmp_path / "m", number=3)  # of an older version, and damaged
+    assert VisualTopicModel.load(tmp_path / "m").notes_ == {"number": 3}
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(
+    ("model_there", "files", "message"),
+    [
+        (False, {"boat.jpg": ""}, r"no model \(it holds boat.jpg\);"),
+        (
+            False,
+            {"model.json": '{"format": "layers-model"}', "group1-shard1of1.bin": "1", "photos/1.png": ""},
+            r"no model \(it holds group1-shard1of1.bin, model.json, photos\);",
+        ),
+        (False, {"model.json": '{"format": 2}'}, r"no model \(it holds model.json\);"),
+        (False, {"model.json": "[" * 99, "text.json": "[]"}, r"no model \(it holds model.json, text.json\);"),
+        (False, {"model.json/1.png": ""}, r"no model \(it holds model.json\);"),
+        (
+            True,
+            {"notes.txt": "mine", **{f"photos-{n}/1.png": "" for n in range(4)}},
+            r"no model alone \(it holds notes.txt, photos-0, photos-1 and 2 more\);",
+        ),
+    ],
+)
+def test_what_is_no_model_is_never_replaced(model, tmp_path, model_there, files, message):
+    place = tmp_path / "place"
+    if model_there:
+        model.save(place)
+    for name, text in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    before = tree(tmp_path)
+    with pytest.raises(DataError, match="place: exists and is " + message) as refused:
+        model.save(place)
+    assert str(refused.value).endswith("; name another folder for the model, or move what is in it")
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_in_a_models_files_place_and_a_file_in_its_own_are_not_replaced(model, tmp_path):
+    model.save(tmp_path / "m")
+    (tmp_path / "m" / "text.json").unlink()
+    (tmp_path / "m" / "text.json").mkdir()
+    (tmp_path / "m" / "text.json" / "mine.txt").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "gone")
+    before = tree(tmp_path)
+    for name, message in (("m", "no model alone"), ("file", "no model; remove it"), ("lost", "no model; ")):
+        with pytest.raises(DataError, match=f"exists and is {message}"):
+            model.save(tmp_path / name)
+    assert tree(tmp_path) == before
+
+
+SAVE_AND_DIE = """
+import os, signal, sys
+from vtm import folders
+from vtm.api import VisualTopicModel
+
+model = VisualTopicModel.load(sys.argv[1])
+die = lambda step: lambda *names: step(*names) in (None, True) and os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[2] == "exchange":
+    folders.exchange = die(folders.exchange)
+else:
+    folders.exchange, os.rename = lambda *names: False, die(os.rename)
+model.save(sys.argv[1], number=3)
+"""
+
+
+@pytest.mark.parametrize("system", ["exchange", "renames"])
+def test_a_model_is_there_when_its_replacement_was_killed(corpus, model, tmp_path, system):
+    """In the middle, where a system cannot exchange folders, and else after the only step."""
+    place = tmp_path / "m"
+    model.save(place, number=1)
+    if system == "exchange":
+        model.save(tmp_path / "other", number=2)
+        if not exchange(place, tmp_path / "other"):
+            pytest.skip("this system cannot exchange two folders")
+        shutil.rmtree(tmp_path / "other")
+    died = subprocess.run([sys.executable, "-c", SAVE_AND_DIE, str(place), system], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert place.exists() == (system == "exchange")
+    loaded = VisualTopicModel.load(place)
+    assert loaded.notes_ == {"number": 3}
+    np.testing.assert_array_equal(loaded.transform(corpus.images[:3]), model.transform(corpus.images[:3]))
+    for aside in tmp_path.glob(".m.*.tmp"):
+        os.utime(aside, (time.time() - LEFT_BEHIND - 9,) * 2)
+    model.save(place, number=4)
+    assert VisualTopicModel.load(place).notes_ == {"number": 4}
+    assert list(tmp_path.iterdir()) == [place]
 
 
 def test_what_is_saved_is_what_was_fitted(corpus, tmp_path):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 from click.testing import Result
+from explorer_data import simple
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -29,8 +30,9 @@ from vtm.commands.pictures import SKIPPED
 from vtm.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.corpora import load_corpus
 from vtm.errors import ConfigError
+from vtm.explorer import build_explorer
 from vtm.pictures import open_picture
-from vtm.rows_out import printable
+from vtm.rows_out import storable
 from vtm.sidecars import sidecar_path
 from vtm.tagging import find_pictures, tag_pictures
 from vtm.topic_metrics import topic_diversity
@@ -109,6 +111,7 @@ def test_train_reports_what_it_did_and_leaves_a_model(trained):
     lines = {line[:26].strip(): line[26:].strip() for line in result.stdout.splitlines()}
     assert lines["pairs"] == "120, 20 of them held out to judge it"
     assert lines["left out"] == "0"
+    assert lines["language"] == "en (by default)"
     assert lines["words"] == str(len(fitted.vocabulary_))
     assert lines["topics"] == "6"
     assert lines["NPMI, model of pictures"] == f"{fitted.coherence_['image'].mean():.3f}"
@@ -140,13 +143,17 @@ def test_train_on_a_table_of_ones_own(tmp_path, photos):
     )
     assert re.search(r"pairs +6\n", result.stdout)
     assert re.search(r"left out +3\n", result.stdout)
+    assert re.search(r"language +de\n", result.stdout)
+    assert "are stop words of 'en'" in result.stderr
     for reason, name in (
         ("unreadable", "broken.png"),
         ("missing-picture", "gone.png"),
         ("empty-text", "b/1.png"),
     ):
         assert re.search(rf"  {reason} +1  such as {name}\n", result.stdout)
-    assert "not judged" in result.stdout
+    # Six pairs hold none out, but show that two epochs are too few.
+    assert re.search(r"training +doubtful\n", result.stdout)
+    assert "student is no nearer to its teacher's posterior" in result.stderr
     fitted = VisualTopicModel.load(tmp_path / "m")
     assert [fitted.get_params()[name] for name in ("language", "teacher", "random_state")] == [
         "de",
@@ -156,6 +163,15 @@ def test_train_on_a_table_of_ones_own(tmp_path, photos):
     assert {name for topic in fitted.best_pictures_ for name, _ in topic} == {
         *("0.png", "b/1.png", "2.png", "b/3.png", "4.png", "b/5.png")
     }
+
+
+def test_train_says_when_no_pairs_were_held_out(tmp_path):
+    result = run(
+        *("train", "scenes:n=60", "-o", tmp_path / "m", "--encoder", "pixels", "--n-topics", 6),
+        *("--epochs", 60),
+    )
+    assert re.search(r"training +not judged: no pairs were held out\n", result.stdout)
+    assert result.stderr == ""
 
 
 def test_train_warns_of_poor_topics(tmp_path):
@@ -171,11 +187,14 @@ def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
     out = tmp_path / "m"
     assert "no corpus is called 'scene'" in error("train", "scene", "-o", out)
     assert "no encoder is called" in error("train", "scenes:n=120", "-o", out, "--encoder", "pixel")
+    line = error("train", "scenes:n=120", "-o", out, "--encoder", "pixels", "--language", "german")
+    assert "language='german': must be a code such as 'en' or 'de'" in line
     assert "must be one of text, joint" in error("train", "scenes:n=120", "-o", out, "--teacher", "image")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
-    line = error("train", "scenes:n=120", "-o", tmp_path / "full", "--encoder", "pixels", "--epochs", 1)
-    assert "exists and is no model" in line
+    # Before anything is read: there is no such corpus either.
+    line = error("train", "scene", "-o", tmp_path / "full")
+    assert "full: exists and is no model (it holds mine.txt)" in line
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
 
 
@@ -291,13 +310,30 @@ def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", out.name]
 
 
+def test_a_sidecar_that_is_no_file_is_passed_over(model, photos):
+    os.mkfifo(sidecar_path(photos / "0.png"))
+    result = run("tag", model, photos, "--write-sidecars", code=SKIPPED)
+    assert "5 sidecars written" in result.stderr
+    assert f"no sidecar: {photos}/0.png.xmp: is no regular file" in result.stderr
+
+
+def test_a_name_cannot_drive_the_terminal(model, photos, monkeypatch):
+    shutil.copy(photos / "0.png", photos / "\x1b[31mx\n.png")
+    (photos / "no\x9b1m.png").write_bytes(b"no picture")
+    monkeypatch.setenv("COLUMNS", "400")
+    for command in (("tag",), ("match", "--text", "a boat")):
+        result = run(command[0], model, photos, *command[1:], "--format", "table", code=SKIPPED)
+        assert r"photos/\x1b[31mx\n.png" in result.stdout and r"no\x9b1m.png" in result.stderr
+        assert not {"\x1b", "\x9b"} & {*result.stdout, *result.stderr}
+
+
 def test_names_that_are_no_text_are_shown(model, photos, tmp_path):
     odd = os.fsencode(photos) + b"/odd\xff,\n name.png"
     shutil.copy(photos / "0.png", odd)
     for path in in_order(photos):
         path.unlink()
     (row,) = csv.DictReader(io.StringIO(run("tag", model, photos, "--top", 1).stdout))
-    assert row["picture"] == f"{photos}/odd\\xff,\n name.png" == printable(Path(os.fsdecode(odd)))
+    assert row["picture"] == f"{photos}/odd\\xff,\n name.png" == storable(Path(os.fsdecode(odd)))
     for name in ("tags.csv", "tags.jsonl", "tags.parquet"):
         run("tag", model, photos, "-o", tmp_path / name)
     run("match", model, photos, "--text", "a boat", "--sheet", tmp_path / "sheet.html")
@@ -368,6 +404,14 @@ def test_folders_are_searched_in_order_and_links_are_not_followed(photos, tmp_pa
     assert (found.n_links, found.unreadable) == (2, ())
 
 
+def test_the_explorers_thumbnails_are_no_pictures(photos, tmp_path):
+    build_explorer(simple(tmp_path / "painted"), photos / "explorer")
+    (photos / "thumbnails-of-mine.webp").touch()  # with no explorer beside it
+    assert list((photos / "explorer").glob("thumbnails-*.webp"))
+    names = [path.name for path in find_pictures([photos]).pictures]
+    assert names == ["0.png", "2.png", "4.png", "thumbnails-of-mine.webp", "1.png", "3.png", "5.png"]
+
+
 def test_a_folder_that_cannot_be_read_is_named(photos, monkeypatch):
     scandir = os.scandir
 
@@ -392,6 +436,24 @@ def test_tagging_refuses_what_makes_no_sense(api, photos):
     for asked in ({"top": 0}, {"min_probability": 2}, {"words": 0}):
         with pytest.raises(ConfigError, match="at least 1"):
             list(tag_pictures(api, [photos / "0.png"], **asked))
+
+
+def test_a_picture_without_numbers_is_dropped_by_its_own_name(api, photos, monkeypatch):
+    """The encoder may give a picture what the model cannot read, with no picture lost."""
+    (photos / "broken.png").write_bytes(b"no picture")
+    pictures = [photos / name for name in ("0.png", "broken.png", "2.png")]
+    whole = type(api).transform_blocks
+
+    def spoilt(self, images):
+        for theta, dropped in whole(self, images):
+            theta[0] = np.nan
+            yield theta, dropped
+
+    monkeypatch.setattr(type(api), "transform_blocks", spoilt)
+    ((first, broken, last),) = tag_pictures(api, pictures)
+    assert (first.id, first.reason) == (str(pictures[0]), "not-finite") and str(pictures[0]) in first.detail
+    assert broken.id == str(pictures[1]) and "broken.png" in broken.detail
+    assert last.picture == pictures[2] and last.tags
 
 
 # match
@@ -472,6 +534,24 @@ def test_an_html_sheet_is_one_file_and_all_text_is_escaped(model, photos, tmp_pa
                 assert tag == "img" and attributes[name].startswith("data:image/jpeg;base64,")
         assert tag != "img" or attributes["alt"]
         assert tag != "html" or attributes["lang"] == "en"
+
+
+@pytest.mark.parametrize("named", ["picture", "folder", "link"])
+@pytest.mark.parametrize("option", ["--sheet", "--out"])
+def test_no_picture_is_written_over(model, photos, tmp_path, named, option):
+    before = picture_hashes(photos)
+    where = {"picture": photos / "0.png", "folder": photos, "link": tmp_path / "link.png"}[named]
+    if named == "link":
+        where.symlink_to(photos / "0.png")
+    target = photos / "b" / ".." / "0.png"
+    commands_ = [("match", model, "missing.png", where, "--text", "a boat", option, target)]
+    if option == "--out":
+        commands_ = [(*one, "--format", "csv") for one in (*commands_, ("tag", model, where, option, target))]
+    for command in commands_:
+        assert f"{option} {target}: is one of the pictures" in error(*command)
+    assert picture_hashes(photos) == before
+    run("match", model, where, "--text", "a boat", "--sheet", tmp_path / "sheet.png")
+    run("match", model, where, "--text", "a boat", "--sheet", tmp_path / "sheet.png")
 
 
 def test_a_png_sheet_holds_the_pictures(model, photos, tmp_path):

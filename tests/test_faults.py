@@ -25,12 +25,13 @@ from killing import contents, experiment, kill
 from rights import without_rights
 
 from vtm import locks
-from vtm.config import KINDS, from_parameters
+from vtm.config import KINDS
 from vtm.corpora import load_corpus, scenes
 from vtm.encoders import embed_texts, load_encoder, offline
 from vtm.errors import DataError, StorageError, VtmError
 from vtm.experiment import model_folder, run_baseline, run_models
 from vtm.files import LEFT_BEHIND, atomic_path, read_current, read_sealed, write_json, write_sealed
+from vtm.notebook_parameters import from_parameters
 from vtm.pipeline import reproduce
 from vtm.prepare import Prepared, prepare
 from vtm.results import Result

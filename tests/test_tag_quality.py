@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
-from vtm.config import KINDS, from_parameters
+from vtm.config import KINDS
 from vtm.errors import DataError
 from vtm.experiment import model_folder, run_models
 from vtm.labels import relevance
+from vtm.notebook_parameters import from_parameters
 from vtm.prepare import prepare
 from vtm.tags import findings, tables
 from vtm.tags import study as measured_in

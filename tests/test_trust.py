@@ -252,6 +252,25 @@ def plant_vision(folder: Path, content: bytes) -> None:
     VisionTransformer(folder, pooling="cls", device="cpu").encode(np.zeros((1, 3, 32, 32), dtype=np.float32))
 
 
+def plant_sentence(modules: bool) -> Callable[[Path, bytes], None]:
+    def plant(folder: Path, content: bytes) -> None:
+        from transformers import BertConfig, BertTokenizerFast
+
+        from vtm.encoders.sentence import SentenceText
+
+        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat"]))
+        BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+        BertConfig(vocab_size=6, **sizes).save_pretrained(folder)
+        (folder / "pytorch_model.bin").write_bytes(content)
+        if modules:
+            part = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
+            (folder / "modules.json").write_text(json.dumps([part]))
+        embed_texts(SentenceText(folder, device="cpu"), ["cat"], cache=folder / "cache", progress=False)
+
+    return plant
+
+
 def plant_onnx(folder: Path, content: bytes) -> None:
     from vtm.encoders import offline
 
@@ -275,7 +294,7 @@ def plant_truth(folder: Path, content: bytes) -> None:
 
 
 def plant_run(folder: Path, content: bytes) -> None:
-    from vtm.task import check_run, read_run
+    from vtm.run_files import check_run, read_run
 
     (folder / "run.tsv").write_bytes(content)
     if faults := check_run(read_run(folder / "run.tsv"), ["1"], ["2"]):
@@ -323,6 +342,8 @@ PLACES: dict[str, Callable[[Path, bytes], None]] = {
     **{f"clip {suffix}": plant_clip(suffix) for suffix in (".safetensors", ".pt")},
     "clip fetched": plant_clip_fetched,
     "vision": plant_vision,
+    "sentence": plant_sentence(modules=False),
+    "sentence parts": plant_sentence(modules=True),
     "onnx": plant_onnx,
     "news": plant_news,
     "ground truth": plant_truth,

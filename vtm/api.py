@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vtm.api_io import read_model, write_model
 from vtm.api_parameters import Parameters
 from vtm.api_readings import ModelWarning, Readings
 from vtm.api_topics import NotFittedError, SharedTopic
+from vtm.bow import language_doubts
 from vtm.corpora import Dropped
 from vtm.encoders import EncoderPair
 from vtm.errors import ConfigError, DataError
@@ -80,7 +82,8 @@ class VisualTopicModel(Readings, Parameters):
     n_pairs_, n_validation_
         Pairs used, and how many of them were held out.
     status_
-        "ok"; "doubtful" where the held-out pairs do not show that training worked; "not judged" without such.
+        "ok"; "doubtful" where the held-out pairs do not show that training worked; without such "not judged", or
+        "doubtful" where the other pairs show that it did not.
     warnings_
         Tuple of reasons to doubt the training or the topics.
     n_features_in_
@@ -176,6 +179,8 @@ class VisualTopicModel(Readings, Parameters):
             device=self.device,
             progress=self.progress,
         )
+        doubts = language_doubts(texts, self.language)
+        fitted = replace(fitted, warnings=(*doubts, *fitted.warnings))
         self._take(fitted, encoding, parameters)
         if self.dropped_:
             why = ", ".join(sorted({item.reason for item in self.dropped_}))
@@ -196,7 +201,7 @@ class VisualTopicModel(Readings, Parameters):
         Raises
         ------
         NotFittedError, DataError
-            Not fitted; or `path` is there and no model.
+            Not fitted; or `path` is a file, or a folder that holds something else than a model.
 
         Examples
         --------

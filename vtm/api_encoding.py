@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.config import parse_encoder
 from vtm.corpora import Dropped
-from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
+from vtm.encoders import EncoderPair, embed_images, embed_texts, load_named
 from vtm.errors import ConfigError, DataError
 from vtm.files import hash_file
-from vtm.pictures import MAX_PIXELS, PictureError
+from vtm.pictures import MAX_PIXELS, PictureError, check_file
 
 if TYPE_CHECKING:
     from vtm.encoders import ImageEncoder
@@ -104,8 +103,7 @@ class Encoding:
             return self._given
         if not isinstance(self._given, str):
             raise ConfigError(f"encoder={self._given!r}: must be a name or an EncoderPair")
-        name, options = parse_encoder(self._given)
-        return load_encoder(name, device=self._device, **{"language": self._language, **options})
+        return load_named(self._given, device=self._device, language=self._language)
 
 
 def embed_pictures(
@@ -195,11 +193,7 @@ def _embed_block(
 def _as_file(image: Any, base: Path) -> Path:
     """The picture's file, or a lossless one of it: so all pictures take the same way to their embedding."""
     if isinstance(image, str | Path):
-        path = Path(image)
-        if not path.is_file():  # a FIFO would be waited for
-            reason = "not-a-file" if path.exists() else "missing"
-            what = "is not a picture file" if path.exists() else "no such file"
-            raise PictureError(f"{path}: {what}", reason)
+        check_file(path := Path(image))
         return path
     from PIL import Image
 

@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from vtm.bow import stop_words
-from vtm.config import BowConfig, ModelConfig, from_parameters
+from vtm.config import BowConfig, ModelConfig
 from vtm.errors import ConfigError
+from vtm.notebook_parameters import from_parameters
 from vtm.pictures import MAX_PIXELS
 
 if TYPE_CHECKING:

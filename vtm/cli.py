@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 import vtm
 from vtm.commands import bench, data, embed, explore, model, task
 from vtm.errors import ConfigError, VtmError
+from vtm.rows_out import printable
 
 
 class Commands(TyperGroup):
@@ -25,7 +26,7 @@ class Commands(TyperGroup):
         except (VtmError, OSError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
             ctx.exit(2)
 
 

@@ -152,7 +152,7 @@ def test_damaged_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.M
     """Whatever is wrong with a shard, embeddings are those of the encoder."""
     import warnings
 
-    from vtm.config import from_parameters
+    from vtm.notebook_parameters import from_parameters
     from vtm.prepare import prepare
 
     draws, outcomes = random.Random(2), Counter[str]()

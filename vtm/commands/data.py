@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vtm.errors import ConfigError
+from vtm.rows_out import printable
 
 # What is fetched by other ways than the artifacts of vtm.fetch.
 NEWS_FILES, NEWS_PICTURES = "corpus:newsimages", "newsimages-images"
@@ -116,8 +117,8 @@ def show_corpus(
     path, settings = parse_corpus(name)
     corpus = load_corpus(path, **settings)
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
-    typer.echo(_line(corpus.name, f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
-    typer.echo(_line("source", corpus.source))
+    typer.echo(_line(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
+    typer.echo(_line("source", printable(corpus.source)))
     parts = split(corpus.ids, seed=split_seed)
     typer.echo(_line("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
     typer.echo(_line("dropped", str(len(corpus.dropped))))
@@ -127,7 +128,7 @@ def show_corpus(
     # Spread over the corpus: neighbours are often alike.
     step = max(1, len(corpus) // max(1, examples))
     for position in range(0, len(corpus), step)[:examples]:
-        typer.echo(_line("example", f"{corpus.ids[position]}: {_short(corpus.texts[position])}"))
+        typer.echo(_line("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}"))
 
 
 def _fetch_groups(names: Iterable[str]) -> None:
@@ -185,4 +186,4 @@ def _line(label: str, text: str) -> str:
 def _short(text: str) -> str:
     from textwrap import shorten
 
-    return shorten(text, 100, placeholder=" ...")
+    return printable(shorten(text, 100, placeholder=" ..."))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vtm.rows_out import printable
+
 
 def embed(
     corpus: Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")],
@@ -48,4 +50,5 @@ def embed(
         )
         for reason, count in manifest.drop_counts().items():
             first = next(item for item in manifest.dropped if item.reason == reason)
-            typer.echo(f"{'':<6} dropped, {reason}: {count}, such as {first.id} ({first.detail})")
+            told = printable(f"such as {first.id} ({first.detail})")
+            typer.echo(f"{'':<6} dropped, {reason}: {count}, {told}")

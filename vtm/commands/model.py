@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ from vtm.commands.model_options import (
 )
 from vtm.commands.pictures import match, tag
 from vtm.pictures import MAX_PIXELS
-from vtm.rows_out import choose_format, open_rows, printable
+from vtm.rows_out import choose_format, open_rows, printable, storable
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
@@ -62,9 +62,11 @@ def train(
 ) -> None:
     """Train a model on a corpus or on a table of your own pictures and texts."""
     from vtm.api import ModelWarning, VisualTopicModel
+    from vtm.api_io import check_place
     from vtm.config import parse_corpus
     from vtm.corpora import load_corpus
 
+    check_place(out)
     name, options = parse_corpus(corpus)
     data = load_corpus(name, **options)
     model = VisualTopicModel(
@@ -85,10 +87,17 @@ def train(
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         model.fit(data.texts, data.images, ids=data.ids)
     model.save(out, corpus=corpus, source=data.source)
-    _report(model, out, data.dropped)
+    _report(model, out, data.dropped, language=_language_line(language, data.language, options))
 
 
-def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped]) -> None:
+def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> str:
+    """Which language the texts are taken to be in, and who says so."""
+    if given:
+        return given
+    return of_corpus if "lang" in options else f"{of_corpus} (by default)"
+
+
+def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, language: str) -> None:
     held_out = f", {model.n_validation_} of them held out to judge it" if model.n_validation_ else ""
     typer.echo(_line("pairs", f"{model.n_pairs_}{held_out}"))
     by_reason: dict[str, list[str]] = {}
@@ -97,6 +106,7 @@ def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped]) -> N
     typer.echo(_line("left out", str(sum(map(len, by_reason.values())))))
     for reason, ids in by_reason.items():
         typer.echo(_line(f"  {reason}", f"{len(ids):6}  such as {printable(ids[0])}"))
+    typer.echo(_line("language", language))
     typer.echo(_line("words", str(len(model.vocabulary_))))
     typer.echo(_line("topics", str(model.n_topics)))
     for reads, what in (("text", "texts"), ("image", "pictures")):
@@ -137,7 +147,7 @@ def topics(
             "share": round(float(loaded.topic_share_[k]), 6),
             "coherence": round(float(loaded.coherence_["image"][k]), 6),
             "keywords": keywords[k],
-            "best pictures": [printable(name) for name, _ in loaded.best_pictures_[k][:pictures]],
+            "best pictures": [storable(name) for name, _ in loaded.best_pictures_[k][:pictures]],
         }
         for k in np.argsort(-loaded.topic_share_, kind="stable")
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +24,7 @@ from vtm.commands.model_options import (
 )
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.pictures import MAX_PIXELS
-from vtm.rows_out import choose_format, open_rows, printable
+from vtm.rows_out import choose_format, open_rows, printable, storable
 
 if TYPE_CHECKING:
     from vtm.corpora import Dropped
@@ -68,7 +70,9 @@ def tag(
 
     kind = choose_format(format, out)
     columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
-    found, loaded = _find(pictures), load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    found = _find(pictures)
+    _spare(found, "--out", out)
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
     bad, untagged, tagged = list(found.unreadable), 0, 0
     sidecars = _Sidecars() if write_sidecars else None
     blocks = tag_pictures(
@@ -98,7 +102,7 @@ def tag(
 
 def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
     """One row for each topic; in JSON Lines one object for each picture."""
-    picture = printable(tagged.picture)
+    picture = storable(tagged.picture)
     topics = [
         {"topic": tag.topic, "probability": round(tag.probability, 6), "keywords": list(tag.keywords)}
         for tag in tagged.tags
@@ -162,7 +166,10 @@ def match(
     kind, wanted = choose_format(format, out), _text(text, text_file)
     if sheet is not None:
         check_suffix(sheet)
-    found, loaded = _find(pictures), load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    found = _find(pictures)
+    _spare(found, "--sheet", sheet)
+    _spare(found, "--out", out)
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
     text_theta = loaded.transform_text([wanted])
     blocks, bad = [], list(found.unreadable)
     for block, dropped in loaded.transform_blocks(found.pictures):
@@ -186,7 +193,7 @@ def match(
             {
                 "rank": place,
                 "similarity": round(float(similarity), 6),
-                "picture": printable(picture),
+                "picture": storable(picture),
                 "shared topics": "; ".join(topics),
             }
         )
@@ -223,6 +230,17 @@ def _find(pictures: Sequence[Path]) -> Found:
         where = ", ".join(map(printable, pictures))
         raise MissingError(f"{where}: no picture is there; pictures are .jpg, .png, .webp, .tif and the like")
     return found
+
+
+def _spare(found: Found, option: str, path: Path | None) -> None:
+    """Raise ConfigError where the file to be written is one of the pictures."""
+    if path is None or not path.exists():
+        return
+    there = path.stat()
+    for picture in found.pictures:
+        with suppress(OSError):  # none of its name, or no right to look: that is told when it is read
+            if os.path.samestat(there, picture.stat()):
+                raise ConfigError(f"{option} {path}: is one of the pictures; name another file")
 
 
 def _require_some(n_usable: int, bad: Sequence[Dropped]) -> None:

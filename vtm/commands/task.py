@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vtm.errors import DataError
+from vtm.rows_out import printable
 
 SHOWN = 20  # problems of a run; a wrong id column makes thousands
 COLUMNS = {
@@ -37,18 +38,18 @@ def submit(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Write a run for the NewsImages task: for each test article the 100 best images."""
-    from vtm import submission, task
-    from vtm.config import parse_corpus, parse_encoder
+    from vtm import run_files, submission
+    from vtm.config import parse_corpus
     from vtm.corpora import newsimages
-    from vtm.encoders import load_encoder
+    from vtm.encoders import load_named
 
     data = newsimages.read(folder)
     pair, notes = None, {}
     if models != "baseline":
         text, image, notes = submission.load_models(models)
         pair = (text, image)
-    name, options = parse_encoder(encoder or notes.get("encoder") or "clip")
-    encoders = load_encoder(name, device=device, **{"language": "de", **options})
+    spec = encoder or notes.get("encoder") or "clip"
+    encoders = load_named(spec, device=device, language="de")
     if pair is None:
         submission.check_encoder(encoders)
     # A text is put together as it was for the models.
@@ -58,9 +59,9 @@ def submit(
     embedded = submission.embed_task(data, encoders, where, **text_options)
     all_images = [picture.iid for picture in data.test_images]
     ranking = submission.task_run(embedded, all_images, models=pair, measure=notes.get("measure", "cosine"))
-    task.write_run(out, ranking)
-    depth = min(task.DEPTH, len(all_images))
-    problems = task.check_run(task.read_run(out), embedded.articles, all_images, depth=depth)
+    run_files.write_run(out, ranking)
+    depth = min(run_files.DEPTH, len(all_images))
+    problems = run_files.check_run(run_files.read_run(out), embedded.articles, all_images, depth=depth)
     if problems:
         raise DataError(f"{out}: {problems[0]}")
     typer.echo(
@@ -79,22 +80,24 @@ def check_run(
     ] = None,
 ) -> None:
     """Check a run file against the NewsImages task; refuse it with all its problems."""
-    from vtm import task
+    from vtm import run_files
     from vtm.corpora import newsimages
 
-    content = task.read_run(run)
+    content = run_files.read_run(run)
     data = newsimages.read(folder)
-    problems = task.check_run(
+    problems = run_files.check_run(
         content,
         [article.id for article in data.test_articles],
         [picture.iid for picture in data.test_images],
     )
     for problem in problems[:SHOWN]:
-        typer.echo(problem, err=True)
+        typer.echo(printable(problem), err=True)
     if problems:
         more = f", the first {SHOWN} above" if len(problems) > SHOWN else ""
         raise DataError(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}{more}")
-    typer.echo(f"{run}: a valid run, {len(content.lines)} articles with {task.DEPTH} images or more each")
+    typer.echo(
+        f"{run}: a valid run, {len(content.lines)} articles with {run_files.DEPTH} images or more each"
+    )
 
 
 def evaluate(
@@ -103,10 +106,10 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a run as the NewsImages task does; articles without a line count as not found."""
-    from vtm import task
+    from vtm import run_files, task
     from vtm.corpora.newsimages import read_ground_truth
 
-    score = task.evaluate(task.read_run(run), read_ground_truth(ground_truth))
+    score = task.evaluate(run_files.read_run(run), read_ground_truth(ground_truth))
     if json:
         from json import dumps
 

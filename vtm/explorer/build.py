@@ -61,7 +61,7 @@ def build_explorer(data: ExplorerData, out: Path | str, *, progress: bool = True
     index = out / "index.html"
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; name a folder for the explorer")
-    if index.exists() and _MARK not in index.read_text(encoding="utf-8", errors="replace")[:4000]:
+    if index.exists() and not holds_explorer(out):
         raise ConfigError(f"{index}: is there and is not an explorer; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     sheets = write_sheets(data.pictures, packing_order(data), out, progress=progress)
@@ -76,6 +76,15 @@ def build_explorer(data: ExplorerData, out: Path | str, *, progress: bool = True
         sheets=tuple(out / name for name in dict.fromkeys(sheets.files)),
         unreadable={data.ids[row]: reason for row, reason in sorted(sheets.unreadable.items())},
     )
+
+
+def holds_explorer(folder: Path | str) -> bool:
+    """Whether a folder's index.html is an explorer's."""
+    try:
+        with open(Path(folder) / "index.html", encoding="utf-8", errors="replace") as page:
+            return _MARK in page.read(4000)
+    except OSError:
+        return False
 
 
 def packing_order(data: ExplorerData) -> list[int]:

@@ -185,15 +185,10 @@ class _Study:
         return runs, PeerStatus(name, True, runs[0].version, "")
 
     def embed_words(self, words: Sequence[str]) -> np.ndarray:
-        from vtm.encoders import embed_texts, load_encoder
+        from vtm.encoders import embed_texts, load_named
 
         experiment = self.data.experiment
-        encoder = load_encoder(
-            experiment.encoder_name,
-            device=experiment.device,
-            language=self.data.corpus.language,
-            **experiment.encoder_options,
-        )
+        encoder = load_named(experiment.encoder, device=experiment.device, language=self.data.corpus.language)
         return embed_texts(encoder.text, list(words), progress=False)
 
 
