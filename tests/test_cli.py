@@ -337,3 +337,9 @@ def test_ctrl_c_stops_with_130(notebooks: Path) -> None:
     assert "Traceback" not in told
     # The lock that a run holds is a file that stays; nothing else of it may.
     assert sorted(path.name for path in Path("out").iterdir()) == [".lock", "started"]
+
+
+def test_the_package_runs_as_the_command_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "vtm", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == runner.invoke(app, ["--version"]).stdout

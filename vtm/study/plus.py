@@ -43,7 +43,7 @@ class PlusConfig:
 
     n_topics: int = 120
     members: int = 5
-    ridge: float = 0.05
+    ridge: float = 0.02
     image_weight: float = 0.5
     word_weight: float = 1.0
     concentration: float = 20.0

@@ -16,7 +16,7 @@ from vtm.study.quality import TOP_WORDS, teacher_figures, topic_figures
 CANDIDATES: dict[str, tuple] = {
     "n_topics": (60, 200, 300),
     "members": (1,),
-    "ridge": (0.02, 0.15, 1.0),
+    "ridge": (0.01, 0.05, 0.15, 1.0),
     "image_weight": (0.0, 1.0),
     "word_weight": (0.0, 0.7, 1.5, 3.0),
     "concentration": (8.0, 12.0, 30.0),
