@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, lil_matrix
 
 from vtm.bow import padded_words
 from vtm.config import ModelConfig
-from vtm.draws import STEPS_A_DRAW, Bags, Documents, Draws
+from vtm.draws import ROOM, STEPS_A_DRAW, Bags, Documents, Draws
 
 DATA = planted(90)
 SHIFT, SCALE = DATA.text.mean(axis=0), DATA.text.std(axis=0)
@@ -116,7 +116,7 @@ def with_one_long(n: int, *, words_of_long: int, n_words: int) -> csr_matrix:
 def test_a_long_document_makes_its_own_filling_wide_and_no_other():
     counts = with_one_long(90, words_of_long=150, n_words=200)
     bags = Bags.of(counts)
-    room = 4 * counts.nnz // 90
+    room = ROOM * counts.nnz // 90
     assert bags.words.shape == (90, room) and len(bags.surplus_words) == 2 * (150 - room)
     x = torch.arange(90.0).unsqueeze(1)  # tells which document a row is
     documents = Documents(x, torch.zeros(1), torch.ones(1), bags)

@@ -247,6 +247,7 @@ def test_the_width_of_a_batch_does_not_move_the_model(decoder, together, monkeyp
     words = np.zeros((150, 300), dtype=np.float32)
     words[:, :40] = DATA.counts.toarray()
     words[77] = 1
+    assert Bags.of(csr_matrix(words)).room < 300
     config = ModelConfig(hidden=(20, 15), epochs=3, batch_size=4, decoder=decoder)
 
     def both():

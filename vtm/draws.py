@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Random numbers are drawn and documents gathered for so many steps at once: one call instead of one for each step.
 STEPS_A_DRAW = 16
 # The table of bags of words may have so many times the cells that all words take.
-ROOM = 4
+ROOM = 8
 
 
 @dataclass(frozen=True)
