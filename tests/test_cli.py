@@ -340,6 +340,8 @@ def test_ctrl_c_stops_with_130(notebooks: Path) -> None:
 
 
 def test_the_package_runs_as_the_command_does() -> None:
-    done = subprocess.run([sys.executable, "-m", "vtm", "--version"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "vtm", "--version"], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == runner.invoke(app, ["--version"]).stdout

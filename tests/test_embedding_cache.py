@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -439,3 +441,48 @@ def test_default_cache_is_in_the_data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
     embed_texts(Counting(text=True), ["two cats"], progress=False)
     assert len(shards(tmp_path / "data" / "embeddings")) == 1
+
+
+def test_repeats_and_bad_pictures_leave_every_row_in_its_place(tmp_path, pictures):
+    """Rows are moved within one array: repeats before, between and behind pictures that cannot be used."""
+    order = [3, 0, 3, 1, 1, 2, 0, 4, 3]
+    pictures[0].write_text("not a picture")
+    pictures[2].write_text("nor is this")
+    paths = [pictures[number] for number in order]
+    for _ in range(2):  # computed, and from the cache
+        found, _, dropped = embed(Counting(), paths, tmp_path / "cache", batch_size=2)
+        assert [item.id for item in dropped] == ["00", "02", "00"]
+        assert np.array_equal(found, one_by_one([pictures[number] for number in (3, 3, 1, 1, 4, 3)]))
+
+
+def test_peak_memory_grows_by_the_result_alone(tmp_path):
+    """4,000 embeddings more are 31 MiB more; holding the rows beside the result would be 62."""
+    code = """
+import sys
+import numpy as np
+from PIL import Image
+from vtm.encoders import cache, store
+from vtm.machine import peak_memory
+
+class Wide:
+    key, dim, size = "wide", 2048, 8
+    def preprocess(self, picture):
+        return np.zeros(1, dtype=np.float32)
+    def encode(self, batch):
+        return np.ones((len(batch), 2048), dtype=np.float32)
+
+n = int(sys.argv[1])
+cache.open_picture = lambda path, **options: Image.new("RGB", (8, 8))
+cache.hash_file = lambda path: path.name
+store.SMALL_ROWS = 0  # nothing is merged: that takes memory for MERGED_ROWS
+names = [f"{number:064x}" for number in range(n)]
+before = peak_memory()
+found, _, _ = cache.embed_images(Wide(), names, names, names, cache=sys.argv[2], progress=False)
+print(peak_memory() - before)
+"""
+
+    def above_start(n: int) -> float:
+        command = [sys.executable, "-c", code, str(n), str(tmp_path / str(n))]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert above_start(6000) - above_start(2000) < 45

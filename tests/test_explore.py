@@ -67,6 +67,19 @@ def test_nothing_to_show_is_an_error(home: Path, tmp_path: Path) -> None:
         from_model(VisualTopicModel.load(home / "model"), [tmp_path / "bad.png"])
 
 
+def test_the_keywords_are_those_of_vtm_topics(home: Path) -> None:
+    model, pictures = VisualTopicModel.load(home / "model"), [home / "pictures" / "p00.png"]
+    for asked in ({}, {"order": "ctfidf"}, {"weight": 0.1}):
+        data, _ = from_model(model, pictures, **asked)
+        for reads in ("text", "image"):
+            shown = [[word for word, _ in topic] for topic in data.words[reads]]
+            assert shown == model.topics(12, reads=reads, **asked)
+    topic_word = model.image_model_.topic_word()
+    for k, topic in enumerate(data.words["image"]):
+        for word, weight in topic:
+            assert weight == pytest.approx(topic_word[k, model.vocabulary_.index(word)])
+
+
 def test_pictures_of_one_name_in_two_folders_keep_apart(home: Path, tmp_path: Path) -> None:
     for name in ("x", "y"):
         (tmp_path / name).mkdir()

@@ -261,6 +261,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
 
 
 def test_results_of_an_experiment_are_shown_by_id(trained: SimpleNamespace, tmp_path: Path) -> None:
+    from vtm.labels import relevance
     from vtm.topic_metrics import npmi
     from vtm.topicmodel import TopicModel
 
@@ -272,9 +273,10 @@ def test_results_of_an_experiment_are_shown_by_id(trained: SimpleNamespace, tmp_
     for reads in ("text", "image"):
         topic_word = TopicModel.load(trained.models / reads).topic_word()
         for k, topic in enumerate(shown.words[reads]):
-            assert [word for word, _ in topic] == model.topics[reads][k][:12]
-            column = data.vocabulary.words.index(topic[0][0])
-            assert topic[0][1] == pytest.approx(topic_word[k].max()) == pytest.approx(topic_word[k, column])
+            scores = relevance(topic_word, model.image("test").mean(axis=0))[k]
+            columns = [data.vocabulary.words.index(word) for word, _ in topic]
+            assert columns == sorted(range(len(scores)), key=lambda word: (-scores[word], word))[:12]
+            assert [weight for _, weight in topic] == pytest.approx(topic_word[k, columns])
         measured = npmi(model.topics[reads], data.counts[data.rows["train"]], data.vocabulary.words)
         assert np.allclose(shown.coherence[reads], measured)
     ranks = dict(zip(model.ids["test"], model.ranks("test"), strict=True))

@@ -140,7 +140,7 @@ def test_a_diverged_teacher_gives_no_figures(monkeypatch):
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "contextualized_topic_models.models.ctm", None)
-    with pytest.raises(MissingError, match=r"vtm\[reference\]"):
+    with pytest.raises(MissingError, match=r"pip install -e '\.\[reference\]'"):
         zeroshot()
 
 

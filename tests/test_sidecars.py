@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vtm import sidecars
 from vtm.errors import DataError
 from vtm.sidecars import sidecar_path, write_sidecar
-from vtm.xmp import add_keywords, read_keywords
+from vtm.xmp import add_keywords, read_keywords, replace_keywords
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"
@@ -110,6 +110,36 @@ def test_keywords_are_added_and_nothing_else_changes(kind):
     again = add_keywords(after, ["new"], [["vtm", "new"]])
     assert items(again, SUBJECT) == [*items(after, SUBJECT), "new"]
     assert items(again, HIERARCHY) == ["vtm|boat sea|boat", "vtm|new"]
+
+
+@pytest.mark.parametrize("kind", SIDECARS)
+def test_tagged_again_only_the_new_keywords_stand_beside_those_of_others(kind):
+    before = SIDECARS[kind].encode()
+    old = items(before, SUBJECT)
+    first = replace_keywords(
+        before,
+        ["boat", "sea", "sail"],
+        [["vtm", "b s", word] for word in ("boat", "sea", "sail")],
+        root="vtm",
+    )
+    assert items(first, SUBJECT) == [*old, "boat", "sea", "sail"]
+    # Between the two, another program adds its own: "sail" is now in its tree as well.
+    other = add_keywords(first, ["harbour"], [["Places", "sail"], ["vtmx", "sea"]])
+    second = replace_keywords(other, ["moon", "sea"], [["vtm", "m", "moon"], ["vtm", "m", "sea"]], root="vtm")
+    assert items(second, SUBJECT) == [*old, "sea", "sail", "harbour", "moon"]
+    assert items(second, HIERARCHY) == ["Places|sail", "vtmx|sea", "vtm|m|moon"]
+    assert without_keywords(second) == without_keywords(before)
+    none = replace_keywords(second, [], [], root="vtm")
+    assert items(none, SUBJECT) == [*old, "sea", "sail", "harbour"]
+    assert items(none, HIERARCHY) == ["Places|sail", "vtmx|sea"]
+
+
+def test_a_keyword_that_was_there_before_stays_its_owners():
+    holiday = ["holiday", "boat"], [["vtm", "h b", "holiday"], ["vtm", "h b", "boat"]]
+    first = replace_keywords(DARKTABLE.encode(), *holiday, root="vtm")
+    assert items(first, HIERARCHY) == ["vtm|h b|boat"]
+    assert replace_keywords(first, *holiday, root="vtm") == first
+    assert items(replace_keywords(first, [], [], root="vtm"), SUBJECT) == ["holiday", "Käse & Brot"]
 
 
 def test_the_check_that_nothing_changes_can_fail():
@@ -216,7 +246,7 @@ def test_a_write_that_fails_leaves_the_old_sidecar(tmp_path, monkeypatch):
 
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_any_text_makes_well_formed_keywords(words):
-    after = add_keywords(sidecars._EMPTY.encode(), words, [["vtm", word] for word in words])
+    after = add_keywords(sidecars.EMPTY.encode(), words, [["vtm", word] for word in words])
     found = items(after, SUBJECT)
     assert len(set(found)) == len(found)
     plain = [word for word in words if word.isprintable() and word.strip()]

@@ -203,6 +203,6 @@ def test_models_without_notes_are_read(news: MiniNews, home: Path) -> None:
 
 def test_the_weights_looked_for_are_the_experiment_s_own(home: Path) -> None:
     lines = {what: how for what, _, how in setting("clip:model=local-dir:/nowhere").lines}
-    assert lines["weights of the encoder clip"] == "`vtm prefetch --encoder clip:model=local-dir:/nowhere`"
+    assert lines["weights of the encoder clip"] == "vtm prefetch --encoder clip:model=local-dir:/nowhere"
     lines = {what: how for what, _, how in setting("offline").lines}
-    assert lines["weights of the encoder clip"] == "`vtm prefetch --encoder clip:language=de`"
+    assert lines["weights of the encoder clip"] == "vtm prefetch --encoder clip:language=de"

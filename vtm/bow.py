@@ -142,7 +142,7 @@ def language_doubts(texts: Sequence[str], language: str) -> list[str]:
 
 def _code(language: str) -> str:
     """The code of the language itself, without country or script."""
-    if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", language):
+    if not (isinstance(language, str) and re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", language)):
         raise ConfigError(f"language={language!r}: must be a code such as 'en' or 'de'")
     return language.replace("-", "_").split("_")[0].lower()
 

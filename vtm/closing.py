@@ -11,14 +11,10 @@ from vtm.paper import TABLE_1
 from vtm.results import Result
 from vtm.runs import frame
 from vtm.study.ablation_settings import Setting
-from vtm.study.cells import p_cell
-from vtm.study.findings import own_findings, steps_of
-from vtm.study.lines import FAILED, HELD, OPEN, OURS, PAPER, UNTESTED, Line
+from vtm.study.findings import FAILED, HELD, OPEN, OURS, PAPER, UNTESTED, Line, own_findings, steps_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ALPHA = 0.05
 
 
 def closing_lines(
@@ -47,8 +43,6 @@ def closing_table(lines: Sequence[Line]) -> pd.DataFrame:
                 "difference [95 %]": "–"
                 if line.verdict == UNTESTED
                 else f"{line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}]",
-                "p": p_cell(line.p),
-                "p (Holm)": p_cell(line.p_holm),
                 "verdict": line.verdict,
                 "what speaks to why": line.why or "–",
             }
@@ -59,7 +53,7 @@ def closing_table(lines: Sequence[Line]) -> pd.DataFrame:
 
 
 def closing_numbers(lines: Sequence[Line]) -> dict[str, str]:
-    """What the chapter's last cell quotes: counts, the findings by verdict, and the decided ones that Holm's p leaves open."""
+    """What the chapter's last cell quotes: counts, and the findings by verdict."""
     found: dict[str, str] = {}
     for key, whose in (("paper", PAPER), ("ours", OURS)):
         own = [line for line in lines if line.whose == whose]
@@ -73,12 +67,7 @@ def closing_numbers(lines: Sequence[Line]) -> dict[str, str]:
             of_verdict = [line for line in own if line.verdict == verdict]
             found[f"{key}_{name}"] = str(len(of_verdict))
             found[f"{key}_{name}_list"] = "; ".join(_told(line) for line in of_verdict) or "none"
-    weak = [line for line in lines if line.verdict in (HELD, FAILED) and line.p_holm >= ALPHA]
-    return found | {
-        "holm_open": str(len(weak)),
-        "holm_open_list": "; ".join(_told(line) for line in weak) or "none",
-        "alpha": f"{ALPHA:g}",
-    }
+    return found
 
 
 def _told(line: Line) -> str:

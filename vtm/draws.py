@@ -6,12 +6,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vtm.bow import padded_words
 from vtm.config import ModelConfig
 from vtm.flat import Batch
 from vtm.seeds import generator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 # Random numbers are drawn and documents gathered for so many steps at once: one call instead of one for each step.
 STEPS_A_DRAW = 16
-# The table of bags of words may have so many times the cells that all words take.
+# The table of bags of words may have so many cells for each that holds a word.
 ROOM = 8
 
 
@@ -39,9 +41,9 @@ class Bags:
     totals : (n, 1) float32, how many words each document has.
     words, minus_counts : (n, room) int64 and float32, word positions and their counts, negative, as the step takes
         them; shorter rows are filled with word 0 at count 0.
-    surplus_starts : (n,) int64, where the words that have no room in the table begin in
-    surplus_words, surplus_counts : (m + longest - room,), which hold those m, also negative, one document's after
-        another's, and zeros in the end, so that `longest - room` can be read from every start.
+    surplus_words, surplus_counts : (m + longest - room,), the same of the m words that have no room in the table, one
+        document's after another's; then zeros, so that `longest - room` can be read from every start.
+    surplus_starts : (n,) int64, where each document's surplus begins.
     """
 
     lengths: Tensor
@@ -57,37 +59,30 @@ class Bags:
     def of(cls, counts: csr_matrix, device: torch.device | str = "cpu") -> Bags:
         """The rows of counts (n, V)."""
         lengths = np.diff(counts.indptr).astype(np.int64)
-        n, longest = len(lengths), max(int(lengths.max(initial=0)), 1)
-        room = min(longest, max(ROOM * counts.nnz // max(n, 1), 1))
-        surplus = np.cumsum(np.maximum(lengths - room, 0))
-        rows = np.repeat(np.arange(n), lengths)
-        columns = np.arange(counts.nnz) - np.repeat(counts.indptr[:-1], lengths)
-        fits = columns < room
-
-        def places(values: np.ndarray, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-            table = np.zeros((n, room), dtype=dtype)
-            table[rows[fits], columns[fits]] = values[fits]
-            beside = np.zeros(int(surplus[-1]) + longest - room if n else 0, dtype=dtype)
-            beside[: counts.nnz - np.count_nonzero(fits)] = values[~fits]
-            return table, beside
-
-        words, surplus_words = places(counts.indices, np.int64)
-        numbers, surplus_numbers = places(counts.data, np.float32)
-        totals = np.asarray(counts.sum(axis=1), dtype=np.float32).reshape(-1, 1)
-
-        def moved(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(array).to(device)
-
-        return cls(
-            lengths=moved(lengths),
-            longest=longest,
-            totals=moved(totals),
-            words=moved(words),
-            minus_counts=moved(np.negative(numbers, out=numbers)),
-            surplus_starts=moved(surplus - np.maximum(lengths - room, 0)),
-            surplus_words=moved(surplus_words),
-            surplus_counts=moved(np.negative(surplus_numbers, out=surplus_numbers)),
+        longest = max(int(lengths.max(initial=0)), 1)
+        room = min(longest, max(ROOM * counts.nnz // max(len(lengths), 1), 1))
+        beside = np.maximum(lengths - room, 0)  # (n,)
+        surplus_words = np.zeros(beside.sum() + longest - room, dtype=np.int64)
+        surplus_counts = np.zeros(len(surplus_words), dtype=np.float32)
+        inside = counts
+        if room < longest:
+            fits = np.arange(counts.nnz) - np.repeat(counts.indptr[:-1], lengths) < room
+            surplus_words[: beside.sum()] = counts.indices[~fits]
+            surplus_counts[: beside.sum()] = counts.data[~fits]
+            starts = np.concatenate([[0], np.cumsum(lengths - beside)])
+            inside = type(counts)((counts.data[fits], counts.indices[fits], starts), shape=counts.shape)
+        words, numbers = padded_words(inside)
+        arrays = dict(
+            lengths=lengths,
+            totals=np.asarray(counts.sum(axis=1), dtype=np.float32).reshape(-1, 1),
+            words=words,
+            minus_counts=np.negative(numbers, out=numbers),
+            surplus_starts=np.cumsum(beside) - beside,
+            surplus_words=surplus_words,
+            surplus_counts=np.negative(surplus_counts, out=surplus_counts),
         )
+        moved = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        return cls(longest=longest, **moved)
 
     @property
     def room(self) -> int:
@@ -199,14 +194,10 @@ class Draws:
         """Shuffle, then fill the buffers again and again: yields how many steps each filling holds."""
         for replica, source in enumerate(self.generators):
             torch.randperm(self.n, generator=source, out=self.order[replica])
-        order = self.order[:, : self.documents_an_epoch]
-        lengths = self.documents.bags.lengths
-        longest = [part.max() for part in lengths[order].split(self.size * self.batch, dim=1)]
-        for first, length in zip(
-            range(0, self.n_steps, self.size), torch.stack(longest).tolist(), strict=True
-        ):
+        widths = self._widths()
+        for first in range(0, self.n_steps, self.size):
             steps = min(self.size, self.n_steps - first)
-            self.width = self.widths[bisect_left(self.widths, length)]
+            self.width = next(widths)
             self._draw(steps)
             self._gather(first, steps)
             yield steps
@@ -226,6 +217,14 @@ class Draws:
             target_mu=target[0],
             target_log_var=target[1],
         )
+
+    def _widths(self) -> Iterator[int]:
+        """How wide each filling of the epoch is to be."""
+        if len(self.widths) == 1:
+            return repeat(self.width)
+        lengths = self.documents.bags.lengths[self.order[:, : self.documents_an_epoch]]
+        longest = torch.stack([part.max() for part in lengths.split(self.size * self.batch, dim=1)])
+        return (self.widths[bisect_left(self.widths, length)] for length in longest.tolist())
 
     def _bags(self) -> tuple[Tensor, ...]:
         """Words and negative counts (R, steps, B, width) in the cells that they take of the buffers."""

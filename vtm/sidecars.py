@@ -7,10 +7,11 @@ from pathlib import Path
 
 from vtm.errors import DataError
 from vtm.files import atomic_path, read_regular
-from vtm.xmp import add_keywords
+from vtm.xmp import replace_keywords
 
 MAX_BYTES = 20_000_000  # photo programs write some kilobytes
-_EMPTY = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+ROOT = "vtm"  # of the hierarchy: what stands below it is ours
+EMPTY = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
   <rdf:Description rdf:about="">
@@ -34,12 +35,12 @@ def sidecar_path(picture: Path | str) -> Path:
 def write_sidecar(
     picture: Path | str, keywords: Sequence[str], hierarchy: Sequence[Sequence[str]] = ()
 ) -> bool:
-    """Add keywords to a picture's sidecar; the picture itself is not opened.
+    """Put keywords into a picture's sidecar, in place of those of an earlier time; the picture itself is not opened.
 
     Parameters
     ----------
     keywords, hierarchy
-        As for `vtm.xmp.add_keywords`.
+        As for `vtm.xmp.replace_keywords`, with the root "vtm".
 
     Returns
     -------
@@ -69,9 +70,9 @@ def write_sidecar(
     try:
         before = read_regular(path, most=MAX_BYTES)
     except FileNotFoundError:
-        before = _EMPTY.encode()
+        before = EMPTY.encode()
     try:
-        after = add_keywords(before, keywords, hierarchy)
+        after = replace_keywords(before, keywords, hierarchy, root=ROOT)
     except DataError as error:
         raise DataError(f"{path}: {error}; it is left as it is") from None
     if after == before:

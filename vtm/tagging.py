@@ -14,6 +14,7 @@ import numpy as np
 from vtm.corpora import Dropped
 from vtm.errors import ConfigError
 from vtm.labels import RELEVANCE_WEIGHT
+from vtm.sidecars import ROOT
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
@@ -23,7 +24,6 @@ SUFFIXES = frozenset(
     ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
 MIN_PROBABILITY = 0.05
-KEYWORD_ROOT = "vtm"
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class Tagged:
     @property
     def hierarchy(self) -> tuple[tuple[str, str, str], ...]:
         """The keywords under their topic, for photo programs that show keywords as a tree."""
-        return tuple(
-            (KEYWORD_ROOT, " ".join(tag.keywords[:3]), word) for tag in self.tags for word in tag.keywords
-        )
+        return tuple((ROOT, " ".join(tag.keywords[:3]), word) for tag in self.tags for word in tag.keywords)
 
 
 def find_pictures(paths: Iterable[Path | str]) -> Found:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vtm.commands.model_options import Device, Encoder, MaxPixels, Model, load_model, say
+from vtm.commands.model_options import Device, Encoder, MaxPixels, Model, Order, Relevance, load_model, say
 from vtm.commands.pictures import SKIPPED
 from vtm.errors import MissingError
 from vtm.pictures import MAX_PIXELS
@@ -26,6 +26,8 @@ def explore(
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Topic explorer",
     limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
+    ctfidf: Order = False,
+    relevance: Relevance = 0.6,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     encoder: Encoder = None,
@@ -40,7 +42,17 @@ def explore(
 
     ids, texts, pictures = _items(source)
     loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
-    data, dropped = from_model(loaded, pictures, ids=ids, texts=texts, limit=limit, seed=seed, title=title)
+    data, dropped = from_model(
+        loaded,
+        pictures,
+        ids=ids,
+        texts=texts,
+        limit=limit,
+        seed=seed,
+        title=title,
+        order="ctfidf" if ctfidf else "relevance",
+        weight=relevance,
+    )
     built = build_explorer(data, out)
     typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
     if dropped:

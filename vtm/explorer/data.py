@@ -13,7 +13,8 @@ from vtm.errors import DataError
 
 READS = ("text", "image")
 METHODS = ("baseline", "model")
-# A topic's words with their weights, most probable first.
+SHOWN_WORDS = 12  # of a topic
+# A topic's words with their probability, in the order in which they stand for it.
 Words = tuple[tuple[str, float], ...]
 
 
@@ -119,13 +120,21 @@ class ExplorerData:
                 raise DataError(f"explorer: a match has {' and '.join(METHODS)}, not {list(match.found)}")
 
 
-def top_words(topic_word: np.ndarray, vocabulary: Sequence[str], *, top: int = 12) -> tuple[Words, ...]:
-    """The most probable words of each topic, with their weights; ties by the word's place in the vocabulary.
+def top_words(
+    topic_word: np.ndarray,
+    vocabulary: Sequence[str],
+    *,
+    top: int = SHOWN_WORDS,
+    scores: np.ndarray | None = None,
+) -> tuple[Words, ...]:
+    """The first words of each topic, with their probability; ties by the word's place in the vocabulary.
 
     Parameters
     ----------
     topic_word : (K, V)
     vocabulary : V words.
+    scores : (K, V), optional
+        By which the words are ordered, as `vtm.labels.relevance`; by default their probability.
 
     Raises
     ------
@@ -137,7 +146,7 @@ def top_words(topic_word: np.ndarray, vocabulary: Sequence[str], *, top: int = 1
         raise DataError(
             f"topic words of shape {topic_word.shape} for a vocabulary of {len(vocabulary)} words"
         )
-    order = np.argsort(-topic_word, axis=1, kind="stable")[:, :top]
+    order = np.argsort(-(topic_word if scores is None else scores), axis=1, kind="stable")[:, :top]
     return tuple(
         tuple((vocabulary[column], float(weights[column])) for column in columns)
         for weights, columns in zip(topic_word, order, strict=True)

@@ -11,13 +11,12 @@ import numpy as np
 from vtm.errors import DataError
 from vtm.explorer.arrays import LIMIT, from_arrays
 from vtm.explorer.data import READS, ExplorerData, Words, top_words
+from vtm.labels import RELEVANCE_WEIGHT, relevance
 from vtm.report import baseline_name
 
 if TYPE_CHECKING:
     from vtm.prepare import Prepared
     from vtm.results import Result
-
-SHOWN_WORDS = 12
 
 
 def from_results(
@@ -30,6 +29,7 @@ def from_results(
     limit: int = LIMIT,
     seed: int = 0,
     title: str = "Topic explorer",
+    weight: float = RELEVANCE_WEIGHT,
 ) -> ExplorerData:
     """What the explorer shows of one run: the pictures of a part, the run's topics, and the baseline beside it.
 
@@ -38,6 +38,7 @@ def from_results(
     topic_word : "text" and "image" -> (K, V) word distributions of the topics, rows in any order. By
         default those of the models that the experiment saved with the run.
     limit, seed : see `from_arrays`.
+    weight : of relevance, by which a topic's words are ordered (`vtm.labels.relevance`).
 
     Raises
     ------
@@ -58,14 +59,23 @@ def from_results(
         notes.append(data.corpus.source)
     if model.status != "ok":
         notes.append(f"This run is not healthy ({model.status}): {'; '.join(model.reasons)}.")
+    theta = _in_order(model, "image", part, ids)
+    share = theta.mean(axis=0, dtype=np.float64)
     return from_arrays(
         ids,
         data.texts(part),
         [data.pictures[id] for id in ids],
-        _in_order(model, "image", part, ids),
+        theta,
         theta_text=_in_order(model, "text", part, ids),
         words={
-            reads: _words(model.topics[reads], topic_word[reads], data.vocabulary.words, reads)
+            reads: _words(
+                model.topics[reads],
+                topic_word[reads],
+                data.vocabulary.words,
+                reads,
+                share=share,
+                weight=weight,
+            )
             for reads in READS
         },
         coherence={reads: npmi(model.topics[reads], counts, data.vocabulary.words) for reads in model.topics},
@@ -101,17 +111,25 @@ def _in_order(result: Result, reads: str, part: str, ids: list[str]) -> np.ndarr
 
 
 def _words(
-    topics: list[list[str]], topic_word: np.ndarray, vocabulary: tuple[str, ...], reads: str
+    topics: list[list[str]],
+    topic_word: np.ndarray,
+    vocabulary: tuple[str, ...],
+    reads: str,
+    *,
+    share: np.ndarray,
+    weight: float,
 ) -> tuple[Words, ...]:
-    """Words with weights of each topic, found by its words: rows may stand in another order than the topics."""
-    n_words = len(topics[0])
-    weighted = {
-        tuple(word for word, _ in topic): topic for topic in top_words(topic_word, vocabulary, top=n_words)
-    }
-    missing = [k for k, topic in enumerate(topics) if tuple(topic) not in weighted]
+    """Words of each topic by relevance, with their probability.
+
+    A topic's row is found by its most probable words: rows may stand in another order than the topics.
+    """
+    probable = top_words(topic_word, vocabulary, top=len(topics[0]))
+    row_of = {tuple(word for word, _ in topic): row for row, topic in enumerate(probable)}
+    missing = [k for k, topic in enumerate(topics) if tuple(topic) not in row_of]
     if missing:
         raise DataError(
             f"explorer: topic {missing[0]} of the result is none of the {reads} model's: "
             "the model on disk is of another run; run the experiment again"
         )
-    return tuple(weighted[tuple(topic)][:SHOWN_WORDS] for topic in topics)
+    in_order = topic_word[[row_of[tuple(topic)] for topic in topics]]
+    return top_words(in_order, vocabulary, scores=relevance(in_order, share, weight=weight))

@@ -11,7 +11,8 @@ import numpy as np
 from vtm.corpora import Dropped
 from vtm.errors import DataError
 from vtm.explorer.arrays import LIMIT, from_arrays
-from vtm.explorer.data import ExplorerData, top_words
+from vtm.explorer.data import READS, SHOWN_WORDS, ExplorerData, Words
+from vtm.labels import RELEVANCE_WEIGHT
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
@@ -26,6 +27,8 @@ def from_model(
     limit: int = LIMIT,
     seed: int = 0,
     title: str = "Topic explorer",
+    order: str = "relevance",
+    weight: float = RELEVANCE_WEIGHT,
 ) -> tuple[ExplorerData, tuple[Dropped, ...]]:
     """Read the pictures, and the texts where there are some, with the model.
 
@@ -34,6 +37,7 @@ def from_model(
     pictures : n files.
     ids : n names; by default the files' own, or their paths where two have one name.
     texts : n texts, "" for none; without any the page compares no pictures for texts.
+    order, weight : which keywords stand for a topic (`VisualTopicModel.topics`).
 
     Returns
     -------
@@ -63,17 +67,13 @@ def from_model(
     if texts is not None and any(texts[row] for row in good):
         kept_texts = [texts[row] for row in good]
         theta_text = model.transform_text(kept_texts)
-    vocabulary = model.vocabulary_
     data = from_arrays(
         [ids[row] for row in good],
         kept_texts,
         [pictures[row] for row in good],
         theta[good],
         theta_text=theta_text,
-        words={
-            "text": top_words(model.text_model_.topic_word(), vocabulary),
-            "image": top_words(model.image_model_.topic_word(), vocabulary),
-        },
+        words={reads: _words(model, reads, order=order, weight=weight) for reads in READS},
         coherence=model.coherence_,
         limit=limit,
         seed=seed,
@@ -82,3 +82,14 @@ def from_model(
         language=model.language,
     )
     return data, tuple(dropped)
+
+
+def _words(model: VisualTopicModel, reads: str, *, order: str, weight: float) -> tuple[Words, ...]:
+    """The keywords of each topic, as `VisualTopicModel.topics` orders them, with their probability."""
+    column = {word: place for place, word in enumerate(model.vocabulary_)}
+    trained = model.text_model_ if reads == "text" else model.image_model_
+    topics = model.topics(SHOWN_WORDS, reads=reads, order=order, weight=weight)
+    return tuple(
+        tuple((word, float(probability[column[word]])) for word in words)
+        for words, probability in zip(topics, trained.topic_word(), strict=True)
+    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vtm.runs import frame
-from vtm.study.cells import difference_cell, p_cell, spread_cell
-from vtm.study.families import ablation_tests, adjusted
+from vtm.study.cells import difference_cell, spread_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +35,12 @@ def information_table(information: dict[str, Any]) -> pd.DataFrame:
 
 def ablations_table(ablations: dict[str, Any]) -> pd.DataFrame:
     """The plain text-teacher and each change of it, on the validation part."""
-    holm = adjusted(ablation_tests(ablations))
     return frame(
         [
             {
                 "setting": row["setting"],
                 "MRR@100": spread_cell(row["figures"]["mrr, cosine of theta"]),
                 "minus plain [95 %]": difference_cell(row["minus_plain"]),
-                "p (Holm)": p_cell(holm.get(row["setting"])),
                 "cosine of mu": spread_cell(row["figures"]["mrr, cosine of mu"]),
                 "NPMI, image": spread_cell(row["figures"]["npmi, image"]),
                 "effective topics": f"{row['figures']['effective topics']['mean']:.1f}",
@@ -69,34 +66,15 @@ def similarities_table(ablations: dict[str, Any]) -> pd.DataFrame:
 
 
 def candidates_table(validation: dict[str, Any]) -> pd.DataFrame:
-    """The default setting of VTM+ and each other one that was tried, on the validation part."""
+    """The chosen setting of VTM+ and each other one that was tried, on the validation part."""
     columns = {
         "posterior": "posterior_mrr",
         "ten largest": "top10_mrr",
-        "NPMI, training texts": "npmi",
-        "NPMI, unseen texts": "npmi_unseen",
-        "diversity of 10": "diversity_top10",
+        "NPMI": "npmi",
+        "diversity": "diversity",
         "keyword hits": "keyword_hit_rate",
     }
-    beside = {"setting": "(the plain text-teacher)", **validation["text_teacher"]}
-    return _settings_table([*validation["rows"], beside], columns)
-
-
-def width_table(ablations: dict[str, Any]) -> pd.DataFrame:
-    """Width and depth of the inference network, each with the other kept, on the validation part."""
-    holm = adjusted(ablation_tests(ablations))
-    return frame(
-        [
-            {
-                "change": one["what"],
-                "MRR@100": difference_cell(one["mrr"]),
-                "p (Holm)": p_cell(holm.get(one["what"])),
-                "NPMI, image": difference_cell(one["npmi"]),
-            }
-            for one in ablations["width_and_depth"]
-        ],
-        "change",
-    )
+    return _settings_table(validation["rows"], columns)
 
 
 def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
@@ -105,9 +83,7 @@ def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
         "mu": "mu_mrr",
         "posterior": "posterior_mrr",
         "ten largest": "top10_mrr",
-        "text-teacher": "text_teacher_mrr",
         "NPMI": "npmi",
-        "NPMI, unseen texts": "npmi_unseen",
         "keyword hits": "keyword_hit_rate",
     }
     return _settings_table(contrastive["rows"], columns)
@@ -117,8 +93,7 @@ def _settings_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.D
     """A line for each setting, with the figures that the columns name."""
     return frame(
         [
-            {"setting": row["setting"]}
-            | {label: spread_cell(row[key]) if key in row else "–" for label, key in columns.items()}
+            {"setting": row["setting"]} | {label: spread_cell(row[key]) for label, key in columns.items()}
             for row in rows
         ],
         "setting",

@@ -54,7 +54,7 @@ function overviewPanel() {
         "p",
         null,
         "On the map, pictures with alike topics lie together; how far apart two groups lie says little. ",
-        "Coherence is NPMI: how much oftener a topic’s ten first words stand together in the training texts than chance ",
+        "Coherence is NPMI: how much oftener a topic’s ten most probable words stand together in the training texts than chance ",
         "would have it, from −1 (never together) over 0 (as by chance) to 1 (always).",
       ),
       unreadable.length > 0 && [
@@ -94,7 +94,7 @@ function topicPanel(k) {
       reads.map((name) => fact(`Coherence, ${NAMES[name]}`, coherence(topic.coherence[name]))),
     ),
     h("h3", null, "Keywords"),
-    reads.length > 1 && h("p", { class: "help" }, "Bars show a word’s probability in the topic. Words that both models have are bold."),
+    reads.length > 1 && h("p", { class: "help" }, "First comes what tells the topic from the others; bars show a word’s probability in it. Words that both models have are bold."),
     h(
       "div",
       { class: "pair always" },
