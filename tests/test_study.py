@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from planted import planted
 from scipy.sparse import csr_matrix
@@ -32,6 +34,7 @@ from vtm.study import (
 )
 from vtm.study.plus import PlusConfig, cut, fit_plus, spherical_kmeans
 from vtm.study.space import fit_space, unit
+from vtm.topic_metrics import npmi
 
 SMALL = PlusConfig(n_topics=4, members=2, word_concentration=4.0)
 
@@ -173,14 +176,6 @@ def test_divergences_of_gaussians_against_one_pair_at_a_time() -> None:
             assert np.exp(distance[row, column]) == pytest.approx(coefficient, rel=0.15)
 
 
-def test_mean_difference_of_two_samples() -> None:
-    rng = np.random.default_rng(0)
-    found = measures.mean_difference(rng.normal(1, 1, 400), rng.normal(0, 1, 300))
-    assert found["low"] < 1 < found["high"]
-    # Its width is that of the normal interval: 2 * 1.96 * sqrt(1 / 400 + 1 / 300).
-    assert found["high"] - found["low"] == pytest.approx(3.92 * (1 / 400 + 1 / 300) ** 0.5, rel=0.15)
-
-
 @pytest.fixture(scope="module")
 def data():
     experiment = Experiment(
@@ -197,6 +192,11 @@ def data():
 def test_figures_of_a_model(data) -> None:
     model = validation.plus_model(data, SMALL, 0)
     found = validation.figures_of(model, data)
+    topics, words = model.topics(data.vocabulary.words, 10), data.vocabulary.words
+    for name, part in (("npmi", "train"), ("npmi_unseen", "validation")):
+        reference = data.counts[data.rows[part]]
+        assert found[name] == pytest.approx(npmi(topics, reference, words).mean())
+    assert found["npmi"] != found["npmi_unseen"]
     assert 0 < found["top10_mrr"] <= 1 and 0 < found["diversity"] <= 1 and -1 <= found["npmi"] <= 1
     # With ten topics kept of eight, cutting changes nothing.
     assert found["top10_mrr"] == found["posterior_mrr"]
@@ -243,15 +243,44 @@ def test_summary_information_and_mismatches_on_scenes(data, tmp_path: Path, monk
     for module in (validation, summary, information, mismatches):
         monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
     found = summary.measure(data)
+    _check_summary(found, data)
     low, high = found["fusion_minus_baseline_mrr_ci"]
     difference = found["details"]["minus_baseline"]["fusion"]["difference"]
     assert low <= difference <= high
     assert difference == pytest.approx(found["fusion_mrr"] - found["baseline_mrr"])
-    steps = information.measure(data)["rows"]
+    measured = information.measure(data)
+    steps = measured["rows"]
     assert [row["step"] for row in steps][:3] == ["embedding", "hidden layer", "mu"]
+    controls = {row["step"]: row["figures"] for row in steps if row["model"] == "control"}
+    assert list(controls) == ["principal components", "random projection"]
+    assert measured["width"] == 100 and "mrr, as it is" not in controls["random projection"]
     rows = mismatches.measure(data)["rows"]
     assert rows[0]["model"] == "baseline" and rows[0]["minus_baseline"]["difference"] == 0
     assert all(0 <= row["own category, best other"] <= 1 for row in rows)
+
+
+def _check_summary(found: dict, data) -> None:
+    """Coherence on the test texts, diversity and goals of a measured summary against other ways to them."""
+    details = found["details"]
+    teacher = run_models(data, "text-teacher", n_topics=[8])
+    unseen = data.counts[data.rows["test"]]
+    expected = [npmi(run.topics["image"], unseen, data.vocabulary.words).mean() for run in teacher]
+    assert details["quality"]["text_teacher image"]["npmi_unseen"]["mean"] == pytest.approx(np.mean(expected))
+    means = [details["quality"][f"text_teacher {reads}"]["npmi"]["mean"] for reads in ("text", "image")]
+    assert found["npmi"]["text_teacher"] == pytest.approx(np.mean(means))
+    first = {word for topic in teacher[0].topics["text"] for word in topic[:10]}
+    assert details["quality"]["text_teacher text"]["diversity_top10"]["min"] <= len(first) / 80
+    assert details["quality"]["at_most"]["diversity_top10"] == min(1, len(data.vocabulary) / 80)
+    test = details["quality"]["difference"]["npmi_unseen"]
+    assert found["goals"]["NPMI not below on unseen texts"] == (test["high"] >= 0)
+    assert set(details["minus_shared_space"]) == {
+        *("posterior", "top10", "one member posterior", "one member top10")
+    }
+    add = details["fusion_minus_fusion_with_the_space"]["difference"]
+    mrr = {name: value["mean"] for name, value in details["mrr"].items()}
+    assert add == pytest.approx(mrr["fusion"] - mrr["fusion with the space"])
+    assert details["distinct_words"]["vtm_plus one member"] <= 80
+    assert details["baseline_name"] == "aligned (contrastive)"
 
 
 def test_info_nce_against_loops() -> None:
@@ -299,6 +328,7 @@ def test_ablations_keep_each_row(data, tmp_path: Path, monkeypatch: pytest.Monke
     ]
     # Every text of this corpus begins with an article, which is no word of the vocabulary.
     assert list(found["not_run"]) == ["no text"]
+    assert found["width_and_depth"] == []  # their settings are not among these
     cut = [" ".join(text.split()[:2]) for text in data.texts("train")]
     n_known = np.asarray(data.vocabulary.counts(cut).sum(axis=1)).ravel()
     assert rows[3]["n_train"] == (n_known > 0).sum() < rows[0]["n_train"] == rows[4]["n_train"]
@@ -398,17 +428,23 @@ def test_peers_are_chosen_on_validation_kept_and_compared(data, tmp_path: Path, 
         raise MissingError("not here")
 
     wanted = (
-        *peers.PEERS[:3],
-        peers.Peer("NMF", {"noise": noise, "NMF": peer_models.text_topics("NMF")}),
+        *peers.PEERS[:5],
+        peers.Peer("NMF", {"noise": noise, "NMF": peer_models.text_topics("NMF")}, package="scikit-learn"),
         peers.Peer("M3L", {"": peer_models.m3l(epochs=2)}),
         peers.Peer("another", {"": broken}),
     )
     found = peers.measure(data, wanted)
     rows = {row["model"]: row for row in found["rows"]}
-    assert list(rows) == ["baseline", "text-teacher", "VTM+", "NMF", "M3L"]
+    together, one = "text-teacher, all seeds together", "VTM+, one member"
+    assert list(rows) == ["baseline", "text-teacher", together, "VTM+", one, "NMF", "M3L"]
     assert found["not_run"] == {"another": "not here"}
     assert rows["NMF"]["chosen"].startswith("NMF") and len(rows["NMF"]["validation"]) == 4
     assert rows["text-teacher"]["minus_text_teacher"]["difference"] == 0
+    assert rows["NMF"]["package"] == f"scikit-learn {sklearn.__version__}" and rows["M3L"]["package"] == ""
+    # Rows before it are compared with one member of VTM+, too.
+    difference = rows["baseline"]["mrr_100"]["mean"] - rows[one]["mrr_100"]["mean"]
+    assert rows["baseline"]["minus_one_member"]["difference"] == pytest.approx(difference)
+    assert rows[together]["mrr_100"]["sd"] is None and rows[together]["mrr_100"]["n"] == 1
     low, high = rows["NMF"]["mrr_100"]["interval"]
     assert low <= rows["NMF"]["mrr_100"]["mean"] <= high
     assert "npmi" not in rows["baseline"]["figures"] and {"iec", "ieps"} <= rows["VTM+"]["figures"].keys()
@@ -416,38 +452,58 @@ def test_peers_are_chosen_on_validation_kept_and_compared(data, tmp_path: Path, 
     expected = np.mean([(one.ranks() <= 10).mean() for one in run])
     assert rows["text-teacher"]["figures"]["recall_10"]["mean"] == pytest.approx(expected)
     monkeypatch.setattr(peers, "_measured", lambda *_: pytest.fail("a model was fitted again"))
-    assert peers.measure(data, wanted[:5])["rows"] == found["rows"]
+    assert peers.measure(data, wanted[:7])["rows"] == found["rows"]
 
 
 def test_a_study_without_categories_can_be_shown() -> None:
-    from vtm.study import report
+    from vtm.study import quoted, report
 
     found = report.stored()
-    whole = report.numbers(found)
+    whole = quoted.numbers(found)
     assert whole["category_plus"] > whole["category_baseline"] > 0 and whole["one_word_mrr"] > 0
     found["mismatches"] = {"rows": [], "reason": "the corpus has no gold categories"}
-    assert np.isnan(report.numbers(found)["category_plus"])
+    assert np.isnan(quoted.numbers(found)["category_plus"])
     assert list(report.mismatches_table(found["mismatches"]).index) == ["the corpus has no gold categories"]
 
 
-def test_the_sentence_on_peers_follows_from_their_intervals() -> None:
+def test_the_sentence_on_peers_follows_from_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vtm.study import families
     from vtm.study.peer_tables import peers_sentence, peers_table
+
+    monkeypatch.setattr("vtm.study.peer_tables.plus_tests", lambda found: families.peer_tests(found["peers"]))
 
     def row(model: str, low: float, high: float, npmi: float) -> dict:
         figures = dict.fromkeys(("recall_10", "diversity", "iec", "ieps", "keyword_hits", "seconds"), 0.5)
-        spreads = {name: {"mean": v, "sd": None, "min": v} for name, v in {**figures, "npmi": npmi}.items()}
+        figures |= {"npmi": npmi, "npmi_unseen": -npmi, "diversity_top10": 0.5}
+        spreads = {name: {"mean": v, "sd": 0.01, "n": 5, "min": v} for name, v in figures.items()}
         mrr = {"mean": 0.2, "sd": 0.01, "interval": [0.1, 0.3]}
-        difference = {"difference": (low + high) / 2, "low": low, "high": high}
-        return {"model": model, "mrr_100": mrr, "figures": spreads, "minus_text_teacher": difference}
+        difference = {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.01}
+        return {
+            "model": model,
+            "mrr_100": mrr,
+            "figures": spreads,
+            "package": "",
+            "minus_text_teacher": difference,
+            "minus_one_member": {**difference, "low": -0.3, "high": -0.1},
+        }
 
     rows = [row("text-teacher", 0, 0, 0.0), row("A, mapped", 0.1, 0.2, -0.1), row("B", -0.2, -0.1, 0.1)]
-    found = {"rows": [*rows, row("C", -0.1, 0.1, 0.0)], "n_topics": 7, "not_run": {"D": "no package"}}
+    found = {"rows": [*rows, row("C", -0.1, 0.1, 0.001)], "n_topics": 7, "not_run": {"D": "no package"}}
     told = peers_sentence(found)
     assert "A (mapped) 0.200 match better; B 0.200 match worse; C 0.200 are not told apart" in told
-    assert "those with more: B +0.100." in told and told.endswith("Not run: D (no package).")
-    table = peers_table(found)
+    assert "that have more, by intervals over seeds: B +0.100." in told and told.endswith(
+        "Not run: D (no package)."
+    )
+    assert "no model has seen, it is +0.000; others that have more: A (mapped) +0.100." in told.replace(
+        "-0.000", "+0.000"
+    )
+    assert "One member of VTM+ with as many topics is better than text-teacher, A (mapped), B, C." in told
+    table = peers_table({"peers": found})
+    # Three of them are compared with the text-teacher and with one member: the smallest p counts six times.
+    assert list(table["minus text-teacher, p (Holm)"]) == ["–", "0.060", "0.060", "0.060"]
     assert list(table["minus text-teacher"])[:2] == ["–", "+0.150 [+0.100, +0.200]"]
-    assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.000"]
+    assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.001"]
+    assert not [name for name in table if "seconds" in name]
 
 
 def test_the_command_states_its_cost_and_writes_where_it_says(tmp_path: Path, monkeypatch) -> None:
@@ -462,7 +518,11 @@ def test_the_command_states_its_cost_and_writes_where_it_says(tmp_path: Path, mo
     planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
     assert planned.exit_code == 0, planned.output
     total = sum(minutes for _, minutes in driver.PARTS.values())
-    assert f"about {total:.0f} minutes" in planned.output and "seeds     0, 1" in planned.output
+    n_train = int(re.search(r": (\d+) training pairs", planned.output)[1])
+    total *= 2 / 5 * n_train / driver.MEASURED_PAIRS
+    assert f"about {total:.2g} minutes" in planned.output and "seeds     0, 1" in planned.output
+    refused = CliRunner().invoke(app, [*arguments, "-p", "n_topics=30", "--dry-run"])
+    assert refused.exit_code != 0 and "does not read n_topics" in str(refused.output) + str(refused.exception)
     assert all(f"run       {name}" in planned.output for name in driver.PARTS)
     assert not (tmp_path / "out").exists()
 

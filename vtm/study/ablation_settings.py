@@ -39,6 +39,14 @@ class Setting:
         return {name: value for name, value in every.items() if value != getattr(plain, name)}
 
 
+# What of the inference network is changed with the other kept: (what, a setting with more of it, one with less).
+WIDTH_AND_DEPTH = (
+    ("400 units in place of 100, in two layers", "hidden: (400, 400)", "plain"),
+    ("400 units in place of 100, in one layer", "hidden: (400,)", "hidden: (100,)"),
+    ("two layers in place of one, of 100 units", "plain", "hidden: (100,)"),
+    ("two layers in place of one, of 400 units", "hidden: (400, 400)", "hidden: (400,)"),
+)
+
 SETTINGS = (
     Setting("plain"),
     Setting("teacher with dropout on", dropout_teacher=True),

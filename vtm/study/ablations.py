@@ -13,12 +13,12 @@ from vtm.distill import Pairs, Trained, train_pair
 from vtm.errors import DataError
 from vtm.experiment import code_hash
 from vtm.files import hash_json, read_current, write_sealed
-from vtm.metrics import paired_bootstrap
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared
 from vtm.seeds import generator, stream
-from vtm.study.ablation_settings import SETTINGS, Setting
+from vtm.study.ablation_settings import SETTINGS, WIDTH_AND_DEPTH, Setting
 from vtm.study.code import modules_hash
+from vtm.study.comparisons import paired, welch
 from vtm.study.inputs import chosen, in_space, known, shortened
 from vtm.study.measures import minus_bhattacharyya, minus_gaussian_kl, reciprocal, reciprocal_of, spread
 from vtm.study.plus import PlusConfig, softmax
@@ -32,11 +32,12 @@ from vtm.training import Posterior, train
 def measure(data: Prepared, settings: tuple[Setting, ...] = SETTINGS) -> dict[str, Any]:
     """Every setting with all seeds. A row that is on disk is read back, so that a run can be interrupted.
 
-    Settings that these data cannot be trained with are named in "not_run", with the reason.
+    Settings that these data cannot be trained with are named in "not_run", with the reason. "width_and_depth" compares
+    settings that differ in one of the two.
     """
     from tqdm import tqdm
 
-    rows, not_run, plain = [], {}, None
+    rows, not_run, items, plain = [], {}, {}, None
     for setting in tqdm(settings, desc="ablations", leave=False, disable=None):
         try:
             row = _row(data, setting)
@@ -47,8 +48,25 @@ def measure(data: Prepared, settings: tuple[Setting, ...] = SETTINGS) -> dict[st
             continue
         values = np.array(row.pop("reciprocal"))  # (S, n)
         plain = values if plain is None else plain
-        rows.append({**row, "minus_plain": paired_bootstrap(values, plain)})
-    return {"rows": rows, "not_run": not_run, "kind": "text-teacher", "part": "validation"}
+        items[setting.label] = values
+        rows.append({**row, "minus_plain": paired(values, plain)})
+    npmi_of = {row["setting"]: row["figures"]["npmi, image"] for row in rows}
+    compared = [
+        {
+            "what": what,
+            "mrr": paired(items[more], items[less]),
+            "npmi": welch(npmi_of[more], npmi_of[less]),
+        }
+        for what, more, less in WIDTH_AND_DEPTH
+        if {more, less} <= items.keys()
+    ]
+    return {
+        "rows": rows,
+        "width_and_depth": compared,
+        "not_run": not_run,
+        "kind": "text-teacher",
+        "part": "validation",
+    }
 
 
 def finished(data: Prepared) -> tuple[Setting, ...]:

@@ -32,6 +32,9 @@ PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "ablations": (ablations.measure, 7),
     "peers": (peers.measure, 20),
 }
+# What the minutes were measured with.
+MEASURED = "openclipart and 5 seeds"
+MEASURED_SEEDS, MEASURED_PAIRS = 5, 1628
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ def plan_parts(*, folder: Path | str | None = None, parts: Sequence[str] = ()) -
     ]
 
 
+def cost_factor(*, n_seeds: int, n_train: int | None) -> float:
+    """By how much the parts' minutes grow with seeds and training pairs; without their number, with seeds alone."""
+    return n_seeds / MEASURED_SEEDS * (1 if n_train is None else n_train / MEASURED_PAIRS)
+
+
 def study_folder(folder: Path | str | None = None) -> Path:
     """Where results go: never to those that come with the source, unless that folder is named."""
     return runs_dir() / "study" if folder is None else Path(folder).expanduser()
@@ -145,6 +153,5 @@ def _key(data: Prepared, name: str) -> str:
     """A part follows from the data, the experiment, the models' code, and the study's code that it reaches."""
     described = dataclasses.asdict(data.experiment)
     described.pop("study_folder")  # where chapters look for results
-    return hash_json(
-        [name, data.fingerprint(), described, code_hash(), modules_hash(PARTS[name][0].__module__)]
-    )
+    code = [code_hash(), modules_hash(PARTS[name][0].__module__)]
+    return hash_json([name, data.fingerprint(), data.n_missing, described, *code])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,9 @@ import numpy as np
 from vtm.experiment import model_folder, run_baseline, run_models
 from vtm.prepare import Prepared
 from vtm.study.plus import PlusConfig
+from vtm.study.quality import TOP_WORDS
 from vtm.study.validation import plus_model
 from vtm.topicmodel import TopicModel
-
-TOP_WORDS = 25
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,39 @@ def text_teacher(data: Prepared, n_topics: int, seeds: Sequence[int]) -> dict[in
     return found
 
 
+def teachers_together(data: Prepared, n_topics: int, seeds: Sequence[int]) -> dict[int, Fitted]:
+    """The text-teachers of all seeds side by side, as VTM+'s members are: one model, which has no spread over seeds."""
+    every = list(text_teacher(data, n_topics, seeds).values())
+
+    def beside(arrays: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        return {part: np.concatenate([a[part] for a in arrays], axis=1) / len(arrays) for part in arrays[0]}
+
+    one = Fitted(
+        beside([each.text for each in every]),
+        beside([each.image for each in every]),
+        np.concatenate([each.topic_word for each in every]),
+        [topic for each in every for topic in each.topics],
+        sum(each.seconds for each in every),
+        members=len(every),
+    )
+    return {seeds[0]: one}
+
+
 def vtm_plus(data: Prepared, n_topics: int, seeds: Sequence[int]) -> dict[int, Fitted]:
-    """VTM+ with its chosen settings."""
+    """VTM+ with its default settings."""
+    return _plus(data, PlusConfig(n_topics=n_topics), seeds)
+
+
+def one_member(data: Prepared, n_topics: int, seeds: Sequence[int]) -> dict[int, Fitted]:
+    """VTM+'s first member alone: as many topics as the other models have."""
+    return _plus(data, dataclasses.replace(PlusConfig(n_topics=n_topics), members=1), seeds)
+
+
+def _plus(data: Prepared, config: PlusConfig, seeds: Sequence[int]) -> dict[int, Fitted]:
     found = {}
     for seed in seeds:
         started = time.perf_counter()
-        model = plus_model(data, PlusConfig(n_topics=n_topics), seed)
+        model = plus_model(data, config, seed)
         seconds = time.perf_counter() - started
         theta = {
             reads: {

@@ -11,6 +11,7 @@ import torch
 from vtm.experiment import model_folder, run_models
 from vtm.model import softplus
 from vtm.prepare import Prepared
+from vtm.seeds import numpy_generator
 from vtm.study.measures import reciprocal, spread
 from vtm.study.plus import PlusConfig, cut
 from vtm.study.space import fit_space
@@ -20,13 +21,17 @@ from vtm.topicmodel import TopicModel
 
 RIDGE = 0.15
 PARTS = ("train", "validation")
+# Steps whose dimensions of texts and of pictures have nothing to do with each other.
+UNRELATED = ("embedding", "principal components", "random projection")
 
 
 def measure(data: Prepared) -> dict[str, Any]:
     """Validation MRR@100 at each step, ranked as it is and after the best linear maps, and gold categories.
 
     "as it is": cosine of the step's arrays. "linear maps": what a shared space (`fit_space`) of the step's arrays,
-    fitted on the training part, can still rank. "category": accuracy of a ridge classifier of the gold category.
+    fitted on the training part, ranks; other maps might rank more. "category": accuracy of a ridge classifier of the gold
+    category. Controls: the embeddings cut to as many dimensions as the hidden layer has, by principal components and by
+    random projections, for what fewer dimensions cost by themselves.
     """
     config = PlusConfig(n_topics=min(PlusConfig().n_topics, len(data.rows["train"]) // 2))
     run_models(data, "text-teacher", n_topics=[config.n_topics])
@@ -35,7 +40,12 @@ def measure(data: Prepared) -> dict[str, Any]:
     for seed in data.experiment.seeds:
         models = {reads: TopicModel.load(folder / f"seed-{seed}" / reads) for reads in ("text", "image")}
         plus = plus_model(data, config, seed)
-        for model, steps in (("text-teacher", _steps(models, data)), ("VTM+", _plus_steps(plus, data))):
+        width = models["image"].network.config.hidden[-1]
+        for model, steps in (
+            ("text-teacher", _steps(models, data)),
+            ("control", _controls(data, width, seed)),
+            ("VTM+", _plus_steps(plus, data)),
+        ):
             for step, arrays in steps.items():
                 found.setdefault((model, step), []).append(_figures(step, arrays, data))
     rows = [
@@ -46,7 +56,7 @@ def measure(data: Prepared) -> dict[str, Any]:
         }
         for (model, step), values in found.items()
     ]
-    return {"rows": rows, "part": "validation"}
+    return {"rows": rows, "width": width, "part": "validation"}
 
 
 def hidden_layer(model: TopicModel, x: np.ndarray) -> np.ndarray:
@@ -66,6 +76,29 @@ def _steps(models: dict[str, TopicModel], data: Prepared) -> dict[str, dict[str,
         model = models[reads]
         before = {"embedding": x, "hidden layer": hidden_layer(model, x), "mu": model.posterior(x)[0]}
         return before | _cuts(model.theta(x))
+
+    return _collected(read, data)
+
+
+def _controls(data: Prepared, width: int, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """Standardised embeddings in `width` dimensions: the training part's principal components, and a seeded projection."""
+    draws = numpy_generator(seed, "random projection")
+    train = data.pairs("train")
+    maps = {}
+    for reads in ("text", "image"):
+        x = np.float64(train.embeddings(reads))
+        mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
+        _, vectors = np.linalg.eigh(((x - mean) / scale).T @ ((x - mean) / scale))
+        kept = min(width, x.shape[1])
+        maps[reads] = mean, scale, vectors[:, ::-1][:, :kept], draws.normal(size=(x.shape[1], kept))
+
+    def read(reads: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        mean, scale, components, projection = maps[reads]
+        standardised = (x - mean) / scale
+        return {
+            "principal components": standardised @ components,
+            "random projection": standardised @ projection,
+        }
 
     return _collected(read, data)
 
@@ -101,7 +134,7 @@ def _figures(step: str, arrays: dict[str, np.ndarray], data: Prepared) -> dict[s
     ids = data.ids("validation")
     text, image = arrays["validation_text"], arrays["validation_image"]
     figures = {}
-    if text.shape[1] == image.shape[1] and step != "embedding":
+    if text.shape[1] == image.shape[1] and step not in UNRELATED:
         how = "hellinger" if "theta" in step or "topics" in step else "cosine"
         figures["mrr, as it is"] = float(reciprocal(text, image, ids, measure=how).mean())
     space = fit_space(arrays["train_text"], arrays["train_image"], ridge=RIDGE)

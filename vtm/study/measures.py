@@ -1,4 +1,4 @@
-"""What the study measures, from arrays: ranks of fused similarities, keyword hits, bounds of differences."""
+"""What the study measures, from arrays: ranks of fused similarities, keyword hits, similarities of Gaussians."""
 
 from __future__ import annotations
 
@@ -9,16 +9,29 @@ import numpy as np
 
 from vtm.errors import DataError
 from vtm.metrics import per_item, seed_summary
-from vtm.ranking import target_ranks
+from vtm.ranking import NOT_FOUND, target_ranks
 from vtm.study.space import unit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-def reciprocal(text: np.ndarray, image: np.ndarray, ids: Sequence[str], *, measure: str) -> np.ndarray:
-    """1/rank of each text's own picture, 0 past the hundredth: (n,). Its mean is MRR@100."""
-    return per_item(target_ranks(text, image, ids, ids, measure=measure).ranks)["mrr_100"]
+def items(
+    text: np.ndarray, image: np.ndarray, ids: Sequence[str], *, measure: str, n_missing: int = 0
+) -> dict[str, np.ndarray]:
+    """What each text adds to each retrieval figure (`vtm.metrics.per_item`), (n + n_missing,) each.
+
+    n_missing : texts whose picture is lost; they count as not found, and come last.
+    """
+    ranks = target_ranks(text, image, ids, ids, measure=measure).ranks
+    return per_item(np.concatenate([ranks, np.full(n_missing, NOT_FOUND, dtype=ranks.dtype)]))
+
+
+def reciprocal(
+    text: np.ndarray, image: np.ndarray, ids: Sequence[str], *, measure: str, n_missing: int = 0
+) -> np.ndarray:
+    """1/rank of each text's own picture, 0 past the hundredth or without one: as `items`. Its mean is MRR@100."""
+    return items(text, image, ids, measure=measure, n_missing=n_missing)["mrr_100"]
 
 
 def fused(embedding: np.ndarray, other: np.ndarray, *, weight: float) -> np.ndarray:
@@ -44,19 +57,14 @@ def keyword_hits(words: np.ndarray, counts: csr_matrix, *, top: int = 10) -> np.
     return np.take_along_axis(np.asarray(counts.todense()) > 0, best, axis=1).mean(axis=1)
 
 
-def mean_difference(
-    a: np.ndarray, b: np.ndarray, *, seed: int = 0, n_resamples: int = 2000
-) -> dict[str, float]:
-    """Mean of `a` minus mean of `b` for independent samples, with a 95 % bootstrap interval."""
-    draws = np.random.default_rng(seed)
+def distinct_words(theta: np.ndarray, topics: Sequence[Sequence[str]], *, kept: int = 10) -> np.ndarray:
+    """Number of different words in the lists of each document's `kept` largest topics, ten words a list: (n,).
 
-    def means(values: np.ndarray) -> np.ndarray:
-        return np.array(
-            [values[draws.integers(len(values), size=len(values))].mean() for _ in range(n_resamples)]
-        )
-
-    low, high = np.quantile(means(a) - means(b), [0.025, 0.975])
-    return {"difference": float(a.mean() - b.mean()), "low": float(low), "high": float(high)}
+    theta : (n, K); topics : K lists of words, best first.
+    """
+    largest = np.argsort(-theta, axis=1, kind="stable")[:, :kept]
+    lists = [set(topic[:10]) for topic in topics]
+    return np.array([len(set().union(*(lists[k] for k in row))) for row in largest])
 
 
 def reciprocal_of(similarity: np.ndarray) -> np.ndarray:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from vtm.experiment import run_baseline, run_models
-from vtm.metrics import bootstrap_interval, paired_bootstrap
+from vtm.metrics import bootstrap_interval
 from vtm.prepare import Prepared
 from vtm.ranking import top_items
+from vtm.study.comparisons import N_RESAMPLES, paired
 from vtm.study.plus import PlusConfig, cut
 from vtm.study.validation import plus_model
 
@@ -57,8 +58,8 @@ def measure(data: Prepared) -> dict[str, Any]:
                 "mismatches": float(np.mean([w.mean() for w in wrong])),
                 "own category, mismatches": float(np.mean(of_category)),
                 "own category, best other": float(others[name].mean()),
-                "interval": list(bootstrap_interval(others[name])),
-                "minus_baseline": paired_bootstrap(others[name], others["baseline"]),
+                "interval": list(bootstrap_interval(others[name], n_resamples=N_RESAMPLES)),
+                "minus_baseline": paired(others[name], others["baseline"]),
             }
         )
     _, sizes = np.unique(labels, return_counts=True)

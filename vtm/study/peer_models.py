@@ -16,9 +16,10 @@ from vtm.peers_extra import INSTALL, extra_peer, installed_version, shared_space
 from vtm.prepare import PARTS, Prepared
 from vtm.reference import global_seed, silence
 from vtm.seeds import stream
-from vtm.study.fitted import TOP_WORDS, Fit, Fitted
+from vtm.study.fitted import Fit, Fitted
 from vtm.study.inputs import embed
 from vtm.study.m3l import M3LConfig, train_m3l
+from vtm.study.quality import TOP_WORDS
 
 
 def text_topics(method: str) -> Fit:

@@ -35,6 +35,7 @@ class PlusConfig:
     ridge : of the shared space.
     image_weight, word_weight : weights of a pair's picture and words, its text's being 1, when topics are found.
     concentration, word_concentration : of theta, and of the softer one by which words are counted for topics.
+    smoothing : words of the corpus as a whole that are added to each topic's, so that none is impossible in a topic.
     kept : largest topics that a document is counted for, and that matches are explained by.
     relevance : weight by which topics' words are ordered (`vtm.labels.relevance`).
     iterations : of k-means.
@@ -42,11 +43,12 @@ class PlusConfig:
 
     n_topics: int = 120
     members: int = 5
-    ridge: float = 0.15
+    ridge: float = 0.02
     image_weight: float = 0.5
-    word_weight: float = 1.5
-    concentration: float = 12.0
-    word_concentration: float = 8.0
+    word_weight: float = 1.0
+    concentration: float = 20.0
+    word_concentration: float = 4.0
+    smoothing: float = 5.0
     kept: int = 10
     relevance: float = 0.8
     iterations: int = 20
@@ -136,8 +138,7 @@ def fit_plus(
         anchors.append(unit(of.T @ (places["text"] + places["image"])))
         near = softmax(config.word_concentration * joint @ unit(of.T.astype(np.float32) @ joint).T)
         kept = cut(near, config.kept)
-        # Half a word of the corpus as a whole: no word is impossible in a topic.
-        words = topic_word_counts(kept, counts) + 0.5 * overall
+        words = topic_word_counts(kept, counts) + config.smoothing * overall
         topic_word.append(words / words.sum(axis=1, keepdims=True))
         topic_share.append(kept.mean(axis=0))
     return PlusModel(config, space, np.stack(anchors), np.stack(topic_word), np.stack(topic_share))

@@ -1,9 +1,7 @@
-"""The study's stored result files: read, with the tables of the test part and the numbers that chapters quote."""
+"""The study's stored result files: read, with the tables of the test part."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +9,8 @@ from vtm.errors import MissingError
 from vtm.files import read_sealed
 from vtm.paths import checkout
 from vtm.runs import frame
-from vtm.study.cells import difference_cell, interval_cell
-from vtm.study.peer_tables import peers_sentence
+from vtm.study.cells import difference_cell, interval_cell, p_cell, spread_cell
+from vtm.study.families import adjusted, plus_tests
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 # The parts that chapters show.
 CHAPTER = ("summary", "information", "mismatches", "ablations", "contrastive", "plus-validation", "peers")
 NAMES = {
-    "baseline": "baseline: aligned (contrastive)",
+    "baseline": "baseline",
     "baselines together": "all seeds' baselines together",
     "text_teacher": "text-teacher",
     "shared space": "shared space alone",
@@ -31,6 +29,14 @@ NAMES = {
     "fusion": "VTM+ fused with the baseline",
     "fusion with the space": "shared space fused with the baseline",
 }
+QUALITIES = {
+    "npmi": "NPMI, training texts",
+    "npmi_unseen": "NPMI, test texts",
+    "diversity": "diversity of 25 words",
+    "diversity_top10": "diversity of 10 words",
+    "inverted_rbo": "inverted RBO",
+}
+TEACHER = ("text_teacher", "text_teacher text", "text_teacher image")
 
 
 def stored(folder: Path | str = "") -> dict[str, dict[str, Any]]:
@@ -66,49 +72,107 @@ def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def ranking_table(summary: dict[str, Any]) -> pd.DataFrame:
-    """MRR@100 on the test part: mean, sd over seeds, interval over items, and the paired difference from the baseline."""
-    details = summary["details"]
+def names(summary: dict[str, Any]) -> dict[str, str]:
+    """Ranking -> its label; the baseline is called what it was."""
+    return NAMES | {"baseline": f"baseline: {summary['details']['baseline_name']}"}
+
+
+def ranking_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """MRR@100 on the test part: mean, sd over seeds, interval over items, and paired differences from the baseline, with
+    p alone and adjusted, and from the shared space without topics."""
+    summary = found["summary"]
+    details, holm = summary["details"], adjusted(plus_tests(found))
     lines = []
-    for name, label in NAMES.items():
-        versus = details["minus_baseline"].get(name)
+    for name, label in names(summary).items():
+        versus, space = details["minus_baseline"].get(name), details["minus_shared_space"].get(name)
         lines.append(
             {
                 "": label,
                 "MRR@100": interval_cell(details["mrr"][name]),
                 "minus baseline": difference_cell(versus) if versus else "–",
-                "p": f"{versus['p']:.4f}" if versus else "–",
+                "p": p_cell(versus["p"]) if versus else "–",
+                "p (Holm)": p_cell(holm.get(f"minus_baseline {name}")),
+                "minus the shared space": difference_cell(space) if space else "–",
             }
         )
     return frame(lines)
 
 
-def quality_table(summary: dict[str, Any]) -> pd.DataFrame:
-    """NPMI, diversity and keyword hits of both models and their differences."""
-    details = summary["details"]
-    rows = (
-        ("NPMI", "npmi", "npmi_difference"),
-        ("diversity", "diversity", "diversity_difference"),
-        ("keyword hit rate", "keyword_hit_rate", "keyword_hit_difference"),
+def quality_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Coherence, diversity and keyword hits of VTM+ and of the text-teacher, mean of its two models and each, and VTM+
+    less the mean."""
+    details, holm = found["summary"]["details"], adjusted(plus_tests(found))
+    quality, hits, words = details["quality"], details["keyword_hit_rate"], details["distinct_words"]
+    most = quality["at_most"]
+    lines = []
+    for key, label in QUALITIES.items():
+        values = [spread_cell(quality[model][key]) for model in ("vtm_plus", *TEACHER)]
+        lines.append(
+            [label, *values, f"{most[key]:.3f}" if key in most else "–"]
+            + [difference_cell(quality["difference"][key]), p_cell(holm.get(f"quality {key}"))]
+        )
+    for key, label in (("diversity_top10", "diversity of 10 words"), ("inverted_rbo", "inverted RBO")):
+        whole = [f"{quality['whole'][model][key]:.3f}" for model in ("vtm_plus", "text_teacher")]
+        most_of = f"{most['whole vtm_plus']:.3f}" if key == "diversity_top10" else "–"
+        lines.append([f"{label}, all members together", *whole, "–", "–", most_of, "–", "–"])
+    test = details["keyword_hit_difference"]
+    lines.append(
+        ["keyword hit rate", f"{hits['vtm_plus']:.3f}", f"{hits['text_teacher']:.3f}", "–", "–", "–"]
+        + [difference_cell(test), p_cell(holm.get("keyword_hit_difference"))]
     )
-    return frame(
-        [
-            {
-                "figure": label,
-                "text-teacher": f"{summary[key]['text_teacher']:.4f}",
-                "VTM+": f"{summary[key]['vtm_plus']:.4f}",
-                "difference [95 %]": difference_cell(details[test], digits=4),
-            }
-            for label, key, test in rows
-        ],
+    for name, label in (("vtm_plus", ""), ("vtm_plus one member", ", one member")):
+        lines.append(
+            [f"words in a picture's ten lists{label}", f"{words[name]:.1f}", f"{words['text_teacher']:.1f}"]
+            + ["–"] * 5
+        )
+    columns = (
         "figure",
+        "VTM+",
+        "text-teacher, mean of its models",
+        "its text model",
+        "its picture model",
+        "at most",
+        "difference [95 %]",
+        "p (Holm)",
     )
+    return frame([dict(zip(columns, line, strict=True)) for line in lines], "figure")
 
 
 def goals_table(summary: dict[str, Any]) -> pd.DataFrame:
-    """Each goal of the study and whether it is met."""
+    """Each goal of the study, whether it is met, and what it is judged by, with the interval of the difference."""
+    details = summary["details"]
+    quality, mrr = details["quality"], details["mrr"]
+    base = mrr["baseline"]["mean"]
+    whole, most, hits = quality["whole"], quality["at_most"], details["keyword_hit_rate"]
+
+    def beside(name: str) -> str:
+        ours, theirs = (quality[model][name]["mean"] for model in ("vtm_plus", "text_teacher"))
+        return f"{ours:.3f} beside {theirs:.3f}: {difference_cell(quality['difference'][name])}"
+
+    judged = {
+        "posterior at least the baseline": f"{mrr['posterior']['mean']:.3f} beside {base:.3f}: "
+        + difference_cell(details["minus_baseline"]["posterior"]),
+        "ten largest topics at least 90 % of the baseline": f"{mrr['top10']['mean']:.3f} beside {0.9 * base:.3f}: "
+        + difference_cell(details["top10_minus_90_percent_of_baseline"]),
+        "fusion above the baseline": f"{mrr['fusion']['mean']:.3f} beside {base:.3f}: "
+        + difference_cell(details["minus_baseline"]["fusion"]),
+        "NPMI not below": f"training texts, as is usual: {beside('npmi')}",
+        "NPMI not below on unseen texts": f"test texts: {beside('npmi_unseen')}",
+        "diversity not below": (
+            f"of ten words, a member: {beside('diversity_top10')}, at most "
+            f"{most['diversity_top10']:.3f}; all members together {whole['vtm_plus']['diversity_top10']:.3f} (at most "
+            f"{most['whole vtm_plus']:.3f}), all teachers {whole['text_teacher']['diversity_top10']:.3f} (at most "
+            f"{most['whole text_teacher']:.3f})"
+        ),
+        "keyword hits not below": f"{hits['vtm_plus']:.3f} beside {hits['text_teacher']:.3f}: "
+        + difference_cell(details["keyword_hit_difference"]),
+    }
     return frame(
-        [{"goal": goal, "met": "yes" if met else "no"} for goal, met in summary["goals"].items()], "goal"
+        [
+            {"goal": goal, "met": "yes" if summary["goals"][goal] else "no", "judged by": by}
+            for goal, by in judged.items()
+        ],
+        "goal",
     )
 
 
@@ -125,68 +189,10 @@ def mismatches_table(mismatches: dict[str, Any]) -> pd.DataFrame:
                 "best other picture, own category": (
                     f"{row['own category, best other']:.1%} [{row['interval'][0]:.1%}, {row['interval'][1]:.1%}]"
                 ),
-                "minus baseline": difference_cell(row["minus_baseline"]),
+                "minus baseline": "–"
+                if row["model"] == "baseline"
+                else difference_cell(row["minus_baseline"]),
             }
             for row in mismatches["rows"]
         ]
     )
-
-
-def numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
-    """The numbers that the chapter's prose quotes; NaN for what these data cannot tell."""
-    summary = found["summary"]
-    details = summary["details"]
-    steps = {
-        (row["model"], row["step"]): row["figures"]["mrr, linear maps"]["mean"]
-        for row in found["information"]["rows"]
-    }
-    own = {row["model"]: row["own category, best other"] for row in found["mismatches"]["rows"]}
-    changed = {
-        row["setting"]: row["figures"]["mrr, cosine of theta"]["mean"] for row in found["ablations"]["rows"]
-    }
-    own, changed = defaultdict(lambda: nan, own), defaultdict(lambda: nan, changed)
-    met = sum(summary["goals"].values())
-    return {
-        "baseline_mrr": summary["baseline_mrr"],
-        "together_mrr": details["mrr"]["baselines together"]["mean"],
-        "teacher_mrr": summary["text_teacher_mrr"],
-        "space_mrr": details["mrr"]["shared space"]["mean"],
-        "one_mrr": details["mrr"]["one member posterior"]["mean"],
-        "posterior_mrr": summary["vtm_plus_posterior_mrr"],
-        "top10_mrr": summary["vtm_plus_top10_mrr"],
-        "top10_share": summary["vtm_plus_top10_mrr"] / summary["baseline_mrr"],
-        "fusion_mrr": summary["fusion_mrr"],
-        "space_fusion_mrr": details["mrr"]["fusion with the space"]["mean"],
-        "plain_mrr": changed["plain"],
-        "wide_mrr": changed["hidden: (400,)"],
-        "narrow_mrr": changed["hidden: (20, 20)"],
-        "dropout_mrr": changed["teacher with dropout on"],
-        "none_mrr": changed["mode: none, topics matched"],
-        "kl_one_mrr": changed["KL weight: 1"],
-        "topics_add": details["fusion_minus_shared_space"]["difference"],
-        "topics_add_low": details["fusion_minus_shared_space"]["low"],
-        "topics_add_high": details["fusion_minus_shared_space"]["high"],
-        "posterior_low": details["minus_baseline"]["posterior"]["low"],
-        "posterior_high": details["minus_baseline"]["posterior"]["high"],
-        "fusion_low": summary["fusion_minus_baseline_mrr_ci"][0],
-        "fusion_high": summary["fusion_minus_baseline_mrr_ci"][1],
-        "goals_met": str(met),
-        "goals_all": str(len(summary["goals"])),
-        "k": str(details["plus"]["n_topics"]),
-        "members": str(details["plus"]["members"]),
-        "n_seeds": str(len(summary["seeds"])),
-        "embedding_mrr": steps["text-teacher", "embedding"],
-        "hidden_mrr": steps["text-teacher", "hidden layer"],
-        "mu_mrr": steps["text-teacher", "mu"],
-        "theta_mrr": steps["text-teacher", "theta"],
-        "plus_theta_mrr": steps["VTM+", "theta"],
-        "category_baseline": own["baseline"],
-        "category_teacher": own["text-teacher"],
-        "category_top10": own["VTM+, ten largest topics"],
-        "category_plus": own["VTM+"],
-        "peers_sentence": peers_sentence(found["peers"]),
-        "one_word_mrr": changed["texts cut to 1 word"],
-        "two_words_mrr": changed["texts cut to 2 words"],
-        "four_words_mrr": changed["texts cut to 4 words"],
-        "aligned_mrr": changed["aligned (linear)"],
-    }
