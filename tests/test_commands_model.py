@@ -27,6 +27,8 @@ from vtm.api import VisualTopicModel
 from vtm.cli import Commands, options
 from vtm.commands import model as commands
 from vtm.commands.pictures import SKIPPED
+from vtm.commands.trained_corpus import absolute_corpus
+from vtm.config import parse_corpus
 from vtm.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.corpora import load_corpus
 from vtm.errors import ConfigError
@@ -482,6 +484,67 @@ def test_match_ranks_as_the_model_does_and_says_why(model, api, photos, tmp_path
         "match", model, photos, "--text-file", tmp_path / "article.txt", "--top", 4, "--words", 2, code=3
     )
     assert from_file.stdout == result.stdout
+
+
+def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, monkeypatch):
+    scenes = load_corpus("scenes", n=120)
+    rows = [f"{'b/' if n % 2 else ''}{n}.png,{scenes.texts[n].replace(',', ' ')}" for n in range(6)]
+    (photos / "captions.csv").write_text("\n".join(["file_name,title", *rows]), encoding="utf-8")
+    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1, "--epochs", 2)
+    monkeypatch.chdir(photos)
+    run("train", "captions.csv:text_column=title,lang=de", "-o", tmp_path / "m", *small)
+    monkeypatch.chdir(tmp_path)
+    corpus = f"{photos}/captions.csv:text_column=title,lang=de"
+    assert VisualTopicModel.load("m").notes_["corpus"] == corpus
+
+    named = run("match", "m", photos, "--text", "two boats")
+    shutil.copy(photos / "0.png", photos / "of-no-caption.png")
+    result = run("match", "m", "--text", "two boats")
+    assert result.stdout == named.stdout and len(result.stdout.splitlines()) == 7
+    assert result.stderr == f"with the corpus that the model was trained on: {corpus}\n"
+
+    (photos / "b" / "3.png").unlink()
+    result = run("match", "m", "--text", "two boats")
+    assert len(result.stdout.splitlines()) == 6
+    assert "1 of its pairs are left out (1 missing-picture), such as " in result.stderr
+    assert "is one of the pictures" in run("match", "m", "--text", "a", "--sheet", photos / "0.png", code=2).stderr
+
+    (photos / "captions.csv").unlink()
+    result = run("match", "m", "--text", "two boats", code=2)
+    told, line = result.stderr.splitlines()
+    assert line.startswith(f"error: m: was trained on {corpus}, which cannot be read now (")
+    assert "no such file" in line and line.endswith("; name the pictures")
+
+
+def test_a_model_that_names_no_corpus_needs_pictures(api, tmp_path):
+    for notes in ({}, {"corpus": 3}, {"corpus": " "}):
+        api.save(tmp_path / "m", **notes)
+        assert error("match", tmp_path / "m", "--text", "a boat") == (
+            f"error: {tmp_path}/m: does not say which corpus it was trained on, only a model of `vtm train` does; "
+            "name the pictures"
+        )
+    api.save(tmp_path / "m", corpus="no corpus\n")
+    assert "no corpus is called" in run("match", tmp_path / "m", "--text", "a boat", code=2).stderr
+
+
+def test_tag_asks_for_pictures(model):
+    assert "Missing argument 'PICTURES...'" in run("tag", model, code=2).stderr
+
+
+def test_what_a_model_notes_of_its_corpus_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed, noted in (
+        ("scenes:n=120,seed=3", "scenes:n=120,seed=3"),
+        ("stamps", "stamps"),
+        ("photos", f"{tmp_path}/photos"),
+        (" a/../b.csv:text_column=007,lang=de ", f"{tmp_path}/b.csv:text_column=007,lang=de"),
+        ("~/b.csv", "/home/me/b.csv"),
+        ("a:b.csv", f"{tmp_path}/a:b.csv"),
+        ("newsimages:folder=news,lang=de", f"newsimages:folder={tmp_path}/news,lang=de"),
+    ):
+        assert absolute_corpus(typed) == noted
+        assert parse_corpus(noted)[1].keys() == parse_corpus(typed)[1].keys()
 
 
 def test_match_needs_one_text(model, photos, tmp_path):

@@ -47,6 +47,20 @@ def test_a_table_gives_a_page_with_texts(home: Path) -> None:
     assert first in page and "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_without_a_source_the_page_is_of_the_corpus_it_was_trained_on(home: Path) -> None:
+    model = VisualTopicModel.load(home / "model")
+    model.save(home / "noted", corpus=str(home / "table.csv"))
+    for name, source in (("named", [str(home / "table.csv")]), ("noted-page", [])):
+        told = runner.invoke(app, ["explore", str(home / "noted"), *source, "-o", str(home / name)])
+        assert told.exit_code == 0, told.output
+    assert told.stderr == f"with the corpus that the model was trained on: {home / 'table.csv'}\n"
+    pages = [(home / name / "index.html").read_bytes() for name in ("named", "noted-page")]
+    assert pages[0] == pages[1]
+    told = runner.invoke(app, ["explore", str(home / "model"), "-o", str(home / "none")])
+    assert told.exit_code == 2 and not (home / "none").exists()
+    assert "does not say which corpus" in told.stderr and told.stderr.endswith("; name the pictures\n")
+
+
 def test_pictures_alone_and_those_that_cannot_be_read(home: Path) -> None:
     folder = home / "some"
     shutil.copytree(home / "pictures", folder)

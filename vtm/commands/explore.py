@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vtm.commands.model_options import Device, Encoder, MaxPixels, Model, Order, Relevance, load_model, say
 from vtm.commands.pictures import SKIPPED
+from vtm.commands.trained_corpus import load_trained_corpus
 from vtm.errors import MissingError
 from vtm.pictures import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from vtm.corpora import Corpus
+
+Items = tuple[list[str] | None, list[str] | None, list[Path]]
 
 
 def explore(
     model: Model,
-    source: Annotated[
-        list[str],
-        typer.Argument(
-            help="A corpus or a table with texts, as for train; or pictures and folders without texts.",
-            metavar="CORPUS_OR_PICTURES...",
-        ),
-    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; open its index.html.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A corpus or a table with texts, as for train; or pictures and folders without texts; by default "
+            "the corpus that the model was trained on.",
+            metavar="[CORPUS_OR_PICTURES]...",
+        ),
+    ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Topic explorer",
     limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
@@ -40,8 +47,9 @@ def explore(
     from vtm.explorer import build_explorer
     from vtm.explorer.own import from_model
 
-    ids, texts, pictures = _items(source)
+    items = _items(source) if source else None
     loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    ids, texts, pictures = items or _of_corpus(load_trained_corpus(loaded, model))
     data, dropped = from_model(
         loaded,
         pictures,
@@ -61,7 +69,7 @@ def explore(
         raise typer.Exit(SKIPPED)
 
 
-def _items(source: list[str]) -> tuple[list[str] | None, list[str] | None, list[Path]]:
+def _items(source: list[str]) -> Items:
     """Ids, texts and pictures of a corpus or table, or pictures alone."""
     from vtm.config import parse_corpus
     from vtm.corpora import CORPORA, load_corpus
@@ -73,11 +81,14 @@ def _items(source: list[str]) -> tuple[list[str] | None, list[str] | None, list[
     is_table = path.is_file() and path.suffix.lower() not in SUFFIXES
     has_table = path.is_dir() and any((path / metadata).is_file() for metadata in METADATA)
     if len(source) == 1 and (name in CORPORA or is_table or has_table):
-        corpus = load_corpus(name, **options)
-        return list(corpus.ids), list(corpus.texts), list(corpus.images)
+        return _of_corpus(load_corpus(name, **options))
     found = find_pictures(source)
     if not found.pictures:
         raise MissingError(
             f"{', '.join(source)}: no picture is there; name pictures, folders of them, or a table"
         )
     return None, None, list(found.pictures)
+
+
+def _of_corpus(corpus: Corpus) -> Items:
+    return list(corpus.ids), list(corpus.texts), list(corpus.images)

@@ -21,6 +21,7 @@ from vtm.commands.model_options import (
     say,
 )
 from vtm.commands.pictures import match, tag
+from vtm.commands.trained_corpus import NOTE, absolute_corpus
 from vtm.pictures import MAX_PIXELS
 from vtm.rows_out import choose_format, open_rows, printable, storable
 
@@ -86,7 +87,7 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         model.fit(data.texts, data.images, ids=data.ids)
-    model.save(out, corpus=corpus, source=data.source)
+    model.save(out, **{NOTE: absolute_corpus(corpus)}, source=data.source)
     _report(model, out, data.dropped, language=_language_line(language, data.language, options))
 
 

@@ -22,6 +22,7 @@ from vtm.commands.model_options import (
     load_model,
     say,
 )
+from vtm.commands.trained_corpus import load_trained_corpus
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.pictures import MAX_PIXELS
 from vtm.rows_out import choose_format, open_rows, printable, storable
@@ -140,7 +141,13 @@ class _Sidecars:
 
 def match(
     model: Model,
-    pictures: Pictures,
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Pictures, or folders to search for them; by default the corpus that the model was trained on.",
+            metavar="[PICTURES]...",
+        ),
+    ] = None,
     text: Annotated[str | None, typer.Option(help="The text to illustrate.")] = None,
     text_file: Annotated[Path | None, typer.Option(help="A file with the text, in UTF-8.")] = None,
     top: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 10,
@@ -166,10 +173,11 @@ def match(
     kind, wanted = choose_format(format, out), _text(text, text_file)
     if sheet is not None:
         check_suffix(sheet)
-    found = _find(pictures)
+    found = _find(pictures) if pictures else None
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    found = found or _find(load_trained_corpus(loaded, model).images)
     _spare(found, "--sheet", sheet)
     _spare(found, "--out", out)
-    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
     text_theta = loaded.transform_text([wanted])
     blocks, bad = [], list(found.unreadable)
     for block, dropped in loaded.transform_blocks(found.pictures):
