@@ -34,7 +34,10 @@ from vtm.folders import exchange
 from vtm.labels import class_tfidf
 from vtm.topic_metrics import npmi
 
-MODULES = ("api", "api_readings", "api_topics", "labels", "tagging", "contact", "sidecars", "xmp")
+MODULES = (
+    *("api", "api_readings", "api_topics", "labels", "tagging", "contact", "sidecars", "xmp", "originals"),
+    "embedded_xmp",
+)
 SMALL = {"n_topics": 6, "encoder": "pixels", "epochs": 60, "device": "cpu"}
 
 

@@ -383,8 +383,41 @@ def test_a_sidecar_that_cannot_be_written_is_named(model, photos):
     sidecar_path(photos / "0.png").write_text("rating: 5")
     result = run("tag", model, photos, "--write-sidecars", code=SKIPPED)
     assert f"no sidecar: {photos / '0.png'}.xmp: it is not XML" in result.stderr
-    assert "5 sidecars written" in result.stderr
+    assert "5 sidecars written, 0 had all keywords, 1 skipped" in result.stderr
     assert sidecar_path(photos / "0.png").read_text() == "rating: 5"
+
+
+def test_originals_get_the_keywords_when_asked_and_what_they_show_stays(model, photos, tmp_path):
+    with Image.open(photos / "0.png") as scene:
+        scene.save(photos / "6.jpg")
+        scene.save(photos / "7.webp")
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    asked = ("tag", model, photos, "--top", 2, "--words", 3)
+    plain = run(*asked)
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+    result = run(*asked, "--write-originals", code=SKIPPED)
+    assert result.stdout == plain.stdout
+    assert "7 pictures written, 0 had all keywords, 1 skipped" in result.stderr
+    assert f"not written: {photos}/7.webp: it is neither JPEG nor PNG; it is left as it is" in result.stderr
+    words: dict[str, list[str]] = {}
+    for row in csv.DictReader(io.StringIO(result.stdout)):
+        words.setdefault(row["picture"], []).extend(row["keywords"].split(", "))
+    for path, old in before.items():
+        if path.suffix == ".txt" or path.name in ("7.webp", ".thumbnail.png"):
+            assert path.read_bytes() == old
+            continue
+        with Image.open(path) as picture, Image.open(io.BytesIO(old)) as unwritten:
+            assert picture.tobytes() == unwritten.tobytes()
+            xmp = picture.info.get("xmp") or picture.info["XML:com.adobe.xmp"]
+        (tmp_path / "xmp").write_bytes(xmp if isinstance(xmp, bytes) else xmp.encode())
+        flat = keywords_in(tmp_path / "xmp", "{http://purl.org/dc/elements/1.1/}subject")
+        assert flat == list(dict.fromkeys(words[str(path)]))
+    assert not list(photos.rglob("*.xmp"))
+    written = {path: path.read_bytes() for path in before}
+    again = run(*asked, "--write-originals", "--write-sidecars", code=SKIPPED)
+    assert again.stdout == plain.stdout
+    assert "8 sidecars written" in again.stderr and "0 pictures written, 7 had all keywords" in again.stderr
+    assert {path: path.read_bytes() for path in before} == written
 
 
 # Folders
@@ -507,7 +540,10 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     result = run("match", "m", "--text", "two boats")
     assert len(result.stdout.splitlines()) == 6
     assert "1 of its pairs are left out (1 missing-picture), such as " in result.stderr
-    assert "is one of the pictures" in run("match", "m", "--text", "a", "--sheet", photos / "0.png", code=2).stderr
+    assert (
+        "is one of the pictures"
+        in run("match", "m", "--text", "a", "--sheet", photos / "0.png", code=2).stderr
+    )
 
     (photos / "captions.csv").unlink()
     result = run("match", "m", "--text", "two boats", code=2)

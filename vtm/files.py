@@ -32,11 +32,16 @@ LEFT_BEHIND = 3600.0
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, *, mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes `path`'s place in one step.
 
     After an error, or when the process is killed, `path` is what it was before.
     Missing parent folders are made.
+
+    Parameters
+    ----------
+    mode
+        Permissions of the file; by default those of any new one.
 
     Raises
     ------
@@ -54,9 +59,11 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes files private; what we write is as readable as any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        if mode is None:
+            mask = os.umask(0)
+            os.umask(mask)
+            mode = 0o666 & ~mask
+        os.chmod(temporary, mode)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Sidecars: a picture's keywords in a file beside it, which photo programs read. Pictures are never written to."""
+"""Sidecars: a picture's keywords in a file beside it, which photo programs read; it is not written to."""
 
 from __future__ import annotations
 

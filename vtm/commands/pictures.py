@@ -58,6 +58,13 @@ def tag(
             help="Add the keywords to PICTURE.xmp beside each picture; pictures themselves stay as they are.",
         ),
     ] = False,
+    write_originals: Annotated[
+        bool,
+        typer.Option(
+            "--write-originals",
+            help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
+        ),
+    ] = False,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     encoder: Encoder = None,
@@ -75,7 +82,7 @@ def tag(
     _spare(found, "--out", out)
     loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
     bad, untagged, tagged = list(found.unreadable), 0, 0
-    sidecars = _Sidecars() if write_sidecars else None
+    writers = [_Writer("sidecar")] * write_sidecars + [_Writer("picture")] * write_originals
     blocks = tag_pictures(
         loaded,
         found.pictures,
@@ -92,13 +99,12 @@ def tag(
             write([row for item in good for row in _tag_rows(item, kind)])
             tagged += len(good)
             untagged += sum(not item.tags for item in good)
-            if sidecars:
-                sidecars.write(good)
+            for writer in writers:
+                writer.write(good)
         _require_some(tagged, bad)
     if untagged:
         say(f"{untagged} of {tagged} pictures have no topic of {min_probability} or more")
-    failures = sidecars.report() if sidecars else 0
-    _finish(found, bad, failures)
+    _finish(found, bad, sum(writer.report() for writer in writers))
 
 
 def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
@@ -113,19 +119,22 @@ def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
     return [{"picture": picture, **topic} for topic in topics]
 
 
-class _Sidecars:
-    """Sidecars written so far, and those that could not be."""
+class _Writer:
+    """Sidecars or pictures written so far, and those that could not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self.what = what
         self.n_written = self.n_same = 0
         self.failures: list[str] = []
 
     def write(self, block: Sequence[Tagged]) -> None:
+        from vtm.originals import write_original
         from vtm.sidecars import write_sidecar
 
+        write = write_sidecar if self.what == "sidecar" else write_original
         for tagged in block:
             try:
-                written = write_sidecar(tagged.picture, tagged.keywords, tagged.hierarchy)
+                written = write(tagged.picture, tagged.keywords, tagged.hierarchy)
             except (DataError, OSError) as error:
                 self.failures.append(str(error))
             else:
@@ -133,9 +142,10 @@ class _Sidecars:
                 self.n_same += not written
 
     def report(self) -> int:
-        say(f"{self.n_written} sidecars written, {self.n_same} had all keywords")
+        counts = f"{self.n_written} {self.what}s written, {self.n_same} had all keywords"
+        say(f"{counts}, {len(self.failures)} skipped" if self.failures else counts)
         for failure in self.failures:
-            say(f"no sidecar: {failure}")
+            say(f"{'no sidecar' if self.what == 'sidecar' else 'not written'}: {failure}")
         return len(self.failures)
 
 
