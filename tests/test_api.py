@@ -275,6 +275,32 @@ def test_the_orientation_of_a_picture_in_memory_counts(corpus, model, tmp_path):
         (lambda m, c: m.transform([np.zeros((9, 9, 2), np.uint8)]), DataError, r"shape \(9, 9, 2\)"),
         (lambda m, c: m.transform([3]), DataError, r"images\[0\] is of type int"),
         (lambda m, c: m.transform(), ConfigError, "give images, or image_embeddings"),
+        (
+            lambda m, c: m.transform(c.images[:2], image_embeddings=np.ones((2, 208))),
+            ConfigError,
+            "give images or image_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.transform([], image_embeddings=np.ones((2, 208))),
+            ConfigError,
+            "give images or image_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.transform_text(c.texts, text_embeddings=np.ones((120, 256))),
+            ConfigError,
+            "give texts or text_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.rank(c.texts, c.images, image_embeddings=np.ones((120, 208))),
+            ConfigError,
+            "give images or image_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.rank(c.texts, c.images, text_embeddings=np.ones((120, 256))),
+            ConfigError,
+            "give texts or text_embeddings, not both",
+        ),
+        (lambda m, c: m.rank(c.texts), ConfigError, "give images, or image_embeddings"),
         (lambda m, c: m.transform(image_embeddings=np.ones((2, 5))), DataError, "trained on 208"),
         (lambda m, c: m.transform(image_embeddings=np.ones(5)), DataError, "documents, dimensions"),
         (lambda m, c: m.transform(c.images, errors="skip"), ConfigError, "must be 'nan' or 'raise'"),
@@ -390,6 +416,15 @@ def test_one_side_may_be_given(corpus, model, embeddings):
     for sides in ({"text_embeddings": text}, {"image_embeddings": image}):
         fitted = VisualTopicModel(**SMALL).fit(corpus.texts, corpus.images, **sides)
         np.testing.assert_array_equal(fitted.topic_word_, model.topic_word_)
+
+
+def test_pictures_beside_their_embeddings_name_the_pairs_of_fit_alone(corpus, model, embeddings):
+    gone = [f"gone/{row}.png" for row in range(120)]
+    fitted = VisualTopicModel(**SMALL).fit(corpus.texts, gone, image_embeddings=embeddings[1])
+    np.testing.assert_array_equal(fitted.topic_word_, model.topic_word_)
+    place = {str(path): row for row, path in enumerate(corpus.images)}
+    for topic, same in zip(fitted.best_pictures_, model.best_pictures_, strict=True):
+        assert [name for name, _ in topic] == [gone[place[name]] for name, _ in same]
 
 
 # Topics

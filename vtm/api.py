@@ -122,7 +122,8 @@ class VisualTopicModel(Readings, Parameters):
         texts : n texts.
         images : n pictures: paths, PIL images or uint8 arrays (H, W), (H, W, 3), (H, W, 4), also mixed.
         text_embeddings, image_embeddings : (n, D), (n, E)
-            In place of the encoder's; with `image_embeddings` no pictures are needed.
+            In place of the encoder's; with `image_embeddings` no pictures are needed, and none are opened: `images`
+            then only name the pairs, where `ids` do not.
         ids
             Names of the pairs in `dropped_` and `best_pictures_`; the pictures' paths or positions by default.
 

@@ -44,7 +44,7 @@ class Readings(Topics):
         Parameters
         ----------
         images : n pictures, as for `fit`.
-        image_embeddings : (n, E), in place of pictures.
+        image_embeddings : (n, E), in place of pictures; both together are refused.
         errors
             "nan": a picture that cannot be used gets a row of NaN, so that row i is picture i, and a warning names
             it. "raise": it is an error.
@@ -110,7 +110,7 @@ class Readings(Topics):
     def transform_text(
         self, texts: Sequence[str] | None = None, *, text_embeddings: np.ndarray | None = None
     ) -> np.ndarray:
-        """Topic distributions of n texts, or of their embeddings (n, D): (n, K) float32, rows sum to 1.
+        """Topic distributions of n texts, or else of their embeddings (n, D): (n, K) float32, rows sum to 1.
 
         Raises
         ------
@@ -126,10 +126,9 @@ class Readings(Topics):
         (1, 8)
         """
         self._check_fitted()
+        _check_one("texts", texts, "text_embeddings", text_embeddings)
         if text_embeddings is not None:
             return theta_of(self.text_model_, as_embeddings(text_embeddings, "text_embeddings"))
-        if texts is None:
-            raise ConfigError("give texts, or text_embeddings in their place")
         return theta_of(self.text_model_, self._encoding.texts(as_texts(texts), progress=self.progress))
 
     def rank(
@@ -147,7 +146,7 @@ class Readings(Topics):
         Parameters
         ----------
         texts, images, text_embeddings, image_embeddings
-            n texts and m pictures, or their embeddings.
+            n texts and m pictures, or their embeddings; of each one, not both.
         top
             At most so many pictures for each text.
         measure
@@ -175,6 +174,8 @@ class Readings(Topics):
         >>> positions.shape, bool(similarities[0, 0] >= similarities[0, 1])
         ((1, 3), True)
         """
+        self._check_fitted()
+        _check_one("images", images, "image_embeddings", image_embeddings)  # before the texts are embedded
         text = self.transform_text(texts, text_embeddings=text_embeddings)
         image, bad = self._image_theta(images, image_embeddings)
         usable = np.flatnonzero(~np.isnan(image).any(axis=1))
@@ -190,10 +191,9 @@ class Readings(Topics):
     def _image_theta(self, images: Any, image_embeddings: Any) -> tuple[np.ndarray, tuple[Dropped, ...]]:
         """Theta (n, K) of pictures or their embeddings, NaN for those that cannot be used."""
         self._check_fitted()
+        _check_one("images", images, "image_embeddings", image_embeddings)
         if image_embeddings is not None:
             return theta_of(self.image_model_, as_embeddings(image_embeddings, "image_embeddings")), ()
-        if images is None:
-            raise ConfigError("give images, or image_embeddings in their place")
         images = as_images(images)
         names = picture_names(images, len(images))
         x, bad = self._encoding.images(images, names, progress=self.progress)
@@ -204,6 +204,13 @@ class Readings(Topics):
         usable = ~np.isnan(x).any(axis=1)
         theta[usable] = theta_of(self.image_model_, x[usable])
         return theta
+
+
+def _check_one(name: str, given: Any, other: str, embeddings: Any) -> None:
+    if given is None and embeddings is None:
+        raise ConfigError(f"give {name}, or {other} in their place")
+    if given is not None and embeddings is not None:
+        raise ConfigError(f"give {name} or {other}, not both: the embeddings would be taken alone")
 
 
 def _unusable(bad: Sequence[Dropped], n: int, so: str) -> str:
