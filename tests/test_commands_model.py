@@ -592,7 +592,11 @@ def test_match_needs_one_text(model, photos, tmp_path):
     )
     assert "not UTF-8 at byte 1" in error("match", model, photos, "--text-file", article)
     assert "the text is empty" in error("match", model, photos, "--text", " ")
-    assert "No such file" in error("match", model, photos, "--text-file", tmp_path / "gone.txt")
+    for pictures in ((photos,), ()):  # the corpus is not read in vain
+        gone = error("match", model, *pictures, "--text-file", tmp_path / "gone.txt")
+        assert gone == f"error: --text-file {tmp_path}/gone.txt: no such file; name one with the text"
+        folder = error("match", model, *pictures, "--text-file", photos)
+        assert folder == f"error: --text-file {photos}: is a folder; name a file with the text"
     assert "sheet is written as .png" in error(
         "match", model, photos, "--text", "a", "--sheet", tmp_path / "s.pdf"
     )

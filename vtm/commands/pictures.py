@@ -235,6 +235,10 @@ def _text(text: str | None, text_file: Path | None) -> str:
             text = text_file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise DataError(f"{text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        except FileNotFoundError:
+            raise MissingError(f"--text-file {text_file}: no such file; name one with the text") from None
+        except IsADirectoryError:
+            raise ConfigError(f"--text-file {text_file}: is a folder; name a file with the text") from None
     if not text.strip():
         raise DataError("the text is empty; give one with words")
     return text.strip()
