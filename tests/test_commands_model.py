@@ -9,6 +9,10 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -39,6 +43,7 @@ from vtm.sidecars import sidecar_path
 from vtm.tagging import find_pictures, tag_pictures
 from vtm.topic_metrics import topic_diversity
 
+ROOT = Path(__file__).resolve().parent.parent
 app = typer.Typer(cls=Commands)
 app.callback()(options)
 for command in (commands.train, commands.tag, commands.match, commands.topics):
@@ -310,6 +315,65 @@ def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, mon
     assert result.exit_code != 0
     assert out.read_text() == "as it was"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", out.name]
+
+
+WAITING = """
+import os, sys, time
+from pathlib import Path
+place, *sys.argv[1:] = sys.argv[1:]
+def replace(old, new, replace=os.replace):
+    if str(new).startswith(place):  # written, and not yet in its place
+        Path(place, "started").touch()
+        time.sleep(60)
+    replace(old, new)
+os.replace = replace
+from vtm.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        *((name, signal.SIGTERM) for name in ("tag", "train", "match", "explore", "originals")),
+        ("tag", signal.SIGINT),
+    ],
+)
+def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command, sent):
+    place = tmp_path / "place"
+    shutil.copytree(photos, place / "photos")
+    shutil.copytree(model, place / "old")
+    (place / "old.csv").write_text("as it was")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    arguments = {
+        "tag": ("tag", model, photos, "-o", place / "old.csv"),
+        "train": ("train", "scenes:n=120", "-o", place / "old", "--encoder", "pixels", "--epochs", 1),
+        "match": ("match", model, photos, "--text", "a boat", "--sheet", place / "sheet.png"),
+        "explore": ("explore", model, photos, "-o", place / "page"),
+        "originals": ("tag", model, place / "photos", "--write-originals"),
+    }[command]
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(place), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (place / "started").exists() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        half = [path for path in place.rglob("*") if path.is_file() and ".tmp" in str(path)]
+        child.send_signal(sent)
+        printed, told = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == 128 + sent, printed + told
+    assert "Traceback" not in told
+    assert half and (place / "started").exists(), "it was not stopped in the middle"
+    (place / "started").unlink()
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
 def test_a_sidecar_that_is_no_file_is_passed_over(model, photos):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -180,8 +181,16 @@ def version() -> None:
     typer.echo(f"vtm {vtm.__version__}")
 
 
+def _terminated(number: int, _: object) -> None:
+    """Leave as Ctrl-C does, so that nothing half-written stays; a further signal must not disturb that."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Entry point of the command `vtm`."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
     app()
 
 
