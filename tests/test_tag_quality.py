@@ -29,7 +29,7 @@ from vtm.tags.metrics import (
 from vtm.tags.probes import linear_probe, neighbour_probe
 from vtm.tags.references import SIZES
 from vtm.tags.runs import PeerStatus, TagRun, TagStudy, healthy_models, stored
-from vtm.tags.stored import findings_table, provenance_table, stored_table
+from vtm.tags.stored import findings_table, overview_table, provenance_table, stored_table
 from vtm.tags.stored import stored as stored_studies
 from vtm.tags.study import tag_study
 from vtm.theta_metrics import nmi, purity
@@ -488,6 +488,8 @@ def test_a_stored_study_shows_the_tables_that_were_measured(data, results, study
         assert list(shown.index) == list(table.index)
         assert set(shown.pop("corpus")) == {data.experiment.corpus}
         assert shown.astype(str).equals(table.astype(str)), name
+    overview = overview_table(found)
+    assert overview[data.experiment.corpus].tolist() == tables.overview_table(study)["value"].tolist()
     said = list(findings.chapter_numbers(study).values())
     assert findings_table(found)["finding"].tolist() == said
     assert provenance_table(found)["test pictures"].tolist() == [len(data.ids("test"))]

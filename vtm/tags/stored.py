@@ -52,6 +52,16 @@ def provenance_table(studies: Studies) -> pd.DataFrame:
     )
 
 
+def overview_table(studies: Studies) -> pd.DataFrame:
+    """What was measured on, and what was left out: a column for each corpus."""
+    lines: dict[str, dict[str, Any]] = {}
+    for corpus, found in studies.items():
+        table = found["tables"]["overview"]
+        for row, (value,) in zip(table["index"], table["data"], strict=True):
+            lines.setdefault(row, {"": row})[corpus] = value
+    return frame(list(lines.values()))
+
+
 def stored_table(studies: Studies, name: str) -> pd.DataFrame | str:
     """A table of `vtm.tags.tables.TABLES`, one corpus below the other."""
     lines = []
