@@ -16,7 +16,7 @@ import torch
 from vtm.config import ModelConfig
 from vtm.errors import DataError, MissingError
 from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
-from vtm.model import TopicNetwork
+from vtm.model import TopicNetwork, state_shapes
 from vtm.seeds import generator
 from vtm.threads import one_thread
 from vtm.training import infer_posterior
@@ -175,18 +175,29 @@ class TopicModel:
             and isinstance(saved["history"], dict)
         ):
             raise TypeError("a model has a seed, what it reads, and its training curves")
-        stated = (saved["n_inputs"], *config.hidden, saved["n_topics"], len(words))
-        layers = [arrays[f"weights.{layer}"] for layer in range(len(config.hidden))]
-        found = (*(layer.shape[1] for layer in layers), layers[-1].shape[2], *arrays["beta"].shape[1:])
-        if stated != found:  # before memory is taken for as many numbers as are stated
-            raise ValueError(
-                f"inputs, layers, topics and words are stated as {stated}, and stored as {found}"
-            )
+        _check_sizes(arrays, saved["n_inputs"], saved["n_topics"], len(words), config)
         network = TopicNetwork(
             n_inputs=saved["n_inputs"], n_topics=saved["n_topics"], n_words=len(words), config=config
         )
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         return cls(network, tuple(words), saved["seed"], saved["reads"], saved["history"])
+
+
+def _check_sizes(
+    arrays: dict[str, np.ndarray], n_inputs: int, n_topics: int, n_words: int, config: ModelConfig
+) -> None:
+    """Refuse sizes that are not those of the stored arrays, before memory is taken for as many numbers.
+
+    Of every array, and of all its axes: an array with an axis of length 0 needs no bytes for the others.
+    """
+    stated = (n_inputs, *config.hidden, n_topics, n_words)
+    if not all(type(size) is int and size > 0 for size in stated):
+        raise TypeError(f"inputs, layers, topics and words are stated as {stated}")
+    shapes = state_shapes(n_inputs=n_inputs, n_topics=n_topics, n_words=n_words, config=config)
+    for name, shape in shapes.items():
+        found = arrays[name].shape
+        if found != shape:
+            raise ValueError(f"{name} is stated as of shape {shape}, and stored as of {found}")
 
 
 def _files(path: Path | str) -> tuple[Path, Path]:
