@@ -33,6 +33,10 @@ def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
     return values
 
 
+# All samples are drawn at once, and a saved model's number is not in its weights.
+MOST_SAMPLES = 100_000
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A topic network and its training.
@@ -54,7 +58,7 @@ class ModelConfig:
     beta1, beta2 : Adam's decay rates; both 0.99 in the reference package.
     kl_weight : weight of the KL term.
     standardize : scale each embedding dimension to mean 0 and variance 1 over the training split.
-    n_samples : samples of the posterior whose softmax is averaged to theta.
+    n_samples : samples of the posterior whose softmax is averaged to theta; 100,000 at most.
 
     Raises
     ------
@@ -96,6 +100,9 @@ class ModelConfig:
         _check(0 <= self.dropout < 1, f"dropout={self.dropout}: must be at least 0 and below 1")
         for name in ("epochs", "batch_size", "n_samples"):
             _check(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: must be at least 1")
+        _check(
+            self.n_samples <= MOST_SAMPLES, f"n_samples={self.n_samples}: must be at most {MOST_SAMPLES:,}"
+        )
         _check(self.batch_size >= 2, f"batch_size={self.batch_size}: batch norm needs at least 2")
         _check(0 < self.lr < math.inf, f"lr={self.lr}: must be a number above 0")
         for name in ("beta1", "beta2"):
