@@ -12,17 +12,20 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 WIDTH = 78
+# The data folder of what is typed: no weights, and of corpora the stamps, with one file changed.
+NO_DATA, STAMPS = "no-data", "tuxpaint-stamps-default"
 # Settings in which nothing is at hand and nothing can be fetched.
 OFFLINE = {"PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
 
 
 def lay_out(folder: Path) -> None:
-    """Tables with and without a mistake, a folder with damaged pictures, and a trained model."""
+    """Tables with and without a mistake, damaged pictures, a changed corpus, and a trained model."""
     from vtm import VisualTopicModel, load_corpus
 
     scenes = load_corpus("scenes", n=120)
@@ -51,10 +54,36 @@ def lay_out(folder: Path) -> None:
     shutil.copy(scenes.images[0], folder / "mixed" / "whole.png")
     (folder / "mixed" / "torn.png").write_bytes(scenes.images[1].read_bytes()[:300])
     (folder / "mixed" / "empty.jpg").touch()
+    _lay_out_stamps(folder / NO_DATA)
     model = VisualTopicModel(6, encoder="pixels", epochs=2, validation=0, progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(scenes.texts, scenes.images).save(folder / "model")
+
+
+def _lay_out_stamps(data: Path) -> None:
+    """A data folder with two stamps for all that were fetched, one of them changed since."""
+    from vtm.fetch import ARTIFACTS, STAMP
+    from vtm.files import hash_tree, write_json
+
+    stamps = ARTIFACTS[STAMPS]
+    folder = data / stamps.target
+    (folder / "animals").mkdir(parents=True)
+    for name in ("cat", "owl"):
+        (folder / "animals" / f"{name}.txt").write_text(f"A {name}.\n", encoding="utf-8")
+    contents = hash_tree(folder, stamps.suffixes)
+    write_json(folder / STAMP, {"sha256": stamps.sha256, "contents": contents})
+    (folder / "animals" / "owl.txt").write_text("An owl at night.\n", encoding="utf-8")
+
+
+def _fetched_stamps(data: Path) -> dict[str, Any]:
+    """The stamps' pin, of those that `_lay_out_stamps` has fetched."""
+    from vtm.fetch import ARTIFACTS, STAMP
+    from vtm.files import hash_json, read_json
+
+    stamps = ARTIFACTS[STAMPS]
+    contents = read_json(data / stamps.target / STAMP)["contents"]
+    return {STAMPS: replace(stamps, contents=hash_json(contents))}
 
 
 def answer(block: str, folder: Path) -> str:
@@ -70,11 +99,13 @@ def answer(block: str, folder: Path) -> str:
     The same lines, then what is said on stderr or the error, wrapped. DATA stands for the data folder, HOST for the
     machine's name.
     """
+    from vtm.fetch import ARTIFACTS
     from vtm.paths import data_dir
 
     typed = [line for line in block.splitlines() if line.startswith(("$ ", ">>> "))]
-    data = folder / "no-data"
-    with chdir(folder), patch.dict(os.environ, {**OFFLINE, "VTM_DATA": str(data)}):
+    data = folder / NO_DATA
+    settings, pins = {**OFFLINE, "VTM_DATA": str(data)}, _fetched_stamps(data)
+    with chdir(folder), patch.dict(os.environ, settings), patch.dict(ARTIFACTS, pins):
         said = _command(typed[0]) if typed[0].startswith("$ ") else _python(typed, folder)
         said = said.replace(str(data_dir()), "DATA").replace(socket.gethostname(), "HOST")
     said = re.sub(r"could not be fetched \(.*?\);", "could not be fetched (...);", said)

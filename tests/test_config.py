@@ -34,6 +34,7 @@ NAN, INF = float("nan"), float("inf")
         ("epochs", "100"),
         ("batch_size", 1),
         ("n_samples", 0),
+        ("n_samples", 100_001),
         ("lr", 0.0),
         ("lr", NAN),
         ("lr", INF),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from vtm.api import VisualTopicModel
 from vtm.cli import app
 from vtm.corpora import load_corpus
+from vtm.encoders import EncoderPair, embed_images, load_encoder
 from vtm.errors import DataError
+from vtm.explorer import build_explorer
+from vtm.explorer.data import ExplorerData
 from vtm.explorer.own import from_model
 
 runner = CliRunner()
@@ -101,3 +108,52 @@ def test_pictures_of_one_name_in_two_folders_keep_apart(home: Path, tmp_path: Pa
     model = VisualTopicModel.load(home / "model")
     data, dropped = from_model(model, [tmp_path / "x" / "same.png", tmp_path / "y" / "same.png"])
     assert len(set(data.ids)) == 2 and dropped == ()
+
+
+def page_of(data: ExplorerData, out: Path) -> dict[str, Any]:
+    """What the page's script reads."""
+    page = build_explorer(data, out, progress=False).index.read_text(encoding="utf-8")
+    return json.loads(re.search(r"<script[^>]*application/json[^>]*>(.*?)</script>", page, re.DOTALL)[1])
+
+
+def test_an_aligned_encoders_own_pictures_stand_beside_the_models(home: Path, tmp_path: Path) -> None:
+    """An encoder that puts each text where the next text's picture is: that picture it finds first, by itself."""
+    corpus = load_corpus(home / "table.csv")
+    pixels = load_encoder("pixels")
+    pictures, _, _ = embed_images(pixels.image, corpus.ids, corpus.images, corpus.image_hashes)
+    next_to = dict(zip(corpus.texts, np.roll(pictures, -1, axis=0), strict=True))
+
+    class Texts:
+        key, dim = "test-next-picture", pixels.image.dim
+
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            return np.stack([next_to.get(text, np.ones(self.dim, np.float32)) for text in texts])
+
+    shared = EncoderPair("shared", Texts(), pixels.image, aligned=True)
+    model = VisualTopicModel(4, encoder=shared, epochs=5, min_df=1, validation=0, progress=False)
+    model.fit(corpus.texts, corpus.images)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    data, dropped = from_model(
+        model,
+        [tmp_path / "bad.png", *corpus.images],
+        ids=["bad", *corpus.ids],
+        texts=["no text", *corpus.texts],
+    )
+    assert len(dropped) == 1 and data.notes == () and len(data.matches) == len(corpus) == 20
+    for match in data.matches:
+        assert match.found["baseline"][0] == (match.row + 1) % 20
+        assert match.found["model"] and match.rank["baseline"] > 1
+    page = page_of(data, tmp_path / "page")
+    assert page["baseline"] == "baseline: cosine (shared)"
+    assert all(match.keys() == {"baseline", "model"} for match in page["matches"].values())
+
+
+def test_without_a_space_in_common_the_page_says_why_there_is_no_baseline(home: Path, tmp_path: Path) -> None:
+    model, corpus = VisualTopicModel.load(home / "model"), load_corpus(home / "table.csv")
+    data, _ = from_model(model, corpus.images, ids=corpus.ids, texts=corpus.texts)
+    page = page_of(data, tmp_path / "page")
+    assert all(match.keys() == {"model"} for match in page["matches"].values()) and page["matches"]
+    (note,) = page["notes"]
+    assert "No baseline" in note and "the encoder pixels has one space for texts and another" in note
+    alone, _ = from_model(model, corpus.images)
+    assert alone.notes == (), "where nothing is compared, nothing is missing"

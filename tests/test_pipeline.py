@@ -211,6 +211,34 @@ def test_table_corpus_is_part_of_the_inputs(
     assert run(folders, {"corpus": "photos"})[0].reason == "the corpus' files changed"
 
 
+def test_stored_measurements_are_part_of_the_inputs_of_what_shows_them(
+    tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, mine = tmp_path / "root", tmp_path / "mine"
+    for folder in (root / "results" / "study", mine / "stamps"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "checkout", lambda: root)
+    shows = LOG.format(values="'stored()', study_folder")
+    write_notebook(folders[0], "02-second", "study_folder = ''", shows)
+    changed = "the stored measurements changed"
+    for parameters, file in (
+        ({}, root / "results" / "study" / "a.json"),
+        ({"study_folder": str(mine)}, mine / "stamps" / "a.json"),
+    ):
+        run(folders, parameters)
+        assert statuses(run(folders, parameters)) == ["current", "current"]
+        file.write_text("{}")
+        assert [step.reason for step in run(folders, parameters)] == ["", changed]
+        file.write_text("[]")
+        assert [step.reason for step in run(folders, parameters)] == ["", changed]
+
+
+def test_every_notebook_that_shows_stored_measurements_is_known_to(tmp_path: Path) -> None:
+    steps = pipeline._steps(Path(__file__).parents[1] / "notebooks", tmp_path, {})
+    shows = [step.name for step in steps if "stored" in pipeline._step_parts(step)]
+    assert shows == ["10-cost", "12-study", "13-tags", "14-trust", "15-findings"]
+
+
 def test_force_runs_all(folders: tuple[Path, Path]) -> None:
     run(folders)
     assert statuses(run(folders, force=True)) == ["ran", "ran"]

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 from vtm.config import KINDS
-from vtm.errors import DataError
+from vtm.errors import DataError, MissingError
 from vtm.experiment import model_folder, run_models
 from vtm.labels import relevance
 from vtm.notebook_parameters import from_parameters
@@ -29,6 +29,8 @@ from vtm.tags.metrics import (
 from vtm.tags.probes import linear_probe, neighbour_probe
 from vtm.tags.references import SIZES
 from vtm.tags.runs import PeerStatus, TagRun, TagStudy, healthy_models, stored
+from vtm.tags.stored import findings_table, overview_table, provenance_table, stored_table
+from vtm.tags.stored import stored as stored_studies
 from vtm.tags.study import tag_study
 from vtm.theta_metrics import nmi, purity
 from vtm.topic_metrics import npmi
@@ -465,3 +467,38 @@ def test_without_a_healthy_run_the_chapter_says_so(data, monkeypatch):
     )
     assert tables.comparisons_table(found) == "No run of the topic models was healthy."
     assert len(tables.examples(found, data).axes) > 0
+
+
+def test_a_stored_study_shows_the_tables_that_were_measured(data, results, study, tmp_path, monkeypatch):
+    from vtm.study import driver
+    from vtm.study import tags as part
+
+    with pytest.raises(MissingError, match="reproduce --profile study --only tags"):
+        stored_studies(tmp_path)
+    monkeypatch.setattr(part, "run_models", lambda data, kind: results if kind == "text-teacher" else [])
+    monkeypatch.setattr(part, "tag_study", lambda data, results, progress: study)
+    driver.run_parts(data, folder=tmp_path / "scenes", parts=["tags"])
+    found = stored_studies(tmp_path)
+    assert list(found) == [data.experiment.corpus]
+    for name, make in tables.TABLES.items():
+        table, shown = make(study), stored_table(found, name)
+        if isinstance(table, str):
+            assert isinstance(shown, str), name
+            continue
+        assert list(shown.index) == list(table.index)
+        assert set(shown.pop("corpus")) == {data.experiment.corpus}
+        assert shown.astype(str).equals(table.astype(str)), name
+    overview = overview_table(found)
+    assert overview[data.experiment.corpus].tolist() == tables.overview_table(study)["value"].tolist()
+    said = list(findings.chapter_numbers(study).values())
+    assert findings_table(found)["finding"].tolist() == said
+    assert provenance_table(found)["test pictures"].tolist() == [len(data.ids("test"))]
+
+
+def test_the_stored_studies_are_of_both_corpora_with_all_peers():
+    found = stored_studies()
+    assert {name.partition(":")[0] for name in found} >= {"openclipart", "stamps"}
+    for corpus, one in found.items():
+        assert not one["commit"].endswith("+"), f"{corpus}: measured with code that is not in the repository"
+        ran = dict(zip(one["tables"]["status"]["index"], one["tables"]["status"]["data"], strict=True))
+        assert set(ran) == {"BERTopic", "turftopic"} and all(cells[0] == "yes" for cells in ran.values())

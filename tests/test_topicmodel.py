@@ -16,7 +16,7 @@ from planted import planted
 import vtm
 from vtm.config import ModelConfig
 from vtm.errors import DataError, MissingError
-from vtm.model import TopicNetwork
+from vtm.model import TopicNetwork, state_shapes
 from vtm.topicmodel import TopicModel
 from vtm.training import train
 
@@ -207,6 +207,56 @@ def test_weights_that_were_changed_are_refused(model, tmp_path):
         DataError, match="model.safetensors: its content is not what was saved with model.json"
     ):
         TopicModel.load(tmp_path / "model")
+
+
+HUGE = 10**9
+EMPTY = (0, HUGE, HUGE)  # of such a shape an array needs no bytes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stored"),
+    [
+        ({"n_topics": HUGE}, {}),
+        ({"n_inputs": HUGE}, {}),
+        ({"hidden": (HUGE, 15)}, {}),
+        ({"hidden": (20,) * 1000}, {}),
+        ({"n_topics": 10**30}, {}),
+        ({"n_topics": HUGE}, {"beta": (0, HUGE, len(DATA.vocabulary)), "weights.1": (0, 20, HUGE)}),
+        ({"n_inputs": HUGE, "hidden": (HUGE,)}, {"weights.0": EMPTY, "beta": (0, 4, len(DATA.vocabulary))}),
+        ({"n_inputs": 16.0}, {}),
+        ({"n_topics": True}, {}),
+        ({"n_inputs": 0}, {"weights.0": (1, 0, 20)}),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_refused_before_memory_is_taken(
+    model, tmp_path, monkeypatch, sizes, stored
+):
+    """Whoever wrote the files wrote their hashes, too; no network may be built of the sizes that they state."""
+    from safetensors.numpy import load_file, save_file
+
+    from vtm.files import hash_file, read_sealed, write_sealed
+
+    def build(**sizes: object) -> None:
+        pytest.fail(f"a network is built of {sizes}")
+
+    model.save(tmp_path / "model")
+    weights, description = tmp_path / "model.safetensors", tmp_path / "model.json"
+    arrays = load_file(weights) | {name: np.zeros(shape, np.float32) for name, shape in stored.items()}
+    save_file(arrays, weights)
+    saved = read_sealed(description)
+    config = saved["config"] | {name: value for name, value in sizes.items() if name == "hidden"}
+    sizes = {name: value for name, value in sizes.items() if name != "hidden"}
+    write_sealed(description, saved | sizes | {"config": config, "weights_sha256": hash_file(weights)})
+    monkeypatch.setattr("vtm.topicmodel.TopicNetwork", build)
+    with pytest.raises(DataError, match=r"model.json: does not hold what a model's does \(.*stated as"):
+        TopicModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("hidden", [(3,), (20, 15), (2, 3, 4)])
+def test_the_shapes_that_are_looked_for_are_a_networks(hidden):
+    sizes = {"n_inputs": 5, "n_topics": 6, "n_words": 7, "config": ModelConfig(hidden=hidden)}
+    state = TopicNetwork(**sizes, seeds=(0, 1)).state_dict()
+    assert state_shapes(**sizes, n_replicas=2) == {name: tuple(array.shape) for name, array in state.items()}
 
 
 def test_missing_files_are_named(model, tmp_path):

@@ -83,7 +83,7 @@ class Encoding:
         return np.concatenate([empty, *(block.embeddings for block in blocks)]), dropped
 
     def _encoder(self, reads: str) -> Any:
-        encoder = getattr(self._pair, reads)
+        encoder = getattr(self.pair, reads)
         known = self.keys[reads]
         if known is not None and known != encoder.key:
             raise DataError(
@@ -94,7 +94,14 @@ class Encoding:
         return encoder
 
     @cached_property
-    def _pair(self) -> EncoderPair:
+    def pair(self) -> EncoderPair:
+        """The encoder itself.
+
+        Raises
+        ------
+        ConfigError, MissingError, DataError
+            There is none, or it cannot be loaded.
+        """
         if self._given is None:
             raise ConfigError(
                 "the model was trained with an encoder of your own: load it with encoder=..., or give embeddings"

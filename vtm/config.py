@@ -33,6 +33,10 @@ def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
     return values
 
 
+# All samples are drawn at once, and a saved model's number is not in its weights.
+MOST_SAMPLES = 100_000
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A topic network and its training.
@@ -44,11 +48,29 @@ class ModelConfig:
     ----------
     decoder : "prodLDA" | "LDA"
         prodLDA: word distribution = softmax(batch norm(theta @ beta)); LDA: theta @ softmax(beta).
-    hidden : widths of the inference network's hidden layers.
-    kl_weight : weight of the KL term.
+    hidden : widths of the inference network's hidden layers; one number is one layer.
+    activation : "softplus" | "relu", of the hidden layers.
+    dropout : share of the last hidden layer's units, and of theta's topics, that is left out in training; at least 0
+        and below 1.
+    epochs : passes over the training documents.
+    batch_size : documents of a training step, at least 2.
+    lr : Adam's learning rate.
     beta1, beta2 : Adam's decay rates; both 0.99 in the reference package.
+    kl_weight : weight of the KL term.
     standardize : scale each embedding dimension to mean 0 and variance 1 over the training split.
-    n_samples : samples of the posterior whose softmax is averaged to theta.
+    n_samples : samples of the posterior whose softmax is averaged to theta; 100,000 at most.
+
+    Raises
+    ------
+    ConfigError
+        A value that cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from vtm import ModelConfig
+    >>> config = ModelConfig(hidden=200, epochs=50)
+    >>> config.hidden, config.epochs, config.decoder
+    ((200,), 50, 'prodLDA')
     """
 
     decoder: str = "prodLDA"
@@ -78,6 +100,9 @@ class ModelConfig:
         _check(0 <= self.dropout < 1, f"dropout={self.dropout}: must be at least 0 and below 1")
         for name in ("epochs", "batch_size", "n_samples"):
             _check(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: must be at least 1")
+        _check(
+            self.n_samples <= MOST_SAMPLES, f"n_samples={self.n_samples}: must be at most {MOST_SAMPLES:,}"
+        )
         _check(self.batch_size >= 2, f"batch_size={self.batch_size}: batch norm needs at least 2")
         _check(0 < self.lr < math.inf, f"lr={self.lr}: must be a number above 0")
         for name in ("beta1", "beta2"):
@@ -118,8 +143,29 @@ class Experiment:
     split_seed : the split depends on this and on each item's id alone.
     mode : what the student takes from the teacher.
     measure : similarity of two topic distributions.
+    model : the network and its training.
+    bow : which words make the vocabulary.
+    device : "auto" (CUDA where there is one), "cpu" or "cuda".
     max_texts : limit of the news texts that the chapter on NewsImages trains on; 0 for all.
     study_folder : of the study's results that its chapters show; "" for those that come with the source.
+
+    Attributes
+    ----------
+    corpus_name, encoder_name : the names without their options.
+    corpus_options : the corpus' options, by name.
+
+    Raises
+    ------
+    ConfigError
+        A value that cannot be used; the message names it. Whether there is such a corpus or encoder is seen when it
+        is loaded.
+
+    Examples
+    --------
+    >>> from vtm import Experiment, ModelConfig
+    >>> experiment = Experiment(corpus="scenes:n=60", encoder="pixels", n_topics=4, model=ModelConfig(epochs=5))
+    >>> experiment.corpus_name, experiment.corpus_options, experiment.n_topics, experiment.seeds
+    ('scenes', {'n': 60}, (4,), (0, 1, 2))
     """
 
     corpus: str = "openclipart"

@@ -23,7 +23,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Documents to train or validate on: text (n, D), image (n, E) embeddings and counts (n, V), row by row."""
+    """Documents to train or validate on, row i of each array for document i.
+
+    Parameters
+    ----------
+    text, image : (n, D), (n, E) embeddings.
+    counts : (n, V) how often each word of the vocabulary stands in each text.
+
+    Raises
+    ------
+    DataError
+        Arrays of unequal length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_matrix
+    >>> from vtm import Pairs
+    >>> words = csr_matrix([[2, 0, 1], [0, 1, 0]])
+    >>> pairs = Pairs(text=np.zeros((2, 16)), image=np.zeros((2, 24)), counts=words)
+    >>> len(pairs), pairs.embeddings("text+image").shape
+    (2, (2, 40))
+    """
 
     text: np.ndarray
     image: np.ndarray
@@ -97,9 +118,17 @@ def train_pair(
     ----------
     kind : "text-teacher" (teacher on texts, student on images) or "joint" (teacher on both embeddings
         concatenated, a student for texts and one for images).
+    pairs : n documents to train on.
+    vocabulary : V words, in the order of the columns of `pairs.counts`.
+    n_topics : K.
+    config : the networks and their training.
+    seeds : one run for each.
     mode : "posteriors" (the paper: the student's KL term points at the teacher's posterior of the same
         document), "priors" (the student takes over the teacher's learned prior, fixed), or "none" (independent
         models, whose topics must be matched before they can be compared).
+    validation : documents whose loss is kept in the models' `history`; they change nothing else.
+    device : "auto" (CUDA where there is one), "cpu" or "cuda".
+    progress : show progress bars on stderr, on a terminal.
 
     Returns
     -------
@@ -108,6 +137,17 @@ def train_pair(
     Raises
     ------
     ConfigError, DataError
+        An unknown kind or mode, no seed, a device that is not there; arrays that do not agree, or that nothing can be
+        learned from.
+
+    Examples
+    --------
+    >>> from vtm import ModelConfig, from_parameters, prepare, train_pair
+    >>> data = prepare(from_parameters({"corpus": "scenes:n=60", "encoder": "pixels"}))
+    >>> pairs, config = data.pairs("train"), ModelConfig(epochs=5)
+    >>> models = train_pair("joint", pairs, data.vocabulary.words, n_topics=4, config=config, seeds=[0, 1])
+    >>> models[1].image.theta(pairs.image).shape
+    (40, 4)
     """
     if kind not in KINDS:
         raise ConfigError(f"kind={kind!r}: must be one of {', '.join(KINDS)}")

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 
 class VtmError(Exception):
-    """Base of all errors that the command line prints as one line, without a traceback."""
+    """Base of all errors that the command line prints as one line, without a traceback.
+
+    Examples
+    --------
+    >>> from vtm import VtmError, from_parameters
+    >>> try:
+    ...     from_parameters({"n_topic": 20})
+    ... except VtmError as error:
+    ...     print(f"{type(error).__name__}: {error}")
+    ConfigError: unknown parameter 'n_topic': did you mean 'n_topics'?
+    """
 
 
 class ConfigError(VtmError, ValueError):

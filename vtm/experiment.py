@@ -43,7 +43,26 @@ TOP_WORDS = 25
 def run_baseline(data: Prepared) -> list[Result]:
     """The baseline's results: cosine of the embeddings where the encoder is aligned, else "aligned (contrastive)".
 
-    One result for each seed; plain cosine has none to vary and gives one.
+    One result for each seed; plain cosine has none to vary and gives one. Results go to the runs folder, and come from
+    there where they are current.
+
+    Returns
+    -------
+    list of vtm.results.Result
+        Its `arrays` have the embeddings in the shared space, "test_text" and "test_image" (n, d) and so on.
+
+    Raises
+    ------
+    ConfigError, DataError, StorageError
+        A device that is not there, embeddings that are not finite, a runs folder that cannot be written.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters, prepare, run_baseline
+    >>> data = prepare(from_parameters({"corpus": "scenes:n=60", "encoder": "pixels", "seeds": 0}))
+    >>> (result,) = run_baseline(data)
+    >>> result.name, result.arrays["test_text"].shape, result.arrays["test_image"].shape
+    ('baseline', (14, 384), (14, 384))
     """
     seeds = data.experiment.seeds[:1] if data.aligned else data.experiment.seeds
     results = []
@@ -112,6 +131,27 @@ def run_models(
     Parameters
     ----------
     config, n_topics : in place of the experiment's, for studies that vary them.
+    progress : show progress bars on stderr, on a terminal.
+
+    Returns
+    -------
+    list of vtm.results.Result
+        By K, then by seed. Its `arrays` have theta, "test_text" and "test_image" (n, K) and so on; `topics` the words;
+        `status` and `reasons` say whether training worked.
+
+    Raises
+    ------
+    ConfigError, DataError, StorageError
+        An unknown kind, a device that is not there, embeddings that are not finite, a runs folder that cannot be
+        written.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters, prepare, run_models
+    >>> small = {"corpus": "scenes:n=60", "encoder": "pixels", "n_topics": 4, "seeds": [0, 1], "epochs": 5}
+    >>> results = run_models(prepare(from_parameters(small)), "text-teacher")
+    >>> [(result.name, result.seed, result.arrays["test_image"].shape) for result in results]
+    [('text-teacher 4', 0, (14, 4)), ('text-teacher 4', 1, (14, 4))]
     """
     config = data.experiment.model if config is None else config
     results = []

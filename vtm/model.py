@@ -24,6 +24,25 @@ EPSILON = 1e-10
 MOMENTUM, VARIANCE_FLOOR = 0.1, 1e-5
 
 
+def state_shapes(
+    *, n_inputs: int, n_topics: int, n_words: int, config: ModelConfig, n_replicas: int = 1
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a `TopicNetwork`'s state dict, without building one."""
+    widths = (n_inputs, *config.hidden)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        shapes |= {f"weights.{layer}": (n_replicas, n_in, n_out), f"biases.{layer}": (n_replicas, 1, n_out)}
+    shapes |= {
+        "head_weight": (n_replicas, widths[-1], 2 * n_topics),
+        "head_bias": (n_replicas, 1, 2 * n_topics),
+        "beta": (n_replicas, n_topics, n_words),
+    }
+    shapes |= {f"prior_{name}": (n_replicas, 1, n_topics) for name in ("mu", "log_var")}
+    shapes |= {f"head_{name}": (n_replicas, 2 * n_topics) for name in ("mean", "var")}
+    shapes |= {f"beta_{name}": (n_replicas, n_words) for name in ("mean", "var")}
+    return shapes | {"shift": (n_inputs,), "scale": (n_inputs,)}
+
+
 class TopicNetwork(nn.Module):
     """R replicas of a topic network.
 

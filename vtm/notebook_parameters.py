@@ -25,10 +25,22 @@ def from_parameters(parameters: Mapping[str, Any]) -> Experiment:
 
     `n_topics` and `seeds` may be one number or a list; what is not named keeps its default.
 
+    Parameters
+    ----------
+    parameters
+        The fields of `Experiment`, `ModelConfig` and `BowConfig` by their names, all on one level.
+
     Raises
     ------
     ConfigError
         An unknown name (the message suggests the nearest) or a value that cannot be used.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters
+    >>> experiment = from_parameters({"corpus": "scenes:n=60", "encoder": "pixels", "n_topics": [4, 6], "epochs": 5})
+    >>> experiment.n_topics, experiment.model.epochs, experiment.bow.min_df
+    ((4, 6), 5, 3)
     """
     for name in parameters:
         if name not in PARAMETERS:
@@ -90,6 +102,13 @@ def from_notebook(namespace: Mapping[str, Any]) -> Experiment:
     ------
     ConfigError
         As `from_parameters`.
+
+    Examples
+    --------
+    >>> import vtm
+    >>> corpus, encoder, n_topics = "scenes", "pixels", [4, 6]  # the parameters' cell
+    >>> vtm.from_notebook(globals()).n_topics
+    (4, 6)
     """
     parameters = {
         name: value

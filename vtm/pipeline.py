@@ -24,12 +24,15 @@ from vtm.paths import checkout
 if TYPE_CHECKING:
     from rich.console import Console
 
+# A notebook that calls a function of this name shows measurements that other commands stored.
+STORED = "stored("
 # What a stamp holds -> why the step must run when it no longer agrees.
 REASONS = {
     "source": "the notebook changed",
     "parameters": "its parameters changed",
     "code": "the code of vtm changed",
     "corpus": "the corpus' files changed",
+    "stored": "the stored measurements changed",
     "earlier": "the step before it was run again",
     "output": "its output is not what was written",
 }
@@ -268,7 +271,20 @@ def _check_declared(parameters: Mapping[str, Any], steps: Sequence[Step]) -> Non
 def _step_parts(step: Step) -> dict[str, str]:
     cells = read_json(step.source)["cells"]
     source = [[cell["cell_type"], "".join(cell["source"]), cell.get("metadata")] for cell in cells]
-    return {"source": hash_json(source), "parameters": hash_json(step.parameters)}
+    parts = {"source": hash_json(source), "parameters": hash_json(step.parameters)}
+    if any(kind == "code" and STORED in text for kind, text, _ in source):
+        parts["stored"] = _stored_hash(step.parameters.get("study_folder"))
+    return parts
+
+
+def _stored_hash(study_folder: str | None) -> str:
+    """What the measurements hold that come with the source, and those in a folder of the study that is named."""
+    folders = [
+        root / "results" if (root := checkout()) else None,
+        study_folder and Path(study_folder).expanduser(),
+    ]
+    paths = [path for folder in folders if folder for path in sorted(folder.rglob("*.json"))]
+    return hash_json([[str(path), hash_file(path)] for path in paths])
 
 
 def _corpus_hash(corpus: str | None) -> str | None:
@@ -292,4 +308,4 @@ def _why_stale(step: Step, parts: Mapping[str, str | None]) -> str:
     if not isinstance(stamp, dict):
         return REASONS["output"]
     now = {**parts, "output": output}
-    return next((why for part, why in REASONS.items() if stamp.get(part, "") != now[part]), "")
+    return next((why for part, why in REASONS.items() if stamp.get(part) != now.get(part)), "")

@@ -98,10 +98,24 @@ class Prepared:
 def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     """Load, embed, split and count the experiment's corpus. Embeddings come from the cache where it has them.
 
+    Parameters
+    ----------
+    progress
+        Show progress bars on stderr, on a terminal.
+
     Raises
     ------
     ConfigError, DataError, MissingError
         An unknown corpus or encoder; data that cannot be used; a corpus too small to be split.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters, prepare
+    >>> data = prepare(from_parameters({"corpus": "scenes:n=60", "encoder": "pixels"}))
+    >>> {part: len(rows) for part, rows in data.rows.items()}
+    {'train': 40, 'validation': 6, 'test': 14}
+    >>> data.text.shape, data.image.shape, data.counts.shape == (60, len(data.vocabulary))
+    ((60, 256), (60, 208), True)
     """
     corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
     encoder = load_named(experiment.encoder, device=experiment.device, language=corpus.language)

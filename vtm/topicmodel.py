@@ -16,7 +16,7 @@ import torch
 from vtm.config import ModelConfig
 from vtm.errors import DataError, MissingError
 from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
-from vtm.model import TopicNetwork
+from vtm.model import TopicNetwork, state_shapes
 from vtm.seeds import generator
 from vtm.threads import one_thread
 from vtm.training import infer_posterior
@@ -29,7 +29,7 @@ MAX_LOG_VAR = 40.0
 
 @dataclass(frozen=True)
 class TopicModel:
-    """A topic network of one seed with the vocabulary of its topics.
+    """A topic network of one seed with the vocabulary of its topics: what `train_pair` gives, and `load`.
 
     Parameters
     ----------
@@ -38,6 +38,19 @@ class TopicModel:
     seed : the seed it was trained with.
     reads : what its embeddings are of: "text", "image" or "text+image".
     history : training curves, a list of floats each (`vtm.training.History`).
+
+    Attributes
+    ----------
+    n_topics : K.
+
+    Examples
+    --------
+    >>> from vtm import ModelConfig, from_parameters, prepare, train_pair
+    >>> data = prepare(from_parameters({"corpus": "scenes:n=60", "encoder": "pixels"}))
+    >>> pairs, config = data.pairs("train"), ModelConfig(epochs=5)
+    >>> model = train_pair("text-teacher", pairs, data.vocabulary.words, n_topics=4, config=config)[0].image
+    >>> model.reads, model.n_topics, model.theta(data.pairs("test").image).shape
+    ('image', 4, (14, 4))
     """
 
     network: TopicNetwork
@@ -57,6 +70,17 @@ class TopicModel:
         ------
         DataError
             Another number of dimensions than the model was trained on, or NaN.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vtm import TopicModel
+        >>> from vtm.model import TopicNetwork
+        >>> network = TopicNetwork(n_inputs=16, n_topics=4, n_words=3).eval()  # not trained
+        >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
+        >>> mu, log_var = model.posterior(np.zeros((2, 16)))
+        >>> mu.shape, log_var.shape
+        ((2, 4), (2, 4))
         """
         posterior = infer_posterior(self.network, x)
         return posterior.mu[0], posterior.log_var[0]
@@ -64,10 +88,31 @@ class TopicModel:
     def theta(self, x: np.ndarray, *, n_samples: int | None = None, block: int = 1024) -> np.ndarray:
         """Topic distributions of embeddings (n, D): (n, K) float32, rows sum to 1.
 
-        theta is the mean of softmax(mu + sigma * eps) over `n_samples` draws of eps (default: the model's
-        config). The draws are the same for all rows, so that a row's theta does not depend on which other rows
-        are asked for, nor on their order; and they differ between a model of texts and one of images, so that
-        row i of one does not come to resemble row i of the other by sharing its noise.
+        theta is the mean of softmax(mu + sigma * eps) over draws of eps. The draws are the same for all rows, so
+        that a row's theta does not depend on which other rows are asked for, nor on their order; and they differ
+        between a model of texts and one of images, so that row i of one does not come to resemble row i of the
+        other by sharing its noise.
+
+        Parameters
+        ----------
+        n_samples : how many draws; by default as the model's config says.
+        block : rows computed at once, for each thread; changes nothing but the memory that is needed.
+
+        Raises
+        ------
+        DataError
+            As `posterior`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vtm import TopicModel
+        >>> from vtm.model import TopicNetwork
+        >>> network = TopicNetwork(n_inputs=16, n_topics=4, n_words=3).eval()  # not trained
+        >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
+        >>> theta = model.theta(np.zeros((2, 16)))
+        >>> theta.shape, theta.sum(axis=1).round(3).tolist()
+        ((2, 4), [1.0, 1.0])
         """
         mu, log_var = self.posterior(x)
         n_samples = self.network.config.n_samples if n_samples is None else n_samples
@@ -90,11 +135,31 @@ class TopicModel:
 
     @torch.no_grad()
     def topic_word(self) -> np.ndarray:
-        """beta as each topic's distribution over words, (K, V) float32."""
+        """beta as each topic's distribution over words, (K, V) float32, rows sum to 1.
+
+        Examples
+        --------
+        >>> from vtm import TopicModel
+        >>> from vtm.model import TopicNetwork
+        >>> network = TopicNetwork(n_inputs=16, n_topics=4, n_words=3).eval()  # not trained
+        >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
+        >>> model.topic_word().shape, model.topic_word().sum(axis=1).round(3).tolist()
+        ((4, 3), [1.0, 1.0, 1.0, 1.0])
+        """
         return self.network.topic_word_distribution()[0].cpu().numpy()
 
     def topics(self, top: int = 10) -> list[list[str]]:
-        """The `top` most probable words of each topic, best first; ties by the word."""
+        """The `top` most probable words of each topic, best first; ties by the word.
+
+        Examples
+        --------
+        >>> from vtm import TopicModel
+        >>> from vtm.model import TopicNetwork
+        >>> network = TopicNetwork(n_inputs=16, n_topics=4, n_words=3).eval()  # not trained
+        >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
+        >>> [len(words) for words in model.topics(top=2)]
+        [2, 2, 2, 2]
+        """
         beta = self.topic_word()
         # The vocabulary is sorted, so a stable sort breaks ties by the word.
         order = np.argsort(-beta, axis=1, kind="stable")[:, :top]
@@ -103,7 +168,27 @@ class TopicModel:
     def save(self, path: Path | str, **notes: Any) -> None:
         """Write `<path>.safetensors` (weights) and `<path>.json` (everything else, package versions).
 
-        `notes` are kept under "notes" in the JSON file.
+        Parameters
+        ----------
+        notes
+            Kept under "notes" in the JSON file: what JSON can hold.
+
+        Raises
+        ------
+        StorageError
+            The place cannot be written.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from vtm import TopicModel
+        >>> from vtm.model import TopicNetwork
+        >>> network = TopicNetwork(n_inputs=16, n_topics=4, n_words=3).eval()  # not trained
+        >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/image", owner="me")
+        ...     sorted(os.listdir(folder))
+        ['image.json', 'image.safetensors']
         """
         from safetensors.torch import save_file
 
@@ -134,10 +219,33 @@ class TopicModel:
     def load(cls, path: Path | str, *, device: str = "cpu") -> TopicModel:
         """Read what `save` wrote; theta of the loaded model is that of the saved one.
 
+        Parameters
+        ----------
+        path
+            As for `save`, without a suffix.
+        device
+            As torch names it: "cpu", "cuda", "cuda:1".
+
         Raises
         ------
         MissingError, DataError
-            A file is missing, of another format, or not what was saved.
+            A file is missing, of another format, or not what was saved; or the weights have other sizes than the
+            description states.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from vtm import TopicModel
+        >>> from vtm.model import TopicNetwork
+        >>> network = TopicNetwork(n_inputs=16, n_topics=4, n_words=3).eval()  # not trained
+        >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/image")
+        ...     loaded = TopicModel.load(f"{folder}/image")
+        >>> x = np.ones((2, 16))
+        >>> loaded.vocabulary, bool((loaded.theta(x) == model.theta(x)).all())
+        (('boat', 'harbour', 'sea'), True)
         """
         weights, description = _files(path)
         if not weights.is_file():
@@ -175,18 +283,29 @@ class TopicModel:
             and isinstance(saved["history"], dict)
         ):
             raise TypeError("a model has a seed, what it reads, and its training curves")
-        stated = (saved["n_inputs"], *config.hidden, saved["n_topics"], len(words))
-        layers = [arrays[f"weights.{layer}"] for layer in range(len(config.hidden))]
-        found = (*(layer.shape[1] for layer in layers), layers[-1].shape[2], *arrays["beta"].shape[1:])
-        if stated != found:  # before memory is taken for as many numbers as are stated
-            raise ValueError(
-                f"inputs, layers, topics and words are stated as {stated}, and stored as {found}"
-            )
+        _check_sizes(arrays, saved["n_inputs"], saved["n_topics"], len(words), config)
         network = TopicNetwork(
             n_inputs=saved["n_inputs"], n_topics=saved["n_topics"], n_words=len(words), config=config
         )
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         return cls(network, tuple(words), saved["seed"], saved["reads"], saved["history"])
+
+
+def _check_sizes(
+    arrays: dict[str, np.ndarray], n_inputs: int, n_topics: int, n_words: int, config: ModelConfig
+) -> None:
+    """Refuse sizes that are not those of the stored arrays, before memory is taken for as many numbers.
+
+    Of every array, and of all its axes: an array with an axis of length 0 needs no bytes for the others.
+    """
+    stated = (n_inputs, *config.hidden, n_topics, n_words)
+    if not all(type(size) is int and size > 0 for size in stated):
+        raise TypeError(f"inputs, layers, topics and words are stated as {stated}")
+    shapes = state_shapes(n_inputs=n_inputs, n_topics=n_topics, n_words=n_words, config=config)
+    for name, shape in shapes.items():
+        found = arrays[name].shape
+        if found != shape:
+            raise ValueError(f"{name} is stated as of shape {shape}, and stored as of {found}")
 
 
 def _files(path: Path | str) -> tuple[Path, Path]:

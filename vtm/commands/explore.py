@@ -41,8 +41,8 @@ def explore(
 ) -> None:
     """Make a page to explore a model: a map of pictures by topic, topics, search; one folder, no server.
 
-    With texts the page also shows the pictures that fit each text. Pictures that cannot be read are named; the exit
-    code is then 3.
+    With texts the page also shows the pictures that fit each text, beside those that the encoder finds by itself where
+    it can, as CLIP does. Pictures that cannot be read are named; the exit code is then 3.
     """
     from vtm.explorer import build_explorer
     from vtm.explorer.own import from_model

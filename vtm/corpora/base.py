@@ -63,6 +63,16 @@ class Corpus:
     DataError
         No pair, a repeated id, sequences of unequal length, a part of another name, or `n_test` below the
         number of test pairs.
+
+    Examples
+    --------
+    >>> from vtm import load_corpus
+    >>> corpus = load_corpus("scenes", n=60)
+    >>> corpus.name, len(corpus), corpus.images[0].name
+    ('scenes-60-0', 60, 'scene-00000.png')
+    >>> less = corpus.without({corpus.ids[0]: ("blurred", "as the photographer says")})
+    >>> len(less), less.drop_counts()
+    (59, {'blurred': 1})
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,15 @@ from vtm.errors import DataError
 from vtm.explorer.arrays import LIMIT, from_arrays
 from vtm.explorer.data import READS, SHOWN_WORDS, ExplorerData, Words
 from vtm.labels import RELEVANCE_WEIGHT
+from vtm.report import baseline_name
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
+
+NO_BASELINE = (
+    "No baseline stands beside the topic model: the encoder {encoder} has one space for texts and another for pictures, "
+    "so it finds no pictures for a text by itself. An encoder such as CLIP does, and a model trained with it has both."
+)
 
 
 def from_model(
@@ -31,6 +37,9 @@ def from_model(
     weight: float = RELEVANCE_WEIGHT,
 ) -> tuple[ExplorerData, tuple[Dropped, ...]]:
     """Read the pictures, and the texts where there are some, with the model.
+
+    Where texts and pictures have a space in common by the model's encoder itself (`EncoderPair.aligned`), the page
+    shows beside what the model finds for a text what the cosine of the embeddings finds; else it says why not.
 
     Parameters
     ----------
@@ -63,10 +72,12 @@ def from_model(
             f"none of the {len(pictures)} pictures can be read: {dropped[0].detail if dropped else ''}"
         )
     theta_text = None
+    beside: dict[str, Any] = {}
     kept_texts = [""] * len(good)
     if texts is not None and any(texts[row] for row in good):
         kept_texts = [texts[row] for row in good]
         theta_text = model.transform_text(kept_texts)
+        beside = _baseline(model, kept_texts, [pictures[row] for row in good])
     data = from_arrays(
         [ids[row] for row in good],
         kept_texts,
@@ -80,8 +91,25 @@ def from_model(
         title=title,
         model_name=f"topic model: {model.teacher} teacher, {model.n_topics} topics",
         language=model.language,
+        **beside,
     )
     return data, tuple(dropped)
+
+
+def _baseline(model: VisualTopicModel, texts: Sequence[str], pictures: Sequence[Path]) -> dict[str, Any]:
+    """What `from_arrays` takes of a baseline: the encoder's own embeddings, or the reason why there is none.
+
+    All were embedded for theta before, so that they come from the cache.
+    """
+    encoding = model._encoding
+    name = encoding.pair.name
+    if not encoding.pair.aligned:
+        return {"notes": (NO_BASELINE.format(encoder=name),)}
+    image, _ = encoding.images(pictures, [str(path) for path in pictures], progress=False)
+    return {
+        "baseline": (encoding.texts(texts, progress=False), image),
+        "baseline_name": f"baseline: {baseline_name(True, name)}",
+    }
 
 
 def _words(model: VisualTopicModel, reads: str, *, order: str, weight: float) -> tuple[Words, ...]:

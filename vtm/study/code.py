@@ -10,6 +10,7 @@ from pathlib import Path
 from vtm.files import hash_file, hash_json
 
 # What the study measures with, besides its own modules and those in `vtm.experiment.code_hash`.
+_PACKAGES = ("vtm.study", "vtm.tags")
 _SHARED = ("vtm.peers", "vtm.peers_extra", "vtm.labels")
 
 
@@ -39,5 +40,7 @@ def modules_of(module: str) -> dict[str, Path]:
 def _counts(name: str) -> bool:
     """Whether an imported name is a module that measures, not a function of one."""
     package, _, last = name.rpartition(".")
-    own = package == "vtm.study" and Path(__file__).with_name(f"{last}.py").is_file()
+    own = (
+        package in _PACKAGES and (Path(__file__).parents[1] / package.split(".")[1] / f"{last}.py").is_file()
+    )
     return own or name in _SHARED

@@ -19,18 +19,19 @@ from vtm.machine import machine
 from vtm.notebook_parameters import unknown_parameter
 from vtm.paths import runs_dir
 from vtm.prepare import Prepared
-from vtm.study import ablations, contrastive, information, mismatches, peers, summary, validation
+from vtm.study import ablations, contrastive, information, mismatches, peers, summary, tags, validation
 from vtm.study.code import modules_hash
 
 # Name -> what measures it, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
-    "plus-validation": (validation.choose, 2),
+    "plus-validation": (validation.choose, 4),
     "summary": (summary.measure, 1),
-    "information": (information.measure, 0.5),
+    "information": (information.measure, 0.3),
     "mismatches": (mismatches.measure, 0.1),
-    "contrastive": (contrastive.measure, 2),
-    "ablations": (ablations.measure, 7),
-    "peers": (peers.measure, 20),
+    "contrastive": (contrastive.measure, 2.5),
+    "ablations": (ablations.measure, 6.5),
+    "peers": (peers.measure, 12),
+    "tags": (tags.measure, 3.5),
 }
 # What the minutes were measured with.
 MEASURED = "openclipart and 5 seeds"

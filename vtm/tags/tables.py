@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -152,6 +153,18 @@ def comparisons_table(study: TagStudy) -> pd.DataFrame | str:
             for c in found.values()
         ]
     )
+
+
+# Those that are worth storing, by name.
+TABLES: dict[str, Callable[[TagStudy], pd.DataFrame | str]] = {
+    "overview": overview_table,
+    "status": status_table,
+    "peers": peers_table,
+    "clusters": clusters_table,
+    "categories": categories_table,
+    "keywords": keywords_table,
+    "comparisons": comparisons_table,
+}
 
 
 def tags_chart(study: TagStudy) -> Figure:
