@@ -175,6 +175,39 @@ def picture(folder: Path) -> Reader:
     return Reader(seeds, read)
 
 
+def picture_xmp(_: Path) -> Reader:
+    """A picture that keywords are written into: it decodes to the same picture, or is refused."""
+    from PIL import Image
+
+    from vtm.embedded_xmp import read_xmp, with_xmp
+
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    seeds = []
+    for format in ("JPEG", "PNG"):
+        stream = io.BytesIO()
+        Image.linear_gradient("L").resize((16, 16)).convert("RGB").save(stream, format)
+        seeds += [stream.getvalue(), with_xmp(stream.getvalue(), xmp)]
+
+    def pixels(data: bytes) -> bytes | None:
+        try:
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as opened:
+                return opened.tobytes() if opened.width * opened.height <= 10**6 else None
+        except Exception:  # whatever Pillow makes of a damaged picture
+            return None
+
+    def read(data: bytes) -> None:
+        old = attempt(lambda: read_xmp(data))
+        written = attempt(lambda: with_xmp(data, xmp))
+        assert old is None or written is not None
+        if written is None:
+            return
+        assert read_xmp(written) == xmp and with_xmp(written, xmp) == written
+        assert old is None or with_xmp(written, old) == data
+        assert pixels(written) == pixels(data)
+
+    return Reader(seeds, read)
+
+
 def experiment_spec(folder: Path) -> Reader:
     """A corpus and an encoder as they are written in a notebook's parameters."""
     from vtm.corpora import load_corpus
@@ -206,6 +239,7 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "xmp": xmp,
     "svg": svg,
     "picture": picture,
+    "picture-xmp": picture_xmp,
     **fuzz_artifacts.READERS,
     **fuzz_folders.READERS,
 }
