@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vtm import bench, book_cost, cost
-from vtm.bench_lines import bench_lines, with_spread
+from vtm.bench_lines import as_it_comes, bench_lines, with_spread
 from vtm.cli import app
 from vtm.embedding_bench import bench_embedding
 from vtm.encoders import load_encoder
@@ -192,9 +192,8 @@ def test_the_command_prints_every_key_and_the_chapter_reads_them(small, tmp_path
     kept = cost.stored(tmp_path / "bench.json")
     assert kept == found
     table = cost.ratios_table(kept)
-    assert len(table) == 8 and table.loc["training, one model", "times as fast"].startswith(
-        f"{found['fit_vs_ctm']:.2f}"
-    )
+    assert len(table) == 8 + len(as_it_comes(kept["details"]["training"]))
+    assert table.loc["training, one model", "times as fast"].startswith(f"{found['fit_vs_ctm']:.2f}")
     assert len(cost.growth_table(kept)) == 2
     quick = CliRunner().invoke(app, ["bench", "--quick"])
     assert "times as fast as contextualized-topic-models' fit, alone" in quick.stdout
@@ -238,12 +237,30 @@ def test_one_part_that_fails_costs_no_other(
     assert any(line.startswith("skipped      search") and told in line for line in lines)
     # The chapter names what is not there, and shows the rest.
     assert told in cost.provenance_table(found).loc["not measured", "value"]
-    assert list(cost.ratios_table(found).index) == ["training, one model", "training, each of three seeds"]
+    rows = list(cost.ratios_table(found).index)
+    assert [row for row in rows if not row.startswith("the same")] == [
+        "training, one model",
+        "training, each of three seeds",
+    ]
     numbers = cost.cost_numbers(found)
     assert numbers["search_ms"] == numbers["growth_bytes"] == cost.NOT_MEASURED
     assert numbers["fit_vs_ctm"] == f"{found['fit_vs_ctm']:.1f}"
     assert "not measured" in cost.growth_table(found)
     assert cost.growth(found).texts[0].get_text() == "growth was not measured"
+
+
+def test_the_package_as_it_comes_has_a_line_of_its_own_where_fewer_threads_are_faster() -> None:
+    fit = {
+        "threads": 2,
+        "reference_threads": 1,
+        "reference_seconds_by_threads": {"1": [10.0, 11.0, 12.0], "2": [30.0, 33.0, 36.0]},
+        "seconds": [1.0, 1.1, 1.5],
+    }
+    ((count, taken, ratio),) = as_it_comes(fit)
+    assert (count, taken) == ("2 threads", [30.0, 33.0, 36.0])
+    assert ratio == pytest.approx((24, 30, 30))
+    assert as_it_comes(fit | {"reference_threads": 2}) == []
+    assert as_it_comes({"threads": 2}) == []  # measured before both were
 
 
 def test_nothing_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

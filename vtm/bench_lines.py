@@ -57,6 +57,10 @@ def _training(fit: dict[str, Any]) -> list[str]:
         *lines,
         f"             its fit with {_threads(fit['reference_threads'])}, the faster; ours with "
         f"{_threads(fit['model_threads'])} a model",
+        *(
+            f"             {with_spread(ratio, '.1f')} times as fast, alone, as its fit as it comes, with {count}"
+            for count, _, ratio in as_it_comes(fit)
+        ),
         f"             {_losses(fit['held_out'])}",
     ]
 
@@ -80,6 +84,16 @@ def _search(s: dict[str, Any]) -> list[str]:
         f"{s['batch_blas_ms'] / 1e3:.2f} s, ratio {with_spread(s['batch_blas_vs_exact'])}",
         f"             {s['search_ms']:.2f} ms approximate, recall {s['search_recall']:.4f}",
     ]
+
+
+def as_it_comes(fit: dict[str, Any]) -> list[tuple[str, list[float], tuple[float, float, float]]]:
+    """Where the package is faster with fewer threads than torch takes by itself: how many, its seconds, the ratio."""
+    by_threads = fit.get("reference_seconds_by_threads")  # older measurements do not have it
+    if not by_threads or fit["reference_threads"] == fit["threads"]:
+        return []
+    taken = by_threads[str(fit["threads"])]
+    ratios = [theirs / ours for theirs, ours in zip(taken, fit["seconds"], strict=True)]
+    return [(_threads(fit["threads"]), taken, _range(ratios))]
 
 
 def own_ratios(embed: dict[str, Any]) -> list[float]:

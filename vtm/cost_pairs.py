@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vtm.bench_lines import own_ratios
+from vtm.bench_lines import as_it_comes, own_ratios
 
 Pair = tuple[str, str, str, tuple[float, float, float]]
 
@@ -26,12 +26,17 @@ def _training_pairs(fit: dict[str, Any]) -> list[Pair]:
         return f"{np.median(values) / each:.2f} s"
 
     other = f"contextualized-topic-models, {seconds(fit['reference_seconds'])}{_threads(fit, 'reference_threads')}"
+    ours = seconds(fit["seconds"]) + _threads(fit, "model_threads")
     return [
-        (
-            "training, one model",
-            seconds(fit["seconds"]) + _threads(fit, "model_threads"),
-            other,
-            spread(fit["ratio"]),
+        ("training, one model", ours, other, spread(fit["ratio"])),
+        *(
+            (
+                "the same, beside the package as it comes",
+                ours,
+                f"contextualized-topic-models, {seconds(taken)}, {count}",
+                ratio,
+            )
+            for count, taken, ratio in as_it_comes(fit)
         ),
         (
             "training, each of three seeds",
