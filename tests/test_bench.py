@@ -312,6 +312,7 @@ def test_the_chapter_shows_what_older_measurements_hold() -> None:
         "threads",
         "faiss_threads",
         "reference_threads",
+        "reference_seconds_by_threads",
         "model_threads",
         "held_out_by_seed",
     )
