@@ -224,6 +224,20 @@ def download_report(folder: Path) -> object:
     return read_outcomes(path)
 
 
+def column_name(folder: Path) -> object:
+    """A table with a column whose name is not UTF-8."""
+    import pyarrow
+    import pyarrow.parquet
+
+    from vtm.corpora import load_corpus
+
+    path = folder / "t.parquet"
+    columns = pyarrow.table({"image": ["a.png"], "text": ["a sea"], "caf\xe9": ["x"]})
+    pyarrow.parquet.write_table(columns, path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace("caf\xe9".encode(), b"cafe\xe9"))
+    return load_corpus(path)
+
+
 def stamp(folder: Path) -> None:
     """A stamp that is no record: what it stands beside counts as not fetched."""
     import pytest
@@ -369,6 +383,7 @@ FINDINGS: tuple[Input, ...] = (
     *(Input(f"record of weights: {value!r}", "weights-record", record(value), ("does not say what was fetched",))
       for value in ([], None, {}, {"files": None}, {"files": ["config.json"]}, {"files": {"config.json": 1}})),
     Input("report of downloads that is not UTF-8", "download-report", download_report, ("report.parquet",)),
+    Input("table: a column's name that is not UTF-8", "table-parquet", column_name, ("t.parquet", "not readable")),
     Input("stamp that is no record", "fetch-stamp", stamp),
     Input("training: one topic", "training", lambda f: trained(n_topics=1), ("n_topics=1", "at least 2")),
     Input("training: no topic", "training", lambda f: trained(n_topics=0), ("n_topics=0", "at least 2")),

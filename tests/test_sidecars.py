@@ -142,6 +142,19 @@ def test_a_keyword_that_was_there_before_stays_its_owners():
     assert items(replace_keywords(first, [], [], root="vtm"), SUBJECT) == ["holiday", "Käse & Brot"]
 
 
+def test_items_outside_of_a_list_are_no_keywords():
+    """Found by the fuzzer: they were taken for items of the next list, and for items that vtm had written."""
+    li = "<rdf:li>stray</rdf:li><rdf:Seq><rdf:li>of another list</rdf:li></rdf:Seq>"
+    subject = "<dc:subject><rdf:Bag><rdf:li>sea</rdf:li></rdf:Bag></dc:subject>"
+    xmp = f"""<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description>{li}{subject}{li}</rdf:Description></rdf:RDF>""".encode()
+    assert read_keywords(xmp) == {"subject": ["sea"]}
+    assert read_keywords(add_keywords(xmp, ["stray"])) == {"subject": ["sea", "stray"]}
+    inner = "<rdf:Seq><rdf:li>of another list</rdf:li></rdf:Seq>"
+    nested = xmp.replace(b">sea<", f">sea{inner}side<".encode())
+    assert read_keywords(nested) == {"subject": ["seaside"]}
+
+
 def test_the_check_that_nothing_changes_can_fail():
     changed = DARKTABLE.replace("&#10;", " ")
     assert without_keywords(changed.encode()) != without_keywords(DARKTABLE.encode())

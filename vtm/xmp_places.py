@@ -10,6 +10,8 @@ from vtm.errors import DataError
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 DESCRIPTION = (f"{RDF} RDF", f"{RDF} Description")
+ITEM = f"{RDF} li"
+LISTS = tuple(f"{RDF} {kind}" for kind in ("Bag", "Seq", "Alt"))
 # property -> prefix and namespace
 PROPERTIES = {
     "subject": ("dc", "http://purl.org/dc/elements/1.1/"),
@@ -54,8 +56,8 @@ class Reader:
         self.rdf: Element
         self._xmp = xmp
         self._open: list[tuple[str, str, int, bool]] = []  # name, name as written, inner, empty
-        self._items: list[str] = []
-        self._spans: list[tuple[int, int]] = []
+        # The lists that are open, each with its items and their spans; an item outside of a list is none of them.
+        self._lists: list[tuple[list[str], list[tuple[int, int]]]] = []
         self._parser = parser = expat.ParserCreate(namespace_separator=" ")
         parser.XmlDeclHandler = self._declared
         parser.StartDoctypeDeclHandler = self._doctype
@@ -86,13 +88,17 @@ class Reader:
             for local, (prefix, namespace) in PROPERTIES.items():
                 if f"{namespace} {local}" in attributes:
                     raise DataError(f"its {prefix}:{local} is not a list")
-        elif name == f"{RDF} li":
-            self._items.append("")
-            self._spans.append((self._parser.CurrentByteIndex, 0))
+        elif name in LISTS:
+            self._lists.append(([], []))
+        elif name == ITEM and self._lists:
+            items, spans = self._lists[-1]
+            items.append("")
+            spans.append((self._parser.CurrentByteIndex, 0))
 
     def _text(self, text: str) -> None:
-        if self._items and any(name == f"{RDF} li" for name, *_ in self._open):
-            self._items[-1] += text
+        inside = next((name for name, *_ in reversed(self._open) if name in (ITEM, *LISTS)), "")
+        if inside == ITEM and self._lists:
+            self._lists[-1][0][-1] += text
 
     def _end(self, name: str) -> None:
         path = self._path()
@@ -104,15 +110,15 @@ class Reader:
             self.description = self.description or element
         for local, (prefix, namespace) in PROPERTIES.items():
             whole = (*DESCRIPTION, f"{namespace} {local}")
-            if path in [(*whole, f"{RDF} {kind}") for kind in ("Bag", "Seq", "Alt")]:
-                self.lists.setdefault(local, KeywordList(element, self._items, self._spans))
+            if path in [(*whole, kind) for kind in LISTS]:
+                self.lists.setdefault(local, KeywordList(element, *self._lists[-1]))
             elif path == whole and local not in self.lists:
                 raise DataError(f"its {prefix}:{local} is not a list")
-        if name == f"{RDF} li" and self._spans:
-            start, _ = self._spans[-1]
-            self._spans[-1] = (start, inner if empty else self._xmp.index(b">", element.end) + 1)
-        if name in (f"{RDF} Bag", f"{RDF} Seq", f"{RDF} Alt"):
-            self._items, self._spans = [], []
+        if name == ITEM and self._lists:
+            spans = self._lists[-1][1]
+            spans[-1] = (spans[-1][0], inner if empty else self._xmp.index(b">", element.end) + 1)
+        if name in LISTS:
+            self._lists.pop()
 
     def _path(self) -> tuple[str, ...]:
         """The open elements from rdf:RDF on."""

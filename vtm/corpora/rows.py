@@ -144,7 +144,7 @@ def _read_parquet(table: Path) -> tuple[list[str], Rows]:
 
     try:
         columns = list(pyarrow.parquet.read_schema(table).names)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _not_parquet(table, error) from None
     _check_columns(table, columns)
 
