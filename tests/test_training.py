@@ -153,7 +153,10 @@ def test_all_replicas_in_one_step_give_what_each_gives(decoder, mode, monkeypatc
     for name, value in vars(apart_history).items():
         np.testing.assert_allclose(getattr(together_history, name), value, rtol=1e-3, err_msg=name)
     for name, value in state(apart).items():
-        np.testing.assert_allclose(state(together)[name], value, rtol=1e-2, atol=2e-3, err_msg=name)
+        # Batch norm takes the mean out of mu: near 0 the prior's mean has gradients of rounding alone, which differ
+        # from processor to processor, and Adam makes whole steps of them.
+        atol = 4 * config.lr if name == "prior_mu" else 2e-3
+        np.testing.assert_allclose(state(together)[name], value, rtol=1e-2, atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize("decoder, kl_weight", [("prodLDA", 1.0), ("LDA", 0.1)])
