@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from PIL import Image
+from stopping import wait_for
 from typer.testing import CliRunner
 
 import vtm
@@ -326,9 +327,7 @@ def test_ctrl_c_stops_with_130(notebooks: Path) -> None:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
-        while not Path("out/started").exists() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(Path("out/started"), child)
         child.send_signal(signal.SIGINT)
         _, told = child.communicate(timeout=30)
     finally:

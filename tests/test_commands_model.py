@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,6 +23,7 @@ import typer
 from click.testing import Result
 from explorer_data import simple
 from PIL import Image
+from stopping import wait_for
 from typer.testing import CliRunner
 
 from vtm import api_encoding
@@ -361,9 +361,7 @@ def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
-        while not (place / "started").exists() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(place / "started", child)
         half = [path for path in place.rglob("*") if path.is_file() and ".tmp" in str(path)]
         child.send_signal(sent)
         printed, told = child.communicate(timeout=30)

@@ -9,13 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
+from stopping import wait_for
 
 from vtm import paths, pipeline
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
@@ -217,7 +217,7 @@ def test_stored_measurements_are_part_of_the_inputs_of_what_shows_them(
     root, mine = tmp_path / "root", tmp_path / "mine"
     for folder in (root / "results" / "study", mine / "stamps"):
         folder.mkdir(parents=True)
-    monkeypatch.setattr(pipeline, "checkout", lambda: root)
+    monkeypatch.setattr(pipeline, "results_dir", lambda: root / "results")
     shows = LOG.format(values="'stored()', study_folder")
     write_notebook(folders[0], "02-second", "study_folder = ''", shows)
     changed = "the stored measurements changed"
@@ -235,7 +235,7 @@ def test_stored_measurements_are_part_of_the_inputs_of_what_shows_them(
 
 def test_every_notebook_that_shows_stored_measurements_is_known_to(tmp_path: Path) -> None:
     steps = pipeline._steps(Path(__file__).parents[1] / "notebooks", tmp_path, {})
-    shows = [step.name for step in steps if "stored" in pipeline._step_parts(step)]
+    shows = [step.name for step in steps if pipeline._step_parts(step)["stored"]]
     assert shows == ["10-cost", "12-study", "13-tags", "14-trust", "15-findings"]
 
 
@@ -421,9 +421,7 @@ def test_killed_in_the_middle_leaves_no_half_notebook(tmp_path: Path, folders: t
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + 60
-            while not (out / "started").exists() and child.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
+            wait_for(out / "started", child)
             assert (out / "started").exists()
             child.send_signal(sent)
             child.communicate(timeout=30)

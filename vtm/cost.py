@@ -16,7 +16,7 @@ from vtm.cost_pairs import measured_pairs
 from vtm.errors import MissingError
 from vtm.figures import COLOURS, grid_of_axes, plain_numbers
 from vtm.files import read_json
-from vtm.paths import checkout
+from vtm.paths import results_dir
 from vtm.runs import frame
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def stored(path: Path | str | None = None) -> dict[str, Any]:
         There is none.
     """
     if path is None:
-        root = checkout()
-        path = (root or Path()) / "results" / "bench.json"
+        path = results_dir() / "bench.json"
     if not Path(path).is_file():
         raise MissingError(f"{path}: no measurement there; `vtm bench -o {path}` makes one")
     return read_json(path)

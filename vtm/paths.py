@@ -12,6 +12,11 @@ def checkout() -> Path | None:
     return root if (root / "pyproject.toml").is_file() and (root / "_toc.yml").is_file() else None
 
 
+def results_dir() -> Path:
+    """The measurements that come with the source: `results/` in a checkout, or `./results`."""
+    return (checkout() or Path()) / "results"
+
+
 def data_dir() -> Path:
     """Downloads, corpora and embedding caches: $VTM_DATA, or `data/` in a checkout, or the user's cache."""
     if named := os.environ.get("VTM_DATA"):

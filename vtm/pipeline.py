@@ -19,7 +19,7 @@ from vtm.execution import declared_parameters, duration, execute
 from vtm.files import hash_file, hash_json, read_json, write_json
 from vtm.locks import exclusive
 from vtm.notebook_parameters import from_parameters, profile_parameters, unknown_parameter
-from vtm.paths import checkout
+from vtm.paths import checkout, results_dir
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -268,22 +268,21 @@ def _check_declared(parameters: Mapping[str, Any], steps: Sequence[Step]) -> Non
             raise ConfigError(unknown_parameter(name, sorted(declared)) + where)
 
 
-def _step_parts(step: Step) -> dict[str, str]:
+def _step_parts(step: Step) -> dict[str, str | None]:
     cells = read_json(step.source)["cells"]
     source = [[cell["cell_type"], "".join(cell["source"]), cell.get("metadata")] for cell in cells]
-    parts = {"source": hash_json(source), "parameters": hash_json(step.parameters)}
-    if any(kind == "code" and STORED in text for kind, text, _ in source):
-        parts["stored"] = _stored_hash(step.parameters.get("study_folder"))
-    return parts
+    shows = any(kind == "code" and STORED in text for kind, text, _ in source)
+    return {
+        "source": hash_json(source),
+        "parameters": hash_json(step.parameters),
+        "stored": _stored_hash(step.parameters.get("study_folder")) if shows else None,
+    }
 
 
 def _stored_hash(study_folder: str | None) -> str:
     """What the measurements hold that come with the source, and those in a folder of the study that is named."""
-    folders = [
-        root / "results" if (root := checkout()) else None,
-        study_folder and Path(study_folder).expanduser(),
-    ]
-    paths = [path for folder in folders if folder for path in sorted(folder.rglob("*.json"))]
+    folders = [results_dir(), *([Path(study_folder).expanduser()] if study_folder else [])]
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.json"))]
     return hash_json([[str(path), hash_file(path)] for path in paths])
 
 
@@ -308,4 +307,4 @@ def _why_stale(step: Step, parts: Mapping[str, str | None]) -> str:
     if not isinstance(stamp, dict):
         return REASONS["output"]
     now = {**parts, "output": output}
-    return next((why for part, why in REASONS.items() if stamp.get(part) != now.get(part)), "")
+    return next((why for part, why in REASONS.items() if stamp.get(part, "") != now[part]), "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -136,6 +136,16 @@ def frame(lines: Sequence[dict], index: str = "") -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(lines).set_index(index).rename_axis(None).rename_axis(index or None, axis="columns")
+
+
+def provenance(measured: Mapping[str, Any]) -> dict[str, str]:
+    """Where a stored measurement comes from, as cells of a table: its date, commit and processor."""
+    machine = measured["machine"]
+    return {
+        "date": measured["date"],
+        "commit": measured["commit"] or "–",
+        "processor": f"{machine['processor']}, {machine['cores']} cores",
+    }
 
 
 def spread(values: Sequence[float], *, digits: int = 3) -> str:

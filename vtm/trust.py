@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vtm.errors import MissingError
 from vtm.files import read_sealed
-from vtm.paths import checkout
-from vtm.runs import frame
+from vtm.paths import results_dir
+from vtm.runs import frame, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def stored(folder: Path | str | None = None) -> dict[str, dict[str, Any]]:
         A file is missing, or is not what was written.
     """
     if folder is None:
-        folder = (checkout() or Path()) / "results"
+        folder = results_dir()
     found = {}
     for part, (name, target) in FILES.items():
         path = Path(folder) / name
@@ -64,19 +64,13 @@ def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
         [
             {
                 "suite": label,
-                "date": part.get("date", "–"),
-                "commit": part.get("commit") or "–",
-                "processor": _machine(part.get("machine") or found["torture"]["machine"]),
+                **provenance({"date": "–", "commit": "", "machine": found["torture"]["machine"], **part}),
                 "minutes": f"{part['seconds'] / 60:.0f}" if "seconds" in part else "–",
             }
             for label, part in parts.items()
         ],
         "suite",
     )
-
-
-def _machine(machine: dict[str, str]) -> str:
-    return f"{machine['processor']}, {machine['cores']} cores"
 
 
 def kills_table(torture: dict[str, Any]) -> pd.DataFrame:

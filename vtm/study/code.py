@@ -9,8 +9,9 @@ from pathlib import Path
 
 from vtm.files import hash_file, hash_json
 
-# What the study measures with, besides its own modules and those in `vtm.experiment.code_hash`.
+# The packages whose modules measure.
 _PACKAGES = ("vtm.study", "vtm.tags")
+# What they measure with, besides those modules and those in `vtm.experiment.code_hash`.
 _SHARED = ("vtm.peers", "vtm.peers_extra", "vtm.labels")
 
 
@@ -39,8 +40,5 @@ def modules_of(module: str) -> dict[str, Path]:
 
 def _counts(name: str) -> bool:
     """Whether an imported name is a module that measures, not a function of one."""
-    package, _, last = name.rpartition(".")
-    own = (
-        package in _PACKAGES and (Path(__file__).parents[1] / package.split(".")[1] / f"{last}.py").is_file()
-    )
+    own = name.rpartition(".")[0] in _PACKAGES and find_spec(name) is not None
     return own or name in _SHARED

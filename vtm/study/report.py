@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vtm.errors import MissingError
 from vtm.files import read_sealed
-from vtm.paths import checkout
-from vtm.runs import frame
+from vtm.paths import results_dir
+from vtm.runs import frame, provenance
 from vtm.study.cells import difference_cell, interval_cell, p_cell, spread_cell
 from vtm.study.families import adjusted, plus_tests
 
@@ -47,7 +47,7 @@ def stored(folder: Path | str = "") -> dict[str, dict[str, Any]]:
     MissingError
         A part that chapters show is missing.
     """
-    folder = Path(folder or (checkout() or Path()) / "results" / "study").expanduser()
+    folder = Path(folder or results_dir() / "study").expanduser()
     if missing := [name for name in CHAPTER if not (folder / f"{name}.json").is_file()]:
         raise MissingError(
             f"{folder}/{missing[0]}.json: not there; `vtm reproduce --profile study` measures it"
@@ -61,9 +61,7 @@ def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
         [
             {
                 "part": name,
-                "date": part["date"],
-                "commit": part["commit"] or "–",
-                "processor": f"{part['machine']['processor']}, {part['machine']['cores']} cores",
+                **provenance(part),
                 "seeds": len(part["seeds"]),
             }
             for name, part in found.items()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vtm.errors import MissingError
 from vtm.files import read_sealed
-from vtm.paths import checkout
-from vtm.runs import frame
+from vtm.paths import results_dir
+from vtm.runs import frame, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ def stored(folder: Path | str = "") -> Studies:
     MissingError
         Nothing is stored there.
     """
-    folder = Path(folder or (checkout() or Path()) / "results" / "study").expanduser()
+    folder = Path(folder or results_dir() / "study").expanduser()
     paths = [path for path in (folder / "tags.json", *sorted(folder.glob("*/tags.json"))) if path.is_file()]
     if not paths:
         raise MissingError(
@@ -39,9 +39,7 @@ def provenance_table(studies: Studies) -> pd.DataFrame:
         [
             {
                 "corpus": corpus,
-                "date": found["date"],
-                "commit": found["commit"] or "–",
-                "processor": f"{found['machine']['processor']}, {found['machine']['cores']} cores",
+                **provenance(found),
                 "seeds": len(found["seeds"]),
                 "test pictures": found["n_test"],
                 "minutes": f"{found['seconds'] / 60:.1f}",
