@@ -52,11 +52,11 @@ test: $(INSTALLED) $(PREFETCHED) browser ## run every test
 	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and fuzz the pipeline: results/torture*.json
-	$(BIN)/python scripts/torture.py --kills 50 --seed 0
-	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python scripts/torture_inputs.py --fuzz-seconds 600
+	$(BIN)/python tests/torture/torture.py --kills 50 --seed 0
+	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/torture_inputs.py --fuzz-seconds 600
 
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
-	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python scripts/mutants.py
+	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/mutants.py
 
 # For the oldest Python that pyproject.toml allows: what it cannot install must not be pinned.
 lock: $(AUDIT_VENV)/.installed ## write requirements.lock anew: every package with the SHA-256 of its files
@@ -94,7 +94,7 @@ $(AUDIT_VENV)/.installed: | $(BIN)/python
 	$(AUDIT_VENV)/bin/python -m pip install --quiet 'pip-audit>=2.7' 'pip-licenses>=5' 'uv>=0.5'
 	@touch $@
 
-$(PREFETCHED): $(wildcard vtm/fetch*.py vtm/fetch/*.py) | $(INSTALLED)
+$(PREFETCHED): vtm/corpora/fetch.py | $(INSTALLED)
 	$(BIN)/vtm prefetch
 	@mkdir -p $(@D)
 	@touch $@
@@ -112,7 +112,7 @@ browser:
 
 clean: ## remove the built book and the executed notebooks; keep environment, data and runs
 	rm -rf book/_build book/executed book/conf.py build dist .pytest_cache .hypothesis .coverage htmlcov
-	find vtm tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find vtm vtm_study benchmarks tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment, the data and the runs as well
 	rm -rf $(VENV) $(AUDIT_VENV) $(VTM_DATA) $(VTM_RUNS) *.egg-info

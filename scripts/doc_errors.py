@@ -63,7 +63,7 @@ def lay_out(folder: Path) -> None:
 
 def _lay_out_stamps(data: Path) -> None:
     """A data folder with two stamps for all that were fetched, one of them changed since."""
-    from vtm.fetch import ARTIFACTS, STAMP
+    from vtm.corpora.fetch import ARTIFACTS, STAMP
     from vtm.files import hash_tree, write_json
 
     stamps = ARTIFACTS[STAMPS]
@@ -78,7 +78,7 @@ def _lay_out_stamps(data: Path) -> None:
 
 def _fetched_stamps(data: Path) -> dict[str, Any]:
     """The stamps' pin, of those that `_lay_out_stamps` has fetched."""
-    from vtm.fetch import ARTIFACTS, STAMP
+    from vtm.corpora.fetch import ARTIFACTS, STAMP
     from vtm.files import hash_json, read_json
 
     stamps = ARTIFACTS[STAMPS]
@@ -99,8 +99,8 @@ def answer(block: str, folder: Path) -> str:
     The same lines, then what is said on stderr or the error, wrapped. DATA stands for the data folder, HOST for the
     machine's name.
     """
-    from vtm.fetch import ARTIFACTS
-    from vtm.paths import data_dir
+    from vtm.corpora.fetch import ARTIFACTS
+    from vtm.files import data_dir
 
     typed = [line for line in block.splitlines() if line.startswith(("$ ", ">>> "))]
     data = folder / NO_DATA

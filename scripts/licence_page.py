@@ -14,8 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from vtm.corpora.fetch import corpus_terms, markdown_table, weight_terms  # noqa: E402
 from vtm.files import write_text  # noqa: E402
-from vtm.licences import corpus_terms, markdown_table, weight_terms  # noqa: E402
 
 PAGE = ROOT / "book" / "licences.md"
 TABLES = {"corpora": corpus_terms, "weights": weight_terms}

@@ -20,7 +20,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what a smoke run of the checkout's notebooks left: data/, runs/ and executed/."""
-    from vtm.pipeline import reproduce
+    from vtm.cli.reproduce import reproduce
 
     folder = tmp_path_factory.mktemp("smoke")
     with pytest.MonkeyPatch.context() as patch:

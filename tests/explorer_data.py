@@ -9,7 +9,7 @@ import numpy as np
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from vtm.explorer import ExplorerData, from_arrays
+from vtm.report.explorer import ExplorerData, from_arrays
 
 HOSTILE = (
     "<script>window.ran = 1</script>",

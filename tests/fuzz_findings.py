@@ -21,8 +21,8 @@ CHANGED, UNREADABLE = ("its content is not what was",), ("not readable as JSON",
 def small_model(folder: Path) -> Path:
     """A model of 3 inputs, a layer of 2, 2 topics and 2 words; the path that it is loaded by."""
     from vtm.config import ModelConfig
-    from vtm.model import TopicNetwork
-    from vtm.topicmodel import TopicModel
+    from vtm.model.network import TopicNetwork
+    from vtm.model.topicmodel import TopicModel
 
     config = ModelConfig(hidden=(2,), epochs=1)
     network = TopicNetwork(n_inputs=3, n_topics=2, n_words=2, config=config).eval()
@@ -32,7 +32,7 @@ def small_model(folder: Path) -> Path:
 
 def small_result(folder: Path) -> Path:
     """A result of two pairs in each part, in the folder."""
-    from vtm.results import Result
+    from vtm.experiment.results import Result
 
     theta = np.full((2, 3), 1 / 3, dtype=np.float32)
     arrays = {f"{part}_{reads}": theta for part in ("validation", "test") for reads in ("text", "image")}
@@ -42,7 +42,7 @@ def small_result(folder: Path) -> Path:
 
 
 def small_index(folder: Path) -> Path:
-    from vtm.search import ThetaIndex
+    from vtm.metrics.index import ThetaIndex
 
     ThetaIndex.build(np.eye(3, dtype=np.float32), "abc").save(folder / "index")
     return folder / "index"
@@ -77,7 +77,7 @@ def replace_arrays(
 
 def model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from vtm.topicmodel import TopicModel
+        from vtm.model.topicmodel import TopicModel
 
         path = small_model(folder)
         reseal(folder / "text.json", changes)
@@ -90,7 +90,7 @@ def model_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[
     """Weights that are not the network's, under the hash that the description states."""
 
     def run(folder: Path) -> object:
-        from vtm.topicmodel import TopicModel
+        from vtm.model.topicmodel import TopicModel
 
         path = small_model(folder)
         replace_arrays(folder / "text.safetensors", "text.json", "weights_sha256", change)
@@ -101,7 +101,7 @@ def model_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[
 
 def result(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from vtm.results import Result
+        from vtm.experiment.results import Result
 
         reseal(small_result(folder) / "result.json", changes)
         return Result.load(folder)
@@ -111,7 +111,7 @@ def result(changes: Mapping[str, Any]) -> Callable[[Path], object]:
 
 def result_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from vtm.results import Result
+        from vtm.experiment.results import Result
 
         arrays = small_result(folder) / "result.safetensors"
         replace_arrays(arrays, "result.json", "arrays_sha256", change)
@@ -124,8 +124,8 @@ def surrogate(make: Callable[[Path], Path], name: str, load: str) -> Callable[[P
     """Half a surrogate pair, which JSON can write and UTF-8 cannot, in place of the seal's content."""
 
     def run(folder: Path) -> object:
-        from vtm.results import Result
-        from vtm.topicmodel import TopicModel
+        from vtm.experiment.results import Result
+        from vtm.model.topicmodel import TopicModel
 
         path = make(folder)
         value = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -145,7 +145,7 @@ def content(text: str) -> Callable[[Path], object]:
 
 def index(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from vtm.search import ThetaIndex
+        from vtm.metrics.index import ThetaIndex
 
         path = small_index(folder)
         reseal(folder / "index.json", changes)
@@ -156,7 +156,7 @@ def index(changes: Mapping[str, Any]) -> Callable[[Path], object]:
 
 def index_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
-        from vtm.search import ThetaIndex
+        from vtm.metrics.index import ThetaIndex
 
         path = small_index(folder)
         replace_arrays(folder / "index.safetensors", "index.json", "arrays_sha256", change)
@@ -169,8 +169,7 @@ def api_model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     """A fitted model's folder with other values in its description."""
 
     def run(folder: Path) -> object:
-        from vtm.api import ModelWarning, VisualTopicModel
-        from vtm.api_io import MODEL_FILE
+        from vtm.api import MODEL_FILE, ModelWarning, VisualTopicModel
 
         x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
         fitted = VisualTopicModel(
@@ -190,7 +189,7 @@ def manifest(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     """A manifest of two embeddings with other values."""
 
     def run(folder: Path) -> object:
-        from vtm.engines.manifest import MANIFEST, Manifest
+        from vtm.encoders.shards import MANIFEST, Manifest
         from vtm.files import write_json
 
         shards = (("0.parquet", 2, "0" * 64),)
@@ -205,7 +204,7 @@ def record(value: Any) -> Callable[[Path], object]:
     """A record of fetched weights that is none."""
 
     def run(folder: Path) -> object:
-        from vtm.encoders.hub import RECORD, hash_files, is_whole
+        from vtm.encoders.weights import RECORD, hash_files, is_whole
 
         (folder / "config.json").write_text("{}", encoding="utf-8")
         (folder / RECORD).write_text(json.dumps(value), encoding="utf-8")
@@ -216,7 +215,7 @@ def record(value: Any) -> Callable[[Path], object]:
 
 def download_report(folder: Path) -> object:
     """A report of downloads with a text that is not UTF-8."""
-    from vtm.download.report import Outcome, read_outcomes, write_outcomes
+    from vtm.newsimages.download import Outcome, read_outcomes, write_outcomes
 
     path = folder / "report.parquet"
     write_outcomes(path, [Outcome("1", "http://x/a.jpg", "a.jpg", "good", "a-reason-of-its-own")])
@@ -242,7 +241,7 @@ def stamp(folder: Path) -> None:
     """A stamp that is no record: what it stands beside counts as not fetched."""
     import pytest
 
-    from vtm.fetch import ARTIFACTS, STAMP, is_fetched
+    from vtm.corpora.fetch import ARTIFACTS, STAMP, is_fetched
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTM_DATA", str(folder / "data"))
@@ -259,7 +258,7 @@ def clip(**changes: Any) -> Callable[[Path], object]:
     """A configuration of open_clip's with other values in model_cfg or preprocess_cfg."""
 
     def run(folder: Path) -> object:
-        from vtm.encoders.clip_checkpoint import CONFIG, WEIGHTS, read_folder
+        from vtm.encoders.clip import CONFIG, WEIGHTS, read_folder
 
         stated = {
             "model_cfg": {"embed_dim": 4, "vision_cfg": {"image_size": 8}, "text_cfg": {"vocab_size": 9}},
@@ -278,7 +277,7 @@ def trained(n: int = 24, dims: int = 5, words: int = 4, value: float = 1.0, **op
     from scipy.sparse import csr_matrix
 
     from vtm.config import ModelConfig
-    from vtm.training import train
+    from vtm.model.training import train
 
     rng = np.random.default_rng(0)
     counts = csr_matrix(rng.integers(0, 3, (n, words)).astype(np.float32))

@@ -249,8 +249,8 @@ def table_of(folder: Path, texts: Sequence[str], *, name: str = "corpus.csv") ->
 
 
 def prepared(folder: Path, texts: Sequence[str], **parameters: Any) -> Any:
-    from vtm.notebook_parameters import from_parameters
-    from vtm.prepare import prepare
+    from vtm.config import from_parameters
+    from vtm.experiment.prepare import prepare
 
     table = table_of(folder, texts)
     return prepare(
@@ -306,8 +306,8 @@ def _lost_words(folder: Path) -> None:
 
 
 def _one_word(folder: Path, composed: str, decomposed: str) -> None:
-    from vtm.bow import build_vocabulary
     from vtm.config import BowConfig
+    from vtm.corpora.words import build_vocabulary
 
     assert composed != decomposed
     vocabulary = build_vocabulary([composed, decomposed, "other"], config=BowConfig(min_df=2, max_df=1.0))
@@ -321,8 +321,8 @@ def _one_word(folder: Path, composed: str, decomposed: str) -> None:
 
 
 def _stop_word(folder: Path) -> None:
-    from vtm.bow import build_vocabulary
     from vtm.config import BowConfig
+    from vtm.corpora.words import build_vocabulary
 
     texts = ["fu\u0308r Schu\u0308ler", "für Schüler"]
     assert build_vocabulary(texts, language="de", config=BowConfig(min_df=1, max_df=1.0)).words == (

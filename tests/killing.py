@@ -30,9 +30,9 @@ import sys, json
 from vtm.encoders import cache
 cache.SHARD_ROWS = 16  # more moments between two shards
 from vtm.config import KINDS
-from vtm.notebook_parameters import from_parameters
-from vtm.experiment import run_baseline, run_models
-from vtm.prepare import prepare
+from vtm.config import from_parameters
+from vtm.experiment.runs import run_baseline, run_models
+from vtm.experiment.prepare import prepare
 print("stage: embedding", flush=True)
 data = prepare(from_parameters(json.loads(sys.argv[1])), progress=False)
 print("stage: training", flush=True)

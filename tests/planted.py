@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from vtm.distill import Pairs
+from vtm.model.distill import Pairs
 
 
 @dataclass(frozen=True)

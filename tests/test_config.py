@@ -6,10 +6,17 @@ import dataclasses
 
 import pytest
 
-from vtm import notebook_parameters
-from vtm.config import BowConfig, Experiment, ModelConfig, parse_corpus
+from vtm import config as notebook_parameters
+from vtm.config import (
+    BowConfig,
+    Experiment,
+    ModelConfig,
+    from_notebook,
+    from_parameters,
+    parse_corpus,
+    profile_parameters,
+)
 from vtm.errors import ConfigError
-from vtm.notebook_parameters import from_notebook, from_parameters, profile_parameters
 
 NAN, INF = float("nan"), float("inf")
 

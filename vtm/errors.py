@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
+# Control characters, with which a terminal can be driven (ECMA-48), and what breaks a line.
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
 
 class VtmError(Exception):
     """Base of all errors that the command line prints as one line, without a traceback.
@@ -39,3 +46,20 @@ class MissingError(VtmError, FileNotFoundError):
     # FileNotFoundError formats itself from errno; ours is a plain sentence.
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+def storable(path: Path | str) -> str:
+    """A path as text that can be written as UTF-8: bytes of a name that are not UTF-8 become \\xff."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a surrogate pair, which no name has
+        return os.fspath(path).encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: Path | str) -> str:
+    """A path or another text on one line that a terminal shows as it is: as `storable`, control characters escaped.
+
+    >>> printable("red \\x1b[31m")
+    'red \\\\x1b[31m'
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), storable(text))

@@ -1,25 +1,65 @@
-"""Small helpers for files: atomic writes and hashes. Nothing here knows about topics or pictures."""
+"""Where things lie. Importing this module creates nothing."""
 
 from __future__ import annotations
 
+import ast
+import ctypes
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
+import shutil
 import stat
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.errors import DataError, MissingError, StorageError
+from vtm.errors import DataError, MissingError, StorageError, VtmError
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def checkout() -> Path | None:
+    """The root of the source checkout that this package runs from, or None when it is installed."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "_toc.yml").is_file() else None
+
+
+def results_dir() -> Path:
+    """The measurements that come with the source: `results/` in a checkout, or `./results`."""
+    return (checkout() or Path()) / "results"
+
+
+def data_dir() -> Path:
+    """Downloads, corpora and embedding caches: $VTM_DATA, or `data/` in a checkout, or the user's cache."""
+    if named := os.environ.get("VTM_DATA"):
+        return Path(named).expanduser().resolve()
+    if root := checkout():
+        return root / "data"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "vtm"
+
+
+def runs_dir() -> Path:
+    """Trained models, theta and tables: $VTM_RUNS, or `runs/` in a checkout, or `./vtm-runs`."""
+    if named := os.environ.get("VTM_RUNS"):
+        return Path(named).expanduser().resolve()
+    if root := checkout():
+        return root / "runs"
+    return Path.cwd() / "vtm-runs"
+
+
+# Small helpers for files: atomic writes and hashes. Nothing here knows about topics or pictures.
+
 
 # What the system says of a place that is full, over its limit, read-only, another's, or broken.
 _UNWRITABLE = {
@@ -223,3 +263,200 @@ def hash_json(value: Any) -> str:
     """Hex SHA-256 of a value's canonical JSON form."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# Whose source a stored figure may follow from.
+_OURS = ("vtm", "vtm_study", "benchmarks")
+
+
+def code_hash(*modules: str, without: Sequence[str] = ()) -> str:
+    """Which code a stored figure follows from: the hash of `modules` and of all of ours that they import.
+
+    Parameters
+    ----------
+    without : modules and packages at which the walk ends, because what they make is in the figure's key by its content.
+    """
+    return hash_json({name: hash_file(path) for name, path in code_of(*modules, without=without).items()})
+
+
+def code_of(*modules: str, without: Sequence[str] = ()) -> dict[str, Path]:
+    """The modules that `code_hash` hashes, by name, with their files; imports for type checking alone do not count."""
+    found: dict[str, Path] = {}
+    waiting = [*modules]
+    while waiting:
+        name = waiting.pop()
+        if name in found or any(name == end or name.startswith(f"{end}.") for end in without):
+            continue
+        found[name] = Path(find_spec(name).origin)
+        waiting += _imported(ast.parse(found[name].read_text(encoding="utf-8")))
+    return dict(sorted(found.items()))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """Names of our modules that a piece of source imports, wherever in it."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in _OURS:
+        # The packages' own names are loaded when used: what is used says where it is from.
+        if node.module not in _OURS:
+            yield node.module
+        yield from (name for alias in node.names if _is_module(name := f"{node.module}.{alias.name}"))
+    for child in ast.iter_child_nodes(node):
+        yield from _imported(child)
+
+
+def _is_module(name: str) -> bool:
+    package, _, last = name.rpartition(".")
+    folder = Path(find_spec(package).origin).parent
+    return find_spec(package).submodule_search_locations is not None and (
+        (folder / f"{last}.py").is_file() or (folder / last / "__init__.py").is_file()
+    )
+
+
+# A folder that takes the place of an older one in one step, as `vtm.files.atomic_path` does with files.
+
+
+NEW, OLD = "new", "old"
+# Of linux/fcntl.h and linux/fs.h.
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextmanager
+def atomic_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it takes `path`'s place, and what was there is removed.
+
+    After an error `path` is what it was before. When the process is killed, it is what it was or the new folder; where
+    the system cannot exchange two folders, there may be none, until `recover_folder` brings the new one. Missing
+    parent folders are made, and what killed runs left is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(path)
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    try:
+        new, old = aside / NEW, aside / OLD
+        new.mkdir()
+        yield new
+        if not os.path.lexists(path):
+            new.rename(path)
+        elif not exchange(new, path):
+            try:
+                path.rename(old)
+                new.rename(path)
+            except BaseException:
+                if not os.path.lexists(path):
+                    old.rename(path)
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    for left in _asides(path):
+        with suppress(OSError):  # another process was faster
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def recover_folder(path: Path | str) -> None:
+    """Finish what a killed `atomic_folder` began: where it took the older folder away, bring the new one."""
+    path = Path(path)
+    if os.path.lexists(path):
+        return
+    for aside in _asides(path):
+        # The new folder is complete before the older one is taken away.
+        if (aside / OLD).is_dir() and (aside / NEW).is_dir():
+            with suppress(OSError):  # another process was faster, or it is not ours to move
+                (aside / NEW).rename(path)
+                shutil.rmtree(aside, ignore_errors=True)
+                return
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths of one file system change places in one step; False where that cannot be done."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except AttributeError:  # an older C library
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+
+
+def _asides(path: Path) -> list[Path]:
+    """Folders that `atomic_folder` has made beside `path`, by the names that it gives them."""
+    found = path.parent.glob(f"{glob.escape(f'.{path.name}.')}{'?' * 8}.tmp")
+    return [aside for aside in found if aside.is_dir() and _entries(aside) <= {NEW, OLD}]
+
+
+def _entries(folder: Path) -> set[str]:
+    with suppress(OSError):
+        return set(os.listdir(folder))
+    return set()
+
+
+# One writer at a time in a folder. A lock goes with its process: a killed one leaves none behind.
+
+
+NAME = ".lock"
+# File systems that have no locks say so by one of these; then nothing is locked.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@contextmanager
+def exclusive(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of `folder`, which is made, and remove what killed runs were writing there.
+
+    Parameters
+    ----------
+    wait : wait for whoever holds it (said on a terminal); else that is an error.
+
+    Raises
+    ------
+    VtmError
+        Another process or thread holds it, and `wait` is False; the message has its process id.
+    StorageError
+        The folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = open(folder / NAME, "a+", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror}); make it writable or name another folder"
+        ) from error
+    with stream:
+        if not _take(stream.fileno(), wait=False):
+            stream.seek(0)
+            holder = stream.read(20).strip() or "unknown"
+            if not wait:
+                raise VtmError(
+                    f"{folder}: another run (process {holder}) is writing there; wait until it has ended, or "
+                    "name another folder"
+                )
+            if sys.stderr.isatty():
+                print(f"waiting for process {holder}, which is writing to {folder}", file=sys.stderr)
+            _take(stream.fileno(), wait=True)
+        try:
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be written ({error.strerror}); make room") from error
+        remove_leftovers(folder)
+        yield
+
+
+def _take(handle: int, *, wait: bool) -> bool:
+    """Whether the lock is ours; always, where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

@@ -24,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "{threads}"
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{threads}])
 """
 # As networks are trained whose steps are worth several threads, which takes more words than these corpora have.
-LARGE = "import vtm.threads; vtm.threads.ONE_THREAD_BELOW = 1\n"
+LARGE = "import vtm.model.training; vtm.model.training.ONE_THREAD_BELOW = 1\n"
 RUNS = ((1, "first"), (1, "second"), (2, "first"), (2, "second"))
 
 
@@ -105,8 +105,8 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
 
 
 def mrr(folder: Path) -> list[float]:
+    from vtm.experiment.results import Result
     from vtm.metrics import retrieval
-    from vtm.results import Result
 
     results = [Result.load(path.parent) for path in sorted((folder / "runs").rglob("result.json"))]
     return [retrieval(result.ranks())["mrr_100"] for result in results if result is not None]

@@ -24,8 +24,8 @@ from safetensors.numpy import load_file
 from test_faults import PARAMETERS, damage
 
 from vtm.errors import DataError
-from vtm.results import Result
-from vtm.topicmodel import TopicModel
+from vtm.experiment.results import Result
+from vtm.model.topicmodel import TopicModel
 
 FLIPS = int(os.environ.get("VTM_TORTURE_FLIPS", "2000"))
 SIZES_KIB = (16, 64, 128, 256, 400, 800, 1600, 8000)
@@ -152,8 +152,8 @@ def test_damaged_shards(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.M
     """Whatever is wrong with a shard, embeddings are those of the encoder."""
     import warnings
 
-    from vtm.notebook_parameters import from_parameters
-    from vtm.prepare import prepare
+    from vtm.config import from_parameters
+    from vtm.experiment.prepare import prepare
 
     draws, outcomes = random.Random(2), Counter[str]()
     monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))

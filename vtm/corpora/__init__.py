@@ -53,7 +53,7 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
     """
     name = str(name_or_path)
     if name in CORPORA:
-        loader: Callable[..., Corpus] = importlib.import_module(f"vtm.corpora.{name}").load
+        loader: Callable[..., Corpus] = importlib.import_module(module_of(name)).load
         arguments: tuple[Any, ...] = ()
     else:
         try:
@@ -87,6 +87,11 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
             + (f"its options are {', '.join(possible)}" if possible else "it has no options")
         )
     return loader(*arguments, **{key: _as_annotated(value, possible[key]) for key, value in options.items()})
+
+
+def module_of(corpus: str) -> str:
+    """The module that reads a corpus, by name: it has `load` and `SOURCE`."""
+    return "vtm.newsimages.corpus" if corpus == "newsimages" else f"vtm.corpora.{corpus}"
 
 
 def _as_annotated(value: Any, annotation: Any) -> Any:

@@ -19,6 +19,7 @@ from vtm.files import hash_json
 if TYPE_CHECKING:
     import numpy as np
 
+
 PARTS = ("train", "validation", "test")
 OWN_PARTS = ("development", "test")  # of a split that a corpus' owners fixed
 OWN_FRACTIONS = (0.8, 0.2, 0.0)  # of their development part, into train and validation

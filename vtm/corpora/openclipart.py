@@ -1,18 +1,198 @@
-"""Open Clip Art as Debian packages it: drawings with the title, description and keywords of their makers."""
+"""What an Open Clip Art drawing says about itself: the metadata of its SVG file, made into a plain text.
+
+Only the RDF block of the file is parsed, as a document of its own: it holds no document type, so no entity
+is declared, and none expanded or fetched.
+"""
 
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtm.contents import fetch_checked
-from vtm.corpora import base, svg_text
+import ftfy
+
 from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
-from vtm.fetch import ARTIFACTS, fetch
-from vtm.files import hash_file, hash_json, read_current, write_sealed
-from vtm.paths import data_dir
+from vtm.corpora.fetch import ARTIFACTS, fetch, fetch_checked
+from vtm.files import code_hash, data_dir, hash_file, hash_json, read_current, write_sealed
+
+DC = "{http://purl.org/dc/elements/1.1/}"
+ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
+RDF_BLOCK = re.compile(r"<(\w+:)?RDF[\s>].*?</(\w+:)?RDF>", re.DOTALL)
+ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([\w.-]+)""")
+
+# Keywords that say nothing of the picture: remains of the library's upload scripts ("hash", "11"), and names
+# of the library and its shelves for the unsorted.
+EMPTY_KEYWORDS = frozenset(
+    "hash 11 unsorted miscellany misc various openclipart clipart image images media externalsource "
+    "unchecked svg png jpg inkscape sodipodi cc none other untitled title".split()
+) | {"clip art", "open clip art", "public domain", "signs and symbols weather"}
+# Agents that are no persons; their names may be what a drawing shows ("Royal Navy").
+ORGANISATION = re.compile(
+    r"\b(library|project|domain|clip ?art|navy|army|nasa|museum|code|signals|anonymous|various)\b", re.I
+)
+
+LINK = re.compile(
+    r"""\S*[\w.+-]+@[\w-]+\.[\w.-]+|\bhttps?://[^\s<>"]+|\bmailto:\S+|\bwww\.[^\s<>"\])]+"""
+    r"""|\b[\w-]+(?:\.[\w-]+)*\.(?:com|net|org|info|edu|gov|de|fr|it|br|es|eu|ch|uk)\b(?:/\S*)?""",
+    re.I,
+)
+TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+TOOL = re.compile(
+    r"\b(?:was\s+)?(?:created?|made|drawn|done)\s+(?:with|in|using)\s+(?:the\s+)?(?:inkscape|sodipodi)\b",
+    re.I,
+)
+NAME = r"[A-Z][\w.'’-]*(?:\s+(?:de|da|di|van|von|der|la)\b)?(?:\s+[A-Z][\w.'’-]*){0,3}"
+BY_NAME = re.compile(
+    rf"(?:\b(?:[Cc]lip ?art|[Cc]reated|[Mm]ade|[Dd]rawn|[Dd]esigned|[Ee]dited|[Dd]istributed|[Dd]rawing)\s+)?"
+    rf"\b[Bb]y\s+{NAME}"
+)
+# A label whose name or address was taken out.
+EMPTY_LABEL = re.compile(
+    r"\b(?:created(?: by)?|derived from|derivative (?:of|from)|edited from|e-?mail(?: adress)?"
+    r"|contact|author)\s*:?\s*(?=[.,;)\]]|$)",
+    re.I,
+)
+BOILERPLATE = re.compile(
+    r"\bopen ?clip ?art(?: library| project)?\b|\bopenclipart\b|image/svg\+xml|\bpublic domain\b"
+    r"|\bHASH\(0x[0-9a-f]+\)|\b0x[0-9a-f]{6,}\b|\.(?:svg|png)\b",
+    re.I,
+)
+LICENCE = re.compile(r"\b(?:this|the) (?:work|image|drawing) is (?:hereby )?released\b.*", re.I | re.DOTALL)
+CLIPART_BY = re.compile(r"^\s*clipart by .+? - (.+)$", re.I | re.DOTALL)
+NUMBERING = re.compile(r"(?<![^\W_])([^\W\d_]+)[\s#_-]*\d{1,3}$|\b0\d\b")
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The fields of an SVG file's Work, as they were written."""
+
+    title: str
+    description: str
+    keywords: tuple[str, ...]
+    agents: tuple[str, ...]
+
+
+def read_metadata(content: bytes) -> Metadata | None:
+    """Title, description, keywords and agents (creator, rights, publisher) of an SVG file.
+
+    None when the file has no readable metadata.
+    """
+    declared = ENCODING.match(content.removeprefix(b"\xef\xbb\xbf"))
+    try:
+        text = content.decode(declared[1].decode() if declared else "utf-8")
+    except (LookupError, UnicodeDecodeError):
+        text = content.decode("cp1252", errors="replace")
+    block = RDF_BLOCK.search(text)
+    if block is None:
+        return None
+    try:
+        root = ElementTree.fromstring(block[0])
+    except ElementTree.ParseError:
+        return None
+    work = next((element for element in root if element.tag.endswith("}Work")), None)
+    if work is None:
+        return None
+    subject = work.find(f"{DC}subject")
+    return Metadata(
+        title=work.findtext(f"{DC}title") or "",
+        description=work.findtext(f"{DC}description") or "",
+        keywords=() if subject is None else tuple(item.text or "" for item in subject.iter(ITEM)),
+        agents=tuple(
+            element.text
+            for field in work
+            if field.tag != f"{DC}title"
+            for element in field.iter(f"{DC}title")
+            if element.text
+        ),
+    )
+
+
+def plain_text(
+    metadata: Metadata, *, stem: str, names: re.Pattern[str], with_description: bool = True
+) -> str:
+    """Title, description and keywords as sentences; without links, addresses, contributors and boilerplate.
+
+    Parameters
+    ----------
+    metadata
+        From `read_metadata`.
+    stem
+        The drawing's path. It adds nothing to the text; some titles are file names, left over from another
+        drawing of a series, and such a title only stays if it shares a word with the path.
+    names
+        From `names_pattern`: contributors of the whole library.
+    with_description
+        False leaves the description out.
+    """
+    own = names_pattern([metadata.agents], single_words=True)
+    title = metadata.title
+    if leftover := CLIPART_BY.match(title):
+        words = re.findall(r"[^\W\d_]{3,}", leftover[1].lower())
+        title = leftover[1] if any(word in stem.lower() for word in words) else ""
+    parts = [_clean(_unnumbered(title), names, own)]
+    if with_description:
+        parts.append(_clean(metadata.description, names, own))
+    keywords: dict[str, str] = {}
+    for keyword in metadata.keywords:
+        cleaned = _clean(_unnumbered(keyword), names, own)
+        if cleaned and same_words(cleaned) not in EMPTY_KEYWORDS:
+            keywords.setdefault(same_words(cleaned), cleaned)
+    said = {same_words(part) for part in parts}
+    parts.append(", ".join(keyword for same, keyword in keywords.items() if same not in said))
+    unique = {same_words(part): part for part in reversed(parts) if same_words(part)}
+    sentences = [part if part[-1] in ".!?" else f"{part}." for part in reversed(unique.values())]
+    return " ".join(sentences)
+
+
+def names_pattern(agents: Iterable[tuple[str, ...]], *, single_words: bool = False) -> re.Pattern[str]:
+    """A pattern that finds the persons among the agents, in either order of a two-word name.
+
+    Names of a single word ("mo", "Greg") are too much like other words to be looked for everywhere: they are
+    left out unless `single_words`, which also looks for surnames of five letters or more.
+    """
+    names = set()
+    for agent in {agent for drawing in agents for agent in drawing}:
+        for part in re.split(r"[()\[\]<>/&,;:]|\band\b", LINK.sub(" ", ftfy.fix_text(agent))):
+            words = part.split()
+            if len(part.strip()) < 2 or ORGANISATION.search(part):
+                continue
+            if len(words) > 1 or single_words:
+                names.add(" ".join(words).lower())
+            if single_words and len(words[-1]) >= 5:
+                names.add(words[-1].lower())
+            if len(words) == 2:
+                names.add(f"{words[1]} {words[0]}".lower())
+    if not names:
+        return re.compile(r"(?!)")
+    longest_first = sorted(names, key=lambda name: (-len(name), name))
+    one = "|".join(r"[\s_]+".join(map(re.escape, name.split())) for name in longest_first)
+    return re.compile(rf"(?<!\w)(?:by\s+)?(?:{one})(?:['’]?s)?(?!\w)", re.I)
+
+
+def _unnumbered(text: str) -> str:
+    """Without file-name manners: "AfricanDrum2" is "African Drum", "glace_01" is "glace"."""
+    text = re.sub(r"\.(?:svg|png)$", "", text.strip(), flags=re.I)
+    return CAMEL.sub(" ", NUMBERING.sub(r"\1", text))
+
+
+def _clean(text: str, names: re.Pattern[str], own: re.Pattern[str]) -> str:
+    text = TAG.sub(" ", ftfy.fix_text(text))
+    for pattern in (LICENCE, LINK, TOOL, names, own, BY_NAME, BOILERPLATE):
+        text = pattern.sub(" ", text)
+    text = re.sub(r"[\s_]+", " ", text)
+    text = re.sub(r"\(\s*\)|\[\s*\]", " ", EMPTY_LABEL.sub(" ", text.strip()))
+    text = re.sub(r"\s+([.,;:!?)])", r"\1", re.sub(r"\s+", " ", text))
+    return text.strip(" .,;:-–—=*/|#")
+
+
+# Open Clip Art as Debian packages it: drawings with the title, description and keywords of their makers.
+
 
 SOURCE = "Open Clip Art Library 0.18 (Debian packages openclipart-svg and openclipart-png); public domain"
 TEMPLATE_SHARE = 20  # a title or description of this many pictures is a template
@@ -48,7 +228,7 @@ def load() -> Corpus:
     """
     svg, png = fetch("openclipart-svg"), fetch("openclipart-png")
     # What was computed is only reused with the same data and the same code.
-    code = [hash_file(module) for module in (__file__, base.__file__, svg_text.__file__)]
+    code = code_hash(__name__, without=("vtm.errors", "vtm.files"))
     key = hash_json([ARTIFACTS["openclipart-svg"].sha256, ARTIFACTS["openclipart-png"].sha256, code])
     cache = data_dir() / "corpora" / "openclipart.json"
     stored = read_current(cache, key)
@@ -73,11 +253,11 @@ def load() -> Corpus:
 def _build(svg: Path, png: Path) -> dict[str, Any]:
     """Read all drawings' metadata and pictures; see `load` for the order of the drops."""
     files = {path.relative_to(svg).with_suffix("").as_posix(): path for path in svg.rglob("*.svg")}
-    read = {stem: svg_text.read_metadata(files[stem].read_bytes()) for stem in sorted(files)}
+    read = {stem: read_metadata(files[stem].read_bytes()) for stem in sorted(files)}
     found = {stem: metadata for stem, metadata in read.items() if metadata is not None}
     dropped = [Dropped(stem, "no-metadata") for stem in read if stem not in found]
 
-    names = svg_text.names_pattern(metadata.agents for metadata in found.values())
+    names = names_pattern(metadata.agents for metadata in found.values())
     titles = Counter(same_words(metadata.title) for metadata in found.values())
     descriptions = Counter(same_words(metadata.description) for metadata in found.values())
     pairs = []
@@ -87,7 +267,7 @@ def _build(svg: Path, png: Path) -> dict[str, Any]:
             dropped.append(Dropped(stem, "template-title", metadata.title.strip()))
             continue
         told = descriptions[same_words(metadata.description)] < TEMPLATE_SHARE
-        text = svg_text.plain_text(metadata, stem=stem, names=names, with_description=told)
+        text = plain_text(metadata, stem=stem, names=names, with_description=told)
         if len(content_words(text)) < MIN_WORDS:
             dropped.append(Dropped(stem, "near-empty-text", text))
             continue

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vtm.contents import fetch_checked
 from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
+from vtm.corpora.fetch import fetch_checked
 from vtm.errors import ConfigError, DataError
 
 SOURCE = "Tux Paint stamps 2022.06.04 (Debian package tuxpaint-stamps-default); GPL-2"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+
 __all__ = [
     "ENCODERS",
     "PREFETCH",

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vtm.corpora.fetch import fetch
 from vtm.encoders import EncoderPair
-from vtm.encoders.shared import cores, embed_sentences, in_rows, quiet_loading, use_cuda
+from vtm.encoders.weights import cores, embed_sentences, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError, DataError
-from vtm.fetch import fetch
 from vtm.files import hash_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
+
 PATCH = 14
-# SHA-256 of what the pinned packages (vtm.fetch) hold; nothing is computed with a byte that has changed since.
+# SHA-256 of what the pinned packages (vtm.corpora.fetch) hold; nothing is computed with a byte that has changed since.
 VIT = {"vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"}
 MINILM = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",

@@ -19,6 +19,7 @@ from vtm.encoders import EncoderPair
 if TYPE_CHECKING:
     from PIL import Image
 
+
 GRID = 4
 DIRECTIONS = 6
 SHADES = 4  # per channel, so 64 colours

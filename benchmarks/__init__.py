@@ -1,0 +1,1 @@
+"""What vtm costs, each part beside what it is compared with: `python -m benchmarks`."""

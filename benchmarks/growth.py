@@ -1,0 +1,190 @@
+"""How cost grows with the number of documents, on drawn documents whose topics are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtm.config import ModelConfig, numpy_generator
+from vtm_study.machine import MemoryWatch, peak_memory
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+BLOCK = 20_000
+WORDS_A_TEXT = 12
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Documents drawn from known topics.
+
+    Attributes
+    ----------
+    x : (n, D) float32, memory-mapped; linear in theta, with noise.
+    counts : (n, V) sparse bags of words.
+    theta : (n, K) float32, memory-mapped; what the documents were drawn from.
+    beta : (K, V) the topics' word distributions.
+    """
+
+    x: np.ndarray
+    counts: csr_matrix
+    theta: np.ndarray
+    beta: np.ndarray
+
+
+def draw_documents(
+    folder: Path, n: int, *, n_topics: int = 20, n_words: int = 1000, n_inputs: int = 128, seed: int = 0
+) -> Drawn:
+    """Draw documents block by block; embeddings and theta go to files in `folder`, and are mapped from there.
+
+    A document of fewer than all documents is the same whatever `n` is, up to its block.
+    """
+    from scipy.sparse import csr_matrix, vstack
+
+    random = numpy_generator(seed, "topics of drawn documents")
+    beta = random.dirichlet(np.full(n_words, 0.05), size=n_topics)
+    maps = random.normal(size=(n_topics, n_inputs))
+    cumulative = np.cumsum(beta, axis=1)
+    cumulative[:, -1] = 1.0
+    x = np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.float32, shape=(n, n_inputs))
+    theta = np.lib.format.open_memmap(folder / "theta.npy", mode="w+", dtype=np.float32, shape=(n, n_topics))
+    blocks = []
+    for start in range(0, n, BLOCK):
+        random = numpy_generator(seed, f"drawn documents from {start}")
+        size = min(BLOCK, n - start)
+        shares = random.dirichlet(np.full(n_topics, 0.1), size=BLOCK)[:size]
+        noise = random.normal(size=(BLOCK, n_inputs))[:size]
+        x[start : start + size] = shares @ maps + 0.1 * noise
+        theta[start : start + size] = shares
+        # A word: its topic by the document's shares, then itself by the topic's words.
+        places = random.random((2, BLOCK, WORDS_A_TEXT))[:, :size]
+        topics = (places[0][:, :, None] > np.cumsum(shares, axis=1)[:, None, :]).sum(axis=2)
+        topics = np.minimum(topics, n_topics - 1)
+        words = np.empty_like(topics)
+        for k in range(n_topics):
+            of_topic = topics == k
+            words[of_topic] = np.searchsorted(cumulative[k], places[1][of_topic])
+        rows = np.repeat(np.arange(size), WORDS_A_TEXT)
+        ones = np.ones(rows.size, dtype=np.float32)
+        blocks.append(csr_matrix((ones, (rows, words.ravel())), shape=(size, n_words)))
+    x.flush()
+    theta.flush()
+    return Drawn(
+        x=np.load(folder / "x.npy", mmap_mode="r"),
+        counts=vstack(blocks, format="csr"),
+        theta=np.load(folder / "theta.npy", mmap_mode="r"),
+        beta=beta,
+    )
+
+
+def recovery(found: np.ndarray, known: np.ndarray) -> float:
+    """Mean cosine of known topics (K, V) and found ones (K', V), matched one to one for the largest sum.
+
+    1 when every known topic was found; topics drawn at random reach about 0.1 here.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    a = found / np.linalg.norm(found, axis=1, keepdims=True)
+    b = known / np.linalg.norm(known, axis=1, keepdims=True)
+    similarity = b @ a.T
+    rows, columns = linear_sum_assignment(-similarity)
+    return float(similarity[rows, columns].sum() / len(known))
+
+
+def grow(
+    sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000),
+    *,
+    steps: int = 30_000,
+    n_topics: int = 20,
+    seed: int = 0,
+    folder: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Train on growing numbers of documents with about the same number of steps.
+
+    Each size is drawn in one process and trained in another, whose memory is then that of the training alone.
+
+    Parameters
+    ----------
+    steps : gradient steps for each size, rounded up to whole epochs.
+    folder : where the drawn documents lie meanwhile; a temporary one by default.
+
+    Returns
+    -------
+    A dict for each size: documents, epochs, seconds_an_epoch, microseconds_a_document, memory (peak of the training
+    process, in MiB, mapped pages included), anonymous, mapped (`vtm_study.driver.MemoryWatch`), embeddings (their size in
+    MiB), recovery.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        One of the processes failed; its `stderr` says why.
+    """
+    rows = []
+    for n in sizes:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="vtm-growth-") as scratch:
+            drawn = {"folder": scratch, "n": n, "n_topics": n_topics, "seed": seed}
+            _apart("keep_drawn", **drawn)
+            rows.append(_apart("train_on", **drawn, steps=steps))
+    return rows
+
+
+def keep_drawn(folder: Path | str, n: int, n_topics: int, seed: int) -> None:
+    """Draw documents into files of `folder`, from which `train_on` reads."""
+    from scipy.sparse import save_npz
+
+    folder = Path(folder)
+    drawn = draw_documents(folder, n, n_topics=n_topics, seed=seed)
+    save_npz(folder / "counts.npz", drawn.counts, compressed=False)
+    np.save(folder / "beta.npy", drawn.beta)
+
+
+def train_on(folder: Path | str, n: int, n_topics: int, seed: int, steps: int) -> dict[str, Any]:
+    """Train on what `keep_drawn` left, and measure (`grow`): embeddings are mapped, bags of words are read."""
+    from scipy.sparse import load_npz
+
+    from vtm.model.training import train
+
+    folder = Path(folder)
+    config = ModelConfig(decoder="LDA", epochs=max(1, -(-steps * 64 // n)), kl_weight=1.0)
+    with MemoryWatch() as watch:
+        x, counts = np.load(folder / "x.npy", mmap_mode="r"), load_npz(folder / "counts.npz")
+        started = time.perf_counter()
+        network, _ = train(x, counts, n_topics=n_topics, config=config, seeds=[seed], device="cpu")
+        seconds = (time.perf_counter() - started) / config.epochs
+    found = network.topic_word_distribution()[0].detach().numpy()
+    return {
+        "documents": n,
+        "epochs": config.epochs,
+        "seconds_an_epoch": seconds,
+        "microseconds_a_document": 1e6 * seconds / n,
+        "memory": peak_memory(),
+        "anonymous": watch.anonymous,
+        "mapped": watch.mapped,
+        "embeddings": x.nbytes / 2**20,
+        "recovery": recovery(found, np.load(folder / "beta.npy")),
+    }
+
+
+def _apart(function: str, **arguments: Any) -> Any:
+    """What a function of this module returns in a process of its own."""
+    code = (
+        "import json, sys; from vtm import growth\n"
+        "print(json.dumps(getattr(growth, sys.argv[1])(**json.loads(sys.argv[2]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, function, json.dumps(arguments)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(done.stdout)

@@ -1,0 +1,811 @@
+"""VisualTopicModel: what scikit-learn expects, what goes in, what comes out, and that it survives being saved."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from vtm import api as api_encoding
+from vtm import api as api_fit
+from vtm.api import ModelWarning, NotFittedError, SharedTopic, VisualTopicModel, held_out, random_mean_rank
+from vtm.config import ModelConfig
+from vtm.corpora import Corpus, load_corpus
+from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
+from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.files import LEFT_BEHIND, exchange, read_sealed, write_sealed
+from vtm.metrics.topics import class_tfidf, npmi
+
+# The examples of the model itself are run by test_examples.
+MODULES = ("config", "labels", "tagging", "contact", "sidecars", "xmp", "originals", "embedded_xmp")
+SMALL = {"n_topics": 6, "encoder": "pixels", "epochs": 60, "device": "cpu"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def corpus(data_folder) -> Corpus:
+    return load_corpus("scenes", n=120)
+
+
+@pytest.fixture(scope="module")
+def model(corpus) -> VisualTopicModel:
+    return VisualTopicModel(**SMALL).fit(corpus.texts, corpus.images)
+
+
+@pytest.fixture(scope="module")
+def embeddings(corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Text and image embeddings, by the encoder itself."""
+    pair = load_encoder("pixels")
+    image, _, _ = embed_images(pair.image, corpus.ids, corpus.images, corpus.image_hashes)
+    return embed_texts(pair.text, corpus.texts), image
+
+
+def broken(folder: Path) -> Path:
+    path = folder / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    return path
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_run(name):
+    module = importlib.import_module(f"vtm.{name}")
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+# scikit-learn's conventions
+
+
+def test_the_constructor_keeps_parameters_as_they_are():
+    given = {"n_topics": object(), "hidden": [7], "random_state": None, "encoder": object()}
+    model = VisualTopicModel(**given)
+    assert all(model.get_params()[name] is value for name, value in given.items())
+
+
+def test_clone_and_set_params(model):
+    again = clone(model)
+    assert again.get_params() == model.get_params()
+    with pytest.raises(SklearnNotFittedError):
+        check_is_fitted(again)
+    check_is_fitted(model)
+    assert again.set_params(n_topics=9).n_topics == 9
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        again.set_params(n_topic=9)
+
+
+def test_the_networks_defaults_are_those_of_the_experiments():
+    ours, theirs = VisualTopicModel().get_params(), ModelConfig()
+    assert {name: ours[name] for name in vars(theirs) if name != "batch_size"} == {
+        name: value for name, value in vars(theirs).items() if name != "batch_size"
+    }
+
+
+def test_a_model_that_is_not_fitted_says_so(tmp_path):
+    calls = {
+        "transform": ([],),
+        "transform_text": ([],),
+        "topics": (),
+        "topic_labels": (),
+        "rank": ([], []),
+        "save": (tmp_path / "m",),
+        "explain": ([], []),
+    }
+    for name, arguments in calls.items():
+        with pytest.raises(NotFittedError, match="not fitted yet; call fit") as caught:
+            getattr(VisualTopicModel(), name)(*arguments)
+        assert isinstance(caught.value, VtmError) and isinstance(caught.value, SklearnNotFittedError)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_topics": 1}, "n_topics=1: must be a whole number, at least 2"),
+        ({"n_topics": 2.5}, "n_topics=2.5"),
+        ({"random_state": None}, "random_state=None: .* cannot be repeated"),
+        ({"random_state": -1}, "random_state=-1"),
+        ({"teacher": "image"}, "must be one of text, joint"),
+        ({"validation": 0.9}, "validation=0.9: is a share"),
+        ({"epochs": "3"}, "epochs='3': must be of type int"),
+        ({"lr": -1}, "lr=-1"),
+        ({"min_df": 0}, "min_df=0"),
+        ({"language": ""}, "language=''"),
+        ({"language": None}, "language=None"),
+        ({"encoder": "pixel"}, "no encoder is called 'pixel'"),
+        ({"encoder": 3}, "encoder=3"),
+    ],
+)
+def test_parameters_are_checked_when_the_model_is_fitted(corpus, parameters, message):
+    model = VisualTopicModel(**SMALL | parameters)
+    with pytest.raises(ConfigError, match=message):
+        model.fit(corpus.texts, corpus.images)
+
+
+def test_numpys_numbers_are_numbers(corpus, model):
+    numbers = {"n_topics": np.int64(6), "random_state": np.int32(0), "lr": np.float64(2e-3)}
+    again = VisualTopicModel(**SMALL | numbers).fit(corpus.texts, corpus.images)
+    np.testing.assert_array_equal(again.topic_word_, model.topic_word_)
+
+
+@pytest.mark.filterwarnings("ignore::vtm.api.ModelWarning")
+def test_the_seed_is_all_that_makes_a_difference(corpus, model):
+    same = VisualTopicModel(**SMALL, random_state=0).fit(corpus.texts, corpus.images)
+    other = VisualTopicModel(**SMALL, random_state=1).fit(corpus.texts, corpus.images)
+    np.testing.assert_array_equal(same.transform(corpus.images), model.transform(corpus.images))
+    assert not np.allclose(other.transform(corpus.images), model.transform(corpus.images))
+
+
+@pytest.mark.parametrize("teacher", ["text", "joint"])
+def test_both_teachers_give_models_of_the_same_topics(corpus, teacher):
+    fitted = VisualTopicModel(**SMALL | {"teacher": teacher, "epochs": 100}).fit(corpus.texts, corpus.images)
+    text, image = fitted.transform_text(corpus.texts), fitted.transform(corpus.images)
+    assert text.shape == image.shape == (120, 6)
+    agreement = [np.corrcoef(text[:, k], image[:, k])[0, 1] for k in range(6)]
+    assert np.mean(agreement) > 0.3
+
+
+# What goes in
+
+
+def test_theta_is_the_topic_models_own(corpus, model, embeddings):
+    text, image = embeddings
+    np.testing.assert_allclose(model.transform(corpus.images), model.image_model_.theta(image), atol=1e-6)
+    np.testing.assert_allclose(model.transform_text(corpus.texts), model.text_model_.theta(text), atol=1e-6)
+    assert model.n_features_in_ == image.shape[1]
+
+
+def test_theta_does_not_depend_on_what_stands_beside_a_picture(corpus, model):
+    theta = model.transform(corpus.images)
+    order = np.random.default_rng(0).permutation(len(corpus))
+    np.testing.assert_array_equal(model.transform([corpus.images[row] for row in order]), theta[order])
+    for row in (0, 17, 119):
+        np.testing.assert_array_equal(model.transform([corpus.images[row]])[0], theta[row])
+        np.testing.assert_array_equal(
+            model.transform_text([corpus.texts[row]])[0], model.transform_text(corpus.texts)[row]
+        )
+
+
+def test_pictures_may_be_paths_images_and_arrays(corpus, model):
+    theta = model.transform(corpus.images[:4])
+    opened = [Image.open(path) for path in corpus.images[:4]]
+    arrays = np.stack([np.asarray(picture) for picture in opened])
+    mixed = [
+        str(corpus.images[0]),
+        opened[1],
+        arrays[2],
+        np.dstack([arrays[3], np.full((96, 96), 255, np.uint8)]),
+    ]
+    for pictures in (opened, arrays, list(arrays), mixed):
+        np.testing.assert_array_equal(model.transform(pictures), theta)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+def test_a_picture_in_memory_is_taken_as_its_file_is(corpus, model, tmp_path, mode):
+    picture = Image.open(corpus.images[3])
+    picture = picture.convert("L").convert(mode) if mode in ("I;16", "F") else picture.convert(mode)
+    picture.save(tmp_path / "picture.tiff")
+    in_memory, file = model.transform([picture]), model.transform([tmp_path / "picture.tiff"])
+    np.testing.assert_array_equal(in_memory, file)
+    if mode == "L":
+        np.testing.assert_array_equal(model.transform([np.asarray(picture)]), file)
+
+
+def test_the_orientation_of_a_picture_in_memory_counts(corpus, model, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.open(corpus.images[3]).save(tmp_path / "turned.png", exif=exif)
+    turned = model.transform([tmp_path / "turned.png"])
+    np.testing.assert_array_equal(model.transform([Image.open(tmp_path / "turned.png")]), turned)
+    assert not np.allclose(model.transform([corpus.images[3]]), turned)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m, c: m.fit("a text", c.images), ConfigError, "give a list of texts"),
+        (lambda m, c: m.fit(["a", None], c.images[:2]), DataError, r"texts\[1\] is of type NoneType"),
+        (lambda m, c: m.fit(c.texts), ConfigError, "fit needs images, or image_embeddings"),
+        (lambda m, c: m.fit(c.texts, c.images[:5]), DataError, "5 images for 120 texts"),
+        (lambda m, c: m.fit(c.texts, c.images, ids=["a"]), DataError, "1 ids for 120 texts"),
+        (
+            lambda m, c: m.fit(c.texts, image_embeddings=np.ones((3, 4))),
+            DataError,
+            "image_embeddings: 3 rows for 120 texts",
+        ),
+        (
+            lambda m, c: m.fit(c.texts, c.images, text_embeddings=np.full((120, 4), np.nan)),
+            DataError,
+            "text_embeddings: NaN or infinity in 120 of 120 rows",
+        ),
+        (
+            lambda m, c: m.fit(c.texts, c.images, text_embeddings=np.full((120, 4), 1j)),
+            DataError,
+            r"text_embeddings: .*\(its numbers are complex\)",
+        ),
+        (lambda m, c: m.transform(image_embeddings=[[1, 2j]]), DataError, "its numbers are complex"),
+        (lambda m, c: m.fit(c.texts[:3], c.images[:3]), DataError, "3 usable pairs .* at least 4"),
+        (lambda m, c: m.fit(["xyz xyz"] * 5, c.images[:5]), DataError, "no word is left|only the word"),
+        (lambda m, c: m.transform(c.images[0]), ConfigError, "give a list of pictures"),
+        (lambda m, c: m.transform(str(c.images[0])), ConfigError, "give a list of pictures"),
+        (lambda m, c: m.transform(np.zeros((9, 9, 3), np.uint8)), ConfigError, "give a list of pictures"),
+        (lambda m, c: m.transform([np.zeros((9, 9, 3))]), DataError, r"images\[0\]: .* float64"),
+        (lambda m, c: m.transform([np.zeros((9, 9, 2), np.uint8)]), DataError, r"shape \(9, 9, 2\)"),
+        (lambda m, c: m.transform([3]), DataError, r"images\[0\] is of type int"),
+        (lambda m, c: m.transform(), ConfigError, "give images, or image_embeddings"),
+        (
+            lambda m, c: m.transform(c.images[:2], image_embeddings=np.ones((2, 208))),
+            ConfigError,
+            "give images or image_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.transform([], image_embeddings=np.ones((2, 208))),
+            ConfigError,
+            "give images or image_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.transform_text(c.texts, text_embeddings=np.ones((120, 256))),
+            ConfigError,
+            "give texts or text_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.rank(c.texts, c.images, image_embeddings=np.ones((120, 208))),
+            ConfigError,
+            "give images or image_embeddings, not both",
+        ),
+        (
+            lambda m, c: m.rank(c.texts, c.images, text_embeddings=np.ones((120, 256))),
+            ConfigError,
+            "give texts or text_embeddings, not both",
+        ),
+        (lambda m, c: m.rank(c.texts), ConfigError, "give images, or image_embeddings"),
+        (lambda m, c: m.transform(image_embeddings=np.ones((2, 5))), DataError, "trained on 208"),
+        (lambda m, c: m.transform(image_embeddings=np.ones(5)), DataError, "documents, dimensions"),
+        (lambda m, c: m.transform(c.images, errors="skip"), ConfigError, "must be 'nan' or 'raise'"),
+        (lambda m, c: m.transform_text("a text"), ConfigError, "give a list of texts"),
+        (lambda m, c: m.transform_text(), ConfigError, "give texts, or text_embeddings"),
+        (lambda m, c: m.rank([], c.images), DataError, "nothing to rank"),
+        (lambda m, c: m.rank(c.texts, c.images, measure="sine"), ConfigError, "unknown similarity"),
+        (lambda m, c: m.topics(order="size"), ConfigError, "must be one of relevance, probability, ctfidf"),
+        (lambda m, c: m.topics(reads="sound"), ConfigError, "must be image or text"),
+        (lambda m, c: m.explain(np.ones(3), np.ones(6)), DataError, "one row of 6 probabilities"),
+    ],
+)
+def test_mistakes_are_one_clear_line(corpus, model, call, error, message):
+    subject = model if "fit(" not in inspect.getsource(call) else clone(model)
+    with pytest.raises(error, match=message) as caught:
+        call(model if subject is model else subject, corpus)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_gives_nothing(model):
+    assert model.transform([]).shape == model.transform_text([]).shape == (0, 6)
+
+
+# Bad pictures
+
+
+def test_bad_pairs_are_left_out_of_fit_and_listed(corpus, model, tmp_path):
+    bad = broken(tmp_path)
+    images = [bad, tmp_path / "missing.png", tmp_path, *corpus.images]
+    texts = ["one", "two", "three", *corpus.texts]
+    texts[10] = "zzz"  # a word of no other text
+    with pytest.warns(ModelWarning, match="4 of 123 pairs were left out") as warned:
+        fitted = VisualTopicModel(**SMALL).fit(texts, images)
+    assert warned[0].filename == __file__
+    assert [(item.id, item.reason) for item in fitted.dropped_] == [
+        (str(bad), "unreadable"),
+        (str(tmp_path / "missing.png"), "missing"),
+        (str(tmp_path), "not-a-file"),
+        (str(corpus.images[7]), "no-known-word"),
+    ]
+    assert fitted.n_pairs_ == 119
+    rows = [row for row in range(120) if row != 7]
+    same = VisualTopicModel(**SMALL).fit([corpus.texts[r] for r in rows], [corpus.images[r] for r in rows])
+    np.testing.assert_array_equal(fitted.topic_word_, same.topic_word_)
+
+
+def test_a_bad_picture_keeps_its_row(corpus, model, tmp_path):
+    images = [corpus.images[0], broken(tmp_path), corpus.images[1], tmp_path / "missing.png"]
+    with pytest.warns(
+        ModelWarning, match=r"2 of 4 pictures cannot be used, their rows are NaN: .*broken.png"
+    ) as warned:
+        theta = model.transform(images)
+    assert warned[0].filename == __file__
+    assert np.isnan(theta).all(axis=1).tolist() == [False, True, False, True]
+    np.testing.assert_array_equal(theta[[0, 2]], model.transform(corpus.images[:2]))
+    with pytest.raises(DataError, match="2 of 4 pictures cannot be used; the first: .*broken.png"):
+        model.transform(images, errors="raise")
+    with pytest.warns(ModelWarning):
+        assert np.isnan(model.transform([images[1]])).all()
+
+
+def test_a_picture_in_memory_that_cannot_be_read_is_a_bad_picture(corpus, model, tmp_path):
+    whole = corpus.images[0].read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(ModelWarning, match="1 of 2 pictures"):
+        theta = model.transform([Image.open(tmp_path / "cut.png"), corpus.images[0]])
+    assert np.isnan(theta[0]).all() and not np.isnan(theta[1]).any()
+
+
+def test_pictures_larger_than_the_limit_are_not_used(corpus, model, tmp_path):
+    model.save(tmp_path / "m")
+    careful = VisualTopicModel.load(tmp_path / "m", max_pixels=96 * 96 - 1, cache=tmp_path / "cache")
+    with pytest.warns(ModelWarning, match="1 of 1 pictures"):
+        careful.transform(corpus.images[:1])
+    open_hearted = VisualTopicModel.load(tmp_path / "m", max_pixels=96 * 96, cache=tmp_path / "cache")
+    np.testing.assert_array_equal(
+        open_hearted.transform(corpus.images[:1]), model.transform(corpus.images[:1])
+    )
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_many_pictures_come_block_by_block_in_their_order(corpus, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(api_encoding, "BLOCK", 7)
+    images = list(corpus.images)
+    images[5], images[20] = tmp_path / "gone.png", broken(tmp_path)
+    blocks = list(model.transform_blocks(images))
+    assert [len(theta) for theta, _ in blocks] == [7] * 17 + [1]
+    assert [item.id for _, dropped in blocks for item in dropped] == [str(images[5]), str(images[20])]
+    expected = model.transform(corpus.images)
+    expected[[5, 20]] = np.nan
+    np.testing.assert_array_equal(np.concatenate([theta for theta, _ in blocks]), expected)
+
+
+# Embeddings in place of texts and pictures
+
+
+def test_embeddings_take_the_place_of_texts_and_pictures(corpus, model, embeddings, tmp_path, monkeypatch):
+    monkeypatch.setenv("VTM_DATA", str(tmp_path))  # "offline" would need weights that are not here
+    text, image = embeddings
+    given = VisualTopicModel(**SMALL | {"encoder": "offline"})
+    given.fit(corpus.texts, text_embeddings=text.tolist(), image_embeddings=image.astype(np.float64))
+    np.testing.assert_array_equal(given.topic_word_, model.topic_word_)
+    theta = given.transform(image_embeddings=image)
+    np.testing.assert_array_equal(theta, given.image_model_.theta(image))
+    positions, _ = given.rank(text_embeddings=text[:2], image_embeddings=image, top=4)
+    assert positions.shape == (2, 4)
+    assert given.best_pictures_[0][0][0] == str(int(np.argmax(theta[:, 0])))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_side_may_be_given(corpus, model, embeddings):
+    text, image = embeddings
+    for sides in ({"text_embeddings": text}, {"image_embeddings": image}):
+        fitted = VisualTopicModel(**SMALL).fit(corpus.texts, corpus.images, **sides)
+        np.testing.assert_array_equal(fitted.topic_word_, model.topic_word_)
+
+
+def test_pictures_beside_their_embeddings_name_the_pairs_of_fit_alone(corpus, model, embeddings):
+    gone = [f"gone/{row}.png" for row in range(120)]
+    fitted = VisualTopicModel(**SMALL).fit(corpus.texts, gone, image_embeddings=embeddings[1])
+    np.testing.assert_array_equal(fitted.topic_word_, model.topic_word_)
+    place = {str(path): row for row, path in enumerate(corpus.images)}
+    for topic, same in zip(fitted.best_pictures_, model.best_pictures_, strict=True):
+        assert [name for name, _ in topic] == [gone[place[name]] for name, _ in same]
+
+
+# Topics
+
+
+def test_what_is_known_of_topics_follows_from_the_pairs_of_fit(corpus, model):
+    theta = model.transform(corpus.images)
+    counts = model._fitted.vocabulary.counts(corpus.texts)
+    np.testing.assert_allclose(model.topic_share_, theta.mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(model.topic_word_, model.image_model_.topic_word())
+    for reads, own in (("image", model.image_model_), ("text", model.text_model_)):
+        expected = npmi(own.topics(10), counts, model.vocabulary_)
+        np.testing.assert_allclose(model.coherence_[reads], expected)
+    for topic, best in enumerate(model.best_pictures_):
+        order = np.argsort(-theta[:, topic])[:10]
+        assert [name for name, _ in best] == [str(corpus.images[row]) for row in order]
+        np.testing.assert_allclose([share for _, share in best], theta[order, topic], rtol=1e-5)
+    tfidf = class_tfidf(theta.T.astype(np.float64) @ counts.toarray())
+    expected = [[model.vocabulary_[w] for w in np.argsort(-row, kind="stable")[:5]] for row in tfidf]
+    assert model.topics(5, order="ctfidf") == expected
+
+
+def test_topics_by_probability_are_the_models_own(model):
+    assert model.topics(8, order="probability") == model.image_model_.topics(8)
+    assert model.topics(8, weight=1.0) == model.image_model_.topics(8)
+    assert model.topics(8, reads="text", order="probability") == model.text_model_.topics(8)
+    assert model.topics(8, weight=0.0) != model.topics(8)
+    assert model.topic_labels(2, separator=" + ") == [" + ".join(words) for words in model.topics(2)]
+
+
+def test_rank_is_by_the_cosine_of_the_topics(corpus, model, tmp_path):
+    images = [broken(tmp_path), *corpus.images[:30]]
+    with pytest.warns(ModelWarning, match="1 of 31 pictures cannot be used, they are not ranked"):
+        positions, similarities = model.rank(corpus.texts[:5], images, top=8)
+    text, image = model.transform_text(corpus.texts[:5]), model.transform(images[1:])
+    for row in range(5):
+        cosines = [
+            float(np.dot(text[row], other) / np.linalg.norm(text[row]) / np.linalg.norm(other))
+            for other in image
+        ]
+        order = sorted(range(30), key=lambda i: -cosines[i])[:8]
+        assert positions[row].tolist() == [i + 1 for i in order]
+        np.testing.assert_allclose(similarities[row], [cosines[i] for i in order], rtol=1e-5)
+    assert model.rank(corpus.texts[:1], corpus.images[:3])[0].shape == (1, 3)
+    with pytest.raises(DataError, match="nothing to rank; the first: .*broken.png"):
+        model.rank(corpus.texts, images[:1])
+
+
+def test_explain_names_the_topics_that_make_the_cosine(corpus, model):
+    text, picture = model.transform_text(corpus.texts[:1])[0], model.transform(corpus.images[:1])[0]
+    reasons = model.explain(text, picture, top=6, words=4)
+    products = {k: float(text[k]) * float(picture[k]) for k in range(6)}
+    assert [reason.topic for reason in reasons] == sorted(products, key=products.get, reverse=True)
+    for reason in reasons:
+        k = reason.topic
+        assert reason == SharedTopic(
+            k,
+            pytest.approx(text[k]),
+            pytest.approx(picture[k]),
+            pytest.approx(products[k] / sum(products.values())),
+            tuple(model.topics(4)[k]),
+        )
+    assert model.explain(text, picture, top=2) == model.explain(text, picture, top=6)[:2]
+
+
+# Is it any good?
+
+
+def test_pairs_are_held_out_by_their_text():
+    texts = [f"text {i}" for i in range(300)]
+    chosen = held_out(texts, share=0.1, seed=0)
+    assert chosen.sum() == 30
+    np.testing.assert_array_equal(held_out(texts[::-1], share=0.1, seed=0), chosen[::-1])
+    assert (held_out(texts, share=0.1, seed=1) != chosen).any()
+    sizes = {n: int(held_out(texts[:n], share=0.1, seed=0).sum()) for n in (79, 80, 199, 201)}
+    assert sizes == {79: 0, 80: 20, 199: 20, 201: 21}
+    assert held_out([str(i) for i in range(20_000)], share=0.1, seed=0).sum() == 1000
+    assert not held_out(texts, share=0, seed=0).any()
+
+
+def test_held_out_pairs_are_not_trained_on(corpus, model, embeddings):
+    """Other pictures for them change the judgement, not the model."""
+    text, image = embeddings
+    aside = held_out(corpus.texts, share=0.1, seed=0)
+    other = image.copy()
+    other[aside] = image[aside][::-1]
+    changed = VisualTopicModel(**SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        changed.fit(corpus.texts, text_embeddings=text, image_embeddings=other)
+    np.testing.assert_array_equal(changed.topic_word_, model.topic_word_)
+    assert (model.n_validation_, aside.sum()) == (20, 20)
+    assert (model.status_, changed.status_) == ("ok", "doubtful")
+
+
+def test_pictures_that_are_all_alike_teach_nothing_and_that_is_said(corpus):
+    image = np.ones((120, 20))
+    model = VisualTopicModel(**SMALL)
+    with pytest.warns(
+        ModelWarning,
+        match=r"find their pictures no better than by chance \(mean rank 20.0 of 20; by chance 10.5",
+    ):
+        model.fit(corpus.texts, image_embeddings=image)
+    assert model.status_ == "doubtful"
+
+
+@pytest.mark.parametrize("n", [60, 120])
+@pytest.mark.parametrize("alike", [("image",), ("text", "image")])
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_collapse_is_said_when_no_pairs_are_held_out(corpus, embeddings, n, alike, value):
+    given = {
+        f"{reads}_embeddings": np.full((n, 20), value) if reads in alike else rows[:n]
+        for reads, rows in zip(("text", "image"), embeddings, strict=True)
+    }
+    model = VisualTopicModel(**SMALL | {"epochs": 20, "validation": 0.1 if n < 80 else 0})
+    with pytest.warns(ModelWarning, match="theta is alike for all documents") as warned:
+        model.fit(corpus.texts[:n], **given)
+    assert (model.status_, model.n_validation_) == ("doubtful", 0)
+    assert str(warned[0].message) == "; ".join(model.warnings_)
+    said = [reason.partition("'s")[0] for reason in model.warnings_ if "alike for all documents" in reason]
+    assert said == [f"the {reads} model" for reads in alike]
+
+
+@pytest.mark.parametrize("teacher", ["text", "joint"])
+def test_no_collapse_is_seen_in_a_good_model_without_held_out_pairs(corpus, embeddings, teacher, monkeypatch):
+    monkeypatch.setattr(api_fit, "MOST_HELD_OUT", 50)  # of more pairs some are enough
+    judging = []
+    signs = api_fit.signs_of_collapse
+    monkeypatch.setattr(api_fit, "signs_of_collapse", lambda **told: judging.append(told) or signs(**told))
+    model = VisualTopicModel(**SMALL | {"validation": 0, "teacher": teacher})
+    model.fit(corpus.texts, text_embeddings=embeddings[0], image_embeddings=embeddings[1])
+    assert (model.status_, model.warnings_, model.n_validation_) == ("not judged", (), 0)
+    for reads, rows in zip(("text", "image"), embeddings, strict=True):
+        theta = getattr(model, f"{reads}_model_").theta(rows)
+        np.testing.assert_allclose(judging[0]["theta"][reads], theta[::3], atol=1e-6)
+
+
+def test_chance_is_what_random_ranks_give():
+    draws = np.random.default_rng(0).integers(1, 26, size=(20_000, 25)).mean(axis=1)
+    expected, best_of_chance = random_mean_rank(25)
+    assert draws.mean() == pytest.approx(expected, abs=0.05)
+    assert np.quantile(draws, 0.025) == pytest.approx(best_of_chance, abs=0.1)
+
+
+def test_poor_topics_are_doubted(corpus):
+    texts = [f"{text} word{row}" if row % 2 else f"word{row}" for row, text in enumerate(corpus.texts)]
+    # With 12 words, the first ten of two topics share eight at least.
+    poor = VisualTopicModel(**SMALL | {"n_topics": 40, "validation": 0, "max_words": 12})
+    with pytest.warns(ModelWarning) as warned:
+        poor.fit(texts, corpus.images)
+    said = " ".join(str(warning.message) for warning in warned)
+    n_known = poor.n_pairs_
+    assert n_known <= 60
+    assert f"{120 - n_known} of 120 texts have no word that stands in 3 texts or more: lower min_df" in said
+    assert "only 12 words for 40 topics: lower min_df, or n_topics" in said
+    assert "40 of 40 topics share most of their words with another: lower n_topics" in said
+    for reads in ("text", "image"):
+        assert f"100% of the {reads} model's topics repeat another topic's words" in said
+    assert len(poor.warnings_) == 5
+
+
+def test_training_that_diverges_is_an_error(corpus, embeddings):
+    with pytest.raises(DataError, match="training diverged"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        VisualTopicModel(**SMALL | {"lr": 1e30, "epochs": 5}).fit(
+            corpus.texts, text_embeddings=embeddings[0], image_embeddings=embeddings[1]
+        )
+
+
+def test_few_pairs_are_trained_on_in_smaller_batches(corpus, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        api_fit, "train_pair", lambda *a, config, **k: asked.append(config.batch_size) or 1 / 0
+    )
+    for n, batch_size in ((499, None), (500, None), (499, 64)):
+        model = VisualTopicModel(batch_size=batch_size)
+        x = np.ones((n, 2))
+        with pytest.raises(ZeroDivisionError):
+            model.fit(
+                ["boat sea"] * (n // 3) + ["tree leaf"] * (n - n // 3), text_embeddings=x, image_embeddings=x
+            )
+    assert asked == [16, 64, 64]
+
+
+# Saved and loaded
+
+
+def test_a_loaded_model_is_the_saved_one(corpus, model, tmp_path):
+    model.save(tmp_path / "m", about={"owner": "me"})
+    loaded = VisualTopicModel.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.transform(corpus.images), model.transform(corpus.images))
+    np.testing.assert_array_equal(loaded.transform_text(corpus.texts), model.transform_text(corpus.texts))
+    assert loaded.get_params() == model.get_params() | {"device": "auto"}
+    assert loaded.notes_ == {"about": {"owner": "me"}}
+    for name in vars(model):
+        if name.endswith("_") and name not in ("text_model_", "image_model_", "notes_"):
+            np.testing.assert_equal(getattr(loaded, name), getattr(model, name))
+    for order in ("relevance", "probability", "ctfidf"):
+        assert loaded.topics(order=order) == model.topics(order=order)
+    loaded.save(tmp_path / "again")
+    for file in (tmp_path / "m").iterdir():
+        if file.name != "model.json":  # the notes differ
+            assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_the_folder_holds_safetensors_and_json_and_versions(model, tmp_path):
+    model.save(tmp_path / "m")
+    files = sorted(path.name for path in (tmp_path / "m").iterdir())
+    assert {Path(name).suffix for name in files} == {".json", ".safetensors"}
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+    saved = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert saved["parameters"]["encoder"] == "pixels"
+    assert saved["versions"].keys() >= {"vtm", "torch", "numpy"}
+    assert saved["encoder_keys"] == {
+        "text": load_encoder("pixels").text.key,
+        "image": load_encoder("pixels").image.key,
+    }
+    modes = {path.stat().st_mode for path in (tmp_path / "m").iterdir()}
+    assert len(modes) == 1
+
+
+def test_a_damaged_or_incomplete_model_is_refused(model, tmp_path):
+    model.save(tmp_path / "m")
+    names = sorted(path.name for path in (tmp_path / "m").iterdir() if path.name != "model.json")
+    assert len(names) == 5
+    for name in names:
+        path = tmp_path / "m" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(DataError, match=f"{name}: its content is not what was saved"):
+            VisualTopicModel.load(tmp_path / "m")
+        path.unlink()
+        with pytest.raises(MissingError, match=f"{name}: no such file; the model is incomplete"):
+            VisualTopicModel.load(tmp_path / "m")
+        path.write_bytes(content)
+    VisualTopicModel.load(tmp_path / "m")
+    saved = read_sealed(tmp_path / "m" / "model.json")
+    for change, message in (
+        ({"format": 99}, "format 99"),
+        ({"vocabulary": None}, "does not hold what a model's does"),
+        ({"parameters": saved["parameters"] | {"colour": "red"}}, "another version of vtm"),
+    ):
+        write_sealed(tmp_path / "m" / "model.json", saved | change)
+        with pytest.raises(DataError, match=message):
+            VisualTopicModel.load(tmp_path / "m")
+    content = (tmp_path / "m" / "model.json").read_text()
+    (tmp_path / "m" / "model.json").write_text(content.replace('"red"', '"rod"'))
+    with pytest.raises(DataError, match="model.json: its content is not what was written"):
+        VisualTopicModel.load(tmp_path / "m")
+    with pytest.raises(MissingError, match="no model .*vtm train"):
+        VisualTopicModel.load(tmp_path)
+
+
+def test_an_older_model_is_replaced_and_nothing_else_is(model, tmp_path, monkeypatch):
+    model.save(tmp_path / "m", number=1)
+    model.save(tmp_path / "m", number=2)
+    assert VisualTopicModel.load(tmp_path / "m").notes_ == {"number": 2}
+    with pytest.raises(TypeError):
+        model.save(tmp_path / "m", number=object())  # no JSON
+    assert VisualTopicModel.load(tmp_path / "m").notes_ == {"number": 2}
+    assert list(tmp_path.iterdir()) == [tmp_path / "m"]
+    (tmp_path / "empty").mkdir()
+    model.save(tmp_path / "empty")
+    older = read_sealed(tmp_path / "m" / "model.json") | {"format": 1}
+    write_sealed(tmp_path / "m" / "model.json", older)
+    (tmp_path / "m" / "text.json").unlink()
+    model.save(tmp_path / "m", number=3)  # of an older version, and damaged
+    assert VisualTopicModel.load(tmp_path / "m").notes_ == {"number": 3}
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(
+    ("model_there", "files", "message"),
+    [
+        (False, {"boat.jpg": ""}, r"no model \(it holds boat.jpg\);"),
+        (
+            False,
+            {"model.json": '{"format": "layers-model"}', "group1-shard1of1.bin": "1", "photos/1.png": ""},
+            r"no model \(it holds group1-shard1of1.bin, model.json, photos\);",
+        ),
+        (False, {"model.json": '{"format": 2}'}, r"no model \(it holds model.json\);"),
+        (False, {"model.json": "[" * 99, "text.json": "[]"}, r"no model \(it holds model.json, text.json\);"),
+        (False, {"model.json/1.png": ""}, r"no model \(it holds model.json\);"),
+        (
+            True,
+            {"notes.txt": "mine", **{f"photos-{n}/1.png": "" for n in range(4)}},
+            r"no model alone \(it holds notes.txt, photos-0, photos-1 and 2 more\);",
+        ),
+    ],
+)
+def test_what_is_no_model_is_never_replaced(model, tmp_path, model_there, files, message):
+    place = tmp_path / "place"
+    if model_there:
+        model.save(place)
+    for name, text in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    before = tree(tmp_path)
+    with pytest.raises(DataError, match="place: exists and is " + message) as refused:
+        model.save(place)
+    assert str(refused.value).endswith("; name another folder for the model, or move what is in it")
+    assert tree(tmp_path) == before
+
+
+def test_a_folder_in_a_models_files_place_and_a_file_in_its_own_are_not_replaced(model, tmp_path):
+    model.save(tmp_path / "m")
+    (tmp_path / "m" / "text.json").unlink()
+    (tmp_path / "m" / "text.json").mkdir()
+    (tmp_path / "m" / "text.json" / "mine.txt").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "gone")
+    before = tree(tmp_path)
+    for name, message in (("m", "no model alone"), ("file", "no model; remove it"), ("lost", "no model; ")):
+        with pytest.raises(DataError, match=f"exists and is {message}"):
+            model.save(tmp_path / name)
+    assert tree(tmp_path) == before
+
+
+SAVE_AND_DIE = """
+import os, signal, sys
+from vtm import files as folders
+from vtm.api import VisualTopicModel
+
+model = VisualTopicModel.load(sys.argv[1])
+die = lambda step: lambda *names: step(*names) in (None, True) and os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[2] == "exchange":
+    folders.exchange = die(folders.exchange)
+else:
+    folders.exchange, os.rename = lambda *names: False, die(os.rename)
+model.save(sys.argv[1], number=3)
+"""
+
+
+@pytest.mark.parametrize("system", ["exchange", "renames"])
+def test_a_model_is_there_when_its_replacement_was_killed(corpus, model, tmp_path, system):
+    """In the middle, where a system cannot exchange folders, and else after the only step."""
+    place = tmp_path / "m"
+    model.save(place, number=1)
+    if system == "exchange":
+        model.save(tmp_path / "other", number=2)
+        if not exchange(place, tmp_path / "other"):
+            pytest.skip("this system cannot exchange two folders")
+        shutil.rmtree(tmp_path / "other")
+    died = subprocess.run([sys.executable, "-c", SAVE_AND_DIE, str(place), system], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert place.exists() == (system == "exchange")
+    loaded = VisualTopicModel.load(place)
+    assert loaded.notes_ == {"number": 3}
+    np.testing.assert_array_equal(loaded.transform(corpus.images[:3]), model.transform(corpus.images[:3]))
+    for aside in tmp_path.glob(".m.*.tmp"):
+        os.utime(aside, (time.time() - LEFT_BEHIND - 9,) * 2)
+    model.save(place, number=4)
+    assert VisualTopicModel.load(place).notes_ == {"number": 4}
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_is_saved_is_what_was_fitted(corpus, tmp_path):
+    fitted = VisualTopicModel(**SMALL | {"epochs": 3, "validation": 0}).fit(corpus.texts, corpus.images)
+    fitted.set_params(n_topics=50, epochs=7).save(tmp_path / "m")
+    assert VisualTopicModel.load(tmp_path / "m").get_params()["n_topics"] == 6
+
+
+class Other:
+    """Encoders under another name, as weights of another version are."""
+
+    def __init__(self, encoder) -> None:
+        self._encoder, self.key, self.dim = encoder, f"other-{encoder.key}", encoder.dim
+        self.size = getattr(encoder, "size", None)
+
+    def preprocess(self, image):
+        return self._encoder.preprocess(image)
+
+    def encode(self, batch):
+        return self._encoder.encode(batch)
+
+
+def test_another_encoder_than_that_of_training_is_refused(corpus, model, tmp_path):
+    pair = load_encoder("pixels")
+    other = EncoderPair("other", Other(pair.text), Other(pair.image), aligned=False)
+    model.save(tmp_path / "m")
+    loaded = VisualTopicModel.load(tmp_path / "m", encoder=other)
+    with pytest.raises(DataError, match="trained with the image encoder pixels-colours"):
+        loaded.transform(corpus.images[:1])
+    with pytest.raises(DataError, match="trained with the text encoder pixels-hashed"):
+        loaded.transform_text(corpus.texts[:1])
+
+
+def test_an_encoder_of_ones_own_is_given_again(corpus, embeddings, tmp_path):
+    pair = load_encoder("pixels")
+    own = EncoderPair("own", Other(pair.text), Other(pair.image), aligned=False)
+    fitted = VisualTopicModel(**SMALL | {"encoder": own}).fit(corpus.texts, corpus.images)
+    fitted.save(tmp_path / "m")
+    theta = fitted.transform(corpus.images[:3])
+    without = VisualTopicModel.load(tmp_path / "m")
+    np.testing.assert_array_equal(without.transform(image_embeddings=embeddings[1][:3]), theta)
+    with pytest.raises(ConfigError, match="an encoder of your own: load it with encoder="):
+        without.transform(corpus.images[:3])
+    given = VisualTopicModel.load(tmp_path / "m", encoder=own)
+    np.testing.assert_array_equal(given.transform(corpus.images[:3]), theta)

@@ -1,0 +1,126 @@
+"""The benchmark of `fit`: its documents hold what they claim, and its ratios are of its own seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import training as grid_bench
+from benchmarks import training as training_bench
+from benchmarks.__main__ import run_bench
+from benchmarks.training import WORDS_A_TEXT, bench_fit, bench_grid, synthetic
+from vtm.config import ModelConfig
+from vtm.errors import ConfigError
+
+SMALL = dict(n=130, n_words=50, n_inputs=20, n_topics=5)
+
+
+def test_synthetic_documents_share_topics_between_embedding_and_words():
+    x, counts = synthetic(400, n_words=60, n_inputs=16, n_topics=4, seed=3)
+    assert x.shape == (400, 16) and x.dtype == np.float32 and counts.shape == (400, 60)
+    assert (counts.sum(axis=1) == WORDS_A_TEXT).all() and counts.nnz < 0.3 * counts.shape[0] * counts.shape[1]
+    again = synthetic(400, n_words=60, n_inputs=16, n_topics=4, seed=3)
+    np.testing.assert_array_equal(x, again[0])
+    assert (counts != again[1]).nnz == 0
+    assert not np.array_equal(x, synthetic(400, n_words=60, n_inputs=16, n_topics=4, seed=0)[0])
+    # The nearest other document by embedding shares more words than one at random.
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    similarity = unit @ unit.T - 2 * np.eye(400)
+    shared = (counts @ counts.T).toarray()
+    nearest = shared[np.arange(400), similarity.argmax(axis=1)].mean()
+    assert nearest > 1.5 * shared[~np.eye(400, dtype=bool)].mean()
+
+
+def test_the_ratios_are_those_of_the_seconds(monkeypatch):
+    pytest.importorskip(
+        "contextualized_topic_models.models.ctm",
+        reason="the reference package is not installed (extra 'reference')",
+    )
+    fitted = []
+    for name in ("fit_zeroshot", "train"):
+        function = getattr(training_bench, name)
+
+        def watched(*arguments, name=name, function=function, **options):
+            size, threads = len(options.get("seeds", [0])), torch.get_num_threads()
+            fitted.append((name, options["config"].epochs, size, threads, arguments[0].shape))
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(training_bench, name, watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        result = bench_fit(**SMALL, epochs=2, repeats=3, seeds_at_once=2, seed=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    one, two = ("fit_zeroshot", 2, 1, 1), ("fit_zeroshot", 2, 1, 2)
+    rounds = 3 * [one, two, ("train", 2, 1, 2), ("train", 2, 2, 2)]
+    warm = [("fit_zeroshot", 1, 1, 2), ("train", 1, 1, 2)]
+    best = result["reference_threads"]
+    doubled = [("fit_zeroshot", 4, 1, best), ("train", 4, 1, 2)]
+    assert [call[:4] for call in fitted] == [*warm, *rounds, *doubled]
+    assert {call[4] for call in fitted} == {(130, 20)}  # held-out documents are not trained on
+    by_threads = result["reference_seconds_by_threads"]
+    assert best == min((1, 2), key=lambda count: np.median(by_threads[str(count)]))
+    assert result["reference_seconds"] == by_threads[str(best)]
+    ratios = np.divide(result["reference_seconds"], result["seconds"])
+    assert result["ratio"] == pytest.approx(
+        {"median": np.median(ratios), "low": ratios.min(), "high": ratios.max()}
+    )
+    ratios = 2 * np.divide(result["reference_seconds"], result["side_by_side_seconds"])
+    assert result["side_by_side_ratio"]["median"] == pytest.approx(np.median(ratios))
+    assert {name: result[name] for name in SMALL} == SMALL
+    assert set(result["doubled"]) == set(result["held_out"]) == {"reference", "ours"}
+    # Two epochs leave both near a model that knows nothing: log V for each word.
+    for loss in result["held_out"].values():
+        assert loss == pytest.approx(WORDS_A_TEXT * np.log(50), rel=0.3)
+    for name, losses in result["held_out_by_seed"].items():
+        assert len(set(losses)) == 3, "each round trains another seed"
+        assert result["held_out"][name] == pytest.approx(np.mean(losses))
+
+
+def test_the_reference_fit_stays_off_a_gpu_that_is_not_measured(monkeypatch):
+    pytest.importorskip("contextualized_topic_models.models.ctm", reason="extra 'reference'")
+    asked = []
+    monkeypatch.setattr(
+        training_bench, "fit_zeroshot", lambda *_, **__: asked.append(torch.cuda.is_available())
+    )
+    monkeypatch.setattr(training_bench, "copy_weights", lambda *_, **__: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    x, counts = synthetic(20, n_words=9, n_inputs=4, n_topics=3)
+    for device in ("cpu", "cuda"):
+        options = {"n_topics": 3, "config": ModelConfig(), "seed": 0, "device": device}
+        training_bench.reference_network(x, counts, **options)
+    assert asked == [False, True]
+
+
+def test_the_grid_counts_each_model_as_one_fit(monkeypatch):
+    pytest.importorskip("contextualized_topic_models.models.ctm", reason="extra 'reference'")
+    trained = []
+    train_pair = grid_bench.train_pair
+
+    def watched(kind, pairs, words, **options):
+        trained.append((kind, options["n_topics"], list(options["seeds"]), options["device"]))
+        return train_pair(kind, pairs, words, **options)
+
+    monkeypatch.setattr(grid_bench, "train_pair", watched)
+    sizes = {"n": 130, "n_words": 50, "n_inputs": 20, "sizes": (4, 6)}
+    found = bench_grid(device="cpu", **sizes, n_seeds=2, epochs=2, repeats=1, seed=1)
+    once = [(kind, size, [1, 2], "cpu") for kind in ("joint", "text-teacher") for size in (4, 6)]
+    assert trained == 2 * once  # one of them not counted
+    # A teacher and a student, or a teacher and two, for each size and seed.
+    assert found["models"] == 5 * 2 * 2 and found["device"] == "cpu"
+    whole = 10 * (found["fit_seconds"]["4"][0] + found["fit_seconds"]["6"][0])
+    assert found["reference_seconds"] == pytest.approx([whole])
+    assert found["ratio"]["median"] == pytest.approx(whole / found["seconds"][0])
+    for losses in found["held_out"].values():
+        assert all(loss == pytest.approx(WORDS_A_TEXT * np.log(50), rel=0.3) for loss in losses.values())
+
+
+@pytest.mark.parametrize(("device", "why"), [("mps", "'cpu' or 'cuda'"), ("cuda", "no CUDA device")])
+def test_a_device_that_is_not_there_is_named_before_anything_runs(monkeypatch, device, why):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(grid_bench, "train_pair", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(ConfigError, match=why):
+        run_bench(device=device)

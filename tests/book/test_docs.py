@@ -1,0 +1,298 @@
+"""The pages for users: what they have the reader type works, and prints what they show."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+import vtm
+from vtm.cli import app
+from vtm.corpora.fetch import GROUPS, is_fetched
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import doc_blocks  # noqa: E402
+import doc_errors  # noqa: E402
+from doc_blocks import Block, BlockError, fill, find_blocks, run_blocks, type_command  # noqa: E402
+
+PAGES = {
+    name: (ROOT / "book" / f"{name}.md").read_text("utf-8") for name in ("tutorial", "choosing-k", "own-data")
+}
+TROUBLES = (ROOT / "book" / "troubleshooting.md").read_text("utf-8")
+REFUSED = [block for block in find_blocks(TROUBLES) if block.kind == "refused"]
+
+
+def up_to_numbers(text: str) -> str:
+    """Words only: numbers, and how lines are broken, may differ."""
+    return " ".join(re.sub(r"-?\d+(\.\d+)?", "0", text).split())
+
+
+def needs(*groups: str) -> pytest.MarkDecorator:
+    missing = [name for group in groups for name in GROUPS[group] if not is_fetched(name)]
+    return pytest.mark.skipif(bool(missing), reason=f"not fetched: {', '.join(missing)}")
+
+
+def stand_in_for(*groups: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        all(is_fetched(name) for group in groups for name in GROUPS[group]),
+        reason="the data are there, and the same page is typed with them",
+    )
+
+
+def check(page: str, folder: Path, change: Callable[[Block], str] | None = None) -> list[tuple[Block, str]]:
+    """Type a page's blocks; what they print must be what the page shows, up to numbers."""
+    printed = list(run_blocks(page, folder, change=change))
+    for block, text in printed:
+        assert text.strip(), block
+        if block.varies:
+            assert up_to_numbers(text).split()[0] == up_to_numbers(block.text).split()[0]
+            assert len(text.splitlines()) > 1 or len(block.text.splitlines()) == 1
+        else:
+            assert up_to_numbers(text) == up_to_numbers(block.text)
+    return printed
+
+
+# The pages as they are, on real data
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@needs("encoder:offline", "corpus:stamps")
+def test_tutorial_as_typed(tmp_path: Path) -> None:
+    printed = [text for _, text in check(PAGES["tutorial"], tmp_path)]
+    assert sum("no-known-word" in text for text in printed) == 2
+    reports = [text for text in printed if text.startswith("pairs")]
+    pairs, words = (
+        [int(re.search(rf"{what} +(\d+)", text)[1]) for text in reports] for what in ("pairs", "words")
+    )
+    assert pairs[0] < pairs[1] / 2 and words[0] < words[1] / 5, "a lower --min-df does not save most pairs"
+    assert "lower min_df" in reports[0] and "warning" not in reports[1]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@needs("encoder:offline", "corpus:openclipart")
+def test_sweep_shows_what_the_page_says(tmp_path: Path) -> None:
+    ((_, text),) = check(PAGES["choosing-k"], tmp_path)
+    rows = [line.split() for line in text.splitlines()[1:]]
+    assert {row[-1] for row in rows} == {"ok"}
+
+    def means(column: int) -> list[float]:
+        at = {k: [float(row[column]) for row in rows if row[0] == k] for k in ("10", "40", "160")}
+        return [sum(values) / len(values) for values in at.values()]
+
+    loss, npmi, diversity, mrr = map(means, (2, 3, 4, 5))
+    assert npmi[1] > max(npmi[0], npmi[2]) and mrr[1] > max(mrr[0], mrr[2])
+    assert all(a > b for a, b in pairwise(diversity))
+    assert loss[0] > loss[1] and abs(loss[1] - loss[2]) < loss[0] - loss[1]
+
+
+# The same with small stand-ins for the reader's folder, which need nothing
+
+
+@pytest.fixture
+def no_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.mktemp("empty")
+    monkeypatch.setenv("VTM_DATA", str(folder / "data"))
+    monkeypatch.setenv("VTM_RUNS", str(folder / "runs"))
+
+
+def replaced(text: str, *changes: tuple[str, str]) -> str:
+    for old, new in changes:
+        assert old in text, f"{old!r} is no longer in the page"
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.slow
+@stand_in_for("encoder:offline", "corpus:stamps")
+def test_tutorial_with_stand_ins(tmp_path: Path, no_data: None) -> None:
+    def change(block: Block) -> str:
+        if block.option == "practice.py":
+            return replaced(block.text, ('load_corpus("stamps", lang="de")', 'load_corpus("scenes", n=120)'))
+        return block.text.replace("vtm train", "vtm train --encoder pixels --epochs 10").replace(
+            "new/400-asl_p.png new/000-frog-1.png", "new"
+        )
+
+    printed = list(run_blocks(PAGES["tutorial"], tmp_path, change=change))
+    assert all(text for _, text in printed)
+    new = sorted(path.name for path in (tmp_path / "new").iterdir())
+    pictures = [name for name in new if name.endswith(".png")]
+    assert len(pictures) == 6 and new == sorted([*pictures, *(f"{name}.xmp" for name in pictures)])
+    for made in ("model/model.json", "tags.csv", "sheet.html", "explorer/index.html"):
+        assert (tmp_path / made).is_file(), made
+
+
+@pytest.mark.slow
+@stand_in_for("encoder:offline", "corpus:openclipart")
+def test_sweep_with_stand_ins(tmp_path: Path, no_data: None) -> None:
+    def change(block: Block) -> str:
+        if block.kind != "file":
+            return block.text
+        return replaced(
+            block.text,
+            ('load_corpus("openclipart")', 'load_corpus("scenes", n=120)'),
+            ("OPTIONS = dict(", 'OPTIONS = dict(encoder="pixels", epochs=5, '),
+            ("(10, 40, 160)", "(4, 6)"),
+        )
+
+    ((_, text),) = run_blocks(PAGES["choosing-k"], tmp_path, change=change)
+    head, *rows = text.splitlines()
+    assert [row.split()[:2] for row in rows] == [["4", "0"], ["4", "1"], ["6", "0"], ["6", "1"]]
+    assert all(len(row.split()) == len(head.split()) for row in rows)
+
+
+@pytest.mark.slow
+def test_own_data_as_typed(tmp_path: Path, no_data: None) -> None:
+    """All but the encoder, the epochs and how many chapters."""
+
+    def change(block: Block) -> str:
+        quick = '-p encoder=pixels -p epochs=10 -p "n_topics=[4]" -p "seeds=[0,1]" --only 04-text-teacher'
+        return (
+            block.text.replace("vtm reproduce", f"vtm reproduce {quick}")
+            .replace(
+                "-p n_topics 20", "-p n_topics 4 -p encoder pixels -p epochs 10 -p min_df 1 --log-level ERROR"
+            )
+            .replace("papermill notebooks", "papermill --no-progress-bar notebooks")
+        )
+
+    doc_blocks.lay_out(tmp_path)
+    check(PAGES["own-data"], tmp_path, change)
+    for made in ("my-book/04-text-teacher.ipynb", "out.ipynb", "from-arrays/model.json"):
+        assert (tmp_path / made).is_file(), made
+    assert "photos.csv:text_column=headline" in (tmp_path / "out.ipynb").read_text("utf-8")
+
+
+# Troubleshooting
+
+
+@pytest.fixture(scope="module")
+def mistakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mistakes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(tmp_path_factory.mktemp("data")))
+        doc_errors.lay_out(folder)
+    return folder
+
+
+def test_troubleshooting_covers_what_people_meet() -> None:
+    assert len(REFUSED) >= 20
+    assert len({block.text.splitlines()[0] for block in REFUSED if block.text.startswith("$")}) >= 15
+
+
+@pytest.mark.parametrize("block", REFUSED, ids=lambda block: block.text.splitlines()[0][2:60])
+def test_troubleshooting_shows_what_is_said(block: Block, mistakes: Path) -> None:
+    if "cuda" in block.text:
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a CUDA device, so this is no mistake")
+    assert up_to_numbers(doc_errors.answer(block.text, mistakes)) == up_to_numbers(block.text)
+
+
+def test_a_mistake_that_is_none_is_found(mistakes: Path) -> None:
+    with pytest.raises(ValueError, match="was not refused"):
+        doc_errors.answer(">>> len(pictures)", mistakes)
+    good = "$ vtm topics model --format csv"
+    assert "error" not in doc_errors.answer(good, mistakes)
+
+
+# Commands that are not typed by a test, and names
+
+
+def unmarked_commands() -> list[str]:
+    found = []
+    for page in (*PAGES.values(), TROUBLES):
+        lines = page.splitlines()
+        marked = {number for block in find_blocks(page) for number in range(block.start, block.end)}
+        found += [
+            line.partition("#")[0].strip()
+            for number, line in enumerate(lines)
+            if number not in marked and line.startswith("vtm ")
+        ]
+        found += [command for command in re.findall(r"`(vtm [a-z]+ [^`]*)`", page) if "..." not in command]
+    return found
+
+
+@pytest.mark.parametrize("command", sorted(set(unmarked_commands())))
+def test_other_commands_have_these_options(command: str) -> None:
+    """Parsed as the command line parses it, and not run."""
+    _, name, *arguments = shlex.split(command)
+    subcommand = typer.main.get_command(app).commands[name]
+    try:
+        subcommand.make_context(name, arguments)
+    except Exception as error:  # in a sentence only the option that it is about is shown
+        if type(error).__name__ not in ("MissingParameter", "Exit"):  # Exit: of --help
+            raise
+
+
+def test_commands_to_parse_are_found() -> None:
+    assert len(unmarked_commands()) > 8
+
+
+def documented() -> list[str]:
+    """Full names of what api.md documents."""
+    found, module = [], ""
+    for kind, name in re.findall(
+        r"^\.\. (currentmodule|auto\w+):: (\S+)", (ROOT / "book/api.md").read_text("utf-8"), re.M
+    ):
+        if kind == "currentmodule":
+            module = name
+        else:
+            found.append(name if "." in name else f"{module}.{name}")
+    return found
+
+
+def test_reference_has_every_public_name() -> None:
+    short = {name.rpartition(".")[2] for name in documented()}
+    # Of the notebooks' first cell; a reader's own code calls from_parameters.
+    assert set(vtm.__all__) - {"__version__", "from_notebook"} <= short
+
+
+@pytest.mark.parametrize("name", documented())
+def test_reference_documents_what_there_is(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert (getattr(importlib.import_module(module), attribute).__doc__ or "").strip()
+
+
+def test_reference_is_generated_by_the_books_build() -> None:
+    sphinx = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]
+    assert {"sphinx.ext.autodoc", "sphinx.ext.napoleon"} <= set(sphinx["extra_extensions"])
+
+
+# The script that runs the pages
+
+
+def test_blocks_are_found_run_and_filled(tmp_path: Path) -> None:
+    page = "# T\n\n% file a.txt\n```text\nred\ngreen\nblue\n```\n\n% run\n```sh\ncat a.txt\n```\n\n% printed 2\n```\nold\n```\nend\n"
+    ((block, text),) = printed = list(run_blocks(page, tmp_path))
+    assert (block.text, text) == ("old", "red\ngreen\n...")
+    assert fill(page, printed) == page.replace("old", "red\ngreen\n...")
+    assert fill(fill(page, printed), list(run_blocks(fill(page, printed), tmp_path))) == fill(page, printed)
+
+
+def test_a_command_that_fails_and_a_mark_alone_are_found(tmp_path: Path) -> None:
+    with pytest.raises(BlockError, match="ended with 3"):
+        list(run_blocks("% run\n```sh\n(exit 3)\necho on\n```\n", tmp_path))
+    with pytest.raises(BlockError, match="no block follows"):
+        find_blocks("% run\ntext\n")
+    with pytest.raises(BlockError, match="does not end"):
+        find_blocks("% run\n```sh\nls\n")
+
+
+def test_commands_are_typed_on_a_terminal_and_bars_are_left_out(tmp_path: Path) -> None:
+    program = (
+        "import sys; from tqdm import tqdm; print(sys.stdout.isatty(), sys.stderr.isatty()); "
+        "list(tqdm(range(3), disable=None)); print('done', file=sys.stderr)"
+    )
+    assert type_command(f"{sys.executable} -c {shlex.quote(program)}", tmp_path) == "True True\ndone"

@@ -1,0 +1,200 @@
+"""What the packaging files say of each other, of the package and of the machine they run on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import vtm
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def bounds(lines: list[str]) -> dict[str, SpecifierSet]:
+    found: dict[str, SpecifierSet] = {}
+    for requirement in map(Requirement, lines):
+        name = canonicalize_name(requirement.name)
+        bound = requirement.specifier
+        assert found.setdefault(name, bound) == bound, f"{name}: bounds differ"
+    return found
+
+
+def project_bounds(*, without: str = "") -> dict[str, SpecifierSet]:
+    extras = PROJECT["optional-dependencies"]
+    return bounds(
+        PROJECT["dependencies"]
+        + [line for name, lines in extras.items() if name != without for line in lines]
+    )
+
+
+def pins() -> dict[str, Version]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            name, exact = line.split("==")
+            found[canonicalize_name(name)] = Version(exact)
+    return found
+
+
+def test_environment_asks_for_what_the_project_asks_for() -> None:
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (from_pip,) = [item["pip"] for item in listed if isinstance(item, dict)]
+    assert from_pip[-1] == "-e ."
+    environment = bounds([item for item in listed if isinstance(item, str)] + from_pip[:-1])
+    python = environment.pop("python")
+    assert "3.11.0" in python and "3.10.9" not in python
+    assert environment.pop("pip") == SpecifierSet()
+    assert environment == project_bounds(without="fuzz")  # atheris is not for every machine
+
+
+def test_constraints_pin_every_dependency_within_its_bounds() -> None:
+    pinned = pins()
+    for name, bound in project_bounds().items():
+        assert name in pinned, f"{name}: not in constraints.txt"
+        assert pinned[name] in bound, f"{name}=={pinned[name]} is not {bound}"
+
+
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def test_lock_has_the_pins_of_constraints_with_the_hashes_of_all_files() -> None:
+    """What the book and the tests need, without what is made for other extras; and no address to take it from."""
+    entries = re.findall(r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", LOCK, re.MULTILINE)
+    locked = {canonicalize_name(name): Version(exact) for name, exact, _ in entries}
+    assert "".join(f"{name}=={exact}{hashes}\n" for name, exact, hashes in entries) == LOCK
+    assert len(locked) == len(entries)
+    pinned = pins()
+    assert {name: pinned[name] for name in locked if name in pinned} == {
+        name: exact for name, exact in locked.items() if name in pinned
+    }
+    left_out = set(pinned) - set(locked)
+    assert left_out == {"atheris"}, f"not in requirements.lock, make lock: {left_out}"
+    assert not [
+        name
+        for name in set(locked) - set(pinned)
+        if not name.startswith(("nvidia", "cuda", "triton", "setuptools", "wheel"))
+    ]
+    needed = bounds(
+        PROJECT["dependencies"]
+        + [line for extra in ("book", "test") for line in PROJECT["optional-dependencies"][extra]]
+    )
+    assert all(locked[name] in bound for name, bound in needed.items())
+
+
+def test_constraints_leave_cuda_to_torch() -> None:
+    """A CPU build of torch has no such packages: a pin on them would be in its way."""
+    assert not [name for name in pins() if name.startswith(("nvidia", "cuda", "triton"))]
+
+
+def test_installed_version_is_the_packages_own() -> None:
+    assert version("vtm") == vtm.__version__
+
+
+def test_citation_names_software_and_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
+    assert citation["version"] == vtm.__version__
+    assert citation["license"] == PROJECT["license"]
+    paper = citation["preferred-citation"]
+    assert paper["title"] == "Visual Topic Modelling for NewsImage Task at MediaEval 2021"
+    assert [author["family-names"] for author in paper["authors"]] == ["Pivovarova", "Zosa"]
+
+
+def test_readme_shows_the_first_command_early() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert "make book" in "\n".join(lines[:29])
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    """Runs make on the project's Makefile with a given environment; returns what it did."""
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return subprocess.run(
+            ["make", "-C", str(ROOT), *arguments],
+            env=kept | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+def test_make_alone_prints_help(make) -> None:
+    done = make()
+    assert done.returncode == 0
+    for target in ("book", "test", "setup", "clean"):
+        assert f"make {target} " in done.stdout
+
+
+def test_make_refuses_an_old_python_in_one_line(make, tmp_path: Path) -> None:
+    old = tmp_path / "python-old"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    environment = tmp_path / "venv"
+    done = make("setup", f"PYTHON={old}", f"VENV={environment}")
+    assert done.returncode != 0
+    assert "Python 3.9.2 does not fit: Python 3.11 or 3.12 is needed" in done.stderr
+    assert not environment.exists()
+
+
+def test_make_says_which_package_makes_environments(make, tmp_path: Path) -> None:
+    """Debian ships Python without ensurepip; the message must name the package to install."""
+    bare = tmp_path / "python-bare"
+    bare.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; *) exit 0;; esac\n')
+    bare.chmod(0o755)
+    done = make("setup", f"PYTHON={bare}", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode != 0 and "python3-venv" in done.stderr
+
+
+def test_make_says_that_python_is_not_there(make, tmp_path: Path) -> None:
+    done = make("setup", "PYTHON=python-of-nowhere", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode != 0 and "python-of-nowhere: not found" in done.stderr
+
+
+def test_set_up_is_done_once(make, tmp_path: Path) -> None:
+    """With its stamps newer than their sources, set-up has nothing to do."""
+    environment, data = tmp_path / "venv", tmp_path / "data"
+    (environment / "bin").mkdir(parents=True)
+    data.mkdir()
+    for stamp in (environment / "bin" / "python", environment / ".installed", data / ".prefetched"):
+        stamp.touch()
+    arguments = (f"VENV={environment}", f"VTM_DATA={data}")
+    assert make("-q", "setup", "data", *arguments).returncode == 0
+    (environment / ".installed").unlink()
+    assert make("-q", "setup", "data", *arguments).returncode == 1
+
+
+def test_ci_runs_the_tests_and_cleans_up(tmp_path: Path) -> None:
+    """.ci/run with a stand-in for make: what it asks for, and that nothing of it stays."""
+    tools, scratch = tmp_path / "bin", tmp_path / "tmp"
+    tools.mkdir(), scratch.mkdir()
+    stand_in = tools / "make"
+    stand_in.write_text('#!/bin/sh\necho "$@" "$VTM_DATA" "$VTM_RUNS"; touch "${VTM_DATA%/*}/x"; exit 7\n')
+    stand_in.chmod(0o755)
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(scratch), "CI": "true"}
+    done = subprocess.run([ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7
+    target, folder, data, runs = done.stdout.split()
+    assert target == "test" and re.fullmatch(rf"VENV={scratch}/.+/venv", folder)
+    assert data.startswith(str(scratch)) and runs.startswith(str(scratch))
+    assert list(scratch.iterdir()) == []

@@ -1,0 +1,770 @@
+"""vtm train, tag, match and topics: what they print and write, and what they leave alone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import typer
+from click.testing import Result
+from explorer_data import simple
+from PIL import Image
+from stopping import wait_for
+from typer.testing import CliRunner
+
+from vtm import api as api_encoding
+from vtm.api import VisualTopicModel
+from vtm.cli import Commands, options, photos
+from vtm.cli import models as commands
+from vtm.cli.keywords import sidecar_path
+from vtm.cli.models import absolute_corpus
+from vtm.cli.photos import SKIPPED
+from vtm.cli.tagging import find_pictures, tag_pictures
+from vtm.config import parse_corpus
+from vtm.corpora import load_corpus
+from vtm.corpora.pictures import open_picture
+from vtm.errors import ConfigError, storable
+from vtm.metrics.topics import topic_diversity
+from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
+from vtm.report.explorer import build_explorer
+
+ROOT = Path(__file__).resolve().parents[2]
+app = typer.Typer(cls=Commands)
+app.callback()(options)
+for command in (commands.train, photos.tag, photos.match, commands.topics):
+    app.command()(command)
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data_folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = runner.invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def error(*arguments: object) -> str:
+    """The one line on stderr of a command that fails."""
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Result]:
+    """A model of 120 scenes, and what training it printed."""
+    folder = tmp_path_factory.mktemp("model") / "m"
+    return folder, run(
+        "train", "scenes:n=120", "-o", folder, "--n-topics", 6, "--encoder", "pixels", "--epochs", 60
+    )
+
+
+@pytest.fixture(scope="module")
+def model(trained) -> Path:
+    return trained[0]
+
+
+@pytest.fixture(scope="module")
+def api(model) -> VisualTopicModel:
+    return VisualTopicModel.load(model)
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """A folder of 6 pictures in 2 folders, with other things between them."""
+    folder = tmp_path / "photos"
+    (folder / "b").mkdir(parents=True)
+    scenes = load_corpus("scenes", n=120)
+    for number, path in enumerate(scenes.images[:6]):
+        shutil.copy(path, folder / ("b" if number % 2 else "") / f"{number}.png")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".thumbnail.png").write_bytes(b"hidden")
+    return folder
+
+
+def picture_hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*.png")}
+
+
+# train
+
+
+def test_train_reports_what_it_did_and_leaves_a_model(trained):
+    folder, result = trained
+    fitted = VisualTopicModel.load(folder)
+    lines = {line[:26].strip(): line[26:].strip() for line in result.stdout.splitlines()}
+    assert lines["pairs"] == "120, 20 of them held out to judge it"
+    assert lines["left out"] == "0"
+    assert lines["language"] == "en (by default)"
+    assert lines["words"] == str(len(fitted.vocabulary_))
+    assert lines["topics"] == "6"
+    assert lines["NPMI, model of pictures"] == f"{fitted.coherence_['image'].mean():.3f}"
+    assert lines["NPMI, model of texts"] == f"{fitted.coherence_['text'].mean():.3f}"
+    assert lines["training"] == "ok"
+    assert result.stderr == ""
+    assert fitted.notes_["corpus"] == "scenes:n=120"
+    assert {name: fitted.get_params()[name] for name in ("n_topics", "epochs", "language", "teacher")} == {
+        "n_topics": 6,
+        "epochs": 60,
+        "language": "en",
+        "teacher": "text",
+    }
+    assert fitted.best_pictures_[0][0][0].startswith("scene-")
+
+
+def test_train_on_a_table_of_ones_own(tmp_path, photos):
+    scenes = load_corpus("scenes", n=120)
+    (photos / "broken.png").write_bytes(b"no picture")
+    with open(photos / "captions.csv", "w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["file_name", "text"])
+        for number in range(6):
+            rows.writerow([f"{'b/' if number % 2 else ''}{number}.png", scenes.texts[number]])
+        rows.writerows([["broken.png", "a broken picture"], ["gone.png", "a lost one"], ["b/1.png", ""]])
+    result = run(
+        *("train", photos / "captions.csv", "-o", tmp_path / "m", "--n-topics", 2, "--encoder", "pixels"),
+        *("--min-df", 1, "--epochs", 2, "--language", "de", "--teacher", "joint", "--seed", 3),
+    )
+    assert re.search(r"pairs +6\n", result.stdout)
+    assert re.search(r"left out +3\n", result.stdout)
+    assert re.search(r"language +de\n", result.stdout)
+    assert "are stop words of 'en'" in result.stderr
+    for reason, name in (
+        ("unreadable", "broken.png"),
+        ("missing-picture", "gone.png"),
+        ("empty-text", "b/1.png"),
+    ):
+        assert re.search(rf"  {reason} +1  such as {name}\n", result.stdout)
+    # Six pairs hold none out, but show that two epochs are too few.
+    assert re.search(r"training +doubtful\n", result.stdout)
+    assert "student is no nearer to its teacher's posterior" in result.stderr
+    fitted = VisualTopicModel.load(tmp_path / "m")
+    assert [fitted.get_params()[name] for name in ("language", "teacher", "random_state")] == [
+        "de",
+        "joint",
+        3,
+    ]
+    assert {name for topic in fitted.best_pictures_ for name, _ in topic} == {
+        *("0.png", "b/1.png", "2.png", "b/3.png", "4.png", "b/5.png")
+    }
+
+
+def test_train_says_when_no_pairs_were_held_out(tmp_path):
+    result = run(
+        *("train", "scenes:n=60", "-o", tmp_path / "m", "--encoder", "pixels", "--n-topics", 6),
+        *("--epochs", 60),
+    )
+    assert re.search(r"training +not judged: no pairs were held out\n", result.stdout)
+    assert result.stderr == ""
+
+
+def test_train_warns_of_poor_topics(tmp_path):
+    result = run(
+        *("train", "scenes:n=120", "-o", tmp_path / "m", "--encoder", "pixels", "--n-topics", 40),
+        *("--epochs", 2, "--max-words", 12, "--validation", 0),
+    )
+    assert "warning: only 12 words for 40 topics" in result.stderr
+    assert VisualTopicModel.load(tmp_path / "m").n_validation_ == 0
+
+
+def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
+    out = tmp_path / "m"
+    assert "no corpus is called 'scene'" in error("train", "scene", "-o", out)
+    assert "no encoder is called" in error("train", "scenes:n=120", "-o", out, "--encoder", "pixel")
+    line = error("train", "scenes:n=120", "-o", out, "--encoder", "pixels", "--language", "german")
+    assert "language='german': must be a code such as 'en' or 'de'" in line
+    assert "must be one of text, joint" in error("train", "scenes:n=120", "-o", out, "--teacher", "image")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    # Before anything is read: there is no such corpus either.
+    line = error("train", "scene", "-o", tmp_path / "full")
+    assert "full: exists and is no model (it holds mine.txt)" in line
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
+
+
+# tag
+
+
+def expected_rows(
+    api: VisualTopicModel, paths: list[Path], *, top: int, least: float, words: int
+) -> list[tuple]:
+    keywords = api.topics(words)
+    rows = []
+    for path, theta in zip(paths, api.transform(paths), strict=True):
+        order = sorted(range(len(theta)), key=lambda k: -theta[k])[:top]
+        rows += [(str(path), k, float(theta[k]), keywords[k]) for k in order if theta[k] >= least]
+    return rows
+
+
+def in_order(photos: Path) -> list[Path]:
+    return [*(photos / f"{n}.png" for n in (0, 2, 4)), *(photos / "b" / f"{n}.png" for n in (1, 3, 5))]
+
+
+def test_tags_in_every_format_are_those_of_the_model(model, api, photos, tmp_path):
+    asked = ("--top", 2, "--min-probability", 0.1, "--words", 4)
+    expected = expected_rows(api, in_order(photos), top=2, least=0.1, words=4)
+    assert len({path for path, *_ in expected}) == 6
+
+    printed = list(csv.DictReader(io.StringIO(run("tag", model, photos, *asked).stdout)))
+    run("tag", model, photos, *asked, "-o", tmp_path / "tags.csv")
+    with open(tmp_path / "tags.csv", encoding="utf-8", newline="") as stream:
+        assert list(csv.DictReader(stream)) == printed
+    found = [
+        (r["picture"], int(r["topic"]), float(r["probability"]), r["keywords"].split(", ")) for r in printed
+    ]
+    assert found == [(path, k, pytest.approx(p, abs=1e-6), words) for path, k, p, words in expected]
+
+    run("tag", model, photos, *asked, "-o", tmp_path / "tags.parquet")
+    table = pq.read_table(tmp_path / "tags.parquet").to_pylist()
+    assert [tuple(row.values()) for row in table] == found
+
+    run("tag", model, photos, *asked, "-o", tmp_path / "tags.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "tags.jsonl").read_text().splitlines()]
+    assert [line["picture"] for line in lines] == [str(path) for path in in_order(photos)]
+    flat = [(line["picture"], *topic.values()) for line in lines for topic in line["topics"]]
+    assert flat == found
+
+    shown = run("tag", model, photos, *asked, "--format", "table").stdout
+    assert "keywords" in shown
+    assert "".join(expected[0][3][0]) in shown
+
+
+def test_a_picture_without_a_topic_is_counted_and_kept_in_json(model, photos):
+    result = run("tag", model, photos, "--min-probability", 1, "--format", "jsonl")
+    assert [json.loads(line)["topics"] for line in result.stdout.splitlines()] == [[]] * 6
+    assert "6 of 6 pictures have no topic of 1.0 or more" in result.stderr
+    result = run("tag", model, photos, "--min-probability", 1)
+    assert result.stdout == "picture,topic,probability,keywords\n"
+
+
+def test_one_picture_and_other_keywords(model, api, photos):
+    row = next(
+        csv.DictReader(io.StringIO(run("tag", model, photos / "0.png", "--top", 1, "--ctfidf").stdout))
+    )
+    assert row["keywords"].split(", ") == api.topics(5, order="ctfidf")[int(row["topic"])]
+    row = next(csv.DictReader(io.StringIO(run("tag", model, photos / "0.png", "--relevance", 0).stdout)))
+    assert row["keywords"].split(", ") == api.topics(5, weight=0)[int(row["topic"])]
+
+
+def test_bad_pictures_are_listed_and_the_exit_code_says_so(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(api_encoding, "BLOCK", 2)
+    (photos / "1broken.png").write_bytes(b"no picture")
+    (photos / "b" / "empty.jpg").touch()
+    missing = tmp_path / "gone.jpg"
+    result = run("tag", model, photos, missing, "-o", tmp_path / "tags.csv", "--top", 1, code=SKIPPED)
+    said = result.stderr.splitlines()
+    assert [line.split(":")[1].strip() for line in said if line.startswith("not used")] == [
+        *(str(photos / "1broken.png"), str(photos / "b" / "empty.jpg"), str(missing))
+    ]
+    assert said[-1] == "3 not used (2 unreadable, 1 missing)"
+    with open(tmp_path / "tags.csv", encoding="utf-8", newline="") as stream:
+        assert [row["picture"] for row in csv.DictReader(stream)] == [str(path) for path in in_order(photos)]
+
+
+def test_when_nothing_can_be_used_it_is_an_error_and_no_file(model, photos, tmp_path):
+    for path in in_order(photos):
+        path.write_bytes(b"no picture")
+    out = tmp_path / "tags.csv"
+    assert "none of 6 pictures can be used; the first: " in error("tag", model, photos, "-o", out)
+    (tmp_path / "nothing").mkdir()
+    assert "no picture is there" in error("tag", model, tmp_path / "nothing", "-o", out)
+    assert "no model" in error("tag", photos, photos, "-o", out)
+    assert "which format?" in error("tag", model, photos, "-o", tmp_path / "tags.txt")
+    assert "--format xls: must be one of" in error("tag", model, photos, "--format", "xls")
+    assert "Parquet goes into a file" in error("tag", model, photos, "--format", "parquet")
+    assert "a table goes to the terminal" in error("tag", model, photos, "--format", "table", "-o", out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nothing", "photos"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, monkeypatch, suffix):
+    blocks = VisualTopicModel.transform_blocks
+    monkeypatch.setattr(api_encoding, "BLOCK", 2)
+
+    def interrupted(self, images):
+        yield next(iter(blocks(self, images)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VisualTopicModel, "transform_blocks", interrupted)
+    out = tmp_path / f"tags{suffix}"
+    out.write_text("as it was")
+    result = runner.invoke(app, ["tag", str(model), str(photos), "-o", str(out)])
+    assert result.exit_code != 0
+    assert out.read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", out.name]
+
+
+WAITING = """
+import os, sys, time
+from pathlib import Path
+place, *sys.argv[1:] = sys.argv[1:]
+def replace(old, new, replace=os.replace):
+    if str(new).startswith(place):  # written, and not yet in its place
+        Path(place, "started").touch()
+        time.sleep(60)
+    replace(old, new)
+os.replace = replace
+from vtm.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        *((name, signal.SIGTERM) for name in ("tag", "train", "match", "explore", "originals")),
+        ("tag", signal.SIGINT),
+    ],
+)
+def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command, sent):
+    place = tmp_path / "place"
+    shutil.copytree(photos, place / "photos")
+    shutil.copytree(model, place / "old")
+    (place / "old.csv").write_text("as it was")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    arguments = {
+        "tag": ("tag", model, photos, "-o", place / "old.csv"),
+        "train": ("train", "scenes:n=120", "-o", place / "old", "--encoder", "pixels", "--epochs", 1),
+        "match": ("match", model, photos, "--text", "a boat", "--sheet", place / "sheet.png"),
+        "explore": ("explore", model, photos, "-o", place / "page"),
+        "originals": ("tag", model, place / "photos", "--write-originals"),
+    }[command]
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(place), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(place / "started", child)
+        half = [path for path in place.rglob("*") if path.is_file() and ".tmp" in str(path)]
+        child.send_signal(sent)
+        printed, told = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == 128 + sent, printed + told
+    assert "Traceback" not in told
+    assert half and (place / "started").exists(), "it was not stopped in the middle"
+    (place / "started").unlink()
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_a_sidecar_that_is_no_file_is_passed_over(model, photos):
+    os.mkfifo(sidecar_path(photos / "0.png"))
+    result = run("tag", model, photos, "--write-sidecars", code=SKIPPED)
+    assert "5 sidecars written" in result.stderr
+    assert f"no sidecar: {photos}/0.png.xmp: is no regular file" in result.stderr
+
+
+def test_a_name_cannot_drive_the_terminal(model, photos, monkeypatch):
+    shutil.copy(photos / "0.png", photos / "\x1b[31mx\n.png")
+    (photos / "no\x9b1m.png").write_bytes(b"no picture")
+    monkeypatch.setenv("COLUMNS", "400")
+    for command in (("tag",), ("match", "--text", "a boat")):
+        result = run(command[0], model, photos, *command[1:], "--format", "table", code=SKIPPED)
+        assert r"photos/\x1b[31mx\n.png" in result.stdout and r"no\x9b1m.png" in result.stderr
+        assert not {"\x1b", "\x9b"} & {*result.stdout, *result.stderr}
+
+
+def test_names_that_are_no_text_are_shown(model, photos, tmp_path):
+    odd = os.fsencode(photos) + b"/odd\xff,\n name.png"
+    shutil.copy(photos / "0.png", odd)
+    for path in in_order(photos):
+        path.unlink()
+    (row,) = csv.DictReader(io.StringIO(run("tag", model, photos, "--top", 1).stdout))
+    assert row["picture"] == f"{photos}/odd\\xff,\n name.png" == storable(Path(os.fsdecode(odd)))
+    for name in ("tags.csv", "tags.jsonl", "tags.parquet"):
+        run("tag", model, photos, "-o", tmp_path / name)
+    run("match", model, photos, "--text", "a boat", "--sheet", tmp_path / "sheet.html")
+    run("match", model, photos, "--text", "a boat", "--sheet", tmp_path / "sheet.png")
+
+
+# Sidecars
+
+
+def keywords_in(path: Path, name: str) -> list[str]:
+    return [li.text for one in ET.parse(path).iter(name) for li in one[0]]
+
+
+def test_sidecars_get_the_keywords_and_pictures_stay_as_they_are(model, api, photos):
+    before = picture_hashes(photos)
+    sidecar_path(photos / "0.png").write_text(
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5">'
+        "<dc:subject><rdf:Bag><rdf:li>mine</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF>"
+    )
+    result = run("tag", model, photos, "--top", 2, "--words", 3, "--write-sidecars")
+    assert "6 sidecars written, 0 had all keywords" in result.stderr
+    by_picture: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(io.StringIO(result.stdout)):
+        by_picture.setdefault(row["picture"], []).append(row)
+    for path in in_order(photos):
+        words = [word for row in by_picture[str(path)] for word in row["keywords"].split(", ")]
+        flat = keywords_in(sidecar_path(path), "{http://purl.org/dc/elements/1.1/}subject")
+        mine = ["mine"] if path.name == "0.png" else []
+        assert flat == mine + list(dict.fromkeys(words))
+        tree = keywords_in(sidecar_path(path), "{http://ns.adobe.com/lightroom/1.0/}hierarchicalSubject")
+        assert tree == [
+            f"vtm|{row['keywords'].replace(', ', ' ')}|{word}"
+            for row in by_picture[str(path)]
+            for word in row["keywords"].split(", ")
+        ]
+    assert 'xmp:Rating="5"' in sidecar_path(photos / "0.png").read_text()
+    assert picture_hashes(photos) == before
+    again = run("tag", model, photos, "--top", 2, "--words", 3, "--write-sidecars")
+    assert "0 sidecars written, 6 had all keywords" in again.stderr
+    assert again.stdout == result.stdout
+
+
+def test_a_sidecar_that_cannot_be_written_is_named(model, photos):
+    sidecar_path(photos / "0.png").write_text("rating: 5")
+    result = run("tag", model, photos, "--write-sidecars", code=SKIPPED)
+    assert f"no sidecar: {photos / '0.png'}.xmp: it is not XML" in result.stderr
+    assert "5 sidecars written, 0 had all keywords, 1 skipped" in result.stderr
+    assert sidecar_path(photos / "0.png").read_text() == "rating: 5"
+
+
+def test_originals_get_the_keywords_when_asked_and_what_they_show_stays(model, photos, tmp_path):
+    with Image.open(photos / "0.png") as scene:
+        scene.save(photos / "6.jpg")
+        scene.save(photos / "7.webp")
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    asked = ("tag", model, photos, "--top", 2, "--words", 3)
+    plain = run(*asked)
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+    result = run(*asked, "--write-originals", code=SKIPPED)
+    assert result.stdout == plain.stdout
+    assert "7 pictures written, 0 had all keywords, 1 skipped" in result.stderr
+    assert f"not written: {photos}/7.webp: it is neither JPEG nor PNG; it is left as it is" in result.stderr
+    words: dict[str, list[str]] = {}
+    for row in csv.DictReader(io.StringIO(result.stdout)):
+        words.setdefault(row["picture"], []).extend(row["keywords"].split(", "))
+    for path, old in before.items():
+        if path.suffix == ".txt" or path.name in ("7.webp", ".thumbnail.png"):
+            assert path.read_bytes() == old
+            continue
+        with Image.open(path) as picture, Image.open(io.BytesIO(old)) as unwritten:
+            assert picture.tobytes() == unwritten.tobytes()
+            xmp = picture.info.get("xmp") or picture.info["XML:com.adobe.xmp"]
+        (tmp_path / "xmp").write_bytes(xmp if isinstance(xmp, bytes) else xmp.encode())
+        flat = keywords_in(tmp_path / "xmp", "{http://purl.org/dc/elements/1.1/}subject")
+        assert flat == list(dict.fromkeys(words[str(path)]))
+    assert not list(photos.rglob("*.xmp"))
+    written = {path: path.read_bytes() for path in before}
+    again = run(*asked, "--write-originals", "--write-sidecars", code=SKIPPED)
+    assert again.stdout == plain.stdout
+    assert "8 sidecars written" in again.stderr and "0 pictures written, 7 had all keywords" in again.stderr
+    assert {path: path.read_bytes() for path in before} == written
+
+
+# Folders
+
+
+def test_folders_are_searched_in_order_and_links_are_not_followed(photos, tmp_path):
+    (photos / "c").mkdir()
+    (photos / "c" / "PHOTO.JPEG").touch()
+    (photos / ".hidden").mkdir()
+    shutil.copy(photos / "0.png", photos / ".hidden" / "0.png")
+    (photos / "circle").symlink_to(photos)
+    (photos / "again.png").symlink_to(photos / "0.png")
+    named_link = tmp_path / "named.png"
+    named_link.symlink_to(photos / "0.png")
+    found = find_pictures([photos / "b" / "5.png", photos, named_link, tmp_path / "gone.png"])
+    folder = in_order(photos)
+    expected = [folder[5], *folder[:5], photos / "c" / "PHOTO.JPEG", named_link, tmp_path / "gone.png"]
+    assert list(found.pictures) == expected
+    assert (found.n_links, found.unreadable) == (2, ())
+
+
+def test_the_explorers_thumbnails_are_no_pictures(photos, tmp_path):
+    build_explorer(simple(tmp_path / "painted"), photos / "explorer")
+    (photos / "thumbnails-of-mine.webp").touch()  # with no explorer beside it
+    assert list((photos / "explorer").glob("thumbnails-*.webp"))
+    names = [path.name for path in find_pictures([photos]).pictures]
+    assert names == ["0.png", "2.png", "4.png", "thumbnails-of-mine.webp", "1.png", "3.png", "5.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(photos, monkeypatch):
+    scandir = os.scandir
+
+    def forbidden(folder):
+        if Path(folder).name == "b":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    found = find_pictures([photos])
+    assert list(found.pictures) == in_order(photos)[:3]
+    (drop,) = found.unreadable
+    assert drop.detail == f"{photos / 'b'}: the folder cannot be read (Permission denied)"
+
+
+def test_what_could_not_be_searched_is_said(model, photos):
+    (photos / "again.png").symlink_to(photos / "0.png")
+    assert "1 links in folders were not followed" in run("tag", model, photos).stderr
+
+
+def test_tagging_refuses_what_makes_no_sense(api, photos):
+    for asked in ({"top": 0}, {"min_probability": 2}, {"words": 0}):
+        with pytest.raises(ConfigError, match="at least 1"):
+            list(tag_pictures(api, [photos / "0.png"], **asked))
+
+
+def test_a_picture_without_numbers_is_dropped_by_its_own_name(api, photos, monkeypatch):
+    """The encoder may give a picture what the model cannot read, with no picture lost."""
+    (photos / "broken.png").write_bytes(b"no picture")
+    pictures = [photos / name for name in ("0.png", "broken.png", "2.png")]
+    whole = type(api).transform_blocks
+
+    def spoilt(self, images):
+        for theta, dropped in whole(self, images):
+            theta[0] = np.nan
+            yield theta, dropped
+
+    monkeypatch.setattr(type(api), "transform_blocks", spoilt)
+    ((first, broken, last),) = tag_pictures(api, pictures)
+    assert (first.id, first.reason) == (str(pictures[0]), "not-finite") and str(pictures[0]) in first.detail
+    assert broken.id == str(pictures[1]) and "broken.png" in broken.detail
+    assert last.picture == pictures[2] and last.tags
+
+
+# match
+
+
+def test_match_ranks_as_the_model_does_and_says_why(model, api, photos, tmp_path):
+    text = "Two boats sail on the sea."
+    (photos / "zbroken.png").write_bytes(b"no picture")
+    result = run("match", model, photos, "--text", text, "--top", 4, "--words", 2, code=SKIPPED)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    paths = in_order(photos)
+    positions, similarities = api.rank([text], paths, top=4)
+    assert [row["picture"] for row in rows] == [str(paths[place]) for place in positions[0]]
+    np.testing.assert_allclose([float(row["similarity"]) for row in rows], similarities[0], atol=1e-6)
+    theta = api.transform(paths)
+    for row, place in zip(rows, positions[0], strict=True):
+        reasons = api.explain(api.transform_text([text])[0], theta[place], words=2)
+        assert row["shared topics"] == "; ".join(
+            f"{', '.join(reason.words)} ({reason.contribution:.0%})"
+            for reason in reasons
+            if reason.contribution >= 0.05
+        )
+    assert "1 not used (1 unreadable)" in result.stderr
+    (tmp_path / "article.txt").write_text(f"\ufeff{text}\n", encoding="utf-8")
+    from_file = run(
+        "match", model, photos, "--text-file", tmp_path / "article.txt", "--top", 4, "--words", 2, code=3
+    )
+    assert from_file.stdout == result.stdout
+
+
+def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, monkeypatch):
+    scenes = load_corpus("scenes", n=120)
+    rows = [f"{'b/' if n % 2 else ''}{n}.png,{scenes.texts[n].replace(',', ' ')}" for n in range(6)]
+    (photos / "captions.csv").write_text("\n".join(["file_name,title", *rows]), encoding="utf-8")
+    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1, "--epochs", 2)
+    monkeypatch.chdir(photos)
+    run("train", "captions.csv:text_column=title,lang=de", "-o", tmp_path / "m", *small)
+    monkeypatch.chdir(tmp_path)
+    corpus = f"{photos}/captions.csv:text_column=title,lang=de"
+    assert VisualTopicModel.load("m").notes_["corpus"] == corpus
+
+    named = run("match", "m", photos, "--text", "two boats")
+    shutil.copy(photos / "0.png", photos / "of-no-caption.png")
+    result = run("match", "m", "--text", "two boats")
+    assert result.stdout == named.stdout and len(result.stdout.splitlines()) == 7
+    assert result.stderr == f"with the corpus that the model was trained on: {corpus}\n"
+
+    (photos / "b" / "3.png").unlink()
+    result = run("match", "m", "--text", "two boats")
+    assert len(result.stdout.splitlines()) == 6
+    assert "1 of its pairs are left out (1 missing-picture), such as " in result.stderr
+    assert (
+        "is one of the pictures"
+        in run("match", "m", "--text", "a", "--sheet", photos / "0.png", code=2).stderr
+    )
+
+    (photos / "captions.csv").unlink()
+    result = run("match", "m", "--text", "two boats", code=2)
+    told, line = result.stderr.splitlines()
+    assert line.startswith(f"error: m: was trained on {corpus}, which cannot be read now (")
+    assert "no such file" in line and line.endswith("; name the pictures")
+
+
+def test_a_model_that_names_no_corpus_needs_pictures(api, tmp_path):
+    for notes in ({}, {"corpus": 3}, {"corpus": " "}):
+        api.save(tmp_path / "m", **notes)
+        assert error("match", tmp_path / "m", "--text", "a boat") == (
+            f"error: {tmp_path}/m: does not say which corpus it was trained on, only a model of `vtm train` does; "
+            "name the pictures"
+        )
+    api.save(tmp_path / "m", corpus="no corpus\n")
+    assert "no corpus is called" in run("match", tmp_path / "m", "--text", "a boat", code=2).stderr
+
+
+def test_tag_asks_for_pictures(model):
+    assert "Missing argument 'PICTURES...'" in run("tag", model, code=2).stderr
+
+
+def test_what_a_model_notes_of_its_corpus_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for typed, noted in (
+        ("scenes:n=120,seed=3", "scenes:n=120,seed=3"),
+        ("stamps", "stamps"),
+        ("photos", f"{tmp_path}/photos"),
+        (" a/../b.csv:text_column=007,lang=de ", f"{tmp_path}/b.csv:text_column=007,lang=de"),
+        ("~/b.csv", "/home/me/b.csv"),
+        ("a:b.csv", f"{tmp_path}/a:b.csv"),
+        ("newsimages:folder=news,lang=de", f"newsimages:folder={tmp_path}/news,lang=de"),
+    ):
+        assert absolute_corpus(typed) == noted
+        assert parse_corpus(noted)[1].keys() == parse_corpus(typed)[1].keys()
+
+
+def test_match_needs_one_text(model, photos, tmp_path):
+    article = tmp_path / "article.txt"
+    article.write_bytes("Käse".encode("cp1252"))
+    assert "either --text or --text-file" in error("match", model, photos)
+    assert "either --text or --text-file" in error(
+        "match", model, photos, "--text", "a", "--text-file", article
+    )
+    assert "not UTF-8 at byte 1" in error("match", model, photos, "--text-file", article)
+    assert "the text is empty" in error("match", model, photos, "--text", " ")
+    for pictures in ((photos,), ()):  # the corpus is not read in vain
+        gone = error("match", model, *pictures, "--text-file", tmp_path / "gone.txt")
+        assert gone == f"error: --text-file {tmp_path}/gone.txt: no such file; name one with the text"
+        folder = error("match", model, *pictures, "--text-file", photos)
+        assert folder == f"error: --text-file {photos}: is a folder; name a file with the text"
+    assert "sheet is written as .png" in error(
+        "match", model, photos, "--text", "a", "--sheet", tmp_path / "s.pdf"
+    )
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+HOSTILE = """<script>alert(1)</script> & "quotes" $x$"""
+
+
+def test_an_html_sheet_is_one_file_and_all_text_is_escaped(model, photos, tmp_path):
+    os.rename(photos / "0.png", photos / '"><img src=x onerror=alert(1)>.png')
+    run("match", model, photos, "--text", HOSTILE, "--top", 6, "--sheet", tmp_path / "sheet.html")
+    page = Page((tmp_path / "sheet.html").read_text(encoding="utf-8"))
+    assert HOSTILE in page.text
+    assert '"><img src=x onerror=alert(1)>.png' in page.text
+    names = [tag for tag, _ in page.tags]
+    assert names.count("img") == names.count("h2") == names.count("li") == 6
+    assert not {"script", "link", "iframe", "object"} & set(names)
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            if name in attributes:
+                assert tag == "img" and attributes[name].startswith("data:image/jpeg;base64,")
+        assert tag != "img" or attributes["alt"]
+        assert tag != "html" or attributes["lang"] == "en"
+
+
+@pytest.mark.parametrize("named", ["picture", "folder", "link"])
+@pytest.mark.parametrize("option", ["--sheet", "--out"])
+def test_no_picture_is_written_over(model, photos, tmp_path, named, option):
+    before = picture_hashes(photos)
+    where = {"picture": photos / "0.png", "folder": photos, "link": tmp_path / "link.png"}[named]
+    if named == "link":
+        where.symlink_to(photos / "0.png")
+    target = photos / "b" / ".." / "0.png"
+    commands_ = [("match", model, "missing.png", where, "--text", "a boat", option, target)]
+    if option == "--out":
+        commands_ = [(*one, "--format", "csv") for one in (*commands_, ("tag", model, where, option, target))]
+    for command in commands_:
+        assert f"{option} {target}: is one of the pictures" in error(*command)
+    assert picture_hashes(photos) == before
+    run("match", model, where, "--text", "a boat", "--sheet", tmp_path / "sheet.png")
+    run("match", model, where, "--text", "a boat", "--sheet", tmp_path / "sheet.png")
+
+
+def test_a_png_sheet_holds_the_pictures(model, photos, tmp_path):
+    result = run("match", model, photos, "--text", HOSTILE, "--top", 6, "--sheet", tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        pixels = np.asarray(sheet.convert("RGB"))
+    ranked = [row["picture"] for row in csv.DictReader(io.StringIO(result.stdout))]
+    found = []
+    for place, path in enumerate(ranked):
+        thumbnail = np.asarray(open_picture(path, size=220))
+        left = 16 + place % 5 * 236
+        column = pixels[:, left : left + 220]
+        found.append(
+            [top for top in range(len(pixels) - 219) if (column[top : top + 220] == thumbnail).all()]
+        )
+    first, second = found[0], found[5]
+    assert found[:5] == [first] * 5 and len(first) == len(second) == 1
+    assert second[0] > first[0] + 220
+
+
+def test_sheets_bear_long_words_many_lines_and_lost_pictures(tmp_path):
+    cards = [Card(tmp_path / "gone.png", "w" * 500, ("x" * 300, "ü " * 400)) for _ in range(7)]
+    sheet = draw_sheet("y" * 5000, cards)
+    assert sheet.width < 1300 and sheet.height < 1500
+    assert Page(html_sheet("", cards)).tags[-1][0] != "img"
+    assert draw_sheet("nothing", []).width > 100
+    with pytest.raises(ConfigError, match="one of these suffixes"):
+        write_sheet(tmp_path / "sheet.gif", "", cards)
+
+
+# topics
+
+
+def test_topics_shows_the_largest_first(model, api, tmp_path):
+    result = run("topics", model, "--top", 4, "--pictures", 2)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    order = sorted(range(6), key=lambda k: -api.topic_share_[k])
+    assert [int(row["topic"]) for row in rows] == order
+    keywords = api.topics(4)
+    for row, k in zip(rows, order, strict=True):
+        assert float(row["share"]) == pytest.approx(api.topic_share_[k], abs=1e-6)
+        assert float(row["coherence"]) == pytest.approx(api.coherence_["image"][k], abs=1e-6)
+        assert row["keywords"].split(", ") == keywords[k]
+        assert row["best pictures"].split(", ") == [name for name, _ in api.best_pictures_[k][:2]]
+    diversity = topic_diversity(api.image_model_.topics(25), top=25)
+    assert f"6 topics of 120 pairs; mean coherence {api.coherence_['image'].mean():.3f}" in result.stderr
+    assert f"diversity {diversity:.3f}" in result.stderr
+    run("topics", model, "--ctfidf", "-o", tmp_path / "topics.jsonl")
+    first = json.loads((tmp_path / "topics.jsonl").read_text().splitlines()[0])
+    assert first["keywords"] == api.topics(10, order="ctfidf")[order[0]]
+    assert "keywords" in run("topics", model, "--format", "table").stdout

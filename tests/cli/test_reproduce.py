@@ -1,0 +1,465 @@
+"""`reproduce` on small notebooks: what runs, what is skipped and why, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from rich.console import Console
+from stopping import wait_for
+
+from vtm import files as paths
+from vtm.cli import reproduce as pipeline
+from vtm.cli.reproduce import Step, duration, reproduce
+from vtm.config import PARAMETERS, PROFILES
+from vtm.errors import ConfigError, DataError, MissingError, VtmError
+
+# Leaves one line for each execution, in the folder that the kernel works in.
+LOG = "from pathlib import Path\nwith open('log.txt', 'a') as log:\n    print({values}, file=log)"
+
+
+def write_notebook(folder: Path, name: str, parameters: str, *cells: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell(f"# {name}"),
+            new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+            *map(new_code_cell, cells),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    path = folder / f"{name}.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two notebooks that write a log, and the folder for what they become."""
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
+    source, out = tmp_path / "notebooks", tmp_path / "executed"
+    write_notebook(source, "01-first", "epochs = 100", LOG.format(values="'first', epochs"))
+    write_notebook(
+        source, "02-second", "seeds = [0]\nmode = 'none'", LOG.format(values="'second', seeds, mode")
+    )
+    return source, out
+
+
+def run(folders: tuple[Path, Path], parameters: dict | None = None, **options: object) -> list[Step]:
+    source, out = folders
+    return reproduce("default", parameters, notebooks=source, out=out, **options)
+
+
+def statuses(steps: list[Step]) -> list[str]:
+    return [step.status for step in steps]
+
+
+def log(out: Path) -> list[str]:
+    return (out / "log.txt").read_text("utf-8").splitlines()
+
+
+def test_runs_in_order_with_the_parameters_that_each_declares(folders: tuple[Path, Path]) -> None:
+    source, out = folders
+    before = {path: path.read_bytes() for path in source.iterdir()}
+    steps = run(folders, {"epochs": 3, "seeds": [4, 5]})
+    assert log(out) == ["first 3", "second [4, 5] none"]
+    assert [(step.name, step.status) for step in steps] == [("01-first", "ran"), ("02-second", "ran")]
+    assert [dict(step.parameters) for step in steps] == [{"epochs": 3}, {"seeds": [4, 5]}]
+    executed = nbformat.read(out / "02-second.ipynb", as_version=4)
+    nbformat.validate(executed)
+    injected = [cell for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])]
+    assert [cell.source.splitlines()[-1] for cell in injected] == ["seeds = [4, 5]"]
+    assert {path: path.read_bytes() for path in source.iterdir()} == before
+    visible = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    assert visible == ["01-first.ipynb", "02-second.ipynb", "log.txt"]
+    assert str(source) not in (out / "02-second.ipynb").read_text("utf-8")
+
+
+def test_profile_gives_parameters_and_overrides_win(folders: tuple[Path, Path]) -> None:
+    steps = reproduce("smoke", {"epochs": 7}, notebooks=folders[0], out=folders[1], dry_run=True)
+    assert [dict(step.parameters) for step in steps] == [{"epochs": 7}, {"seeds": PROFILES["smoke"]["seeds"]}]
+    steps = reproduce("smoke", notebooks=folders[0], out=folders[1], dry_run=True)
+    assert dict(steps[0].parameters) == {"epochs": PROFILES["smoke"]["epochs"]}
+    assert not folders[1].exists()
+
+
+def test_kernel_sees_the_same_folders_and_the_same_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VTM_DATA", "here/data")  # relative: means another folder in the kernel's own
+    monkeypatch.delenv("VTM_RUNS", raising=False)
+    monkeypatch.setattr("vtm.cli.reproduce.runs_dir", lambda: tmp_path / "elsewhere")
+    seen = "import json, vtm\nfrom vtm.files import data_dir, runs_dir\n"
+    seen += "print(json.dumps([str(data_dir()), str(runs_dir()), vtm.__file__]))"
+    write_notebook(tmp_path / "notebooks", "01-where", "seeds = [0]", seen)
+    reproduce(notebooks="notebooks", out="executed")
+    printed = nbformat.read(tmp_path / "executed" / "01-where.ipynb", as_version=4).cells[-1].outputs[0].text
+    expected = [str(tmp_path / "here" / "data"), str(tmp_path / "elsewhere"), pipeline.__file__]
+    assert json.loads(printed) == [*expected[:2], str(Path(expected[2]).with_name("__init__.py"))]
+    assert "VTM_RUNS" not in os.environ and os.environ["VTM_DATA"] == "here/data"
+    assert Path.cwd() == tmp_path
+
+
+def test_second_run_skips(folders: tuple[Path, Path]) -> None:
+    run(folders)
+    before = {path: path.read_bytes() for path in folders[1].iterdir()}
+    assert statuses(run(folders)) == ["current", "current"]
+    assert {path: path.read_bytes() for path in folders[1].iterdir()} == before
+
+
+def test_same_content_in_another_form_is_current(folders: tuple[Path, Path]) -> None:
+    """Touched, run in an editor, or given new cell ids: not a change of what the notebook does."""
+    run(folders)
+    path = folders[0] / "01-first.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].execution_count = 3
+    notebook.cells[-1].id = "another"
+    nbformat.write(notebook, path)
+    assert statuses(run(folders)) == ["current", "current"]
+
+
+def change_source(folders: tuple[Path, Path], name: str) -> None:
+    path = folders[0] / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source += ", changed"
+    nbformat.write(notebook, path)
+
+
+def test_changed_source_runs_it_and_what_follows(folders: tuple[Path, Path]) -> None:
+    run(folders)
+    change_source(folders, "02-second")
+    assert statuses(run(folders)) == ["current", "ran"]
+    change_source(folders, "01-first")
+    steps = run(folders)
+    assert [step.reason for step in steps] == ["the notebook changed", "the step before it was run again"]
+    assert len(log(folders[1])) == 2 + 1 + 2
+
+
+def test_changed_parameter_runs_it_and_what_follows(folders: tuple[Path, Path]) -> None:
+    run(folders)
+    assert statuses(run(folders, {"mode": "priors"})) == ["current", "ran"]
+    steps = run(folders, {"epochs": 2, "mode": "priors"})
+    assert [step.reason for step in steps] == ["its parameters changed", "the step before it was run again"]
+    assert log(folders[1])[-2:] == ["first 2", "second [0] priors"]
+
+
+def test_changed_code_runs_all(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    run(folders)
+    monkeypatch.setattr(pipeline, "code_hash", lambda: "another")
+    assert [step.reason for step in run(folders)] == ["the code of vtm changed"] * 2
+    assert statuses(run(folders)) == ["current", "current"]
+
+
+def test_code_hash_depends_on_every_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "vtm"
+    (package / "corpora").mkdir(parents=True)
+    for name in ("pipeline.py", "model.py", "corpora/table.py"):
+        (package / name).write_text(f"# {name}\n")
+    monkeypatch.setattr(pipeline, "__file__", str(package / "pipeline.py"))
+    hashes = [pipeline.code_hash()]
+    assert pipeline.code_hash() == hashes[0]
+    (package / "corpora" / "table.py").write_text("# other\n")
+    hashes.append(pipeline.code_hash())
+    (package / "model.py").rename(package / "models.py")
+    hashes.append(pipeline.code_hash())
+    assert len(set(hashes)) == 3
+
+
+def test_lost_or_altered_output_runs_again(folders: tuple[Path, Path]) -> None:
+    run(folders)
+    (folders[1] / "02-second.ipynb").unlink()
+    assert statuses(run(folders)) == ["current", "ran"]
+    with (folders[1] / "02-second.ipynb").open("a") as stream:
+        stream.write("\n")
+    assert [step.reason for step in run(folders)] == ["", "its output is not what was written"]
+    (folders[1] / ".02-second.json").write_text("[")
+    assert statuses(run(folders)) == ["current", "ran"]
+    (folders[1] / ".02-second.json").write_text("[]")
+    assert statuses(run(folders)) == ["current", "ran"]
+    assert statuses(run(folders)) == ["current", "current"]
+
+
+def test_table_corpus_is_part_of_the_inputs(
+    tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_notebook(folders[0], "01-first", "corpus = 'scenes'", LOG.format(values="corpus"))
+    (tmp_path / "mine.csv").write_text("image,text\n")
+    spec = {"corpus": "mine.csv:text_column=text"}
+    run(folders, spec)
+    assert log(folders[1])[0] == f"{tmp_path / 'mine.csv'}:text_column=text"
+    assert statuses(run(folders, spec)) == ["current", "current"]
+    (tmp_path / "mine.csv").write_text("image,text\na.png,a tree\n")
+    assert run(folders, spec)[0].reason == "the corpus' files changed"
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "metadata.csv").write_text("file_name,text\n")
+    run(folders, {"corpus": "photos"})
+    assert statuses(run(folders, {"corpus": "photos"})) == ["current", "current"]
+    (photos / "a.png").write_bytes(b"picture")
+    assert run(folders, {"corpus": "photos"})[0].reason == "the corpus' files changed"
+
+
+def test_stored_measurements_are_part_of_the_inputs_of_what_shows_them(
+    tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, mine = tmp_path / "root", tmp_path / "mine"
+    for folder in (root / "results" / "study", mine / "stamps"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "results_dir", lambda: root / "results")
+    shows = LOG.format(values="'stored()', study_folder")
+    write_notebook(folders[0], "02-second", "study_folder = ''", shows)
+    changed = "the stored measurements changed"
+    for parameters, file in (
+        ({}, root / "results" / "study" / "a.json"),
+        ({"study_folder": str(mine)}, mine / "stamps" / "a.json"),
+    ):
+        run(folders, parameters)
+        assert statuses(run(folders, parameters)) == ["current", "current"]
+        file.write_text("{}")
+        assert [step.reason for step in run(folders, parameters)] == ["", changed]
+        file.write_text("[]")
+        assert [step.reason for step in run(folders, parameters)] == ["", changed]
+
+
+def test_every_notebook_that_shows_stored_measurements_is_known_to(tmp_path: Path) -> None:
+    steps = pipeline._steps(Path(__file__).parents[2] / "notebooks", tmp_path, {})
+    shows = [step.name for step in steps if pipeline._step_parts(step)["stored"]]
+    assert shows == ["10-cost", "12-study", "13-tags", "14-trust", "15-findings"]
+
+
+def test_force_runs_all(folders: tuple[Path, Path]) -> None:
+    run(folders)
+    assert statuses(run(folders, force=True)) == ["ran", "ran"]
+
+
+def test_only_runs_one_and_makes_what_follows_stale(folders: tuple[Path, Path]) -> None:
+    (step,) = run(folders, only="02")
+    assert (step.name, step.status) == ("02-second", "ran")
+    assert log(folders[1]) == ["second [0] none"]
+    assert statuses(run(folders, only="02-second.ipynb")) == ["current"]
+    assert statuses(run(folders)) == ["ran", "ran"]
+    assert statuses(run(folders, only=["01-first"], force=True)) == ["ran"]
+    assert statuses(run(folders)) == ["current", "ran"]
+    with pytest.raises(ConfigError, match=r"'03-third'.*01-first, 02-second"):
+        run(folders, only="03-third")
+
+
+def test_dry_run_says_what_a_run_does(folders: tuple[Path, Path]) -> None:
+    run(folders)
+    change_source(folders, "01-first")
+    before = {path: path.read_bytes() for path in folders[1].iterdir()}
+    planned = run(folders, dry_run=True)
+    assert statuses(planned) == ["pending", "pending"]
+    assert {path: path.read_bytes() for path in folders[1].iterdir()} == before
+    assert [step.reason for step in planned] == [step.reason for step in run(folders)]
+    assert statuses(run(folders, dry_run=True)) == ["current", "current"]
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"epoch": 3}, "unknown parameter 'epoch': did you mean 'epochs'"),
+        ({"epochs": "many"}, "epochs='many'"),
+        ({"corpus": "openclip"}, "no corpus is called 'openclip'; choose from"),
+        ({"encoder": "pixel"}, "encoder='pixel': must be one of offline, pixels"),
+        ({"min_df": 2}, "unknown parameter 'min_df'"),  # known to vtm, but read by no notebook
+    ],
+)
+def test_wrong_parameters_fail_before_anything_runs(
+    folders: tuple[Path, Path], parameters: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        run(folders, parameters)
+    assert not folders[1].exists()
+
+
+def test_missing_corpus_fails_before_anything_runs(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="gone.csv: no such file"):
+        run(folders, {"corpus": str(tmp_path / "gone.csv")})
+    assert not folders[1].exists()
+
+
+def test_parameter_that_the_chosen_notebook_does_not_read(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ConfigError, match="unknown parameter 'epochs'.* in 02-second"):
+        run(folders, {"epochs": 3}, only="02")
+
+
+def test_unknown_profile(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ConfigError, match="smoke, default, paper"):
+        reproduce("fast", notebooks=folders[0], out=folders[1])
+
+
+def test_failure_stops_and_leaves_the_earlier_output(folders: tuple[Path, Path]) -> None:
+    source, out = folders
+    run(folders)
+    good = (out / "01-first.ipynb").read_bytes()
+    second = (out / "02-second.ipynb").read_bytes()
+    bad = ("print('before')", "def deep():\n    raise KeyError('no\\nsuch')\ndeep()", "print('after')")
+    write_notebook(source, "01-first", "epochs = 100", *bad)
+    with pytest.raises(VtmError) as raised:
+        run(folders, {"epochs": 3})
+    message = str(raised.value)
+    assert "01-first stopped in cell 5 with KeyError: 'no\\nsuch'" in message and "\n" not in message
+    assert (out / "01-first.ipynb").read_bytes() == good
+    assert (out / "02-second.ipynb").read_bytes() == second
+    failed = out / "01-first.failed.ipynb"
+    assert str(failed) in message
+    kept = nbformat.read(failed, as_version=4)
+    nbformat.validate(kept)
+    # Cell 5 as a person counts it, injected parameters included, holds the error.
+    assert kept.cells[4].outputs[0].ename == "KeyError"
+    assert kept.cells[3].outputs[0].text == "before\n" and kept.cells[5].outputs == []
+    assert not [path for path in out.iterdir() if "partial" in path.name or path.suffix == ".tmp"]
+
+    write_notebook(source, "01-first", "epochs = 100", "print('mended')")
+    assert statuses(run(folders)) == ["ran", "ran"]
+    assert not failed.exists()
+
+
+def test_a_users_error_is_told_without_its_class(folders: tuple[Path, Path]) -> None:
+    raising = "from vtm.errors import DataError\nraise DataError('pets.csv: no column image; name one')"
+    write_notebook(folders[0], "01-first", "epochs = 100", raising)
+    with pytest.raises(VtmError) as raised:
+        run(folders)
+    assert str(raised.value) == "01-first, cell 3: pets.csv: no column image; name one"
+
+
+@pytest.mark.parametrize(
+    "cell, message",
+    [
+        ("import os\nos._exit(3)", "cell 3 with DeadKernelError: the kernel died"),
+        # papermill takes a notebook that leaves by itself for done.
+        ("raise SystemExit", "cell 3 with SystemExit"),
+        ("1 +", "cell 3 with SyntaxError"),
+    ],
+)
+def test_other_ways_to_stop(folders: tuple[Path, Path], cell: str, message: str) -> None:
+    write_notebook(folders[0], "01-first", "epochs = 100", cell, "print('after')")
+    with pytest.raises(VtmError, match=re.escape(message)):
+        run(folders)
+    assert (folders[1] / "01-first.failed.ipynb").is_file()
+    assert not (folders[1] / "01-first.ipynb").exists() and not (folders[1] / "log.txt").exists()
+
+
+def test_error_that_a_cell_may_raise_is_found_in_the_outputs(folders: tuple[Path, Path]) -> None:
+    path = write_notebook(folders[0], "01-first", "epochs = 100", "1 / 0")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].metadata["tags"] = ["raises-exception"]
+    nbformat.write(notebook, path)
+    with pytest.raises(VtmError, match="cell 3 with ZeroDivisionError: division by zero"):
+        run(folders)
+
+
+def test_missing_kernel_is_named(folders: tuple[Path, Path]) -> None:
+    path = folders[0] / "01-first.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.kernelspec.name = "no-such-kernel"
+    nbformat.write(notebook, path)
+    with pytest.raises(MissingError, match="'no-such-kernel' is not installed"):
+        run(folders)
+
+
+@pytest.mark.parametrize("text", ["", "not json", '{"cells": []}'])
+def test_what_is_not_a_notebook_is_named(folders: tuple[Path, Path], text: str) -> None:
+    (folders[0] / "02-second.ipynb").write_text(text)
+    with pytest.raises(DataError, match="02-second.ipynb: not a notebook"):
+        run(folders)
+    assert not folders[1].exists()
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    with pytest.raises(MissingError, match="no-folder: no such folder"):
+        reproduce(notebooks=tmp_path / "no-folder", out=folders[1])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingError, match="empty: no notebook"):
+        reproduce(notebooks=tmp_path / "empty", out=folders[1])
+    with pytest.raises(ConfigError, match="overwrite"):
+        reproduce(notebooks=folders[0], out=folders[0])
+
+
+def test_without_a_checkout_the_notebooks_must_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site-packages" / "vtm" / "paths.py"
+    monkeypatch.setattr(paths, "__file__", str(installed))
+    assert paths.checkout() is None
+    with pytest.raises(MissingError, match="source checkout.*--notebooks DIR"):
+        reproduce("smoke")
+
+
+def test_braces_and_spaces_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = tmp_path / "a {b} c", tmp_path / "{}"
+    write_notebook(source, "01-first", "epochs = 100", LOG.format(values="epochs"))
+    assert statuses(reproduce(notebooks=source, out=out)) == ["ran"]
+    assert log(out) == ["100"]
+
+
+def test_killed_in_the_middle_leaves_no_half_notebook(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    source, out = folders
+    waiting = "from pathlib import Path\nimport time\nPath('started').touch()\ntime.sleep(60)"
+    write_notebook(source, "02-second", "seeds = [0]", "print(1)", waiting)
+    code = f"from vtm.cli.reproduce import reproduce\nreproduce(notebooks={str(source)!r}, out={str(out)!r})"
+    root = str(Path(pipeline.__file__).parent.parent)
+    for sent in (signal.SIGKILL, signal.SIGINT):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=root,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            wait_for(out / "started", child)
+            assert (out / "started").exists()
+            child.send_signal(sent)
+            child.communicate(timeout=30)
+        finally:
+            child.kill()
+        assert child.returncode == -sent
+        (out / "started").unlink()
+        names = {path.name for path in out.iterdir()}
+        assert names == {"01-first.ipynb", ".01-first.json", "log.txt", ".lock"}
+    write_notebook(source, "02-second", "seeds = [0]", "print(1)")
+    assert statuses(run(folders)) == ["current", "ran"]
+
+
+def test_progress_lines(folders: tuple[Path, Path]) -> None:
+    plain = io.StringIO()
+    run(folders, console=Console(file=plain, width=20))
+    lines = [re.sub(r"\d+s", "Ns", line) for line in plain.getvalue().splitlines()]
+    assert lines == [
+        "running 01-first",
+        "done    01-first in Ns (it has not been run yet)",
+        "running 02-second",
+        "done    02-second in Ns (it has not been run yet)",
+    ]
+    change_source(folders, "02-second")
+    terminal = io.StringIO()
+    run(folders, console=Console(file=terminal, force_terminal=True, width=100))
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert (
+        "current 01-first" in shown and "running 02-second, cell 3" in shown and "done    02-second" in shown
+    )
+
+
+@pytest.mark.parametrize(
+    "seconds, told", [(0.2, "0s"), (59.4, "59s"), (59.6, "1m00s"), (80, "1m20s"), (7500, "2h05m")]
+)
+def test_duration(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
+
+
+def test_fake_parameters_are_real_ones() -> None:
+    assert {"epochs", "seeds", "mode", "corpus", "min_df"} <= set(PARAMETERS)

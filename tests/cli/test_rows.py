@@ -1,0 +1,137 @@
+"""Rows on a terminal or in a file: what failed before the first row has printed nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from vtm.cli import app
+from vtm.cli import photos as pictures
+from vtm.cli.rows import open_rows
+from vtm.corpora import Dropped
+from vtm.errors import DataError, printable, storable
+
+COLUMNS = {"picture": str, "probability": float, "keywords": list}
+ROWS = [{"picture": "a.png", "probability": 0.5, "keywords": ["sea", "boat"]}]
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "table"])
+@pytest.mark.parametrize("blocks", [[], [[]]])
+def test_nothing_is_printed_when_it_fails_before_the_first_row(format, blocks, capsys):
+    with pytest.raises(DataError), open_rows(format, None, COLUMNS) as write:
+        for block in blocks:
+            write(block)
+        raise DataError("no picture")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_head_comes_once_with_the_first_rows_and_without_rows_at_the_end(capsys):
+    with open_rows("csv", None, COLUMNS) as write:
+        write([])
+        write(ROWS)
+        write(ROWS)
+    lines = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert lines == [list(COLUMNS)] + 2 * [["a.png", "0.5", "sea, boat"]]
+    with open_rows("csv", None, COLUMNS) as write:
+        write([])
+    assert capsys.readouterr().out == "picture,probability,keywords\n"
+    with open_rows("table", None, COLUMNS):
+        pass
+    assert capsys.readouterr().out.split() == list(COLUMNS)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_file_without_rows_can_be_read_and_after_an_error_there_is_none(suffix, tmp_path):
+    import pandas as pd
+
+    path = tmp_path / f"rows.{suffix}"
+    with pytest.raises(DataError), open_rows(suffix, path, COLUMNS):
+        raise DataError("no picture")
+    assert list(tmp_path.iterdir()) == []
+    with open_rows(suffix, path, COLUMNS):
+        pass
+    if suffix == "jsonl":
+        assert path.read_bytes() == b""
+    else:
+        found = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+        assert list(found.columns) == list(COLUMNS) and len(found) == 0
+
+
+ODD = '\x1b]0;own\x07 \x9b31m x\r\ny\rz\x7f\u2028,\t"é"'
+# What no terminal gets from us: it may act on these, or end the line.
+UNSAFE = {*map(chr, (*range(32), *range(127, 160))), "\u2028", "\u2029"}
+
+
+def test_a_terminal_gets_no_control_characters(capsys, monkeypatch):
+    shown = r"\x1b]0;own\x07 \x9b31m x\r\ny\rz\x7f\u2028,\t" + '"é"'
+    assert printable(ODD) == shown == printable(Path(ODD))
+    monkeypatch.setenv("COLUMNS", "200")
+    with open_rows("table", None, COLUMNS) as write:
+        write([{"picture": ODD, "probability": 0.5, "keywords": ["sea", ODD]}])
+    head, row, *rest = capsys.readouterr().out.split("\n")
+    assert not UNSAFE & {*head, *row} and rest == [""]
+    assert row.split() == f"{shown} 0.500 sea, {shown}".split()
+
+
+@pytest.mark.parametrize("text", ["\udcff\udc00.png", "half a pair \ud800"])
+def test_what_is_no_utf8_can_be_printed_and_stored(text):
+    assert storable(text).encode() and printable(text) == storable(text)
+    assert storable(os.fsdecode(b"\xff.png")) == "\\xff.png"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_files_for_programs_keep_texts_as_they_are(suffix, tmp_path):
+    import pyarrow.parquet
+
+    path = tmp_path / f"rows.{suffix}"
+    with open_rows(suffix, path, COLUMNS) as write:
+        write(2 * [{"picture": ODD, "probability": 0.5, "keywords": ["sea", "boat"]}])
+    if suffix == "csv":
+        with open(path, encoding="utf-8", newline="") as stream:
+            found = [row["picture"] for row in csv.DictReader(stream)]
+    elif suffix == "jsonl":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert not UNSAFE & set("".join(lines))
+        found = [json.loads(line)["picture"] for line in lines]
+    else:
+        found = pyarrow.parquet.read_table(path)["picture"].to_pylist()
+    assert found == [ODD, ODD]
+
+
+def test_corpus_and_errors_are_printed_without_control_characters(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a\x1b[31m.png")
+    table = tmp_path / "z.csv"
+    with open(table, "w", encoding="utf-8", newline="") as stream:
+        rows = [("a\x1b[31m.png", f"a ship {ODD}"), ("gone\x07.png", "a boat")]
+        csv.writer(stream).writerows([("image", "text"), *rows])
+    done = CliRunner().invoke(app, ["corpus", str(table)])
+    assert done.exit_code == 0 and "own" in done.stdout
+    assert not (UNSAFE - {"\n"}) & set(done.stdout)
+    assert r"a\x1b[31m.png: a ship \x1b]0;own\x07" in done.stdout and r"such as gone\x07.png" in done.stdout
+    failed = CliRunner().invoke(app, ["corpus", str(tmp_path / "no\x1b[31m.csv")])
+    assert failed.exit_code == 2 and r"no\x1b[31m.csv" in failed.stderr
+    assert not (UNSAFE - {"\n"}) & set(failed.stderr)
+
+
+@pytest.mark.parametrize("stop", [None, DataError("the model reads pictures of another encoder")])
+def test_tag_prints_no_head_before_an_error(stop, tmp_path, monkeypatch):
+    """The first picture cannot be used, or the model fails at it."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+
+    def tag_pictures(model, found, **options):
+        if stop:
+            raise stop
+        yield [Dropped("a.png", "unreadable", "a.png: not a picture")]
+
+    monkeypatch.setattr(pictures, "load_model", lambda *arguments, **options: None)
+    monkeypatch.setattr("vtm.cli.tagging.tag_pictures", tag_pictures)
+    done = CliRunner().invoke(app, ["tag", "model", str(tmp_path), "--format", "csv"])
+    assert done.exit_code == 2, done.output
+    assert done.stdout == ""

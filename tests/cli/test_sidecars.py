@@ -1,0 +1,279 @@
+"""Keywords in XMP: read back by XML parsers that know nothing of ours, and nothing else of a sidecar changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vtm.cli import keywords as sidecars
+from vtm.cli.keywords import add_keywords, read_keywords, replace_keywords, sidecar_path, write_sidecar
+from vtm.errors import DataError
+
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+SUBJECT = "{http://purl.org/dc/elements/1.1/}subject"
+HIERARCHY = "{http://ns.adobe.com/lightroom/1.0/}hierarchicalSubject"
+
+DARKTABLE = """<?xml version="1.0" encoding="UTF-8"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="XMP Core 4.4.0-Exiv2">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+  <rdf:Description rdf:about=""
+    xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmlns:dc="http://purl.org/dc/elements/1.1/"
+    xmlns:darktable="http://darktable.sf.net/"
+   xmp:Rating="4"
+   darktable:note="first line&#10;second &lt;line&gt; &gt; 1">
+   <!-- edited by hand -->
+   <dc:subject>
+    <rdf:Bag>
+     <rdf:li>holiday</rdf:li>
+     <rdf:li>K&#228;se &amp; Brot</rdf:li>
+    </rdf:Bag>
+   </dc:subject>
+   <darktable:history>
+    <rdf:Seq/>
+   </darktable:history>
+  </rdf:Description>
+ </rdf:RDF>
+</x:xmpmeta>
+"""
+IN_ONE_LINE = (
+    """<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about='a > b' """
+    """xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Label='"red" />' /></rdf:RDF>"""
+)
+OTHER_PREFIXES = """<RDF xmlns="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="urn:other">
+ <Description><d:subject xmlns:d="http://purl.org/dc/elements/1.1/"><Bag/></d:subject></Description>
+ <Description dc:kept="yes"/>
+</RDF>"""
+NO_DESCRIPTION = """<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>"""
+# Lightroom keeps notes on the parts of a panorama: their keywords are not the picture's.
+NESTED = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:m="http://ns.adobe.com/xap/1.0/mm/"><m:Pantry><rdf:Bag><rdf:li><rdf:Description>
+<dc:subject xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Bag><rdf:li>part</rdf:li></rdf:Bag></dc:subject>
+</rdf:Description></rdf:li></rdf:Bag></m:Pantry></rdf:Description></rdf:RDF></x:xmpmeta>"""
+SIDECARS = {
+    "darktable": DARKTABLE,
+    "with a byte-order mark": "\ufeff" + DARKTABLE,
+    "with Windows' line ends": DARKTABLE.replace("\n", "\r\n"),
+    "in one line": IN_ONE_LINE,
+    "with other prefixes": OTHER_PREFIXES,
+    "without a description": NO_DESCRIPTION,
+    "with keywords of another picture": NESTED,
+}
+
+
+def items(xmp: bytes, name: str) -> list[str]:
+    """The keywords of a picture, by ElementTree."""
+    root = ET.fromstring(xmp)
+    rdf = root if root.tag == f"{RDF}RDF" else root.find(f"{RDF}RDF")
+    found = [one for d in rdf.findall(f"{RDF}Description") for one in d.findall(name)]
+    assert len(found) <= 1, "a property may come once only"
+    return [li.text for one in found for bag in one for li in bag]
+
+
+def without_keywords(xmp: bytes) -> str:
+    """The canonical form of all but a picture's keywords."""
+    root = ET.fromstring(xmp, ET.XMLParser(target=ET.TreeBuilder(insert_comments=True)))
+    rdf = root if root.tag == f"{RDF}RDF" else root.find(f"{RDF}RDF")
+    for description in rdf.findall(f"{RDF}Description"):
+        for name in (SUBJECT, HIERARCHY):
+            for one in description.findall(name):
+                description.remove(one)
+        if not len(description) and not set(description.attrib) - {f"{RDF}about"}:
+            rdf.remove(description)
+    return ET.canonicalize(ET.tostring(root, encoding="unicode"), with_comments=True, strip_text=True)
+
+
+@pytest.mark.parametrize("kind", SIDECARS)
+def test_keywords_are_added_and_nothing_else_changes(kind):
+    before = SIDECARS[kind].encode()
+    after = add_keywords(before, ["boat", "holiday", "<Möwe> & 鷗"], [["vtm", "boat sea", "boat"]])
+    old = items(before, SUBJECT)
+    assert items(after, SUBJECT) == old + [w for w in ("boat", "holiday", "<Möwe> & 鷗") if w not in old]
+    assert items(after, HIERARCHY) == ["vtm|boat sea|boat"]
+    assert without_keywords(after) == without_keywords(before)
+    rest = iter(after)
+    assert all(byte in rest for byte in before), "a byte of the old sidecar is gone"
+    assert read_keywords(after) == {
+        "subject": items(after, SUBJECT),
+        "hierarchicalSubject": items(after, HIERARCHY),
+    }
+    assert add_keywords(after, ["boat", "<Möwe> & 鷗"], [["vtm", "boat sea", "boat"]]) == after
+    again = add_keywords(after, ["new"], [["vtm", "new"]])
+    assert items(again, SUBJECT) == [*items(after, SUBJECT), "new"]
+    assert items(again, HIERARCHY) == ["vtm|boat sea|boat", "vtm|new"]
+
+
+@pytest.mark.parametrize("kind", SIDECARS)
+def test_tagged_again_only_the_new_keywords_stand_beside_those_of_others(kind):
+    before = SIDECARS[kind].encode()
+    old = items(before, SUBJECT)
+    first = replace_keywords(
+        before,
+        ["boat", "sea", "sail"],
+        [["vtm", "b s", word] for word in ("boat", "sea", "sail")],
+        root="vtm",
+    )
+    assert items(first, SUBJECT) == [*old, "boat", "sea", "sail"]
+    # Between the two, another program adds its own: "sail" is now in its tree as well.
+    other = add_keywords(first, ["harbour"], [["Places", "sail"], ["vtmx", "sea"]])
+    second = replace_keywords(other, ["moon", "sea"], [["vtm", "m", "moon"], ["vtm", "m", "sea"]], root="vtm")
+    assert items(second, SUBJECT) == [*old, "sea", "sail", "harbour", "moon"]
+    assert items(second, HIERARCHY) == ["Places|sail", "vtmx|sea", "vtm|m|moon"]
+    assert without_keywords(second) == without_keywords(before)
+    none = replace_keywords(second, [], [], root="vtm")
+    assert items(none, SUBJECT) == [*old, "sea", "sail", "harbour"]
+    assert items(none, HIERARCHY) == ["Places|sail", "vtmx|sea"]
+
+
+def test_a_keyword_that_was_there_before_stays_its_owners():
+    holiday = ["holiday", "boat"], [["vtm", "h b", "holiday"], ["vtm", "h b", "boat"]]
+    first = replace_keywords(DARKTABLE.encode(), *holiday, root="vtm")
+    assert items(first, HIERARCHY) == ["vtm|h b|boat"]
+    assert replace_keywords(first, *holiday, root="vtm") == first
+    assert items(replace_keywords(first, [], [], root="vtm"), SUBJECT) == ["holiday", "Käse & Brot"]
+
+
+def test_items_outside_of_a_list_are_no_keywords():
+    """Found by the fuzzer: they were taken for items of the next list, and for items that vtm had written."""
+    li = "<rdf:li>stray</rdf:li><rdf:Seq><rdf:li>of another list</rdf:li></rdf:Seq>"
+    subject = "<dc:subject><rdf:Bag><rdf:li>sea</rdf:li></rdf:Bag></dc:subject>"
+    xmp = f"""<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description>{li}{subject}{li}</rdf:Description></rdf:RDF>""".encode()
+    assert read_keywords(xmp) == {"subject": ["sea"]}
+    assert read_keywords(add_keywords(xmp, ["stray"])) == {"subject": ["sea", "stray"]}
+    inner = "<rdf:Seq><rdf:li>of another list</rdf:li></rdf:Seq>"
+    nested = xmp.replace(b">sea<", f">sea{inner}side<".encode())
+    assert read_keywords(nested) == {"subject": ["seaside"]}
+
+
+def test_the_check_that_nothing_changes_can_fail():
+    changed = DARKTABLE.replace("&#10;", " ")
+    assert without_keywords(changed.encode()) != without_keywords(DARKTABLE.encode())
+
+
+def test_added_keywords_are_indented_as_the_old_ones():
+    after = add_keywords(DARKTABLE.encode(), ["boat"]).decode()
+    assert "Brot</rdf:li>\n     <rdf:li>boat</rdf:li>\n    </rdf:Bag>\n" in after
+
+
+ENTITY = '<!DOCTYPE r [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>\n'
+TEXT_SUBJECT = OTHER_PREFIXES.replace("<Bag/>", "sea")
+SUBJECT_ATTRIBUTE = IN_ONE_LINE.replace(
+    "<rdf:Description", f'<rdf:Description d:subject="s" xmlns:d="{SUBJECT[1:-8]}"'
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "not XML"),
+        (b"rating: 5", "not XML"),
+        (DARKTABLE[:-20].encode(), "not XML"),
+        (
+            DARKTABLE.replace('<?xml version="1.0" encoding="UTF-8"?>', "").encode("utf-16"),
+            "not XML in UTF-8",
+        ),
+        (DARKTABLE.replace("UTF-8", "iso-8859-1").encode(), "in iso-8859-1"),
+        ((ENTITY + NO_DESCRIPTION).encode(), "DOCTYPE"),
+        (b"<svg/>", "no XMP"),
+        (TEXT_SUBJECT.encode(), "dc:subject is not a list"),
+        (SUBJECT_ATTRIBUTE.encode(), "dc:subject is not a list"),
+    ],
+)
+def test_what_is_no_xmp_is_left_as_it_is(tmp_path, content, why):
+    sidecar = tmp_path / "boat.jpg.xmp"
+    sidecar.write_bytes(content)
+    with pytest.raises(DataError, match=why) as caught:
+        write_sidecar(tmp_path / "boat.jpg", ["boat"])
+    assert str(sidecar) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sidecar.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [sidecar]
+
+
+def test_a_link_is_not_followed(tmp_path):
+    target = tmp_path / "elsewhere.xmp"
+    target.write_text(DARKTABLE)
+    (tmp_path / "boat.jpg.xmp").symlink_to(target)
+    with pytest.raises(DataError, match="it is a link"):
+        write_sidecar(tmp_path / "boat.jpg", ["boat"])
+    assert target.read_text() == DARKTABLE
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "large"])
+def test_what_is_no_file_or_too_large_is_left(tmp_path, kind):
+    sidecar = tmp_path / "boat.jpg.xmp"
+    if kind == "large":
+        sidecar.touch()
+        os.truncate(sidecar, sidecars.MAX_BYTES + 1)
+    else:
+        (os.mkfifo if kind == "fifo" else os.mkdir)(sidecar)
+    before = os.stat(sidecar)
+    told = "is larger than 20 MB" if kind == "large" else "is no regular file"
+    with pytest.raises(DataError, match=rf"boat\.jpg\.xmp: {told}"):
+        write_sidecar(tmp_path / "boat.jpg", ["boat"])
+    assert os.stat(sidecar) == before and list(tmp_path.iterdir()) == [sidecar]
+
+
+def test_a_new_sidecar_lies_beside_the_picture_under_its_whole_name(tmp_path):
+    for name in ("boat.jpg", "boat.png"):  # they must not share one
+        assert write_sidecar(tmp_path / name, [f"from {name}"], [["vtm", "a|b", "c"]])
+    for name in ("boat.jpg", "boat.png"):
+        written = sidecar_path(tmp_path / name).read_bytes()
+        assert items(written, SUBJECT) == [f"from {name}"]
+        assert items(written, HIERARCHY) == ["vtm|a/b|c"]  # a bar parts the levels
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_sidecar_with_all_keywords_is_not_written_again(tmp_path):
+    assert write_sidecar(tmp_path / "boat.jpg", ["boat"])
+    before = os.stat(tmp_path / "boat.jpg.xmp")
+    assert not write_sidecar(tmp_path / "boat.jpg", ["boat", " boat "])
+    assert not write_sidecar(tmp_path / "boat.jpg", [])
+    after = os.stat(tmp_path / "boat.jpg.xmp")
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_write_that_fails_leaves_the_old_sidecar(tmp_path, monkeypatch):
+    sidecar = tmp_path / "boat.jpg.xmp"
+    sidecar.write_text(DARKTABLE)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("vtm.files.os.replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_sidecar(tmp_path / "boat.jpg", ["boat"])
+    assert sidecar.read_text() == DARKTABLE
+    assert list(tmp_path.iterdir()) == [sidecar]
+
+
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_any_text_makes_well_formed_keywords(words):
+    after = add_keywords(sidecars.EMPTY.encode(), words, [["vtm", word] for word in words])
+    found = items(after, SUBJECT)
+    assert len(set(found)) == len(found)
+    plain = [word for word in words if word.isprintable() and word.strip()]
+    assert {" ".join(word.split()) for word in plain} <= set(found)
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not on the PATH")
+@pytest.mark.parametrize("kind", [None, *(kind for kind in SIDECARS if kind != "with other prefixes")])
+def test_exiftool_reads_the_keywords(tmp_path, kind):
+    """exiftool itself reads RDF under its usual prefix only."""
+    picture = tmp_path / "boat.jpg"
+    if kind is not None:
+        Path(f"{picture}.xmp").write_bytes(SIDECARS[kind].encode())
+    write_sidecar(picture, ["boat", "Möwe & <sea>"], [["vtm", "boat sea", "boat"]])
+    command = ["exiftool", "-j", "-Subject", "-HierarchicalSubject", f"{picture}.xmp"]
+    (found,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert found["Subject"][-2:] == ["boat", "Möwe & <sea>"]
+    assert found["HierarchicalSubject"] == "vtm|boat sea|boat"

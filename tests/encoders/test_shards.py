@@ -1,0 +1,640 @@
+"""Embedding into folders of shards, here and on Ray; training on Ray. The Ray tests use a cluster of two workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import vtm.encoders.shards
+from vtm.cli.data import embed
+from vtm.config import from_parameters
+from vtm.corpora import Corpus, Dropped, load_corpus
+from vtm.corpora.pictures import open_picture
+from vtm.encoders import load_encoder
+from vtm.encoders.ray import RETRIES, plain_error, ray_cluster, resources
+from vtm.encoders.shards import (
+    Manifest,
+    Part,
+    Shard,
+    embed_corpus,
+    embed_items,
+    import_embeddings,
+    read_embeddings,
+    read_shard,
+    write_shard,
+)
+from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.files import hash_file
+
+SCENES = "scenes:n=60"
+# Ray's own code uses what Ray has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def places(tmp_path_factory) -> Iterator[Path]:
+    """Data, runs, and what Ray writes, in folders of the test; Ray's own must have a short path (of its sockets)."""
+    folder = tmp_path_factory.mktemp("engines")
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="r") as short:
+        patch.setenv("VTM_DATA", str(folder / "data"))
+        patch.setenv("VTM_RUNS", str(folder / "runs"))
+        patch.setenv("TQDM_DISABLE", "1")
+        patch.setenv("RAY_TMPDIR", short)
+        patch.setenv("RAY_AUTH_TOKEN", hashlib.sha256(short.encode()).hexdigest()[:32])
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Corpus:
+    return load_corpus("scenes", n=60)
+
+
+def one_by_one(paths) -> np.ndarray:
+    """The oracle: no batches, no threads, no cache, no shards."""
+    image = load_encoder("pixels").image
+    return np.concatenate([image.encode(image.preprocess(open_picture(p, size=64))[None]) for p in paths])
+
+
+def spoilt_table(folder: Path, scenes: Corpus) -> Path:
+    """A table of 12 pictures; 2 to 5 are cut off or no pictures: with 4 rows a shard, none of the second is good."""
+    folder.mkdir()
+    lines = ["image,text"]
+    for number in range(12):
+        name = f"{number:02d}.png"
+        content = scenes.images[number].read_bytes()
+        # Other bytes each: pictures of the same content would be one pair.
+        (folder / name).write_bytes(content[: 200 + number] if 4 <= number < 8 else content)
+        lines.append(f"{name},{scenes.texts[number]}")
+    (folder / "broken.png").write_text("no picture")
+    lines.append(f"broken.png,{scenes.texts[20]}")
+    table = folder / "table.csv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return table
+
+
+BAD = ["04.png", "05.png", "06.png", "07.png", "broken.png"]
+
+
+def embedded(folder: Path) -> list[tuple]:
+    """All that a folder says, but for where it is."""
+    return [
+        (m.corpus, m.side, m.key, m.rows, m.shards, [(d.id, d.reason, d.detail) for d in m.dropped])
+        for m in (Manifest.load(folder, side) for side in ("image", "text"))
+    ]
+
+
+def test_the_folder_holds_what_the_encoder_gives(tmp_path, scenes):
+    import pandas as pd
+
+    manifests = embed_corpus(SCENES, tmp_path, encoder="pixels", shard_rows=25, batch_size=7)
+    assert [(m.side, m.rows, m.dim, len(m.shards)) for m in manifests] == [
+        ("image", 60, 208, 3),
+        ("text", 60, 256, 3),
+    ]
+    ids, rows = read_embeddings(tmp_path, side="image")
+    assert ids == scenes.ids and rows.dtype == np.float32
+    assert np.array_equal(rows, one_by_one(scenes.images))
+    _, rows = read_embeddings(tmp_path, side="text")
+    assert np.array_equal(rows, load_encoder("pixels").text.encode(scenes.texts))
+
+    # Others read the shards without us.
+    frame = pd.concat(pd.read_parquet(path) for path in sorted((tmp_path / "image").glob("*.parquet")))
+    assert tuple(frame["id"]) == scenes.ids and tuple(frame["sha256"]) == scenes.image_hashes
+    assert np.array_equal(np.stack(frame["embedding"]), one_by_one(scenes.images))
+    listing = json.loads((tmp_path / "image" / "manifest.json").read_text())
+    assert [shard["sha256"] for shard in listing["shards"]] == [
+        hashlib.sha256((tmp_path / "image" / shard["file"]).read_bytes()).hexdigest()
+        for shard in listing["shards"]
+    ]
+    assert listing["key"] == load_encoder("pixels").image.key and listing["dropped"] == {}
+
+
+def test_bad_pictures_are_dropped_and_listed(tmp_path, scenes):
+    table = spoilt_table(tmp_path / "table", scenes)
+    (manifest,) = embed_corpus(str(table), tmp_path / "out", encoder="pixels", side="image", shard_rows=4)
+    assert manifest.drop_counts() == {"unreadable": 5} and [item.id for item in manifest.dropped] == BAD
+    ids, rows = read_embeddings(tmp_path / "out")
+    good = [number for number in range(12) if not 4 <= number < 8]
+    assert ids == tuple(f"{number:02d}.png" for number in good)
+    assert np.array_equal(rows, one_by_one([scenes.images[number] for number in good]))
+    listing = json.loads((tmp_path / "out" / "image" / "manifest.json").read_text())
+    assert [item["id"] for item in listing["dropped"]["unreadable"]] == BAD
+    assert [shard["rows"] for shard in listing["shards"]] == [4, 0, 4, 0]
+
+
+def test_items_of_which_none_can_be_used_have_their_reasons(tmp_path, scenes):
+    encoder = load_encoder("pixels").image
+    (tmp_path / "no.png").write_text("no picture")
+    paths, hashes = [tmp_path / "no.png", tmp_path / "gone.png"], [hash_file(tmp_path / "no.png"), "0" * 64]
+    shard = embed_items(encoder, "image", ["a", "b"], paths, hashes, cache=tmp_path / "cache")
+    assert [(item.id, item.reason) for item in shard.dropped] == [("a", "unreadable"), ("b", "missing")]
+    assert shard.embeddings.shape == (0, 208) and not (tmp_path / "cache").exists()
+    # Another error stays what it is.
+    (tmp_path / "file").write_text("not a folder")
+    good = (["a"], [scenes.images[0]], [scenes.image_hashes[0]])
+    with pytest.raises(DataError, match="cannot be written"):
+        embed_items(encoder, "image", *good, cache=tmp_path / "file")
+
+    table = tmp_path / "table.csv"
+    table.write_text("image,text\nno.png,a red ball\n")
+    with pytest.raises(DataError, match="no image can be used; the first: .*no.png"):
+        embed_corpus(str(table), tmp_path / "out", encoder="pixels", side="image")
+
+
+def test_what_is_there_and_whole_is_not_computed_again(tmp_path, monkeypatch):
+    calls = []
+    inner = vtm.encoders.shards.embed_items
+
+    def counting(encoder, side, ids, *arguments, **options):
+        calls.append(list(ids))
+        return inner(encoder, side, ids, *arguments, **options)
+
+    monkeypatch.setattr(vtm.encoders.shards, "embed_items", counting)
+
+    def run(spec=SCENES, **options) -> Manifest:
+        calls.clear()
+        return embed_corpus(spec, tmp_path, encoder="pixels", side="image", shard_rows=20, **options)[0]
+
+    first = run()
+    assert sum(map(len, calls)) == 60
+    assert run() == first and calls == []
+
+    names = [name for name, _, _ in first.shards]
+    (tmp_path / "image" / names[0]).unlink()
+    content = bytearray((tmp_path / "image" / names[2]).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "image" / names[2]).write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match="it is computed again"):
+        assert run() == first
+    assert sum(calls, []) == [f"scene-{n:05d}" for n in (*range(20), *range(40, 60))]
+
+    # A corpus that grew: its first shards are the same, the last one has another name, and the old one goes.
+    run("scenes:n=50")
+    assert sum(calls, []) == [f"scene-{n:05d}" for n in range(40, 50)]
+    listed = json.loads((tmp_path / "image" / "manifest.json").read_text())["shards"]
+    there = {path.name for path in (tmp_path / "image").glob("*.parquet")}
+    assert there == {shard["file"] for shard in listed} and names[2] not in there
+
+
+def test_a_picture_that_was_gone_is_tried_again(tmp_path, scenes, monkeypatch):
+    paths = [shutil.copy(path, tmp_path / path.name) for path in scenes.images[:6]]
+    corpus = Corpus("six", scenes.ids[:6], scenes.texts[:6], tuple(paths), scenes.image_hashes[:6])
+    monkeypatch.setattr(vtm.encoders.shards, "load_corpus", lambda name, **options: corpus)
+    options = dict(encoder="pixels", side="image", shard_rows=3, cache=tmp_path / "cache")
+    aside = paths[1].rename(tmp_path / "aside")
+    (manifest,) = embed_corpus("six", tmp_path / "out", **options)
+    assert [(item.id, item.reason) for item in manifest.dropped] == [(scenes.ids[1], "missing")]
+    aside.rename(paths[1])
+    (manifest,) = embed_corpus("six", tmp_path / "out", **options)
+    assert manifest.rows == 6 and not manifest.dropped
+
+
+def test_reading_checks_what_it_reads(tmp_path):
+    folder = tmp_path / "out"
+    with pytest.raises(MissingError, match="no finished embeddings"):
+        read_embeddings(folder)
+    embed_corpus(SCENES, folder, encoder="pixels", side="text")
+    assert read_embeddings(folder)[1].shape == (60, 256)
+    with pytest.raises(MissingError, match="no finished image embeddings"):
+        read_embeddings(folder, side="image")
+    embed_corpus(SCENES, folder, encoder="pixels", side="image")
+    with pytest.raises(ConfigError, match="image and text embeddings; name the side"):
+        read_embeddings(folder)
+    (shard,) = (folder / "text").glob("*.parquet")
+    content = bytearray(shard.read_bytes())
+    content[-200] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="is not what was written"):
+        read_embeddings(folder, side="text")
+    shard.unlink()
+    with pytest.raises(DataError, match="is missing"):
+        read_embeddings(folder, side="text")
+    (folder / "text" / "manifest.json").write_text('{"format": 1}')
+    with pytest.raises(DataError, match="not a manifest"):
+        read_embeddings(folder, side="text")
+
+
+def test_a_shard_holds_every_item_once(tmp_path):
+    part = Part(tmp_path, 0, "text", "key", 2, ("a", "b"), ("x", "y"), ("0", "1"))
+    rows = np.ones((1, 2), dtype=np.float32)
+    for ids, dropped in ((("a",), ()), (("a",), (Dropped("a", "x"), Dropped("b", "x"))), (("c",), ())):
+        with pytest.raises(DataError, match="exactly once"):
+            write_shard(part, Shard(ids, ("0",), rows, dropped))
+    write_shard(part, Shard(("b",), ("1",), rows, (Dropped("a", "odd", "why"),)))
+    shard, plan = read_shard(part.path)
+    assert plan == part.plan and shard.ids == ("b",) and shard.dropped == (Dropped("a", "odd", "why"),)
+
+
+def test_prepare_finds_what_was_imported(tmp_path, monkeypatch):
+    from vtm.encoders.pixels import ColoursAndEdges, HashedWords
+    from vtm.experiment.prepare import prepare
+
+    embed_corpus(SCENES, tmp_path / "out", encoder="pixels", cache=tmp_path / "elsewhere", shard_rows=25)
+    expected = [read_embeddings(tmp_path / "out", side=side)[1] for side in ("image", "text")]
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    assert [import_embeddings(tmp_path / "out", side=side) for side in ("image", "text")] == [60, 60]
+    assert [import_embeddings(tmp_path / "out", side=side) for side in ("image", "text")] == [0, 0]
+
+    def no_encoding(*arguments):
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr(ColoursAndEdges, "encode", no_encoding)
+    monkeypatch.setattr(HashedWords, "encode", no_encoding)
+    data = prepare(from_parameters(dict(corpus=SCENES, encoder="pixels", min_df=1)), progress=False)
+    assert np.array_equal(data.image, expected[0]) and np.array_equal(data.text, expected[1])
+
+
+def test_unusable_options_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("vtm.encoders.ray.import_ray", lambda: None)
+    for options, message in (
+        ({"engine": "dask"}, "engine='dask': must be one of local, ray"),
+        ({"side": "sound"}, "side='sound'"),
+        ({"workers": 0}, "workers=0"),
+        ({"encoder": "nothing"}, "no encoder is called 'nothing'"),
+        ({"engine": "ray", "address": "ray://head:10001"}, "Ray Data does not run through Ray Client"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            embed_corpus(SCENES, tmp_path / "out", **{"encoder": "pixels", **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
+    from vtm.experiment.cluster import run_models_on_ray, warm
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    experiment = from_parameters(dict(corpus="scenes", encoder="pixels"))
+    for call in (
+        lambda: embed_corpus(SCENES, tmp_path / "out", encoder="pixels", engine="ray"),
+        lambda: run_models_on_ray(experiment),
+        lambda: warm(experiment),
+    ):
+        with pytest.raises(MissingError, match=r'pip install -e "\.\[ray\]"'):
+            call()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_tells_what_it_wrote(tmp_path, scenes):
+    table = spoilt_table(tmp_path / "table", scenes)
+    app = typer.Typer()
+    app.command()(embed)
+    shown = CliRunner().invoke(
+        app, [str(table), "-o", str(tmp_path / "out"), "--encoder", "pixels", "--side", "image"]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert f"image  8 embeddings of 208 numbers, 1 shard in {tmp_path / 'out' / 'image'}" in shown.output
+    assert "dropped, unreadable: 5, such as 04.png" in shown.output
+
+
+def test_a_worker_has_a_gpu_where_there_are_any():
+    def cluster(**there):
+        return SimpleNamespace(cluster_resources=lambda: there)
+
+    assert resources(cluster(CPU=8.0), workers=None, device="auto") == (8, 0.0)
+    assert resources(cluster(CPU=8.0), workers=3, device="auto") == (3, 0.0)
+    assert resources(cluster(CPU=8.0, GPU=2.0), workers=None, device="auto") == (2, 1.0)
+    assert resources(cluster(CPU=8.0, GPU=2.0), workers=None, device="cpu") == (8, 0.0)
+    with pytest.raises(MissingError, match="8 CPUs and 0 GPUs.*device=auto"):
+        resources(cluster(CPU=8.0), workers=None, device="cuda")
+    with pytest.raises(MissingError, match="0 CPUs"):
+        resources(cluster(), workers=None, device="auto")
+
+
+def test_an_error_of_ours_is_shown_as_it_is():
+    ours = DataError("the text is odd\nTo change retry attempts, configure this and that.")
+    plain = plain_error(SimpleNamespace(cause=ours, __cause__=None), "")
+    assert type(plain) is DataError and str(plain) == "the text is odd"
+    assert str(plain_error(RuntimeError("Traceback\n  a\nOutOfMemory: no room\n"), "the rest is kept")) == (
+        "on the Ray cluster: OutOfMemory: no room; the rest is kept"
+    )
+
+
+def test_on_a_gpu_the_seeds_of_a_kind_and_size_are_one_training():
+    from vtm.config import ModelConfig
+    from vtm.experiment.cluster import Training, _side_by_side
+
+    one, other = ModelConfig(), ModelConfig(lr=1e-3)
+    alone = [Training("joint", k, c, (s,)) for c in (one, other) for k in (5, 9) for s in (0, 3)]
+    assert _side_by_side(alone[1:]) == [
+        Training("joint", 5, one, (3,)),
+        Training("joint", 9, one, (0, 3)),
+        Training("joint", 5, other, (0, 3)),
+        Training("joint", 9, other, (0, 3)),
+    ]
+
+
+def test_a_picture_that_only_the_worker_misses_is_no_bad_picture(tmp_path, scenes):
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    from vtm.encoders.ray import _check_shared
+
+    here, gone = scenes.images[0], tmp_path / "gone.png"
+    part = Part(tmp_path, 0, "image", "key", 2, ("a", "b"), (here, gone), ("0", "1"))
+    _check_shared(part, {"b": Dropped("b", "missing"), "a": Dropped("a", "unreadable")})
+    with pytest.raises(MissingError, match="is here and not on a worker.*shared file system"):
+        _check_shared(part, {"a": Dropped("a", "missing")})
+
+
+# Ray from here on.
+
+
+def processes(title: str) -> list[int]:
+    """Ids of the processes below this one whose title begins so."""
+    parents, titles = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                titles[int(entry.name)] = (entry / "cmdline").read_text(errors="replace")
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, ValueError):
+                continue
+
+    def is_ours(pid: int) -> bool:
+        while pid in parents:
+            pid = parents[pid]
+            if pid == os.getpid():
+                return True
+        return False
+
+    return sorted(pid for pid, found in titles.items() if found.startswith(title) and is_ours(pid))
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, scenes) -> Path:
+    """What the local engine writes, in small shards."""
+    folder = tmp_path_factory.mktemp("here")
+    embed_corpus(SCENES, folder / "scenes", encoder="pixels", shard_rows=4)
+    table = spoilt_table(folder / "table", scenes)
+    embed_corpus(str(table), folder / "spoilt", encoder="pixels", shard_rows=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    with ray_cluster(workers=2) as ray:
+        yield ray
+    assert not ray.is_initialized() and processes("ray::") == []
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once():
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"  # free again below
+    for prefix in ("", "ray://"):
+        with pytest.raises(MissingError, match=f"{address}: cannot be reached .*`ray start --head`"):
+            with ray_cluster(f"{prefix}{address}"):
+                pass
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_shards(tmp_path, here, cluster, capfd):
+    options = dict(encoder="pixels", engine="ray", workers=2, shard_rows=4, cache=tmp_path / "cache")
+    embed_corpus(SCENES, tmp_path / "out", **options)
+    assert embedded(tmp_path / "out") == embedded(here / "scenes")  # the files' hashes among them
+    for side in ("image", "text"):
+        ours, theirs = (read_embeddings(folder, side=side) for folder in (here / "scenes", tmp_path / "out"))
+        assert ours[0] == theirs[0] and np.array_equal(ours[1], theirs[1])
+    assert import_embeddings(tmp_path / "out", side="image", cache=tmp_path / "cache") == 0  # it is there
+    assert "INFO" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, here, cluster, monkeypatch):
+    import vtm.encoders.ray
+
+    inner, killed = vtm.encoders.ray.write_shard, []
+
+    def write_and_kill(part, shard):
+        inner(part, shard)
+        if not killed:
+            killed.append(processes("ray::MapWorker")[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(vtm.encoders.ray, "write_shard", write_and_kill)
+    (manifest,) = embed_corpus(
+        SCENES, tmp_path / "out", encoder="pixels", engine="ray", side="image", shard_rows=4
+    )
+    assert killed and not Path(f"/proc/{killed[0]}").exists()
+    assert manifest.shards == Manifest.load(here / "scenes", "image").shards
+    ids, rows = read_embeddings(tmp_path / "out")
+    assert len(set(ids)) == len(ids) == 60
+    assert np.array_equal(rows, read_embeddings(here / "scenes", side="image")[1])
+
+
+@pytest.mark.slow
+def test_ray_resumes_and_lists_bad_pictures_as_the_local_engine(tmp_path, here, cluster, monkeypatch):
+    import vtm.encoders.ray
+
+    inner, written = vtm.encoders.ray.write_shard, []
+
+    def write(part, shard):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(part.path.name)
+        inner(part, shard)
+
+    monkeypatch.setattr(vtm.encoders.ray, "write_shard", write)
+    table = str(here / "table" / "table.csv")
+    options = dict(encoder="pixels", engine="ray", side="image", shard_rows=4)
+    with pytest.raises(KeyboardInterrupt):
+        embed_corpus(table, tmp_path / "out", **options)
+    with pytest.raises(MissingError):
+        read_embeddings(tmp_path / "out")  # an unfinished folder is not taken for a whole one
+    first = set(written)
+    written[:] = []
+    monkeypatch.setattr(
+        vtm.encoders.ray, "write_shard", lambda p, s: (written.append(p.path.name), inner(p, s))
+    )
+    (manifest,) = embed_corpus(table, tmp_path / "out", **options)
+    assert len(first) == len(written) == 2 and not first & set(written)
+    ours = Manifest.load(here / "spoilt", "image")
+    assert manifest.shards == ours.shards and manifest.dropped == ours.dropped
+    assert [item.id for item in manifest.dropped] == BAD
+
+
+@pytest.mark.slow
+def test_a_shard_that_kills_every_worker_is_given_up(cluster, scenes, tmp_path):
+    from vtm.encoders.ray import Attempts, Embedder, _write, table_of
+
+    encoder = load_encoder("pixels").image
+    part = Part(
+        tmp_path, 0, "image", encoder.key, 208, scenes.ids[:2], scenes.images[:2], scenes.image_hashes[:2]
+    )
+    attempts = cluster.remote(num_cpus=0)(Attempts).remote()
+    options = dict(
+        encoder="pixels", language="en", device="auto", side="image", dim=208, batch_size=1, decoders=1
+    )
+    actor = Embedder(key=encoder.key, attempts=attempts, **options)
+    for _ in range(1 + RETRIES):
+        assert len(actor(table_of(7, part))) == 2
+    given_up = actor(table_of(7, part))
+    assert given_up["reason"].to_pylist() == ["worker-died"] * 2
+    assert len(actor(table_of(8, part))) == 2  # another shard is not concerned
+    # Nothing of it is written, and all others are.
+    other = Part(
+        tmp_path, 1, "image", encoder.key, 208, scenes.ids[2:4], scenes.images[2:4], scenes.image_hashes[2:4]
+    )
+    tables = [given_up.set_column(0, "part", [[0, 0]]), actor(table_of(1, other))]
+    job = SimpleNamespace(iter_batches=lambda **options: iter(tables))
+    with pytest.raises(VtmError, match="1 of 2 shards were given up.* the images scene-00000 to scene-00001"):
+        _write([part, other], job, progress=False)
+    assert not part.path.exists() and read_shard(other.path)[0].ids == scenes.ids[2:4]
+
+    with pytest.raises(VtmError, match="the same weights on every machine"):
+        Embedder(key="another", attempts=attempts, **options)(table_of(9, part))
+
+
+@pytest.mark.slow
+def test_an_error_on_a_worker_is_one_line(tmp_path, cluster, scenes, monkeypatch):
+    from vtm.encoders.pixels import ColoursAndEdges
+
+    # Known to this process only: the worker's encoder has another key.
+    monkeypatch.setattr(ColoursAndEdges, "key", "pixels-of-another-version")
+    with pytest.raises(VtmError, match="its encoder pixels is another one") as raised:
+        embed_corpus(SCENES, tmp_path / "out", encoder="pixels", engine="ray", side="image")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return from_parameters(
+        dict(corpus="scenes:n=160", encoder="pixels", n_topics=6, seeds=[0, 1], epochs=12, batch_size=16)
+    )
+
+
+@pytest.mark.slow
+def test_training_on_ray_leaves_what_a_local_run_leaves(tmp_path, experiment, cluster, monkeypatch):
+    import vtm.experiment.runs
+    from vtm.experiment.cluster import run_models_on_ray
+    from vtm.experiment.prepare import prepare
+
+    data, kinds = prepare(experiment, progress=False), ("joint", "text-teacher")
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "local"))
+    local = [run for kind in kinds for run in vtm.experiment.runs.run_models(data, kind, progress=False)]
+
+    killed: list[int] = []
+    done = threading.Event()
+
+    def kill_one() -> None:
+        while not killed and not done.is_set():
+            for pid in processes("ray::_train")[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+            time.sleep(0.005)
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "ray"))
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    try:
+        results = run_models_on_ray(experiment, kinds)
+    finally:
+        done.set()
+        killer.join()
+    assert killed
+
+    def files(folder: Path) -> list[Path]:
+        return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+    assert files(tmp_path / "ray") == files(tmp_path / "local")
+    for theirs, ours in zip(results, local, strict=True):
+        assert (theirs.row, theirs.n_topics, theirs.seed) == (ours.row, ours.n_topics, ours.seed)
+        assert theirs.ids == ours.ids and theirs.status == ours.status
+        # One seed or two in a matrix product may round differently: seen are differences of 1e-6.
+        for name in ours.arrays:
+            np.testing.assert_allclose(theirs.arrays[name], ours.arrays[name], atol=1e-5, rtol=0)
+    # Nothing but the teacher's own posterior is computed for several seeds at once.
+    teachers = [path for path in files(tmp_path / "local") if path.name == "teacher.safetensors"]
+    assert len(teachers) == 4
+    for path in teachers:
+        assert (tmp_path / "ray" / path).read_bytes() == (tmp_path / "local" / path).read_bytes()
+
+    def no_training(*arguments, **options):
+        raise AssertionError("trained again")
+
+    # The notebooks find it done, and so does Ray.
+    monkeypatch.setattr(vtm.experiment.runs, "train_pair", no_training)
+    again = [run for kind in kinds for run in vtm.experiment.runs.run_models(data, kind, progress=False)]
+    assert [run.figures for run in again] == [run.figures for run in results]
+    monkeypatch.setattr(cluster, "remote", no_training)
+    run_models_on_ray(experiment, kinds)
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_leaves_the_others(tmp_path, experiment, cluster, monkeypatch):
+    from vtm.experiment.cluster import run_models_on_ray
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    with pytest.raises(
+        VtmError, match=r"2 trainings failed, all others are kept; the first \(nonsense, 6 .*kind='nonsense'"
+    ):
+        run_models_on_ray(experiment, ["nonsense", "text-teacher"])
+    assert len(list(tmp_path.rglob("result.json"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["result.json", "result.safetensors"])
+def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, monkeypatch, name):
+    from vtm.experiment.cluster import run_models_on_ray
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    before = run_models_on_ray(experiment, ["joint"])
+    (path,) = tmp_path.rglob(f"joint-*/seed-1/{name}")
+    content = bytearray(path.read_bytes())
+    content[content.find(b'"figures"') + 20 if name.endswith("json") else -5] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{name}: .*; it is made again"):
+        after = run_models_on_ray(experiment, ["joint"])
+    for again, first in zip(after, before, strict=True):
+        assert again.seed == first.seed
+        for array in first.arrays:
+            np.testing.assert_array_equal(again.arrays[array], first.arrays[array])
+
+
+def test_another_version_of_vtm_does_not_train(experiment):
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    from vtm.experiment.cluster import Training, _train
+    from vtm.experiment.prepare import prepare
+
+    with pytest.raises(VtmError, match="another version of vtm"):
+        _train(
+            prepare(experiment, progress=False), Training("joint", 6, experiment.model, (0,)), "another hash"
+        )
+
+
+@pytest.mark.slow
+def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monkeypatch):
+    import vtm.experiment.runs
+    import vtm.experiment.sweep
+    from vtm.experiment.cluster import warm
+    from vtm.experiment.prepare import prepare
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    monkeypatch.setattr(vtm.experiment.sweep, "KL_WEIGHTS", (0.1, 1.0))
+    small = from_parameters(
+        dict(corpus="scenes:n=160", encoder="pixels", n_topics=[4, 6], seeds=0, epochs=2, batch_size=16)
+    )
+    assert warm(small) is None
+
+    def no_training(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(vtm.experiment.runs, "train_pair", no_training)
+    data = prepare(small, progress=False)
+    for kind in ("joint", "text-teacher"):
+        assert len(vtm.experiment.runs.run_models(data, kind, progress=False)) == 2
+    assert len(vtm.experiment.sweep.sweep(data, kl_weights=(0.1, 1.0))) == 8

@@ -1,0 +1,158 @@
+"""`vtm explore`: a user's own model and pictures as a page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vtm.api import VisualTopicModel
+from vtm.cli import app
+from vtm.corpora import load_corpus
+from vtm.encoders import EncoderPair, embed_images, load_encoder
+from vtm.errors import DataError
+from vtm.report.explorer import build_explorer
+from vtm.report.explorer.shown import ExplorerData, from_model
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("explore")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(folder / "data"))
+        corpus = load_corpus("scenes", n=120, seed=0)
+        model = VisualTopicModel(6, encoder="pixels", epochs=10, min_df=2, progress=False)
+        model.fit(corpus.texts, corpus.images).save(folder / "model")
+        pictures = folder / "pictures"
+        pictures.mkdir()
+        lines = ["file_name,text"]
+        for i, (text, image) in enumerate(zip(corpus.texts[:20], corpus.images, strict=False)):
+            shutil.copyfile(image, pictures / f"p{i:02d}.png")
+            lines.append(f'p{i:02d}.png,"{text}"')
+        (folder / "table.csv").write_text("\n".join(lines).replace("\np", "\npictures/p") + "\n")
+        yield folder
+
+
+def test_a_table_gives_a_page_with_texts(home: Path) -> None:
+    told = runner.invoke(
+        app, ["explore", str(home / "model"), str(home / "table.csv"), "-o", str(home / "a")]
+    )
+    assert told.exit_code == 0, told.output
+    page = (home / "a" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"index\.html: \d+ pictures", told.stdout.replace("\n", ""))
+    first = (home / "table.csv").read_text().splitlines()[1].split(",", 1)[1].strip('"')
+    assert first in page and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_without_a_source_the_page_is_of_the_corpus_it_was_trained_on(home: Path) -> None:
+    model = VisualTopicModel.load(home / "model")
+    model.save(home / "noted", corpus=str(home / "table.csv"))
+    for name, source in (("named", [str(home / "table.csv")]), ("noted-page", [])):
+        told = runner.invoke(app, ["explore", str(home / "noted"), *source, "-o", str(home / name)])
+        assert told.exit_code == 0, told.output
+    assert told.stderr == f"with the corpus that the model was trained on: {home / 'table.csv'}\n"
+    pages = [(home / name / "index.html").read_bytes() for name in ("named", "noted-page")]
+    assert pages[0] == pages[1]
+    told = runner.invoke(app, ["explore", str(home / "model"), "-o", str(home / "none")])
+    assert told.exit_code == 2 and not (home / "none").exists()
+    assert "does not say which corpus" in told.stderr and told.stderr.endswith("; name the pictures\n")
+
+
+def test_pictures_alone_and_those_that_cannot_be_read(home: Path) -> None:
+    folder = home / "some"
+    shutil.copytree(home / "pictures", folder)
+    (folder / "bad.png").write_bytes(b"no picture")
+    told = runner.invoke(
+        app, ["explore", str(home / "model"), str(folder), "-o", str(home / "b"), "--title", "Mine"]
+    )
+    assert told.exit_code == 3
+    assert "20 pictures" in told.stdout.replace("\n", "") and "bad.png" in told.stderr
+    assert "<title>Mine</title>" in (home / "b" / "index.html").read_text(encoding="utf-8")
+
+
+def test_nothing_to_show_is_an_error(home: Path, tmp_path: Path) -> None:
+    told = runner.invoke(app, ["explore", str(home / "model"), str(tmp_path), "-o", str(tmp_path / "out")])
+    assert told.exit_code == 2 and "no picture is there" in told.stderr
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 1 pictures"):
+        from_model(VisualTopicModel.load(home / "model"), [tmp_path / "bad.png"])
+
+
+def test_the_keywords_are_those_of_vtm_topics(home: Path) -> None:
+    model, pictures = VisualTopicModel.load(home / "model"), [home / "pictures" / "p00.png"]
+    for asked in ({}, {"order": "ctfidf"}, {"weight": 0.1}):
+        data, _ = from_model(model, pictures, **asked)
+        for reads in ("text", "image"):
+            shown = [[word for word, _ in topic] for topic in data.words[reads]]
+            assert shown == model.topics(12, reads=reads, **asked)
+    topic_word = model.image_model_.topic_word()
+    for k, topic in enumerate(data.words["image"]):
+        for word, weight in topic:
+            assert weight == pytest.approx(topic_word[k, model.vocabulary_.index(word)])
+
+
+def test_pictures_of_one_name_in_two_folders_keep_apart(home: Path, tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(home / "pictures" / "p00.png", tmp_path / name / "same.png")
+    model = VisualTopicModel.load(home / "model")
+    data, dropped = from_model(model, [tmp_path / "x" / "same.png", tmp_path / "y" / "same.png"])
+    assert len(set(data.ids)) == 2 and dropped == ()
+
+
+def page_of(data: ExplorerData, out: Path) -> dict[str, Any]:
+    """What the page's script reads."""
+    page = build_explorer(data, out, progress=False).index.read_text(encoding="utf-8")
+    return json.loads(re.search(r"<script[^>]*application/json[^>]*>(.*?)</script>", page, re.DOTALL)[1])
+
+
+def test_an_aligned_encoders_own_pictures_stand_beside_the_models(home: Path, tmp_path: Path) -> None:
+    """An encoder that puts each text where the next text's picture is: that picture it finds first, by itself."""
+    corpus = load_corpus(home / "table.csv")
+    pixels = load_encoder("pixels")
+    pictures, _, _ = embed_images(pixels.image, corpus.ids, corpus.images, corpus.image_hashes)
+    next_to = dict(zip(corpus.texts, np.roll(pictures, -1, axis=0), strict=True))
+
+    class Texts:
+        key, dim = "test-next-picture", pixels.image.dim
+
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            return np.stack([next_to.get(text, np.ones(self.dim, np.float32)) for text in texts])
+
+    shared = EncoderPair("shared", Texts(), pixels.image, aligned=True)
+    model = VisualTopicModel(4, encoder=shared, epochs=5, min_df=1, validation=0, progress=False)
+    model.fit(corpus.texts, corpus.images)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    data, dropped = from_model(
+        model,
+        [tmp_path / "bad.png", *corpus.images],
+        ids=["bad", *corpus.ids],
+        texts=["no text", *corpus.texts],
+    )
+    assert len(dropped) == 1 and data.notes == () and len(data.matches) == len(corpus) == 20
+    for match in data.matches:
+        assert match.found["baseline"][0] == (match.row + 1) % 20
+        assert match.found["model"] and match.rank["baseline"] > 1
+    page = page_of(data, tmp_path / "page")
+    assert page["baseline"] == "baseline: cosine (shared)"
+    assert all(match.keys() == {"baseline", "model"} for match in page["matches"].values())
+
+
+def test_without_a_space_in_common_the_page_says_why_there_is_no_baseline(home: Path, tmp_path: Path) -> None:
+    model, corpus = VisualTopicModel.load(home / "model"), load_corpus(home / "table.csv")
+    data, _ = from_model(model, corpus.images, ids=corpus.ids, texts=corpus.texts)
+    page = page_of(data, tmp_path / "page")
+    assert all(match.keys() == {"model"} for match in page["matches"].values()) and page["matches"]
+    (note,) = page["notes"]
+    assert "No baseline" in note and "the encoder pixels has one space for texts and another" in note
+    alone, _ = from_model(model, corpus.images)
+    assert alone.notes == (), "where nothing is compared, nothing is missing"

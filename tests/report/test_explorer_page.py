@@ -1,0 +1,479 @@
+"""The explorer's page in a browser: mouse, keys, fingers, screen reader; nothing runs that should not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import find_chromium, serve
+from devtools import Tab, open_tab
+from explorer_data import HOSTILE, colour, hostile_data, read_data, simple
+from PIL import Image
+
+import vtm.report.explorer.shown as positions_module
+from vtm.report.explorer import build_explorer
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium (apt-get install chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Tab]:
+    with open_tab() as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explorer")
+    data = simple(folder / "pictures")
+    texts = ("Café au lait", "an owl by night", *data.texts[2:])
+    return build_explorer(dataclasses.replace(data, texts=texts), folder / "out").index
+
+
+@pytest.fixture
+def tab(browser: Tab) -> Iterator[Tab]:
+    """A fresh page in a window of usual size; at the end nothing may have been complained of or fetched elsewhere."""
+    browser.open("about:blank")
+    browser.forget()
+    browser.size(1400, 1000)
+    browser.prefer(prefers_reduced_motion="reduce")
+    yield browser
+    assert browser.problems == []
+    assert [
+        name for name in browser.requests if not name.startswith(("file:", "data:", "http://localhost:"))
+    ] == []
+
+
+def start(tab: Tab, index: Path, fragment: str = "") -> None:
+    tab.open(index.as_uri() + fragment)
+    tab.wait_for("performance.getEntriesByName('explorer-interactive').length")
+
+
+def point(tab: Tab, row: int) -> tuple[float, float]:
+    """Where a picture lies in the window while the whole map is shown."""
+    left, top, width, height, margin = tab.evaluate(
+        "(() => { const b = document.querySelector('#canvas').getBoundingClientRect();"
+        "return [b.left, b.top, b.width, b.height, MARGIN]; })()"
+    )
+    x, y = tab.evaluate(f"[data.x[{row}] / 10000, data.y[{row}] / 10000]")
+    return left + margin + x * (width - 2 * margin), top + margin + y * (height - 2 * margin)
+
+
+def heading(tab: Tab) -> str:
+    return tab.evaluate("document.querySelector('#panel h2').textContent")
+
+
+def seen(tab: Tab, path: Path, x: float, y: float) -> tuple[int, ...]:
+    """Colour of one pixel of what the window shows."""
+    tab.screenshot(path)
+    with Image.open(path) as shot:
+        return shot.convert("RGB").getpixel((round(x), round(y)))
+
+
+def near(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 16
+
+
+def test_the_tests_hear_what_a_page_complains_of(browser: Tab, tmp_path: Path) -> None:
+    """Were these not reported, the fixture `tab` could not fail."""
+    (tmp_path / "bad.html").write_text(
+        "<!doctype html><meta http-equiv='Content-Security-Policy' content=\"img-src 'none'\">"
+        "<script>console.error('told')</script><script src='http://elsewhere.invalid/x.js'></script>"
+        "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='><script>absent()</script>"
+    )
+    browser.open((tmp_path / "bad.html").as_uri())
+    browser.evaluate("1")
+    problems = "\n".join(browser.problems)
+    for what in ("told", "Content Security Policy", "absent is not defined", "ERR_NAME_NOT_RESOLVED"):
+        assert what in problems, what
+    assert "http://elsewhere.invalid/x.js" in browser.requests
+
+
+def test_overview_lists_topics_by_share(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    assert heading(tab) == "All topics" and tab.evaluate("document.title").endswith("Pictures of colours")
+    shown = tab.evaluate("[...document.querySelectorAll('#panel ol.topics a')].map((a) => a.hash)")
+    shares = [topic["share"] for topic in read_data(explorer)["topics"]]
+    assert shown == [f"#topic={k}" for k in sorted(range(6), key=lambda k: -shares[k])]
+
+
+def test_search_finds_topics_and_texts(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    tab.click("#query")
+    tab.type("IMAGE3")
+    assert tab.wait_for("document.querySelector('#found').textContent") == "1 topic and 0 texts found"
+    assert tab.evaluate("document.querySelector('#found').getAttribute('role')") == "status"
+    assert tab.evaluate("[...document.querySelectorAll('#results mark')].length") == 5
+    tab.click("#results a")
+    tab.wait_for("location.hash === '#topic=3'")
+    tab.wait_for("document.querySelector('#panel h2').textContent.startsWith('Topic 3: ')")
+    assert tab.evaluate("document.querySelector('#results').hidden")
+
+    tab.evaluate("document.querySelector('#query').value = ''")
+    tab.click("#query")
+    tab.type("cafe lait")
+    assert tab.wait_for("document.querySelector('#found').textContent") == "0 topics and 1 text found"
+    tab.press("Enter")
+    tab.wait_for("location.hash === '#text=id0'")
+    tab.wait_for("document.querySelector('#panel blockquote')?.textContent === 'Café au lait'")
+
+    tab.evaluate("document.querySelector('#query').value = ''")
+    tab.click("#query")
+    tab.type("nothing like this")
+    assert tab.wait_for("document.querySelector('#found').textContent") == "0 topics and 0 texts found"
+
+
+def test_search_by_keyboard(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    tab.press("Tab")
+    assert tab.evaluate("document.activeElement.id") == "query"
+    tab.type("sort2")
+    tab.press("ArrowDown", "ArrowDown", "ArrowUp", "ArrowDown")
+    links = tab.evaluate("[...document.querySelectorAll('#results a')].map((a) => a.hash)")
+    assert len(links) == 5
+    assert tab.evaluate("document.activeElement.hash") == links[1]
+    tab.press("Escape")
+    assert tab.evaluate("[document.activeElement.id, document.querySelector('#results').hidden]") == [
+        "query",
+        True,
+    ]
+    assert tab.evaluate("document.querySelector('#query').value") == "sort2"
+    tab.type("x")
+    tab.evaluate("document.querySelector('#query').select()")
+    tab.type("sort2")
+    tab.press("ArrowDown", "ArrowDown", "Enter")
+    tab.wait_for(f"location.hash === {json.dumps(links[1])}")
+    tab.wait_for("document.activeElement.id === 'panel-heading'")
+    tab.press("Escape")
+    tab.wait_for("document.querySelector('#panel h2').textContent === 'All topics'")
+    assert tab.evaluate("document.activeElement.id") == "query", "back where the reader was"
+
+
+def test_a_topic_shows_words_share_coherence_and_pictures(tab: Tab, explorer: Path, tmp_path: Path) -> None:
+    start(tab, explorer, "#topic=2")
+    told = read_data(explorer)["topics"][2]
+    text = tab.evaluate("document.querySelector('#panel').innerText")
+    assert f"{100 * told['share']:.1f}% of all" in text and f"{told['largest']} pictures of 30" in text
+    assert "NPMI −0.10" in text and "not measured" in text
+    words = tab.evaluate(
+        "[...document.querySelectorAll('ol.keywords')].map((l) => [...l.children].map((i) => i.firstChild.textContent))"
+    )
+    assert words == [[f"{reads}2{letter}" for letter in "abcde"] for reads in ("text", "image")]
+    widths = tab.evaluate(
+        "[...document.querySelectorAll('ol.keywords .track span')].map((s) => s.style.width)"
+    )
+    assert widths[:2] == ["100%", "90%"]
+    # Each thumbnail is the picture it says: every picture has a colour of its own.
+    rows = tab.evaluate(
+        "[...document.querySelectorAll('.gallery a')].map((a) => rowOfId.get(a.hash.slice(6)))"
+    )
+    assert rows == [row for row, _ in told["best"]]
+    for number, row in enumerate(rows[:3]):
+        x, y = tab.place(f".gallery li:nth-child({number + 1}) .thumbnail")
+        assert near(seen(tab, tmp_path / "shot.png", x, y), colour(row)), row
+    tab.click(".gallery a")
+    tab.wait_for(f"location.hash === '#text=id{rows[0]}'")
+
+
+def test_a_text_shows_what_both_methods_find_and_why(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer, "#text=id1")
+    match = read_data(explorer)["matches"]["1"]
+    assert tab.evaluate("document.querySelector('#panel blockquote').textContent") == "an owl by night"
+    shown = tab.evaluate(
+        """[...document.querySelectorAll(".matches > section")].map((s) => ({
+          rank: Number(/rank (\\d+) of 30/.exec(s.innerText)[1]),
+          found: [...s.querySelectorAll("li.match")].map((li) => ({
+            row: rowOfId.get(decodeURIComponent(li.querySelector("a").hash.slice(6))),
+            own: li.innerText.includes("own picture"),
+            why: [...li.querySelectorAll(".why a")].map((a) => Number(a.hash.slice(7))),
+          })),
+        }))"""
+    )
+    for method, section in zip(("baseline", "model"), shown, strict=True):
+        assert section["rank"] == match[method]["rank"]
+        assert [found["row"] for found in section["found"]] == [
+            found["row"] for found in match[method]["found"]
+        ]
+        for found, expected in zip(section["found"], match[method]["found"], strict=True):
+            assert found["why"] == [k for k, _ in expected["why"]]
+            assert found["own"] == (found["row"] == 1)
+    boxes = tab.evaluate(
+        "[...document.querySelectorAll('.matches > section')].map((s) => s.getBoundingClientRect().y)"
+    )
+    assert boxes[0] == boxes[1], "side by side"
+
+
+def test_map_by_mouse(tab: Tab, explorer: Path, tmp_path: Path) -> None:
+    start(tab, explorer)
+    x, y = point(tab, 7)
+    tab.move(x, y)
+    tab.wait_for("map.state().active === 7")
+    tab.wait_for("!document.querySelector('#tip').hidden")
+    assert "caption number7" in tab.evaluate("document.querySelector('#tip').innerText")
+    thumbnail = tab.place("#tip .thumbnail")
+    assert near(seen(tab, tmp_path / "tip.png", *thumbnail), colour(7))
+    tab.press("Escape")
+    tab.wait_for("document.querySelector('#tip').hidden")
+    tab.move(5, 5)
+    tab.click_at(x, y)
+    tab.wait_for("location.hash === '#text=id7'")
+    assert tab.wait_for("map.state().chosen === 7")
+
+    tab.evaluate("location.hash = '#topics'")
+    for _ in range(3):
+        tab.wheel(x, y, -300)
+    tab.wait_for("map.state().zoom > 5 && map.state().thumbnails > 0")
+    tab.move(5, 5)
+    tab.wait_for("map.state().active === -1")
+    assert near(seen(tab, tmp_path / "map.png", x, y), colour(7)), "zoomed in where the pointer was"
+    before = tab.evaluate("map.state()")
+    tab.drag((x, y), (x - 60, y - 40))
+    after = tab.evaluate("map.state()")
+    assert after["x"] > before["x"] and after["y"] > before["y"] and after["zoom"] == before["zoom"]
+    assert tab.evaluate("location.hash") == "#topics", "dragging opens nothing"
+    tab.click("#zoom-all")
+    tab.wait_for("map.state().zoom === 1")
+
+
+def test_list_by_keyboard_moves_on_the_map(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    rows = tab.evaluate("[...document.querySelectorAll('#list a')].map((a) => Number(a.dataset.row))")
+    assert sorted(rows) == list(range(30))
+    tab.evaluate("document.querySelector('#list-box summary').focus()")
+    tab.press("Tab")
+    active = "map.state().active"
+    assert tab.evaluate(active) == rows[0] == int(tab.evaluate("document.activeElement.dataset.row"))
+    moves = {
+        "ArrowDown": 1,
+        "ArrowRight": 2,
+        "PageDown": 12,
+        "ArrowUp": 11,
+        "End": 29,
+        "PageUp": 19,
+        "Home": 0,
+    }
+    for key, place in moves.items():
+        tab.press(key)
+        assert tab.evaluate(active) == rows[place], key
+        assert tab.wait_for("!document.querySelector('#tip').hidden")
+    tab.press("ArrowUp")
+    assert tab.evaluate(active) == rows[0], "the list has an end"
+    tab.press("PageDown")
+    tab.press("Tab", shift=True)
+    assert tab.evaluate("document.activeElement.tagName") == "SUMMARY", "the list is one stop of the Tab key"
+    tab.press("Tab")
+    assert tab.evaluate(active) == rows[10], "which goes on where it was left"
+    tab.press("Home")
+    tab.press("ArrowDown", "Enter")
+    tab.wait_for(f"location.hash === '#text=id{rows[1]}'")
+    tab.wait_for("document.activeElement.id === 'panel-heading'")
+    tab.press("Escape")
+    tab.wait_for("document.querySelector('#panel h2').textContent === 'All topics'")
+    assert tab.evaluate("Number(document.activeElement.dataset.row)") == rows[1]
+
+
+def test_map_by_keyboard(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    tab.evaluate("document.querySelector('#canvas').focus()")
+    tab.press("+", "+", "+")
+    zoomed = tab.evaluate("map.state()")
+    assert zoomed["zoom"] == pytest.approx(1.5**3)
+    tab.press("ArrowRight", "ArrowDown")
+    moved = tab.evaluate("map.state()")
+    assert moved["x"] > zoomed["x"] and moved["y"] > zoomed["y"]
+    tab.press("ArrowLeft", "ArrowUp", "-")
+    assert tab.evaluate("map.state().zoom") == pytest.approx(1.5**2)
+    tab.press("0")
+    assert tab.evaluate("map.state().zoom") == 1
+
+
+@pytest.mark.parametrize("fragment", ["", "#topic=1", "#text=id3"])
+def test_all_that_can_be_done_can_be_reached_by_tab(tab: Tab, explorer: Path, fragment: str) -> None:
+    start(tab, explorer, fragment)
+    wanted = tab.evaluate(
+        """[...document.querySelectorAll("a[href], button, input, summary, canvas")]
+          .filter((node) => node.checkVisibility() && node.tabIndex >= 0).map((node, i) => (node.dataset.stop = i)).length"""
+    )
+    tab.evaluate("(document.activeElement.blur(), getSelection().collapse(document.body, 0))")
+    stops, unseen = set(), []
+    for _ in range(wanted + 10):
+        tab.press("Tab")
+        about = tab.evaluate(
+            """(() => { const node = document.activeElement, style = getComputedStyle(node);
+              return [node.dataset.stop ?? "", style.outlineStyle, parseFloat(style.outlineWidth), node.outerHTML.slice(0, 80)]; })()"""
+        )
+        if about[0]:
+            stops.add(about[0])
+            if about[1] == "none" or about[2] < 2:
+                unseen.append(about[3])
+    assert stops == {str(i) for i in range(wanted)}
+    assert unseen == []
+
+
+def test_addresses(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer, "#topic=4")
+    assert heading(tab).startswith("Topic 4: ") and tab.evaluate("map.state().topic") == 4
+    for fragment, expected in (
+        ("#topic=99", "There is no topic 99"),
+        ("#topic=-1", "There is no topic -1"),
+        ("#topic=", "There is no topic"),
+        ("#text=nobody", "There is no text nobody"),
+        ("#text=%zz%3Cimg%3E", "There is no text %zz%3Cimg%3E"),
+    ):
+        tab.evaluate(f"location.hash = {json.dumps(fragment)}")
+        tab.wait_for(f"document.querySelector('#panel').innerText.includes({json.dumps(expected)})")
+    tab.evaluate("location.hash = '#text=id9'")
+    tab.wait_for("document.querySelector('#panel .id')?.textContent === 'id9'")
+    tab.evaluate("history.back()")
+    tab.wait_for("document.querySelector('#panel').innerText.includes('%zz')")
+    tab.evaluate("location.hash = '#something-else'")
+    tab.wait_for("document.querySelector('#panel h2').textContent === 'All topics'")
+
+
+def test_hostile_texts_are_shown_and_never_run(tab: Tab, tmp_path: Path) -> None:
+    data = hostile_data(tmp_path / "pictures")
+    index = build_explorer(data, tmp_path / "out").index
+    start(tab, index)
+    shown = [tab.evaluate("document.body.innerText")]
+    assert tab.evaluate("document.querySelector('h1').textContent") == data.title
+    for row, (id, text) in enumerate(zip(data.ids, data.texts, strict=True)):
+        tab.evaluate(f"location.hash = textAddress({row})")
+        tab.wait_for(f"map.state().chosen === {row}")
+        assert tab.evaluate("document.querySelector('#panel .id').textContent") == id
+        if text:
+            assert tab.evaluate("document.querySelector('#panel blockquote').textContent") == text
+        tab.evaluate(f"map.activate({row})")
+        tab.wait_for("!document.querySelector('#tip').hidden")
+        shown.append(tab.evaluate("document.body.innerText"))
+        # A reload reads the same address from outside.
+        start(tab, index, tab.evaluate("location.hash"))
+        assert tab.evaluate("map.state().chosen") == row
+    for k, text in enumerate(HOSTILE):
+        tab.evaluate(f"location.hash = topicAddress({k})")
+        tab.wait_for(f"map.state().topic === {k}")
+        assert tab.evaluate("document.querySelector('.keywords li').firstChild.textContent") == text
+    tab.evaluate("location.hash = OVERVIEW")
+    tab.click("#query")
+    tab.type("script")
+    tab.wait_for("document.querySelector('#found').textContent")
+    shown.append(tab.evaluate("document.body.innerText"))
+    everything = " ".join(shown)
+    assert all(text in everything for text in HOSTILE[:4])
+    assert data.pictures[2].name in everything, "the file that could not be read is named"
+    assert tab.evaluate("typeof window.ran") == "undefined"
+    assert tab.evaluate("document.querySelectorAll('script').length") == 2
+    assert tab.evaluate("document.images.length") == 0
+
+
+def test_the_policy_stops_what_gets_past_the_escaping(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    refused = tab.evaluate(
+        """(() => { try { document.body.innerHTML += "<img src=x onerror='window.ran = 1'>"; return false; }
+          catch { return true; } })()"""
+    )
+    assert refused
+    tab.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://elsewhere.invalid/x.png'}))")
+    tab.wait_for("document.images.length === 1")
+    tab.wait_for("document.images[0].complete")
+    assert any("Content Security Policy" in problem for problem in tab.problems)
+    assert "http://elsewhere.invalid/x.png" not in tab.requests
+    assert tab.evaluate("typeof window.ran") == "undefined"
+    tab.problems.clear()
+
+
+@pytest.mark.parametrize("width", [320, 360])
+def test_on_a_phone(tab: Tab, explorer: Path, tmp_path: Path, width: int) -> None:
+    index = build_explorer(hostile_data(tmp_path / "pictures"), tmp_path / "out").index
+    tab.size(width, 740, phone=True)
+    for page in (index, explorer):
+        start(tab, page)
+        for address in ("OVERVIEW", "topicAddress(0)", "textAddress(4)", "textAddress(6)"):
+            tab.evaluate(f"location.hash = {address}")
+            tab.wait_for(f"document.querySelector('#panel h2') && location.hash === {address}")
+            tab.evaluate("document.querySelector('#list-box').open = true")
+            found = tab.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+            assert found == [width, width], (page, address)
+    tab.evaluate("location.hash = OVERVIEW")
+    tab.wait_for("document.activeElement.textContent === 'All topics'")
+    x, y = (round(value) for value in tab.place("#canvas"))
+    tab.touch([(x - 20, y), (x + 20, y)], [(x - 40, y), (x + 40, y)], [(x - 90, y), (x + 90, y)])
+    tab.wait_for("map.state().zoom > 3")
+    tab.click("#zoom-all")
+    tab.wait_for("map.state().zoom === 1")
+    tab.place("#canvas")
+    tab.touch([point(tab, 5)])
+    tab.wait_for("location.hash === '#text=id5'")
+    tab.wait_for("map.state().chosen === 5")
+    top = tab.evaluate("document.querySelector('#panel').getBoundingClientRect().top")
+    assert abs(top) < 5, "the panel comes into sight"
+
+
+def test_dark_scheme_and_motion(tab: Tab, explorer: Path, tmp_path: Path) -> None:
+    start(tab, explorer)
+    corner = (tab.evaluate("document.querySelector('#map').getBoundingClientRect().x") + 3, 300)
+    assert seen(tab, tmp_path / "light.png", *corner) == (255, 255, 255)
+    tab.prefer(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
+    tab.wait_for("getComputedStyle(document.body).backgroundColor === 'rgb(20, 24, 28)'")
+    tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert seen(tab, tmp_path / "dark.png", *corner) == (20, 24, 28), "the canvas follows"
+    tab.evaluate("document.querySelector('#zoom-in').click()")
+    tab.evaluate("document.querySelector('#zoom-all').click()")
+    assert tab.evaluate("map.state().zoom") == 1, "no gliding where motion is unwanted"
+    tab.prefer(prefers_reduced_motion="no-preference")
+    tab.evaluate("document.querySelector('#zoom-in').click()")
+    assert tab.evaluate("(document.querySelector('#zoom-all').click(), map.state().zoom)") > 1
+    tab.wait_for("map.state().zoom === 1")
+
+
+@pytest.mark.parametrize("fragment", ["", "#topic=1", "#text=id3"])
+def test_a_screen_reader_is_told_everything(tab: Tab, explorer: Path, fragment: str) -> None:
+    start(tab, explorer, fragment)
+    tab.send("Accessibility.enable")
+    nodes = [node for node in tab.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        found.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+    for role in ("link", "button", "searchbox", "image", "region", "navigation", "heading"):
+        assert all(found.get(role, ["-"])), f"a {role} without a name"
+    assert {"Map of the pictures", heading(tab)} <= set(found["region"])
+    assert found["searchbox"] == ["Search topic words and texts"]
+    assert "status" in found and "search" in found and "main" in found
+    assert any(name.startswith("Map of 30 pictures") for name in found["image"])
+    texts = set(read_data(explorer)["texts"])
+    assert len(texts & set(found["link"])) == 30, "the list holds every picture"
+    tab.send("Accessibility.disable")
+
+
+def test_from_a_server_as_well(tab: Tab, explorer: Path, tmp_path: Path) -> None:
+    with serve(explorer.parent) as address:
+        tab.open(f"{address}index.html#text=id3")
+        tab.wait_for("performance.getEntriesByName('explorer-interactive').length")
+        x, y = tab.place("figure.own .thumbnail")
+        assert near(seen(tab, tmp_path / "shot.png", x, y), colour(3))
+        tab.open("about:blank")
+
+
+def test_two_thousand_thumbnails(
+    tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """How long it takes until the page answers is printed, not judged: a busy machine is no fault of the page."""
+    monkeypatch.setattr(positions_module, "TSNE_UP_TO", 0)
+    built = build_explorer(simple(tmp_path / "pictures", n=2000, k=60), tmp_path / "out")
+    assert len(built.sheets) == 20
+    start(tab, built.index)
+    ready = tab.evaluate("performance.getEntriesByName('explorer-interactive')[0].startTime")
+    tab.click("#query")
+    tab.type("number1999")
+    tab.wait_for("document.querySelector('#found').textContent")
+    assert tab.evaluate("document.querySelector('#found').textContent") == "0 topics and 1 text found"
+    tab.press("Enter")
+    tab.wait_for("document.querySelector('#panel .id')?.textContent === 'id1999'")
+    size = built.size / 1e6
+    with capsys.disabled():
+        print(f"\n2,000 thumbnails, {size:.1f} MB: interactive after {ready:.0f} ms")

@@ -1,0 +1,554 @@
+"""The study: the shared space, VTM+, its measures and the stored answer, against closed forms and slow oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from planted import planted
+from scipy.sparse import csr_matrix
+from scipy.stats import multivariate_normal
+
+from vtm.config import BowConfig, Experiment, ModelConfig
+from vtm.errors import ConfigError, DataError, MissingError
+from vtm.experiment.prepare import prepare
+from vtm.experiment.runs import run_models
+from vtm.metrics.topics import npmi
+from vtm.model.distill import Pairs
+from vtm.model.network import kl_divergence
+from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, spherical_kmeans, unit
+from vtm_study import (
+    ablations,
+    contrastive,
+    measures,
+    peers,
+    validation,
+)
+
+SMALL = PlusConfig(n_topics=4, members=2, word_concentration=4.0)
+
+
+def test_the_space_finds_the_canonical_correlations() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(5000, 2))
+    text = np.column_stack([shared[:, 0] + rng.normal(size=5000), rng.normal(size=5000), shared[:, 1]])
+    image = np.column_stack([shared[:, 1] + 0.5 * rng.normal(size=5000), shared[:, 0]])
+    space = fit_space(text, image, ridge=1e-6)
+    # corr(s + n, s) = 1 / sqrt(2) and corr(s, s + n / 2) = 1 / sqrt(1.25).
+    np.testing.assert_allclose(space.correlations, [1.25**-0.5, 2**-0.5], atol=0.02)
+    assert space.embed("text", text).shape == (5000, 2)
+    np.testing.assert_allclose(np.linalg.norm(space.embed("image", image), axis=1), 1)
+    assert fit_space(text, image, ridge=1.0).correlations[0] < space.correlations[0]
+
+
+def test_the_space_refuses_what_it_cannot_fit() -> None:
+    with pytest.raises(ConfigError, match="ridge"):
+        fit_space(np.eye(3), np.eye(3), ridge=0)
+    with pytest.raises(DataError, match="3 texts and 2 images"):
+        fit_space(np.eye(3), np.eye(3)[:2], ridge=1)
+    with pytest.raises(DataError, match="3 columns"):
+        fit_space(np.eye(3), np.eye(3), ridge=1).embed("text", np.eye(2))
+
+
+def test_kmeans_finds_what_lies_apart_and_leaves_no_cluster_empty() -> None:
+    rng = np.random.default_rng(0)
+    known = np.repeat(np.arange(3), 20)
+    x = unit(np.eye(5)[known] + 0.05 * rng.normal(size=(60, 5)))
+    found = spherical_kmeans(x, 3, draws=np.random.default_rng(1))
+    assert len({(a, b) for a, b in zip(known, found, strict=True)}) == 3
+    same = np.repeat(unit(np.ones((1, 4))), 6, axis=0)
+    assert set(spherical_kmeans(same, 4, draws=np.random.default_rng(0))) == {0, 1, 2, 3}
+
+
+def test_plus_recovers_planted_topics() -> None:
+    drawn = planted(400)
+    model = fit_plus(drawn.text, drawn.image, drawn.counts, config=SMALL)
+    theta = model.theta("image", drawn.image)
+    assert theta.shape == (400, 8)
+    np.testing.assert_allclose(theta.sum(axis=1), 1)
+    np.testing.assert_allclose(model.topic_word.sum(axis=2), 1)
+    # Each member has one topic for each planted one: the same documents, and keywords of its block of words.
+    blocks = np.array_split(np.arange(40), 4)
+    for member in range(2):
+        own = theta[:, 4 * member : 4 * member + 4]
+        agreement = np.corrcoef(own.T, drawn.theta.T)[:4, 4:]
+        best = agreement.argmax(axis=1)
+        assert sorted(best) == [0, 1, 2, 3] and agreement.max(axis=1).min() > 0.6
+        topics = model.topics(drawn.vocabulary, 5)[4 * member : 4 * member + 4]
+        for topic, block in zip(topics, best, strict=True):
+            assert set(topic) <= {drawn.vocabulary[word] for word in blocks[block]}
+
+
+def test_theta_is_the_posterior_of_a_von_mises_fisher_mixture() -> None:
+    drawn = planted(100)
+    model = fit_plus(drawn.text, drawn.image, drawn.counts, config=dataclasses.replace(SMALL, members=1))
+    place = model.space.embed("text", drawn.text[:5])
+    density = np.exp(model.config.concentration * place @ model.anchors[0].T)  # equal shares, equal constants
+    np.testing.assert_allclose(
+        model.theta("text", drawn.text[:5]), density / density.sum(axis=1, keepdims=True)
+    )
+
+
+def test_the_same_seed_gives_the_same_model_and_another_one_another() -> None:
+    drawn = planted(120)
+    a, b, c = (fit_plus(drawn.text, drawn.image, drawn.counts, config=SMALL, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a.anchors, b.anchors)
+    np.testing.assert_array_equal(a.topic_word, b.topic_word)
+    assert not np.array_equal(a.anchors, c.anchors)
+
+
+def test_plus_refuses_what_it_cannot_fit() -> None:
+    drawn = planted(20)
+    with pytest.raises(ConfigError, match="20 pairs"):
+        fit_plus(drawn.text, drawn.image, drawn.counts, config=PlusConfig(n_topics=30))
+    with pytest.raises(DataError):
+        fit_plus(drawn.text[:5], drawn.image, drawn.counts, config=SMALL)
+    with pytest.raises(ConfigError, match="members"):
+        PlusConfig(members=0)
+
+
+def test_cut_keeps_the_largest_topics() -> None:
+    theta = np.array([[0.1, 0.5, 0.4, 0.0], [0.25, 0.25, 0.25, 0.25]])
+    np.testing.assert_allclose(cut(theta, 2), [[0, 5 / 9, 4 / 9, 0], [0.5, 0.5, 0, 0]])
+    np.testing.assert_allclose(cut(theta, 9), theta)
+    with pytest.raises(ConfigError):
+        cut(theta, 0)
+
+
+def test_fused_vectors_have_the_sum_of_both_similarities() -> None:
+    rng = np.random.default_rng(0)
+    text, image = rng.normal(size=(2, 6, 3))
+    theta, other = rng.dirichlet(np.ones(4), size=(2, 6))
+    found = (
+        measures.fused(text, np.sqrt(theta), weight=2.0) @ measures.fused(image, np.sqrt(other), weight=2.0).T
+    )
+    expected = unit(text) @ unit(image).T + 2 * np.sqrt(theta) @ np.sqrt(other).T
+    np.testing.assert_allclose(found, expected)
+
+
+def test_keyword_hits_by_hand() -> None:
+    words = np.array([[0.5, 0.3, 0.2, 0.0], [0.1, 0.1, 0.1, 0.7]])
+    counts = csr_matrix([[2, 0, 1, 0], [0, 0, 0, 3]])
+    np.testing.assert_allclose(measures.keyword_hits(words, counts, top=2), [0.5, 0.5])
+    with pytest.raises(DataError):
+        measures.keyword_hits(words[:1], counts)
+
+
+def test_reciprocal_of_a_matrix_counts_ties_against_the_target() -> None:
+    similarity = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    np.testing.assert_allclose(measures.reciprocal_of(similarity), [1 / 2, 1, 1 / 3])
+    theta = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 30))
+    ids = [f"{row:02d}" for row in range(30)]
+    np.testing.assert_allclose(
+        measures.reciprocal_of(np.sqrt(theta[0]) @ np.sqrt(theta[1]).T),
+        measures.reciprocal(*theta, ids, measure="hellinger"),
+    )
+
+
+def test_divergences_of_gaussians_against_one_pair_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    mu, other_mu = rng.normal(size=(2, 3, 4))
+    log_var, other_log_var = rng.normal(size=(2, 3, 4)) * 0.5
+    found = measures.minus_gaussian_kl(mu, log_var, other_mu, other_log_var)
+    distance = measures.minus_bhattacharyya(mu, log_var, other_mu, other_log_var)
+    grid = np.random.default_rng(1)
+    for row in range(3):
+        for column in range(3):
+            one = [torch.tensor(a[row]) for a in (mu, log_var)]
+            two = [torch.tensor(a[column]) for a in (other_mu, other_log_var)]
+            both = kl_divergence(*one, *two) + kl_divergence(*two, *one)
+            assert found[row, column] == pytest.approx(-float(both))
+            p = multivariate_normal(mu[row], np.diag(np.exp(log_var[row])))
+            q = multivariate_normal(other_mu[column], np.diag(np.exp(other_log_var[column])))
+            drawn = p.rvs(40_000, random_state=grid)
+            coefficient = np.sqrt(q.pdf(drawn) / p.pdf(drawn)).mean()  # E_p sqrt(q / p)
+            assert np.exp(distance[row, column]) == pytest.approx(coefficient, rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def data():
+    experiment = Experiment(
+        corpus="scenes:n=300",
+        encoder="pixels",
+        n_topics=(10,),
+        seeds=(0, 1),
+        model=ModelConfig(epochs=4, batch_size=16),
+        bow=BowConfig(min_df=2),
+    )
+    return prepare(experiment, progress=False)
+
+
+def test_figures_of_a_model(data) -> None:
+    model = validation.plus_model(data, SMALL, 0)
+    found = validation.figures_of(model, data)
+    topics, words = model.topics(data.vocabulary.words, 10), data.vocabulary.words
+    for name, part in (("npmi", "train"), ("npmi_unseen", "validation")):
+        reference = data.counts[data.rows[part]]
+        assert found[name] == pytest.approx(npmi(topics, reference, words).mean())
+    assert found["npmi"] != found["npmi_unseen"]
+    assert 0 < found["top10_mrr"] <= 1 and 0 < found["diversity"] <= 1 and -1 <= found["npmi"] <= 1
+    # With ten topics kept of eight, cutting changes nothing.
+    assert found["top10_mrr"] == found["posterior_mrr"]
+    assert found["keyword_hit_rate"] == found["keyword_hit_rate_top10"]
+
+
+def test_parts_are_written_once_and_read_back(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vtm_study import driver
+
+    calls = []
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(driver, "PARTS", {"one": (lambda data: {"rows": calls.append(1) or [1]}, 0.1)})
+    first = driver.run_parts(data, folder=tmp_path, parts=["one"])
+    assert driver.run_parts(data, folder=tmp_path) == first and calls == [1]
+    stored = json.loads((tmp_path / "one.json").read_text())
+    assert {"commit", "date", "machine", "seeds", "parameters", "rows"} <= stored.keys()
+    with pytest.raises(ConfigError, match="unknown part of the study 'ones': did you mean 'one'"):
+        driver.run_parts(data, folder=tmp_path, parts=["ones"])
+    planned = driver.plan_parts(folder=tmp_path)
+    assert [(part.name, part.minutes, part.stored) for part in planned] == [("one", 0.1, stored["date"])]
+    driver.run_parts(data, folder=tmp_path, force=True)
+    assert calls == [1, 1]
+    # The default folder is that of the runs: what comes with the source is not written to.
+    driver.run_parts(data)
+    assert (tmp_path / "runs" / "study" / "one.json").is_file()
+
+
+def test_a_part_follows_from_the_modules_that_it_reaches_and_from_no_others() -> None:
+    from vtm_study.code import modules_hash, modules_of
+
+    found = modules_of("vtm_study.information")
+    assert {"vtm.model.plus", "vtm_study.validation", "vtm.metrics.topics"} <= found.keys()
+    assert not {"vtm_study.peers", "vtm_study.ablations", "vtm_study.chapter"} & found.keys()
+    assert "vtm_study.others" in modules_of("vtm_study.peers")
+    whole = modules_hash("vtm_study.ablations")
+    assert modules_hash("vtm_study.ablations", without=["vtm_study.ablations"]) != whole
+
+
+def test_summary_information_and_mismatches_on_scenes(data, tmp_path: Path, monkeypatch) -> None:
+    from vtm_study import information, mismatches, summary
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    for module in (validation, summary, information, mismatches):
+        monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
+    found = summary.measure(data)
+    _check_summary(found, data)
+    low, high = found["fusion_minus_baseline_mrr_ci"]
+    difference = found["details"]["minus_baseline"]["fusion"]["difference"]
+    assert low <= difference <= high
+    assert difference == pytest.approx(found["fusion_mrr"] - found["baseline_mrr"])
+    measured = information.measure(data)
+    steps = measured["rows"]
+    assert [row["step"] for row in steps][:3] == ["embedding", "hidden layer", "mu"]
+    controls = {row["step"]: row["figures"] for row in steps if row["model"] == "control"}
+    assert list(controls) == ["principal components", "random projection"]
+    assert measured["width"] == 100 and "mrr, as it is" not in controls["random projection"]
+    rows = mismatches.measure(data)["rows"]
+    assert rows[0]["model"] == "baseline" and rows[0]["minus_baseline"]["difference"] == 0
+    assert all(0 <= row["own category, best other"] <= 1 for row in rows)
+
+
+def _check_summary(found: dict, data) -> None:
+    """Coherence on the test texts, diversity and goals of a measured summary against other ways to them."""
+    details = found["details"]
+    teacher = run_models(data, "text-teacher", n_topics=[8])
+    unseen = data.counts[data.rows["test"]]
+    expected = [npmi(run.topics["image"], unseen, data.vocabulary.words).mean() for run in teacher]
+    assert details["quality"]["text_teacher image"]["npmi_unseen"]["mean"] == pytest.approx(np.mean(expected))
+    means = [details["quality"][f"text_teacher {reads}"]["npmi"]["mean"] for reads in ("text", "image")]
+    assert found["npmi"]["text_teacher"] == pytest.approx(np.mean(means))
+    first = {word for topic in teacher[0].topics["text"] for word in topic[:10]}
+    assert details["quality"]["text_teacher text"]["diversity_top10"]["min"] <= len(first) / 80
+    assert details["quality"]["at_most"]["diversity_top10"] == min(1, len(data.vocabulary) / 80)
+    test = details["quality"]["difference"]["npmi_unseen"]
+    assert found["goals"]["NPMI not below on unseen texts"] == (test["high"] >= 0)
+    assert set(details["minus_shared_space"]) == {
+        *("posterior", "top10", "one member posterior", "one member top10")
+    }
+    add = details["fusion_minus_fusion_with_the_space"]["difference"]
+    mrr = {name: value["mean"] for name, value in details["mrr"].items()}
+    assert add == pytest.approx(mrr["fusion"] - mrr["fusion with the space"])
+    assert details["distinct_words"]["vtm_plus one member"] <= 80
+    assert details["baseline_name"] == "aligned (contrastive)"
+
+
+def test_info_nce_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, 3))
+    loss = 0.0
+    for own in range(5):
+        for left, right in ((a, b), (b, a)):
+            scores = [2.5 * float(left[own] @ other) for other in right]
+            loss -= np.log(np.exp(scores[own]) / np.exp(scores).sum()) / 10
+    found = contrastive.info_nce(torch.tensor(a), torch.tensor(b), torch.tensor(2.5))
+    assert float(found) == pytest.approx(loss)
+
+
+def test_the_contrastive_model_learns_pairs_and_repeats_itself(data) -> None:
+    config = contrastive.ContrastiveConfig(n_topics=12, epochs=15, batch_size=64)
+    pairs = data.pairs("train")
+    once, again = (contrastive.train_contrastive(pairs, config=config, seed=0) for _ in range(2))
+    np.testing.assert_array_equal(once.beta, again.beta)
+    before = contrastive.train_contrastive(
+        pairs, config=dataclasses.replace(config, epochs=1, lr=1e-9), seed=0
+    )
+    found = contrastive.figures_of(once, data)
+    assert found["posterior_mrr"] > contrastive.figures_of(before, data)["posterior_mrr"] + 0.02
+    np.testing.assert_allclose(once.theta("text", pairs.text).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_ablations_keep_each_row(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    settings = tuple(
+        dataclasses.replace(s, n_topics=6)
+        for s in (
+            ablations.Setting("plain"),
+            ablations.Setting("teacher with dropout on", dropout_teacher=True),
+            ablations.Setting("half", share=0.5, max_words=40, mode="none"),
+            ablations.Setting("two words", text_words=2),
+            ablations.Setting("no text", text_words=1),
+            ablations.Setting("aligned", aligned=True),
+        )
+    )
+    found = ablations.measure(data, settings)
+    rows = found["rows"]
+    assert [row["setting"] for row in rows] == [
+        *("plain", "teacher with dropout on", "half", "two words", "aligned")
+    ]
+    # Every text of this corpus begins with an article, which is no word of the vocabulary.
+    assert list(found["not_run"]) == ["no text"]
+    assert found["width_and_depth"] == []  # their settings are not among these
+    cut = [" ".join(text.split()[:2]) for text in data.texts("train")]
+    n_known = np.asarray(data.vocabulary.counts(cut).sum(axis=1)).ravel()
+    assert rows[3]["n_train"] == (n_known > 0).sum() < rows[0]["n_train"] == rows[4]["n_train"]
+    assert rows[0]["minus_plain"]["difference"] == 0
+    assert rows[2]["n_words"] == 40 and rows[2]["n_train"] <= rows[0]["n_train"] / 2 + 1
+    monkeypatch.setattr(ablations, "_measured", lambda *_: pytest.fail("a row was measured again"))
+    kept = tuple(setting for setting in settings if setting.label not in found["not_run"])
+    assert ablations.measure(data, kept)["rows"] == rows
+
+
+def test_a_new_field_of_a_setting_leaves_the_rows_on_disk() -> None:
+    assert ablations.Setting("plain").described() == {}
+    assert ablations.Setting("K: 20", n_topics=20).described() == {"label": "K: 20", "n_topics": 20}
+
+
+def test_texts_are_cut_and_embedded_as_the_data_were(data) -> None:
+    from vtm_study import ablations as inputs
+
+    long = max(len(text.split()) for text in data.corpus.texts)
+    same = inputs.shortened(data, "validation", long)
+    np.testing.assert_allclose(same.text, data.pairs("validation").text, rtol=1e-6)
+    assert (same.counts != data.pairs("validation").counts).nnz == 0
+    short = inputs.shortened(data, "validation", 2)
+    assert len(short) == len(same) and short.counts.sum() < same.counts.sum()
+
+
+def test_coherence_and_similarity_of_pictures_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    theta, x = rng.dirichlet(np.ones(4), size=20), rng.normal(size=(20, 6))
+    sets = [sorted(range(20), key=lambda row: -theta[row, k])[:3] for k in range(4)]
+
+    def cosine(i: int, j: int) -> float:
+        return float(x[i] @ x[j] / np.linalg.norm(x[i]) / np.linalg.norm(x[j]))
+
+    expected = [np.mean([cosine(i, j) for i in s for j in s if i != j]) for s in sets]
+    np.testing.assert_allclose(measures.image_coherence(theta, x, top=3), expected)
+    between = [
+        np.mean([cosine(i, j) for i in sets[k] for j in sets[m]]) for k in range(4) for m in range(k + 1, 4)
+    ]
+    assert measures.image_similarity(theta, x, top=3) == pytest.approx(np.mean(between))
+    every = [cosine(i, j) for i in range(20) for j in range(20) if i != j]
+    assert measures.mean_similarity(x) == pytest.approx(np.mean(every))
+    with pytest.raises(ConfigError, match="top=21"):
+        measures.top_pictures(theta, top=21)
+    with pytest.raises(DataError, match="20 pictures for 19"):
+        measures.image_coherence(theta, x[:19])
+
+
+def test_nt_xent_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 2, 5, 3))
+    found = peers.nt_xent(torch.tensor(a), torch.tensor(b), 0.07)
+    for replica in range(2):
+        z = unit(np.concatenate([a[replica], b[replica]]))
+        loss = 0.0
+        for row in range(10):
+            others = [np.exp(z[row] @ z[other] / 0.07) for other in range(10) if other != row]
+            loss -= np.log(np.exp(z[row] @ z[(row + 5) % 10] / 0.07) / sum(others)) / 10
+        assert float(found[replica]) == pytest.approx(loss)
+
+
+def test_m3l_learns_planted_pairs_and_a_seed_is_independent_of_its_neighbours() -> None:
+    drawn = planted(300)
+    pairs = Pairs(np.float32(drawn.text), np.float32(drawn.image), drawn.counts)
+    config = peers.M3LConfig(n_topics=8, epochs=20, standardize=True)
+    together = peers.train_m3l(pairs, drawn.vocabulary, config=config, seeds=(0, 1))
+    alone = peers.train_m3l(pairs, drawn.vocabulary, config=config, seeds=(1,))
+    ids = [f"{row:03d}" for row in range(300)]
+    text, image = together[1]
+    np.testing.assert_array_equal(text.topic_word(), image.topic_word())
+    np.testing.assert_allclose(
+        alone[1][1].theta(pairs.image[:20]), image.theta(pairs.image[:20]), rtol=1e-2, atol=1e-4
+    )
+    found = measures.reciprocal(text.theta(pairs.text), image.theta(pairs.image), ids, measure="cosine")
+    start = dataclasses.replace(config, epochs=1, lr=1e-9)
+    text, image = peers.train_m3l(pairs, drawn.vocabulary, config=start, seeds=(1,))[1]
+    before = measures.reciprocal(text.theta(pairs.text), image.theta(pairs.image), ids, measure="cosine")
+    assert found.mean() > 3 * before.mean()
+    with pytest.raises(ConfigError, match="divergence='none'"):
+        peers.M3LConfig(divergence="none")
+
+
+def test_peers_are_chosen_on_validation_kept_and_compared(data, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    for module in (peers,):
+        monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
+
+    def noise(data, n_topics, seeds):
+        rng = np.random.default_rng(0)
+        sides = [
+            {part: rng.dirichlet(np.ones(n_topics), len(data.rows[part])) for part in ("validation", "test")}
+            for _ in range(2)
+        ]
+        return {seed: peers.Fitted(*sides, None, [], 1.0) for seed in seeds}
+
+    def broken(data, n_topics, seeds):
+        raise MissingError("not here")
+
+    wanted = (
+        *peers.PEERS[:5],
+        peers.Peer("NMF", {"noise": noise, "NMF": peers.text_topics("NMF")}, package="scikit-learn"),
+        peers.Peer("M3L", {"": peers.m3l(epochs=2)}),
+        peers.Peer("another", {"": broken}),
+    )
+    found = peers.measure(data, wanted)
+    rows = {row["model"]: row for row in found["rows"]}
+    together, one = "text-teacher, all seeds together", "VTM+, one member"
+    assert list(rows) == ["baseline", "text-teacher", together, "VTM+", one, "NMF", "M3L"]
+    assert found["not_run"] == {"another": "not here"}
+    assert rows["NMF"]["chosen"].startswith("NMF") and len(rows["NMF"]["validation"]) == 4
+    assert rows["text-teacher"]["minus_text_teacher"]["difference"] == 0
+    assert rows["NMF"]["package"] == f"scikit-learn {sklearn.__version__}" and rows["M3L"]["package"] == ""
+    # Rows before it are compared with one member of VTM+, too.
+    difference = rows["baseline"]["mrr_100"]["mean"] - rows[one]["mrr_100"]["mean"]
+    assert rows["baseline"]["minus_one_member"]["difference"] == pytest.approx(difference)
+    assert rows[together]["mrr_100"]["sd"] is None and rows[together]["mrr_100"]["n"] == 1
+    low, high = rows["NMF"]["mrr_100"]["interval"]
+    assert low <= rows["NMF"]["mrr_100"]["mean"] <= high
+    assert "npmi" not in rows["baseline"]["figures"] and {"iec", "ieps"} <= rows["VTM+"]["figures"].keys()
+    run = run_models(data, "text-teacher", n_topics=[8])
+    expected = np.mean([(one.ranks() <= 10).mean() for one in run])
+    assert rows["text-teacher"]["figures"]["recall_10"]["mean"] == pytest.approx(expected)
+    monkeypatch.setattr(peers, "_measured", lambda *_: pytest.fail("a model was fitted again"))
+    assert peers.measure(data, wanted[:7])["rows"] == found["rows"]
+
+
+def test_a_study_without_categories_can_be_shown() -> None:
+    from vtm_study import chapter as quoted
+    from vtm_study import chapter as report
+
+    found = report.stored()
+    whole = quoted.numbers(found)
+    assert whole["category_plus"] > whole["category_baseline"] > 0 and whole["one_word_mrr"] > 0
+    found["mismatches"] = {"rows": [], "reason": "the corpus has no gold categories"}
+    assert np.isnan(quoted.numbers(found)["category_plus"])
+    assert list(report.mismatches_table(found["mismatches"]).index) == ["the corpus has no gold categories"]
+
+
+def test_the_sentence_on_peers_follows_from_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vtm_study import measures as families
+    from vtm_study.chapter import peers_sentence, peers_table
+
+    monkeypatch.setattr("vtm_study.chapter.plus_tests", lambda found: families.peer_tests(found["peers"]))
+
+    def row(model: str, low: float, high: float, npmi: float) -> dict:
+        figures = dict.fromkeys(("recall_10", "diversity", "iec", "ieps", "keyword_hits", "seconds"), 0.5)
+        figures |= {"npmi": npmi, "npmi_unseen": -npmi, "diversity_top10": 0.5}
+        spreads = {name: {"mean": v, "sd": 0.01, "n": 5, "min": v} for name, v in figures.items()}
+        mrr = {"mean": 0.2, "sd": 0.01, "interval": [0.1, 0.3]}
+        difference = {"difference": (low + high) / 2, "low": low, "high": high, "p": 0.01}
+        return {
+            "model": model,
+            "mrr_100": mrr,
+            "figures": spreads,
+            "package": "",
+            "minus_text_teacher": difference,
+            "minus_one_member": {**difference, "low": -0.3, "high": -0.1},
+        }
+
+    rows = [row("text-teacher", 0, 0, 0.0), row("A, mapped", 0.1, 0.2, -0.1), row("B", -0.2, -0.1, 0.1)]
+    found = {"rows": [*rows, row("C", -0.1, 0.1, 0.001)], "n_topics": 7, "not_run": {"D": "no package"}}
+    told = peers_sentence(found)
+    assert "A (mapped) 0.200 match better; B 0.200 match worse; C 0.200 are not told apart" in told
+    assert "that have more, by intervals over seeds: B +0.100." in told and told.endswith(
+        "Not run: D (no package)."
+    )
+    assert "no model has seen, it is +0.000; others that have more: A (mapped) +0.100." in told.replace(
+        "-0.000", "+0.000"
+    )
+    assert "One member of VTM+ with as many topics is better than text-teacher, A (mapped), B, C." in told
+    table = peers_table({"peers": found})
+    # Three of them are compared with the text-teacher and with one member: the smallest p counts six times.
+    assert list(table["minus text-teacher, p (Holm)"]) == ["–", "0.060", "0.060", "0.060"]
+    assert list(table["minus text-teacher"])[:2] == ["–", "+0.150 [+0.100, +0.200]"]
+    assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.001"]
+    assert not [name for name in table if "seconds" in name]
+
+
+def test_the_command_states_its_cost_and_writes_where_it_says(tmp_path: Path, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from vtm.cli import app
+    from vtm_study import driver
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
+    arguments = ["reproduce", "--profile", "study", "-p", "corpus=scenes:n=300", "-p", "encoder=pixels"]
+    arguments += ["-p", "min_df=2", "-p", "seeds=[0,1]", "--out", str(tmp_path / "out")]
+    planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert planned.exit_code == 0, planned.output
+    total = sum(minutes for _, minutes in driver.PARTS.values())
+    n_train = int(re.search(r": (\d+) training pairs", planned.output)[1])
+    total *= 2 / 5 * n_train / driver.MEASURED_PAIRS
+    assert f"about {total:.2g} minutes" in planned.output and "seeds     0, 1" in planned.output
+    refused = CliRunner().invoke(app, [*arguments, "-p", "n_topics=30", "--dry-run"])
+    assert refused.exit_code != 0 and "does not read n_topics" in str(refused.output) + str(refused.exception)
+    assert all(f"run       {name}" in planned.output for name in driver.PARTS)
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(driver, "PARTS", {"one": (lambda data: {"n": len(data.corpus)}, 0.1)})
+    done = CliRunner().invoke(app, [*arguments, "--only", "one"])
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "out" / "one.json").read_text())
+    assert stored["n"] == 300 and stored["seeds"] == [0, 1]
+    assert f"study_folder={tmp_path / 'out'}" in done.output
+    again = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert f"check     one (stored on {stored['date']}" in again.output
+    refused = CliRunner().invoke(app, ["reproduce", "--profile", "study", "--notebooks", "."])
+    assert refused.exit_code == 2
+
+
+KEYS = {
+    *("baseline_mrr", "text_teacher_mrr", "vtm_plus_posterior_mrr", "vtm_plus_top10_mrr", "fusion_mrr"),
+    *("fusion_minus_baseline_mrr_ci", "npmi", "diversity", "keyword_hit_rate", "seeds", "commit", "date"),
+    *("machine", "parameters"),
+}
+
+
+def test_the_stored_summary_says_where_it_comes_from() -> None:
+    from vtm.files import read_sealed
+    from vtm_study.chapter import stored
+
+    path = Path(__file__).parents[2] / "results" / "study" / "summary.json"
+    found = read_sealed(path)
+    assert found.keys() >= KEYS and stored()["summary"] == found
+    low, high = found["fusion_minus_baseline_mrr_ci"]
+    assert low < high and len(found["seeds"]) >= 5
+    for name in ("npmi", "diversity", "keyword_hit_rate"):
+        assert found[name].keys() == {"text_teacher", "vtm_plus"}
+    assert found["goals"]["fusion above the baseline"] == (low > 0)

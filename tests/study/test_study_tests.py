@@ -1,0 +1,238 @@
+"""The study's tests and what is said of them: Holm, Welch, missing pictures, the rule, controls, sentences, charts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+from sklearn.decomposition import PCA
+
+from vtm.config import BowConfig, Experiment, ModelConfig
+from vtm.experiment.prepare import prepare
+from vtm.experiment.runs import run_baseline
+from vtm.model.plus import PlusConfig
+from vtm_study import (
+    ablations,
+    chapter,
+    contrastive,
+    information,
+    measures,
+    peers,
+    summary,
+    validation,
+)
+from vtm_study.measures import difference_cell, p_cell, told, topic_figures
+
+ABOVE = {"difference": 0.2, "low": 0.1, "high": 0.3, "p": 0.001}
+BELOW = {"difference": -0.2, "low": -0.3, "high": -0.1, "p": 0.001}
+LEVEL = {"difference": 0.1, "low": -0.1, "high": 0.3, "p": 0.4}
+NONE = {"difference": -0.1, "low": None, "high": None, "p": None}
+
+
+@pytest.fixture(scope="module")
+def data():
+    experiment = Experiment(
+        corpus="scenes:n=200",
+        encoder="pixels",
+        n_topics=(8,),
+        seeds=(0, 1),
+        model=ModelConfig(epochs=2, batch_size=16),
+        bow=BowConfig(min_df=2),
+    )
+    return prepare(experiment, progress=False)
+
+
+@pytest.fixture
+def lossy(data):
+    """The same pairs, where the task counts ten texts more than there are pictures."""
+    test = set(data.ids("test"))
+    parts = tuple("test" if i in test else "development" for i in data.corpus.ids)
+    corpus = dataclasses.replace(data.corpus, parts=parts, n_test=len(test) + 10)
+    found = dataclasses.replace(data, corpus=corpus)
+    assert found.n_missing == 10
+    return found
+
+
+def test_holm_by_hand() -> None:
+    found = measures.holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": None, "e": 0.6})
+    assert found == pytest.approx({"b": 0.04, "c": 0.09, "a": 0.09, "e": 0.6})
+    assert measures.holm({"a": 0.9, "b": 0.8})["b"] == 1.0
+    assert measures.holm({}) == {}
+
+
+def test_over_seeds_is_welchs_test() -> None:
+    a, b = [0.1, 0.3, 0.2, 0.25, 0.15], [0.4, 0.1, 0.9]
+    expected = ttest_ind(a, b, equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    found = measures.over_seeds(a, b)
+    assert (found["low"], found["high"], found["p"]) == pytest.approx(
+        (interval.low, interval.high, expected.pvalue)
+    )
+    assert measures.over_seeds([0.2], [0.1]) == {**NONE, "difference": 0.1}
+    assert [measures.not_below(one) for one in (ABOVE, BELOW, LEVEL, NONE)] == [True, False, True, False]
+
+
+def test_p_can_go_below_a_thousandth() -> None:
+    found = measures.paired(np.ones(50), np.zeros(50))
+    assert found["p"] == pytest.approx(2 / 10_001)
+
+
+def test_missing_pictures_count_as_not_found(lossy, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 3))
+    ids = [str(i) for i in range(6)]
+    found = measures.items(x, x, ids, measure="cosine", n_missing=2)
+    np.testing.assert_array_equal(found["mrr_100"], [1] * 6 + [0, 0])
+    np.testing.assert_array_equal(found["recall_10"], [1] * 6 + [0, 0])
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    for module in (validation, summary):
+        monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
+    base = run_baseline(lossy)
+    ranks = np.stack([run.ranks() for run in base])
+    assert ranks.shape[1] == len(lossy.rows["test"]) + 10
+    expected = np.where(ranks <= 100, 1 / ranks, 0).mean()
+    measured = summary.measure(lossy)
+    assert measured["baseline_mrr"] == pytest.approx(expected)
+    assert measured["details"]["n_missing"] == 10
+    rows = peers.measure(lossy, peers.PEERS[:1])["rows"]
+    assert rows[0]["mrr_100"]["mean"] == pytest.approx(expected)
+
+
+def test_an_aligned_encoders_baseline_has_its_name() -> None:
+    from vtm_study.chapter import names
+
+    assert names({"details": {"baseline_name": "cosine (clip)"}})["baseline"] == "baseline: cosine (clip)"
+
+
+def test_distinct_words_by_hand() -> None:
+    theta = np.array([[0.5, 0.3, 0.2], [0.0, 0.1, 0.9]])
+    topics = [["a", "b"], ["b", "c"], ["d", "e"]]
+    np.testing.assert_array_equal(measures.distinct_words(theta, topics, kept=2), [3, 4])
+
+
+def test_topic_figures_of_members_and_of_all_together(data) -> None:
+    words = list(data.vocabulary.words)
+    one = [words[:25], words[25:50]]
+    found = topic_figures([*one, *one], data, unseen="test", members=2)
+    assert found["diversity_top10"] == found["diversity"] == 1 and found["inverted_rbo"] == 1
+    assert found["diversity_top10_whole"] == 0.5
+    assert found["inverted_rbo_whole"] == pytest.approx(4 / 6)  # two of six pairs are the same list
+
+
+def test_the_rule_names_the_best_of_those_that_qualify() -> None:
+    def spread(mean: float) -> dict:
+        return {"mean": mean, "sd": 0.01, "n": 5}
+
+    def row(setting: str, mrr: float, npmi: float, unseen: float) -> dict:
+        return {
+            "setting": setting,
+            "top10_mrr": spread(mrr),
+            "npmi": spread(npmi),
+            "npmi_unseen": spread(unseen),
+        }
+
+    teacher = {"npmi": spread(0.0), "npmi_unseen": spread(-0.3)}
+    rows = [
+        row("default", 0.3, 0.1, -0.4),
+        row("a", 0.2, 0.0, -0.3),
+        row("b", 0.1, 0.1, 0.1),
+        row("c", 0.4, -0.2, 0.0),
+    ]
+    assert validation.by_rule(rows, teacher) == "a"
+    assert validation.by_rule([rows[0], rows[3]], teacher) is None
+    stored = {"rows": rows, "text_teacher": teacher, "by_rule": "a"}
+    assert chapter.rule_sentence(stored).startswith("It names a; the default setting is not")
+    assert chapter.rule_sentence({**stored, "by_rule": None}).startswith("No candidate qualifies")
+    assert chapter.rule_sentence({**stored, "by_rule": "default"}).startswith(
+        "It names the default setting. "
+    )
+
+
+def test_control_components_are_those_of_sklearn(data) -> None:
+    steps = information._controls(data, 5, 0)
+    train, other = (data.pairs(part).image for part in ("train", "validation"))
+    mean, scale = train.mean(axis=0), train.std(axis=0) + 1e-6
+    expected = PCA(5).fit((train - mean) / scale).transform((other - mean) / scale)
+    found = steps["principal components"]["validation_image"]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-3, atol=1e-3)
+    again = information._controls(data, 5, 0)["random projection"]["train_text"]
+    np.testing.assert_array_equal(again, steps["random projection"]["train_text"])
+
+
+def test_words_for_a_difference_follow_its_interval() -> None:
+    assert [told(one, "more", "less", "level") for one in (ABOVE, BELOW, LEVEL, NONE)] == [
+        *("more", "less", "level", "level")
+    ]
+    assert difference_cell(NONE) == "-0.100"
+    compared = [{"what": "400 in place of 100", "mrr": ABOVE, "npmi": BELOW}]
+    said = chapter.width_sentence({"width_and_depth": compared})
+    assert "400 in place of 100, match better (+0.200 [+0.100, +0.300]) and lower the picture" in said
+    assert chapter.width_sentence({"width_and_depth": []}) == "Width and depth were not varied."
+
+
+def test_what_costs_most_is_the_head_of_the_sorted_table() -> None:
+    def row(setting: str, value: float, test: dict) -> dict:
+        return {"setting": setting, "figures": {chapter.THETA: {"mean": value}}, "minus_plain": test}
+
+    rows = [row("plain", 0.3, NONE), row("bad", 0.2, BELOW), row("worst", 0.1, BELOW)]
+    rows += [row("as good", 0.29, LEVEL), row("good", 0.4, ABOVE)]
+    said = chapter.cost_sentence({"rows": rows})
+    assert "Of 4 changes of the plain text-teacher (0.300), 2 are worse" in said
+    assert "worst first: worst (0.100), bad (0.200). Better, the best first: good (0.400)." in said
+    few = chapter.cost_sentence({"rows": rows}, shown=1)
+    assert "worst first: worst (0.100) and 1 more. Better" in few
+    assert "best first: none." in chapter.cost_sentence({"rows": rows[:4]})
+
+
+def test_cells_say_what_is_small_and_what_is_not_there() -> None:
+    assert [p_cell(p) for p in (None, float("nan"), 0.2959, 0.0002)] == ["–", "–", "0.296", "<\u00a00.001"]
+
+
+def test_width_and_depth_are_compared_setting_by_setting(
+    data, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    settings = (
+        ablations.Setting("plain", n_topics=6),
+        ablations.Setting("hidden: (100,)", n_topics=6, changes=(("hidden", (100,)),)),
+        ablations.Setting("hidden: (400,)", n_topics=6, changes=(("hidden", (400,)),)),
+    )
+    found = ablations.measure(data, settings)
+    mrr = {row["setting"]: row["figures"]["mrr, cosine of theta"]["mean"] for row in found["rows"]}
+    compared = {one["what"]: one["mrr"]["difference"] for one in found["width_and_depth"]}
+    assert compared == pytest.approx(
+        {
+            "400 units in place of 100, in one layer": mrr["hidden: (400,)"] - mrr["hidden: (100,)"],
+            "two layers in place of one, of 100 units": mrr["plain"] - mrr["hidden: (100,)"],
+        }
+    )
+    assert chapter.sparsity_sentence(found).startswith("Too few settings")
+    figure = chapter.sparsity_figure(found)
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3]
+
+
+def test_contrastive_models_stand_beside_a_text_teacher(
+    data, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    config = contrastive.ContrastiveConfig(n_topics=8, epochs=1, batch_size=64)
+    monkeypatch.setattr(contrastive, "VARIANTS", (("one", config),))
+    (row,) = contrastive.measure(data)["rows"]
+    difference = row["posterior_mrr"]["mean"] - row["text_teacher_mrr"]["mean"]
+    assert row["minus_text_teacher"]["difference"] == pytest.approx(difference)
+    assert "one " in chapter.contrastive_sentence({"rows": [row]})
+
+
+def test_examples_are_shown_where_their_pictures_are(data) -> None:
+    ids = data.ids("test")
+    stored = {"examples": [{"text": ids[0], "baseline": ids[1], "VTM+": ids[2]}]}
+    figure = chapter.examples_figure(stored, data)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert len(titles) == 3 and titles[1].startswith("VTM+: ") and titles[2].startswith("baseline: ")
+    own, other = (data.corpus.groups[data.corpus.ids.index(i)] for i in (ids[0], ids[2]))
+    assert ("own" in titles[1]) == (own == other)
+    assert chapter.examples_figure({"examples": [{"text": "elsewhere"}]}, data) is None
+    assert chapter.examples_figure({"rows": [], "reason": "none"}, data) is None

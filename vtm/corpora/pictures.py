@@ -1,0 +1,285 @@
+"""What picture files hold that Pillow does not look at, or looks at too late, before they are decoded."""
+
+from __future__ import annotations
+
+import re
+import stat
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from vtm.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image as PILImage
+
+
+# A progressive JPEG has some ten scans, and each goes over all pixels: a small file may hold thousands.
+MAX_SCANS = 100
+
+# The markers of a JPEG that have a segment, and that of its end. Among the coded pixels FF stands before 00 or the
+# marker of a restart, too, which are none of these.
+_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
+_SCAN, _END = b"\xda", b"\xd9"
+_CHUNK_BYTES = 1 << 16
+
+
+def largest_in_icon(stream: BinaryIO) -> tuple[int, int]:
+    """Width and height of the largest picture in an ICO; (0, 0) for any other file.
+
+    Pillow decodes an ICO while it reads the header, and its directory may say less than the pictures inside are.
+    """
+    head = stream.read(6)
+    sizes = [(0, 0)]
+    if head[:4] == b"\0\0\1\0":
+        directory = stream.read(16 * int.from_bytes(head[4:], "little"))
+        for entry in range(0, len(directory) - 15, 16):
+            stream.seek(int.from_bytes(directory[entry + 12 : entry + 16], "little"))
+            inside = stream.read(24).ljust(24, b"\0")
+            if inside.startswith(b"\x89PNG"):
+                sizes.append(struct.unpack(">II", inside[16:]))
+            elif inside[:4] == b"\x0c\0\0\0":
+                sizes.append(struct.unpack("<HH", inside[4:8]))
+            else:
+                width, height = struct.unpack("<ii", inside[4:12])
+                sizes.append((abs(width), abs(height) // 2))  # the other half is its mask
+    stream.seek(0)
+    return max(sizes, key=lambda size: size[0] * size[1])
+
+
+def has_too_many_scans(path: Path) -> bool:
+    """Whether a JPEG has more than `MAX_SCANS` scans; it is read no further than that, or than its end."""
+    with open(path, "rb") as stream:
+        scans = (marker for marker in _jpeg_markers(stream) if marker == _SCAN)
+        return any(number > MAX_SCANS for number, _ in enumerate(scans, start=1))
+
+
+def _jpeg_markers(stream: BinaryIO) -> Iterator[bytes]:
+    """The markers of a JPEG, as libjpeg comes to them: not those inside segments or behind its end."""
+    held, at = b"", 0
+    while True:
+        found = _MARKER.search(held, at)
+        if found and found[1] == _END:
+            return
+        if found and found.end() + 2 <= len(held):
+            yield found[1]
+            at = found.end() + max(2, int.from_bytes(held[found.end() : found.end() + 2]))
+            if at > len(held):
+                stream.seek(at - len(held), 1)
+                held, at = b"", 0
+        else:
+            # A marker and the length of its segment may lie in two chunks.
+            start = found.start() if found else max(at, len(held) - 1)
+            if not (chunk := stream.read(_CHUNK_BYTES)):
+                return
+            held, at = held[start:] + chunk, 0
+
+
+# Open a picture file as image encoders want it: RGB, on white, square or whole. Bad files get a reason.
+
+
+MAX_PIXELS = 50_000_000
+# More than a picture of so many pixels needs in any format. Some readers take a file whole, whatever follows its picture.
+MAX_BYTES = 512 << 20
+# No format that runs another program (EPS) or has no size in its header.
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF")
+WHITE = (255, 255, 255)
+# A tag of TIFF, and a value: zero is white. Pillow turns pictures of up to eight bits itself.
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+
+# From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
+_LARGE_PIXELS = 8_000_000
+_large_picture = threading.Lock()
+# Pillow's own limit is one global, and its warning cannot be caught in threads; our limit takes its place
+# while a header is read, and one thread at a time does that.
+_pillow_limit = threading.Lock()
+
+
+class PictureError(DataError):
+    """A picture that cannot be used.
+
+    Attributes
+    ----------
+    reason
+        "missing", "not-a-file", "unreadable" or "too-large": the word that drops are counted by.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        # A file's name may hold line breaks; the message is one line.
+        super().__init__(message.replace("\n", "\\n").replace("\r", "\\r"))
+        self.reason = reason
+
+
+def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PIXELS) -> PILImage.Image:
+    """Open a picture, fitted into a white square, or as it is.
+
+    The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest
+    is white; without a `size` every pixel stays what it is. Transparency is laid on white; the EXIF
+    orientation is applied; of an animation the first frame is taken; 16-bit grey is scaled to 8 bits, 32-bit
+    and floating-point grey from darkest to brightest. Colours are taken as they are: profiles are not applied.
+
+    Parameters
+    ----------
+    path
+        A PNG, JPEG, GIF, WebP, BMP, TIFF, PPM, ICO, JPEG 2000 or AVIF file; what counts is its content, not
+        its suffix.
+    size
+        Side of the square, in pixels; None for the whole picture.
+    max_pixels
+        Larger pictures are refused by their header, before anything is decoded.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, size (size, size), or the picture's own.
+
+    Raises
+    ------
+    PictureError
+        A DataError with a `reason`: as `check_file`, too many pixels, or not readable as a picture (truncated
+        files, and JPEGs of too many scans, too).
+    """
+    path = Path(path)
+    check_file(path)
+    try:
+        with open(path, "rb") as stream:
+            _check_size(path, largest_in_icon(stream), max_pixels)
+            image = _read_header(stream)
+            _check_size(path, image.size, max_pixels)
+            if image.info.get("progressive") and has_too_many_scans(path):
+                raise PictureError(
+                    f"{path}: a JPEG of more than {MAX_SCANS} scans, the limit; save it anew", "unreadable"
+                )
+            if image.width * image.height > _LARGE_PIXELS:
+                with _large_picture:
+                    return _decode(image, size)
+            return _decode(image, size)
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's decoders let many kinds of errors through
+        raise PictureError(f"{path}: {_explain(path, error)}", "unreadable") from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what must not even be opened: reading it would wait for ever, or take very long.
+
+    Raises
+    ------
+    PictureError
+        No such file, not a regular file, or one of more than `MAX_BYTES`.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PictureError(f"{path}: no such file", "missing") from None
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{path}: cannot be looked at ({error})", "unreadable") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a FIFO, a socket or a device"
+        raise PictureError(f"{path}: is {kind}, not a picture file", "not-a-file")
+    if status.st_size > MAX_BYTES:
+        raise PictureError(
+            f"{path}: {status.st_size / 1e6:,.0f} MB, more than the limit of {MAX_BYTES / 1e6:,.0f}; save it anew",
+            "too-large",
+        )
+
+
+def _read_header(stream: BinaryIO) -> PILImage.Image:
+    from PIL import Image
+
+    Image.init()
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    pixels = size[0] * size[1]
+    if pixels > max_pixels:
+        raise PictureError(
+            f"{path}: {pixels / 1e6:.4g} megapixels, more than the limit of {max_pixels / 1e6:.4g}; shrink it or "
+            "raise max_pixels",
+            "too-large",
+        )
+
+
+def _decode(image: PILImage.Image, size: int | None) -> PILImage.Image:
+    """Decode `image`, whole or fitted into a white square of `size` pixels."""
+    from PIL import Image, ImageOps
+
+    if size is None:
+        image = ImageOps.exif_transpose(_eight_bit(image))
+        return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way, a half or more, is left to the
+    # better filter.
+    image.draft(None, (2 * width, 2 * height))
+    image = _eight_bit(image)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return _on_white(ImageOps.exif_transpose(image), (size, size))
+
+
+def _on_white(image: PILImage.Image, size: tuple[int, int]) -> PILImage.Image:
+    """`image` in the middle of a white picture of `size` pixels (width, height)."""
+    from PIL import Image
+
+    ground = Image.new("RGB", size, WHITE)
+    corner = ((size[0] - image.width) // 2, (size[1] - image.height) // 2)
+    ground.paste(image.convert("RGB"), corner, image if image.mode == "RGBA" else None)
+    return ground
+
+
+def _eight_bit(image: PILImage.Image) -> PILImage.Image:
+    """The decoded first frame in mode L, RGB or RGBA, its EXIF orientation kept."""
+    image.load()
+    exif = image.getexif()
+    if image.mode == "F" or image.mode.startswith("I"):
+        eight = _grey(image)
+    elif image.has_transparency_data:
+        eight = image.convert("RGBA")
+    else:
+        eight = image if image.mode in ("L", "RGB") else image.convert("RGB")
+    # Converting may lose what the header said; exif_transpose looks for it in `info`.
+    eight.info = {"exif": exif.tobytes()} if exif else {}
+    return eight
+
+
+def _grey(image: PILImage.Image) -> PILImage.Image:
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        dark, bright = 0.0, 65535.0
+    else:
+        finite = values[np.isfinite(values)]
+        dark, bright = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    scaled = (values - dark) * (255.0 / ((bright - dark) or 1.0))
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        scaled = 255.0 - scaled
+    grey = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
+    eight = Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return eight
+    eight.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return eight.convert("RGBA")
+
+
+def _explain(path: Path, error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if path.stat().st_size == 0:
+        return "is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a format that can be read (PNG, JPEG, GIF, WebP, BMP, TIFF, ...)"
+    return f"cannot be read as a picture, it may be damaged or cut off ({error})"

@@ -1,0 +1,1 @@
+"""The paper's experiment: prepared data, trained models, stored results."""

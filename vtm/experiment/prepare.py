@@ -1,0 +1,166 @@
+"""From a corpus' name to arrays that models train on: pictures and texts embedded, split, counted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.config import Experiment
+from vtm.corpora import Corpus, Dropped, load_corpus, split_corpus
+from vtm.corpora.words import Vocabulary, build_vocabulary
+from vtm.encoders import load_named
+from vtm.encoders.cache import embed_images, embed_texts
+from vtm.errors import DataError
+from vtm.model.distill import Pairs
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+PARTS = ("train", "validation", "test")
+# Fewer pairs than this in a part cannot train, choose or test anything.
+MIN_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus ready for training.
+
+    Parameters
+    ----------
+    corpus : the pairs whose picture could be read; `corpus.dropped` holds all others with the reason.
+    text, image : (n, D), (n, E) float32 embeddings, row i for `corpus.ids[i]`.
+    counts : (n, V) bags of words.
+    rows : part -> positions. Training pairs without a known word are left out (`no_known_word`).
+    aligned : whether text and image embeddings share one space.
+    """
+
+    experiment: Experiment
+    corpus: Corpus
+    text: np.ndarray
+    image: np.ndarray
+    counts: csr_matrix
+    vocabulary: Vocabulary
+    rows: dict[str, np.ndarray]
+    no_known_word: tuple[Dropped, ...]
+    aligned: bool
+
+    def ids(self, part: str) -> list[str]:
+        return [self.corpus.ids[row] for row in self.rows[part]]
+
+    def texts(self, part: str) -> list[str]:
+        return [self.corpus.texts[row] for row in self.rows[part]]
+
+    @property
+    def pictures(self) -> dict[str, Path]:
+        """id -> picture file, of all parts."""
+        return dict(zip(self.corpus.ids, self.corpus.images, strict=True))
+
+    @property
+    def texts_by_id(self) -> dict[str, str]:
+        """id -> text, of all parts."""
+        return dict(zip(self.corpus.ids, self.corpus.texts, strict=True))
+
+    def drop_counts(self) -> dict[str, int]:
+        """Pairs that left the corpus, by reason; training pairs without a known word last."""
+        counts = self.corpus.drop_counts()
+        return counts | ({"no-known-word": len(self.no_known_word)} if self.no_known_word else {})
+
+    @property
+    def n_missing(self) -> int:
+        """Test articles that the corpus' task counts and that are not here: each counts as not found."""
+        return 0 if self.corpus.n_test is None else self.corpus.n_test - len(self.rows["test"])
+
+    def groups(self, part: str) -> list[str] | None:
+        """Gold categories, for evaluation only; None where the corpus has none."""
+        if self.corpus.groups is None:
+            return None
+        return [self.corpus.groups[row] for row in self.rows[part]]
+
+    def pairs(self, part: str) -> Pairs:
+        rows = self.rows[part]
+        return Pairs(self.text[rows], self.image[rows], self.counts[rows])
+
+    def fingerprint(self) -> str:
+        """Hash of everything that a model trained on these data depends on."""
+        digest = hashlib.sha256(self.corpus.fingerprint.encode())
+        for array in (self.text, self.image, *(self.rows[part] for part in PARTS)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr(self.vocabulary).encode())
+        return digest.hexdigest()
+
+
+def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
+    """Load, embed, split and count the experiment's corpus. Embeddings come from the cache where it has them.
+
+    Parameters
+    ----------
+    progress
+        Show progress bars on stderr, on a terminal.
+
+    Raises
+    ------
+    ConfigError, DataError, MissingError
+        An unknown corpus or encoder; data that cannot be used; a corpus too small to be split.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters, prepare
+    >>> data = prepare(from_parameters({"corpus": "scenes:n=60", "encoder": "pixels"}))
+    >>> {part: len(rows) for part, rows in data.rows.items()}
+    {'train': 40, 'validation': 6, 'test': 14}
+    >>> data.text.shape, data.image.shape, data.counts.shape == (60, len(data.vocabulary))
+    ((60, 256), (60, 208), True)
+    """
+    corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
+    encoder = load_named(experiment.encoder, device=experiment.device, language=corpus.language)
+    image, kept, bad = embed_images(
+        encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
+    )
+    if bad:
+        corpus = corpus.without({item.id: (item.reason, item.detail) for item in bad})
+    if corpus.ids != tuple(kept):
+        raise DataError(f"corpus {corpus.name}: embeddings and ids do not agree; delete the embedding cache")
+    text = embed_texts(encoder.text, corpus.texts, progress=progress)
+
+    rows = split_corpus(corpus, seed=experiment.split_seed)
+    small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
+    if small:
+        raise DataError(
+            f"corpus {corpus.name}: {len(corpus)} pairs leave {len(rows[small[0]])} for the {small[0]} part; "
+            f"at least {MIN_PAIRS} are needed, so bring more pairs (about 70, 10 and 20 % train, validate and test)"
+        )
+    vocabulary = build_vocabulary(
+        [corpus.texts[row] for row in rows["train"]], language=corpus.language, config=experiment.bow
+    )
+    if len(vocabulary) < 2:
+        raise DataError(
+            f"corpus {corpus.name}: only the word {vocabulary.words[0]!r} is left for the vocabulary; topics need "
+            f"several words: lower min_df (now {experiment.bow.min_df}) or bring more texts"
+        )
+    counts = vocabulary.counts(corpus.texts)
+    n_known = np.asarray(counts.sum(axis=1)).ravel()
+    unknown = [row for row in rows["train"] if n_known[row] == 0]
+    rows = {**rows, "train": np.asarray([row for row in rows["train"] if n_known[row] > 0], dtype=np.int64)}
+    if len(rows["train"]) < MIN_PAIRS:
+        raise DataError(
+            f"corpus {corpus.name}: {len(unknown)} training texts have no word of the vocabulary, which leaves "
+            f"{len(rows['train'])}; at least {MIN_PAIRS} are needed, so lower min_df (now {experiment.bow.min_df})"
+        )
+    return Prepared(
+        experiment=experiment,
+        corpus=corpus,
+        text=text,
+        image=image,
+        counts=counts,
+        vocabulary=vocabulary,
+        rows=rows,
+        no_known_word=tuple(
+            Dropped(corpus.ids[row], "no-known-word", corpus.texts[row][:80]) for row in unknown
+        ),
+        aligned=encoder.aligned,
+    )

@@ -1,0 +1,355 @@
+"""The experiment itself: baseline and models trained where no current result is on disk, then read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vtm.config import ModelConfig
+from vtm.experiment.prepare import Prepared
+from vtm.experiment.results import PARTS, Result
+from vtm.files import code_hash, exclusive, hash_json, runs_dir
+from vtm.metrics import retrieval
+from vtm.metrics.topics import (
+    duplicated_topics,
+    inverted_rbo,
+    match_topics,
+    npmi,
+    topic_agreement,
+    topic_diversity,
+)
+from vtm.model.align import AlignConfig, fit_aligned
+from vtm.model.distill import Pairs, Trained, train_pair
+from vtm.model.health import judge, teacher_kl, unigram_reconstruction
+from vtm.model.topicmodel import TopicModel
+from vtm.model.training import held_out_reconstruction, one_thread
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+TOP_WORDS = 25
+# Where the code that a result follows from ends: what these make is in the result's key by its content.
+BY_CONTENT = ("vtm.experiment.prepare", "vtm.encoders", "vtm.errors", "vtm.files")
+
+
+def run_baseline(data: Prepared) -> list[Result]:
+    """The baseline's results: cosine of the embeddings where the encoder is aligned, else "aligned (contrastive)".
+
+    One result for each seed; plain cosine has none to vary and gives one. Results go to the runs folder, and come from
+    there where they are current.
+
+    Returns
+    -------
+    list of vtm.experiment.results.Result
+        Its `arrays` have the embeddings in the shared space, "test_text" and "test_image" (n, d) and so on.
+
+    Raises
+    ------
+    ConfigError, DataError, StorageError
+        A device that is not there, embeddings that are not finite, a runs folder that cannot be written.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters, prepare, run_baseline
+    >>> data = prepare(from_parameters({"corpus": "scenes:n=60", "encoder": "pixels", "seeds": 0}))
+    >>> (result,) = run_baseline(data)
+    >>> result.name, result.arrays["test_text"].shape, result.arrays["test_image"].shape
+    ('baseline', (14, 384), (14, 384))
+    """
+    seeds = data.experiment.seeds[:1] if data.aligned else data.experiment.seeds
+    results = []
+    for seed in seeds:
+        key = hash_json(
+            [data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, models_code()]
+        )
+        folder = run_folder(data) / "baseline" / f"seed-{seed}"
+        result = Result.current(folder, key)
+        if result is None:
+            with exclusive(folder):
+                # Another process may have made it meanwhile.
+                result = Result.current(folder, key)
+                if result is None:
+                    result = _baseline(data, seed)
+                    result.save(folder, key)
+        results.append(result)
+    return results
+
+
+def _baseline(data: Prepared, seed: int) -> Result:
+    started = time.perf_counter()
+    arrays, history = {}, {}
+    if data.aligned:
+        for part in PARTS:
+            pairs = data.pairs(part)
+            arrays |= {f"{part}_text": pairs.text, f"{part}_image": pairs.image}
+    else:
+        aligned = fit_aligned(
+            data.pairs("train"), data.pairs("validation"), seed=seed, device=data.experiment.device
+        )
+        history = {"baseline": {"validation_mrr_100": aligned.curve}}
+        for part in PARTS:
+            pairs = data.pairs(part)
+            for reads in ("text", "image"):
+                arrays[f"{part}_{reads}"] = aligned.embed(reads, pairs.embeddings(reads))
+    result = Result(
+        row="baseline",
+        n_topics=0,
+        seed=seed,
+        measure="cosine",
+        status="ok",
+        reasons=(),
+        ids={part: data.ids(part) for part in PARTS},
+        n_missing=data.n_missing,
+        arrays=arrays,
+        history=history,
+    )
+    figures = validation_figures(result) | {"seconds": time.perf_counter() - started}
+    return dataclasses.replace(result, figures=figures)
+
+
+def run_models(
+    data: Prepared,
+    kind: str,
+    *,
+    config: ModelConfig | None = None,
+    n_topics: Sequence[int] | None = None,
+    progress: bool = True,
+) -> list[Result]:
+    """Results of one kind ("joint" or "text-teacher") for every K and seed of the experiment.
+
+    Seeds without a current result are trained side by side; models, theta and figures are written to the runs
+    folder, one folder a seed.
+
+    Parameters
+    ----------
+    config, n_topics : in place of the experiment's, for studies that vary them.
+    progress : show progress bars on stderr, on a terminal.
+
+    Returns
+    -------
+    list of vtm.experiment.results.Result
+        By K, then by seed. Its `arrays` have theta, "test_text" and "test_image" (n, K) and so on; `topics` the words;
+        `status` and `reasons` say whether training worked.
+
+    Raises
+    ------
+    ConfigError, DataError, StorageError
+        An unknown kind, a device that is not there, embeddings that are not finite, a runs folder that cannot be
+        written.
+
+    Examples
+    --------
+    >>> from vtm import from_parameters, prepare, run_models
+    >>> small = {"corpus": "scenes:n=60", "encoder": "pixels", "n_topics": 4, "seeds": [0, 1], "epochs": 5}
+    >>> results = run_models(prepare(from_parameters(small)), "text-teacher")
+    >>> [(result.name, result.seed, result.arrays["test_image"].shape) for result in results]
+    [('text-teacher 4', 0, (14, 4)), ('text-teacher 4', 1, (14, 4))]
+    """
+    config = data.experiment.model if config is None else config
+    results = []
+    for k in data.experiment.n_topics if n_topics is None else n_topics:
+        folder = model_folder(data, kind, k, config=config)
+        key = result_key(data, kind, k, config=config)
+        found = _current(folder, key, data.experiment.seeds)
+        if len(found) < len(data.experiment.seeds):
+            with exclusive(folder):
+                # Another process may have trained some meanwhile.
+                found = _current(folder, key, data.experiment.seeds)
+                if missing := [seed for seed in data.experiment.seeds if seed not in found]:
+                    found |= _train(data, kind, k, missing, config, folder, key, progress=progress)
+        results.extend(found[seed] for seed in data.experiment.seeds)
+    return results
+
+
+def _current(folder: Path, key: str, seeds: Sequence[int]) -> dict[int, Result]:
+    """The seeds' results that are on disk under `key`."""
+    found = {seed: Result.current(folder / f"seed-{seed}", key) for seed in seeds}
+    return {seed: result for seed, result in found.items() if result is not None}
+
+
+def _train(
+    data: Prepared,
+    kind: str,
+    k: int,
+    seeds: Sequence[int],
+    config: ModelConfig,
+    folder: Path,
+    key: str,
+    *,
+    progress: bool,
+) -> dict[int, Result]:
+    """Train some seeds side by side; write each seed's models and, last, its result."""
+    found: dict[int, Result] = {}
+    started = time.perf_counter()
+    trained = train_pair(
+        kind,
+        data.pairs("train"),
+        data.vocabulary.words,
+        n_topics=k,
+        config=config,
+        seeds=seeds,
+        mode=data.experiment.mode,
+        validation=data.pairs("validation"),
+        device=data.experiment.device,
+        progress=progress,
+    )
+    seconds = (time.perf_counter() - started) / len(seeds)
+    for seed, models in trained.items():
+        result = _evaluate(data, kind, k, seed, models, seconds)
+        for role in dict.fromkeys(("text", "image", "teacher")):
+            model = getattr(models, role)
+            model.save(
+                folder / f"seed-{seed}" / role,
+                kind=kind,
+                corpus=data.experiment.corpus,
+                encoder=data.experiment.encoder,
+                measure=data.experiment.measure,
+                mode=data.experiment.mode,
+            )
+        result.save(folder / f"seed-{seed}", key)
+        found[seed] = result
+    return found
+
+
+def _evaluate(data: Prepared, kind: str, k: int, seed: int, models: Trained, seconds: float) -> Result:
+    """Theta of the validation and test parts, the run's health, and figures of its topics."""
+    arrays: dict[str, np.ndarray] = {}
+    for part in PARTS:
+        pairs = data.pairs(part)
+        arrays[f"{part}_text"] = models.text.theta(pairs.text)
+        arrays[f"{part}_image"] = models.image.theta(pairs.image)
+    image_topics = models.image.topics(TOP_WORDS)
+    if data.experiment.mode == "none":
+        # Independent models number their topics differently: match them on the training pairs.
+        pairs = data.pairs("train")
+        order = match_topics(topic_agreement(models.text.theta(pairs.text), models.image.theta(pairs.image)))
+        for part in PARTS:
+            arrays[f"{part}_image"] = np.ascontiguousarray(arrays[f"{part}_image"][:, order])
+        image_topics = [image_topics[k] for k in order]
+    result = Result(
+        row=kind,
+        n_topics=k,
+        seed=seed,
+        measure=data.experiment.measure,
+        status="ok",
+        reasons=(),
+        ids={part: data.ids(part) for part in PARTS},
+        n_missing=data.n_missing,
+        arrays=arrays,
+        topics={"text": models.text.topics(TOP_WORDS), "image": image_topics},
+        history={role: getattr(models, role).history for role in ("text", "image", "teacher")},
+    )
+    train, validation = data.pairs("train"), data.pairs("validation")
+    unigram = unigram_reconstruction(train.counts, validation.counts)
+    reconstruction = {
+        reads: held_out_loss(getattr(models, reads), validation.embeddings(reads), validation.counts)
+        for reads in ("text", "image")
+    }
+    figures = {f"{reads}_validation_reconstruction": loss for reads, loss in reconstruction.items()} | {
+        "unigram_validation_reconstruction": unigram,
+        "seconds": seconds,
+    }
+    teacher_log_var = models.teacher.posterior(train.embeddings(models.teacher.reads))[1]
+    figures["teacher_smallest_variance"] = float(np.exp(teacher_log_var.min()))
+    lessons = _lessons(models, validation) if data.experiment.mode == "posteriors" else {}
+    for reads, (own, others, z) in lessons.items():
+        figures |= {f"{reads}_teacher_kl": own, f"{reads}_other_teacher_kl": others, f"{reads}_teacher_z": z}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        reason = "theta of a validation or test document is no longer a number"
+        return dataclasses.replace(result, status="diverged", reasons=(reason,), figures=figures)
+    figures |= validation_figures(result) | _topic_figures(data, result)
+    status, reasons = judge(
+        curves=list(result.history.values()),
+        reconstruction=reconstruction,
+        unigram=unigram,
+        ranks=result.ranks("validation"),
+        n_items=len(validation),
+        theta={reads: arrays[f"validation_{reads}"] for reads in ("text", "image")},
+        repeated={reads: figures[f"{reads}_repeated_topics"] / k for reads in ("text", "image")},
+        teacher={reads: z for reads, (_, _, z) in lessons.items()},
+    )
+    return dataclasses.replace(result, status=status, reasons=reasons, figures=figures)
+
+
+def _lessons(models: Trained, validation: Pairs) -> dict[str, tuple[float, float, float]]:
+    """Student -> `teacher_kl` on the validation part."""
+    teacher = models.teacher.posterior(validation.embeddings(models.teacher.reads))
+    students = {"text": models.text, "image": models.image}
+    return {
+        reads: teacher_kl(student.posterior(validation.embeddings(reads)), teacher)
+        for reads, student in students.items()
+        if student is not models.teacher
+    }
+
+
+def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float:
+    """Mean reconstruction loss of documents in evaluation mode, nats a document (`held_out_reconstruction`)."""
+    from vtm.corpora.words import padded_words
+
+    words, numbers = (torch.from_numpy(array) for array in padded_words(counts))
+    network = model.network
+    device = network.beta.device
+    with one_thread():
+        loss = held_out_reconstruction(
+            network,
+            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
+            words.to(device),
+            numbers.to(device),
+        )
+        return float(loss.mean())
+
+
+def validation_figures(result: Result) -> dict[str, float]:
+    """Retrieval figures on the validation part, by which settings are chosen and runs are judged."""
+    return {f"validation_{name}": value for name, value in retrieval(result.ranks("validation")).items()}
+
+
+def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
+    """NPMI (training texts as reference corpus), diversity, inverted RBO and repeated topics of both models."""
+    counts = data.counts[data.rows["train"]]
+    # The top words of all topics cannot be more different words than there are.
+    figures = {"diversity_at_most": min(1.0, len(data.vocabulary) / (TOP_WORDS * result.n_topics))}
+    for reads, topics in result.topics.items():
+        figures |= {
+            f"{reads}_npmi": float(npmi(topics, counts, data.vocabulary.words).mean()),
+            f"{reads}_diversity": float(topic_diversity(topics)),
+            f"{reads}_inverted_rbo": float(inverted_rbo(topics)),
+            f"{reads}_repeated_topics": float(duplicated_topics(topics)),
+        }
+    return figures
+
+
+def run_folder(data: Prepared) -> Path:
+    """Folder of everything that is trained on these data."""
+    experiment = data.experiment
+    return runs_dir() / f"{data.corpus.name}-{experiment.encoder_name}-{experiment.data_key()[:8]}"
+
+
+def model_folder(data: Prepared, kind: str, n_topics: int, *, config: ModelConfig | None = None) -> Path:
+    """Folder of the models of one kind and K, with a folder `seed-N` for each seed."""
+    setting = _setting(data, data.experiment.model if config is None else config)
+    return run_folder(data) / f"{kind}-{n_topics}-{setting[:8]}"
+
+
+def result_key(data: Prepared, kind: str, n_topics: int, *, config: ModelConfig | None = None) -> str:
+    """Under what the results of one kind and K are current, whatever the seed: data, settings and code."""
+    setting = _setting(data, data.experiment.model if config is None else config)
+    return hash_json([data.fingerprint(), setting, kind, n_topics, models_code()])
+
+
+def _setting(data: Prepared, config: ModelConfig) -> str:
+    return hash_json([dataclasses.asdict(config), data.experiment.mode, data.experiment.measure])
+
+
+@cache
+def models_code() -> str:
+    """Hash of the modules that a result depends on, taken once: the process keeps the code that it has loaded."""
+    return code_hash(__name__, without=BY_CONTENT)

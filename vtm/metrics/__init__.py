@@ -1,0 +1,1 @@
+"""Measures of rankings and topics, from arrays alone."""

@@ -1,0 +1,139 @@
+"""The baseline "aligned (contrastive)": one linear map for texts and one for pictures into a shared space.
+
+Encoders such as CLIP put texts and pictures into one space, where their cosine ranks pictures for a text. The
+offline encoders are trained apart, so their baseline has to be learned: the two maps are trained with CLIP's loss
+(Radford et al. 2021; open_clip's ClipLoss) on the training pairs alone. It is not CLIP.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from vtm.config import generator
+from vtm.metrics import retrieval
+from vtm.metrics.ranking import target_ranks
+from vtm.model.distill import Pairs
+from vtm.model.training import check_embeddings, one_thread, resolve_device, training_threads
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """Settings of the contrastive baseline, chosen on the validation part of openclipart."""
+
+    dim: int = 384
+    epochs: int = 100
+    batch_size: int = 256
+    lr: float = 3e-4
+    weight_decay: float = 5.0
+    patience: int = 20
+
+
+class _Maps(nn.Module):
+    def __init__(self, n_text: int, n_image: int, dim: int, seed: int) -> None:
+        super().__init__()
+        draws = generator(seed, "aligned (contrastive): initial weights")
+
+        def matrix(n_in: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(n_in, dim, generator=draws) / n_in**0.5)
+
+        self.text, self.image = matrix(n_text), matrix(n_image)
+        self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())  # CLIP's initial temperature
+        for name, width in (("text", n_text), ("image", n_image)):
+            self.register_buffer(f"{name}_shift", torch.zeros(width))
+            self.register_buffer(f"{name}_scale", torch.ones(width))
+
+    def forward(self, reads: str, x: torch.Tensor) -> torch.Tensor:
+        centred = (x - getattr(self, f"{reads}_shift")) / getattr(self, f"{reads}_scale")
+        return nn.functional.normalize(centred @ getattr(self, reads), dim=1)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Trained maps. `curve` holds the validation MRR@100 of each epoch; the maps are those of the best epoch."""
+
+    maps: nn.Module
+    curve: list[float]
+
+    @torch.no_grad()
+    def embed(self, reads: str, x: np.ndarray) -> np.ndarray:
+        """Embeddings of "text" or "image" (n, D) in the shared space: (n, dim), of length 1."""
+        check_embeddings(x, getattr(self.maps, reads).shape[0])
+        device = self.maps.log_scale.device
+        with one_thread():
+            return (
+                self.maps(reads, torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device)).cpu().numpy()
+            )
+
+
+def fit_aligned(
+    train: Pairs,
+    validation: Pairs,
+    *,
+    seed: int = 0,
+    config: AlignConfig = AlignConfig(),
+    device: str = "auto",
+) -> Aligned:
+    """Train the two maps; the epoch with the best validation MRR@100 is kept.
+
+    Raises
+    ------
+    DataError
+        Embeddings that are not finite.
+    """
+    from open_clip.loss import ClipLoss
+
+    where = resolve_device(device)
+    tensors = {}
+    maps = _Maps(train.text.shape[1], train.image.shape[1], config.dim, seed)
+    for reads in ("text", "image"):
+        x = train.embeddings(reads)
+        check_embeddings(x)
+        getattr(maps, f"{reads}_shift").copy_(torch.from_numpy(x.mean(axis=0)))
+        getattr(maps, f"{reads}_scale").copy_(torch.from_numpy(x.std(axis=0) + 1e-6))
+        tensors[reads] = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(where)
+    maps.to(where)
+    loss = ClipLoss()
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [maps.text, maps.image], "weight_decay": config.weight_decay},
+            {"params": [maps.log_scale], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+    )
+    draws = generator(seed, "aligned (contrastive): batches", device=where)
+    best, best_state, curve = -1.0, copy.deepcopy(maps.state_dict()), []
+    ids = [str(row) for row in range(len(validation))]
+    batch = min(config.batch_size, len(train))
+    with training_threads(batch * config.dim * (train.text.shape[1] + train.image.shape[1])):
+        for epoch in range(config.epochs):
+            order = torch.randperm(len(train), generator=draws, device=where)
+            for start in range(0, len(train) - batch + 1, batch):
+                rows = order[start : start + batch]
+                optimizer.zero_grad(set_to_none=True)
+                loss(
+                    maps("image", tensors["image"][rows]),
+                    maps("text", tensors["text"][rows]),
+                    maps.log_scale.exp(),
+                ).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    maps.log_scale.clamp_(max=float(np.log(100)))  # as CLIP
+            score = _score(Aligned(maps, []), validation, ids)
+            curve.append(score)
+            if score > best:
+                best, best_state = score, copy.deepcopy(maps.state_dict())
+            elif epoch - int(np.argmax(curve)) >= config.patience:
+                break
+    maps.load_state_dict(best_state)
+    return Aligned(maps.eval(), curve)
+
+
+def _score(aligned: Aligned, pairs: Pairs, ids: Sequence[str]) -> float:
+    ranks = target_ranks(aligned.embed("text", pairs.text), aligned.embed("image", pairs.image), ids, ids)
+    return retrieval(ranks.ranks)["mrr_100"]

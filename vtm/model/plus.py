@@ -1,0 +1,270 @@
+"""A space that texts and pictures share, in closed form: canonical correlations with a ridge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.config import numpy_generator
+from vtm.errors import ConfigError, DataError
+from vtm.metrics.topics import relevance, top_words, topic_word_counts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True)
+class SharedSpace:
+    """Linear maps of both embeddings into one space.
+
+    Parameters
+    ----------
+    means, scales : "text" and "image" -> (D,) of the training part.
+    maps : "text" (D, d) and "image" (E, d).
+    correlations : (d,) canonical correlations, falling; the maps are multiplied by them.
+    """
+
+    means: dict[str, np.ndarray]
+    scales: dict[str, np.ndarray]
+    maps: dict[str, np.ndarray]
+    correlations: np.ndarray
+
+    def embed(self, reads: str, x: np.ndarray) -> np.ndarray:
+        """Embeddings of "text" or "image" (n, D) in the shared space: (n, d), of length 1."""
+        if x.ndim != 2 or x.shape[1] != len(self.means[reads]):
+            raise DataError(
+                f"{reads} embeddings of shape {x.shape}: {len(self.means[reads])} columns are needed"
+            )
+        return unit((x - self.means[reads]) / self.scales[reads] @ self.maps[reads])
+
+
+def fit_space(text: np.ndarray, image: np.ndarray, *, ridge: float) -> SharedSpace:
+    """Regularised canonical correlation analysis (Vinod 1976) of standardised embeddings.
+
+    With the covariances S, U diag(rho) V' = (S_tt + ridge)^(-1/2) S_ti (S_ii + ridge)^(-1/2), the maps are
+    (S_tt + ridge)^(-1/2) U diag(rho) and (S_ii + ridge)^(-1/2) V diag(rho): directions weigh as much as they correlate.
+
+    Parameters
+    ----------
+    text, image : (n, D), (n, E) embeddings of the training pairs, row by row.
+    ridge : added to the variance of each standardised dimension; above 0.
+
+    Raises
+    ------
+    ConfigError, DataError
+        A ridge that is not above 0; different numbers of texts and images.
+    """
+    if not ridge > 0:
+        raise ConfigError(f"ridge={ridge}: must be above 0")
+    if len(text) != len(image) or len(text) < 2:
+        raise DataError(f"{len(text)} texts and {len(image)} images: at least two pairs are needed")
+    means, scales, centred, roots = {}, {}, {}, {}
+    for reads, x in (("text", text), ("image", image)):
+        x = np.asarray(x, dtype=np.float64)
+        means[reads], scales[reads] = x.mean(axis=0), x.std(axis=0) + 1e-6
+        centred[reads] = (x - means[reads]) / scales[reads]
+        values, vectors = np.linalg.eigh(centred[reads].T @ centred[reads] / len(x))
+        roots[reads] = vectors / np.sqrt(np.maximum(values, 0) + ridge) @ vectors.T
+    cross = roots["text"] @ (centred["text"].T @ centred["image"] / len(text)) @ roots["image"]
+    left, correlations, right = np.linalg.svd(cross, full_matrices=False)
+    maps = {"text": roots["text"] @ left * correlations, "image": roots["image"] @ right.T * correlations}
+    return SharedSpace(means, scales, maps, correlations)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows of length 1; a row of zeros stays."""
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+# VTM+: topics as places in a space that texts and pictures share, words as what stands there.
+#
+# A topic is a direction e_k of the shared space (`vtm.model.plus`), and a document's topics are the posterior of a
+# mixture of von Mises-Fisher distributions around them (Banerjee et al. 2005): theta_k ~ exp(concentration * z . e_k),
+# with z the document's place, found by one linear map from its text or from its picture alone. Both modalities thus
+# have one theta, and a topic has one list of words. The directions come from spherical k-means on training pairs, in
+# which place and words count both, so that a topic's documents also speak of the same things.
+
+
+@dataclass(frozen=True)
+class PlusConfig:
+    """VTM+'s settings; the defaults were chosen on the validation part (results/study/plus-validation.json).
+
+    Parameters
+    ----------
+    n_topics : K of each member.
+    members : models that differ in their seed alone and whose topics stand side by side.
+    ridge : of the shared space.
+    image_weight, word_weight : weights of a pair's picture and words, its text's being 1, when topics are found.
+    concentration, word_concentration : of theta, and of the softer one by which words are counted for topics.
+    smoothing : words of the corpus as a whole that are added to each topic's, so that none is impossible in a topic.
+    kept : largest topics that a document is counted for, and that matches are explained by.
+    relevance : weight by which topics' words are ordered (`vtm.metrics.topics.relevance`).
+    iterations : of k-means.
+    """
+
+    n_topics: int = 120
+    members: int = 5
+    ridge: float = 0.02
+    image_weight: float = 0.5
+    word_weight: float = 1.0
+    concentration: float = 20.0
+    word_concentration: float = 4.0
+    smoothing: float = 5.0
+    kept: int = 10
+    relevance: float = 0.8
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("n_topics", "members", "kept", "iterations"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class PlusModel:
+    """A trained VTM+.
+
+    Parameters
+    ----------
+    anchors : (M, K, d) directions of the topics of M members, of length 1.
+    topic_word : (M, K, V) p(word | topic).
+    topic_share : (M, K) p(topic) over the training pairs.
+    """
+
+    config: PlusConfig
+    space: SharedSpace
+    anchors: np.ndarray
+    topic_word: np.ndarray
+    topic_share: np.ndarray
+
+    def logits(self, reads: str, x: np.ndarray) -> np.ndarray:
+        """concentration * cosine to each topic, of "text" or "image" embeddings (n, D): (n, M, K)."""
+        place = self.space.embed(reads, x)
+        return self.config.concentration * np.einsum("nd,mkd->nmk", place, self.anchors, optimize=True)
+
+    def theta(self, reads: str, x: np.ndarray) -> np.ndarray:
+        """Topic distributions over the topics of all members side by side, (n, M * K)."""
+        return (softmax(self.logits(reads, x)) / len(self.anchors)).reshape(len(x), -1)
+
+    def words(self, theta: np.ndarray) -> np.ndarray:
+        """Each document's distribution over words, theta (n, M * K) -> (n, V)."""
+        return theta @ self.topic_word.reshape(-1, self.topic_word.shape[2])
+
+    def topics(self, vocabulary: Sequence[str], top: int = 10) -> list[list[str]]:
+        """Keywords of each topic, best first; member by member."""
+        found = []
+        for words, share in zip(self.topic_word, self.topic_share, strict=True):
+            found += top_words(relevance(words, share, weight=self.config.relevance), vocabulary, top)
+        return found
+
+
+def fit_plus(
+    text: np.ndarray,
+    image: np.ndarray,
+    counts: csr_matrix,
+    *,
+    config: PlusConfig = PlusConfig(),
+    seed: int = 0,
+) -> PlusModel:
+    """Find topics of training pairs: text (n, D), image (n, E) embeddings and counts (n, V), row by row.
+
+    Raises
+    ------
+    ConfigError, DataError
+        More topics than pairs; different numbers of documents.
+    """
+    if not len(text) == len(image) == counts.shape[0]:
+        raise DataError(f"{len(text)} texts, {len(image)} images, {counts.shape[0]} bags of words")
+    if config.n_topics > len(text):
+        raise ConfigError(f"n_topics={config.n_topics}: there are {len(text)} pairs only")
+    space = fit_space(text, image, ridge=config.ridge)
+    places = {"text": space.embed("text", text), "image": space.embed("image", image)}
+    joint = unit(
+        np.concatenate(
+            [
+                places["text"],
+                config.image_weight * places["image"],
+                config.word_weight * weighted_words(counts),
+            ],
+            axis=1,
+        )
+    ).astype(np.float32)
+    overall = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() + 1
+    overall /= overall.sum()
+    anchors, topic_word, topic_share = [], [], []
+    for member in range(config.members):
+        draws = numpy_generator(seed, f"VTM+ member {member}")
+        cluster = spherical_kmeans(joint, config.n_topics, draws=draws, iterations=config.iterations)
+        of = np.eye(config.n_topics)[cluster]  # (n, K)
+        anchors.append(unit(of.T @ (places["text"] + places["image"])))
+        near = softmax(config.word_concentration * joint @ unit(of.T.astype(np.float32) @ joint).T)
+        kept = cut(near, config.kept)
+        words = topic_word_counts(kept, counts) + config.smoothing * overall
+        topic_word.append(words / words.sum(axis=1, keepdims=True))
+        topic_share.append(kept.mean(axis=0))
+    return PlusModel(config, space, np.stack(anchors), np.stack(topic_word), np.stack(topic_share))
+
+
+def weighted_words(counts: csr_matrix) -> np.ndarray:
+    """Words that occur, weighted by inverse document frequency, rows of length 1: (n, V)."""
+    seen = np.asarray((counts > 0).todense(), dtype=np.float64)
+    return unit(seen * np.log(len(seen) / (1 + seen.sum(axis=0))))
+
+
+def spherical_kmeans(
+    x: np.ndarray, n_clusters: int, *, draws: np.random.Generator, iterations: int = 20
+) -> np.ndarray:
+    """Cluster rows of length 1 by cosine (Dhillon and Modha 2001), from k-means++ seeds: cluster of each row, (n,)."""
+    centres = x[_spread_seeds(x, n_clusters, draws)]
+    nearest = np.full(len(x), -1)
+    for _ in range(iterations):
+        before, nearest = nearest, (x @ centres.T).argmax(axis=1)
+        empty = np.setdiff1d(np.arange(n_clusters), nearest)
+        if len(empty):  # a cluster that lost all its rows takes those that fit theirs worst, from larger ones
+            fit = (x * centres[nearest]).sum(axis=1)
+            alone = np.bincount(nearest, minlength=n_clusters)[nearest] == 1
+            nearest[np.argsort(np.where(alone, np.inf, fit), kind="stable")[: len(empty)]] = empty
+        if np.array_equal(before, nearest):
+            break
+        centres = unit(np.eye(n_clusters, dtype=x.dtype)[nearest].T @ x)
+    return nearest
+
+
+def _spread_seeds(x: np.ndarray, n_clusters: int, draws: np.random.Generator) -> list[int]:
+    """Rows drawn one after the other, each with the chance of its distance to the nearest drawn one."""
+    chosen = [int(draws.integers(len(x)))]
+    distance = 1 - x @ x[chosen[0]]
+    for _ in range(n_clusters - 1):
+        chance = np.clip(distance, 0, None)
+        chance[chosen] = 0
+        total = chance.sum()
+        free = np.setdiff1d(np.arange(len(x)), chosen)
+        row = int(draws.choice(len(x), p=chance / total)) if total > 0 else int(draws.choice(free))
+        chosen.append(row)
+        distance = np.minimum(distance, 1 - x @ x[row])
+    return chosen
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def cut(theta: np.ndarray, k: int) -> np.ndarray:
+    """Each document's k largest topics, scaled to sum 1, others 0; of equal topics the first ones stay: (n, K).
+
+    Raises
+    ------
+    ConfigError
+        k below 1.
+    """
+    if k < 1:
+        raise ConfigError(f"k={k}: at least one topic must stay")
+    largest = np.argsort(-theta, axis=1, kind="stable")[:, :k]
+    kept = np.zeros_like(theta)
+    np.put_along_axis(kept, largest, np.take_along_axis(theta, largest, axis=1), axis=1)
+    return kept / kept.sum(axis=1, keepdims=True)

@@ -1,0 +1,1 @@
+"""What the book shows of results: tables, figures, findings, the explorer."""

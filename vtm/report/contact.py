@@ -1,0 +1,201 @@
+"""Contact sheets: pictures with what is to be said of each, as one PNG or one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vtm.corpora.pictures import PictureError, open_picture
+from vtm.errors import ConfigError, printable
+from vtm.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from PIL.ImageFont import FreeTypeFont
+
+
+SUFFIXES = (".png", ".html", ".htm")
+# Pixels of the PNG.
+_SIDE, _GAP, _FONT, _LINE = 220, 16, 13, 17
+_COLUMNS = 5
+_HTML_SIDE = 320
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.4 system-ui, sans-serif; margin: 1.5rem; }
+h1 { font-size: 1.2rem; font-weight: normal; max-width: 45rem; white-space: pre-line; }
+ol { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr));
+  list-style: none; margin: 0; padding: 0; }
+img { background: #fff; height: auto; width: 100%; }
+h2 { font-size: 1rem; margin: .3rem 0; overflow-wrap: anywhere; }
+p { font-size: .9rem; margin: .2rem 0; overflow-wrap: anywhere; }
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture on a sheet: its heading and the lines below."""
+
+    picture: Path
+    heading: str
+    lines: tuple[str, ...] = ()
+
+
+def write_sheet(path: Path | str, heading: str, cards: Sequence[Card], *, language: str = "en") -> None:
+    """Write a contact sheet, PNG or HTML by the suffix of `path`. Pictures that cannot be read are left out.
+
+    Parameters
+    ----------
+    heading
+        A line or more above the pictures.
+    language
+        Code of the language of headings and lines, for screen readers.
+
+    Raises
+    ------
+    ConfigError
+        Another suffix than .png, .html or .htm.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.report.contact import Card, write_sheet
+    >>> from vtm.corpora import load_corpus
+    >>> picture = load_corpus("scenes", n=120).images[0]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_sheet(f"{folder}/sheet.html", "Boats <3", [Card(picture, "1. boat")])
+    ...     "Boats &lt;3" in Path(f"{folder}/sheet.html").read_text()
+    True
+    """
+    path = Path(path)
+    check_suffix(path)
+    if path.suffix.lower() == ".png":
+        with atomic_path(path) as temporary:
+            draw_sheet(heading, cards).save(temporary, format="PNG")
+    else:
+        write_text(path, html_sheet(heading, cards, language=language))
+
+
+def check_suffix(path: Path) -> None:
+    """Raise ConfigError unless a sheet can be written to `path`."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(
+            f"{path}: a sheet is written as {', '.join(SUFFIXES)}; give it one of these suffixes"
+        )
+
+
+def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:
+    """The sheet as an RGB picture, five cards in a line."""
+    from PIL import Image, ImageDraw
+
+    plain, bold = _font("DejaVuSans.ttf"), _font("DejaVuSans-Bold.ttf")
+    columns = min(_COLUMNS, max(len(cards), 3))
+    width = _GAP + columns * (_SIDE + _GAP)
+    title = _wrap(heading, plain, width - 2 * _GAP, 6)
+    texts = [
+        (
+            _wrap(card.heading, bold, _SIDE, 2),
+            [line for text in card.lines for line in _wrap(text, plain, _SIDE, 3)],
+        )
+        for card in cards
+    ]
+    top = _GAP + len(title) * _LINE + _GAP
+    lines = [texts[start : start + columns] for start in range(0, len(texts), columns)]
+    heights = [_SIDE + _GAP + max(len(b) + len(p) for b, p in line) * _LINE + _GAP for line in lines]
+    sheet = Image.new("RGB", (width, top + sum(heights)), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.multiline_text((_GAP, _GAP), "\n".join(title), "black", font=plain, spacing=_LINE - _FONT)
+    for index, card in enumerate(cards):
+        line, column = divmod(index, columns)
+        x, y = _GAP + column * (_SIDE + _GAP), top + sum(heights[:line])
+        thumbnail = _thumbnail(card.picture, _SIDE)
+        if thumbnail:
+            sheet.paste(thumbnail, (x, y))
+        draw.rectangle((x - 1, y - 1, x + _SIDE, y + _SIDE), outline="#bbbbbb")
+        y += _SIDE + 4
+        for part, font in zip(texts[index], (bold, plain), strict=True):
+            for text in part:
+                draw.text((x, y), text, "black", font=font)
+                y += _LINE
+    return sheet
+
+
+def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> str:
+    """The sheet as a page with its pictures inside; it asks no server for anything."""
+    items = []
+    for card in cards:
+        thumbnail = _thumbnail(card.picture, _HTML_SIDE)
+        picture = ""
+        if thumbnail:
+            jpeg = io.BytesIO()
+            thumbnail.save(jpeg, format="JPEG", quality=85)
+            data = base64.b64encode(jpeg.getvalue()).decode()
+            alt = html.escape(printable(card.picture.name))
+            picture = f'<img src="data:image/jpeg;base64,{data}" alt="{alt}" width="{_HTML_SIDE}" height="{_HTML_SIDE}">'
+        lines = "".join(f"<p>{html.escape(line)}</p>" for line in card.lines)
+        items.append(f"<li>{picture}<h2>{html.escape(card.heading)}</h2>{lines}</li>")
+    title = html.escape(textwrap.shorten(heading, 80, placeholder=" …"))
+    return f"""<!DOCTYPE html>
+<html lang="{html.escape(language)}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{html.escape(heading)}</h1>
+<ol>
+{chr(10).join(items)}
+</ol>
+</body>
+</html>
+"""
+
+
+def _thumbnail(picture: Path, side: int) -> Image.Image | None:
+    try:
+        return open_picture(picture, size=side)
+    except PictureError:
+        return None
+
+
+def _font(name: str) -> FreeTypeFont:
+    """A font that knows most alphabets; matplotlib brings it."""
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", name)), _FONT)
+
+
+def _wrap(text: str, font: FreeTypeFont, width: int, most: int) -> list[str]:
+    """A text in at most `most` lines that are not wider than `width` pixels; words that are too long are cut."""
+    lines: list[str] = [""]
+    words = text.split()[::-1]
+    while words and len(lines) <= most:
+        word = words.pop()
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        elif lines[-1]:
+            words.append(word)
+            lines.append("")
+        else:
+            fits = min(len(word), width)  # hardly a letter is narrower than a pixel
+            while fits > 1 and font.getlength(word[:fits]) > width:
+                fits -= 1
+            lines[-1] = word[:fits]
+            words.append(word[fits:])
+            lines.append("")
+    if len(lines) <= most:
+        return lines
+    last = lines[most - 1]
+    while last and font.getlength(f"{last}…") > width:
+        last = last[:-1]
+    return [*lines[: most - 1], f"{last}…"]

@@ -1,0 +1,617 @@
+"""What the explorer shows, as arrays and lists."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtm.config import numpy_generator, stream
+from vtm.corpora import Dropped
+from vtm.errors import ConfigError, DataError
+from vtm.metrics.ranking import target_ranks, top_items
+from vtm.metrics.topics import RELEVANCE_WEIGHT, relevance
+from vtm.report.tables import baseline_name
+
+if TYPE_CHECKING:
+    from vtm.api import VisualTopicModel
+    from vtm.experiment.prepare import Prepared
+    from vtm.experiment.results import Result
+
+
+READS = ("text", "image")
+METHODS = ("baseline", "model")
+SHOWN_WORDS = 12  # of a topic
+# A topic's words with their probability, in the order in which they stand for it.
+Words = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The pictures that were found for one text.
+
+    Parameters
+    ----------
+    row : position of the text.
+    found : "model" and, where there is one, "baseline" -> positions of the pictures, best first.
+    rank : the same methods -> rank of the text's own picture among all pictures, 1 is best.
+    """
+
+    row: int
+    found: dict[str, tuple[int, ...]]
+    rank: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ExplorerData:
+    """n pictures with their texts and K topics. Row i of every array belongs to `ids[i]`.
+
+    `from_arrays` and `from_results` make it.
+
+    Parameters
+    ----------
+    ids, texts, pictures : n each; a text may be empty.
+    theta_image : (n, K) topic distributions of the pictures.
+    theta_text : (n, K) those of the texts, or None where texts have no topics.
+    positions : (n, 2) places on the map, both coordinates from 0 to 1.
+    words : "text" and "image", the two models -> K lists of words with their weights. One of them may be
+        missing.
+    coherence : the same keys -> (K,) NPMI of each topic; NaN, or no key, where it was not measured.
+    matches : the texts for which pictures were looked for.
+    measure : the similarity of two topic distributions by which the model looks.
+    n_all : of how many pictures these n are a sample; 0 for no sample.
+    title : the page's title.
+    model_name, baseline_name : what the page calls them.
+    language : code of the language of texts and words, as in HTML's `lang`.
+    notes : sentences for the page's last section: where the data come from, under which licence.
+
+    Raises
+    ------
+    DataError
+        Lengths or shapes that do not fit, a repeated id, theta that is no distribution, positions outside
+        0 to 1, a match with a row that is not there.
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    pictures: tuple[Path, ...]
+    theta_image: np.ndarray = field(repr=False)
+    positions: np.ndarray = field(repr=False)
+    words: dict[str, tuple[Words, ...]] = field(repr=False)
+    theta_text: np.ndarray | None = field(default=None, repr=False)
+    coherence: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    matches: tuple[Match, ...] = field(default=(), repr=False)
+    measure: str = "cosine"
+    n_all: int = 0
+    title: str = "Topic explorer"
+    model_name: str = "visual topic model"
+    baseline_name: str = "baseline"
+    language: str = "en"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        if n == 0:
+            raise DataError("explorer: no picture to show")
+        for name in ("texts", "pictures"):
+            _same(name, len(getattr(self, name)), n)
+        if twice := [id for id, count in Counter(self.ids).items() if count > 1]:
+            raise DataError(f"explorer: the id {twice[0]!r} occurs twice; ids must be unique")
+        _check_theta("theta_image", self.theta_image, (n, self.n_topics))
+        if self.theta_text is not None:
+            _check_theta("theta_text", self.theta_text, (n, self.n_topics))
+        if self.positions.shape != (n, 2):
+            raise DataError(f"explorer: positions of shape {self.positions.shape}, ({n}, 2) is needed")
+        if not ((self.positions >= 0) & (self.positions <= 1)).all():
+            raise DataError("explorer: positions must lie between 0 and 1; `layout` makes such ones")
+        self._check_topics()
+        self._check_matches()
+
+    @property
+    def n_topics(self) -> int:
+        return self.theta_image.shape[-1]
+
+    def _check_topics(self) -> None:
+        if not self.words or set(self.words) - set(READS):
+            raise DataError(f"explorer: words are of {' and '.join(READS)}, not {list(self.words)}")
+        for name, values in (*self.words.items(), *self.coherence.items()):
+            _same(f"topics of the {name} model", len(values), self.n_topics)
+
+    def _check_matches(self) -> None:
+        if self.matches and self.theta_text is None:
+            raise DataError("explorer: matches need theta_text, which explains them")
+        for match in self.matches:
+            rows = {match.row, *(row for found in match.found.values() for row in found)}
+            if not rows <= set(range(len(self.ids))):
+                raise DataError(f"explorer: the match of row {match.row} names a row that is not there")
+            if set(match.found) - set(METHODS) or match.found.keys() != match.rank.keys():
+                raise DataError(f"explorer: a match has {' and '.join(METHODS)}, not {list(match.found)}")
+
+
+def top_words(
+    topic_word: np.ndarray,
+    vocabulary: Sequence[str],
+    *,
+    top: int = SHOWN_WORDS,
+    scores: np.ndarray | None = None,
+) -> tuple[Words, ...]:
+    """The first words of each topic, with their probability; ties by the word's place in the vocabulary.
+
+    Parameters
+    ----------
+    topic_word : (K, V)
+    vocabulary : V words.
+    scores : (K, V), optional
+        By which the words are ordered, as `vtm.metrics.topics.relevance`; by default their probability.
+
+    Raises
+    ------
+    DataError
+        Another number of words than columns.
+    """
+    topic_word = np.asarray(topic_word)
+    if topic_word.ndim != 2 or topic_word.shape[1] != len(vocabulary):
+        raise DataError(
+            f"topic words of shape {topic_word.shape} for a vocabulary of {len(vocabulary)} words"
+        )
+    order = np.argsort(-(topic_word if scores is None else scores), axis=1, kind="stable")[:, :top]
+    return tuple(
+        tuple((vocabulary[column], float(weights[column])) for column in columns)
+        for weights, columns in zip(topic_word, order, strict=True)
+    )
+
+
+def checked_words(words: Mapping[str, Sequence[Sequence[tuple[str, float]]]]) -> dict[str, tuple[Words, ...]]:
+    """The same as tuples of (str, float)."""
+    return {
+        reads: tuple(tuple((str(word), float(weight)) for word, weight in topic) for topic in topics)
+        for reads, topics in words.items()
+    }
+
+
+def _same(name: str, found: int, n: int) -> None:
+    if found != n:
+        raise DataError(f"explorer: {found} {name}, {n} are needed")
+
+
+def _check_theta(name: str, theta: np.ndarray, shape: tuple[int, int]) -> None:
+    if theta.shape != shape:
+        raise DataError(f"explorer: {name} of shape {theta.shape}, {shape} is needed")
+    # Not "not ... > 1e-3": NaN fails every comparison, and must be found here.
+    if not ((theta >= 0).all() and (np.abs(theta.sum(axis=1) - 1) <= 1e-3).all()):
+        raise DataError(f"explorer: rows of {name} must not be negative and must sum to 1")
+
+
+# Places for the pictures on a map: those with alike topics lie together.
+
+
+TSNE_UP_TO = 5000  # pictures; beyond, t-SNE takes minutes
+PERPLEXITY = 30.0
+
+
+def layout(theta: np.ndarray, seed: int) -> np.ndarray:
+    """Positions in the unit square.
+
+    t-SNE (van der Maaten and Hinton 2008) of the square roots of theta, whose Euclidean distance is the
+    Hellinger distance of the distributions, started from their principal components. The principal
+    components alone for fewer than 5 or more than 5,000 pictures, and where t-SNE has no neighbours to
+    keep: fewer than 5 different pictures.
+
+    Parameters
+    ----------
+    theta : (n, K)
+        Not negative.
+    seed : int
+
+    Returns
+    -------
+    (n, 2) float64
+        Each coordinate from 0 to 1; 0.5 for a coordinate in which all agree.
+
+    Raises
+    ------
+    DataError
+        No rows, NaN, negative values.
+    """
+    theta = np.asarray(theta, dtype=np.float64)
+    if theta.ndim != 2 or 0 in theta.shape or not np.isfinite(theta).all() or (theta < 0).any():
+        raise DataError(f"layout: needs rows of topic probabilities, not shape {theta.shape} or NaN")
+    roots = np.sqrt(theta)
+    n_different = len(np.unique(theta.round(6), axis=0))
+    small = min(n_different, theta.shape[1]) < 5
+    places = _components(roots) if small or len(theta) > TSNE_UP_TO else _tsne(roots, seed)
+    low, high = places.min(axis=0), places.max(axis=0)
+    span = high - low
+    # What is left of a coordinate without spread is rounding.
+    flat = span <= 1e-9 * max(1.0, float(np.abs(places).max()))
+    return np.where(flat, 0.5, (places - low) / np.where(flat, 1.0, span))
+
+
+def _components(roots: np.ndarray) -> np.ndarray:
+    """(n, 2) first principal components, zeros where there are none; each one's largest entry is positive."""
+    from sklearn.decomposition import PCA
+
+    places = np.zeros((len(roots), 2))
+    n_components = min(2, *roots.shape)
+    if len(roots) > 1 and np.ptp(roots, axis=0).any():
+        found = PCA(n_components, svd_solver="full").fit_transform(roots)
+        places[:, :n_components] = found * np.sign(found[np.abs(found).argmax(axis=0), range(n_components)])
+    return places
+
+
+def _tsne(roots: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    return TSNE(
+        perplexity=min(PERPLEXITY, (len(roots) - 1) / 3),
+        init="pca",
+        learning_rate="auto",
+        random_state=stream(seed, "layout of the map") % 2**32,
+    ).fit_transform(roots)
+
+
+# From plain arrays to what the explorer shows.
+
+
+LIMIT = 5000  # pictures of one page; its data grow with them
+FOUND = 8  # pictures shown for a text
+
+
+def from_arrays(
+    ids: Sequence[str],
+    texts: Sequence[str],
+    pictures: Sequence[Path | str],
+    theta_image: np.ndarray,
+    *,
+    words: Mapping[str, Sequence[Sequence[tuple[str, float]]]],
+    theta_text: np.ndarray | None = None,
+    coherence: Mapping[str, Sequence[float] | np.ndarray] | None = None,
+    baseline: tuple[np.ndarray, np.ndarray] | None = None,
+    compare: Sequence[str] | None = None,
+    measure: str = "cosine",
+    baseline_measure: str = "cosine",
+    limit: int = LIMIT,
+    seed: int = 0,
+    **names: str | tuple[str, ...],
+) -> ExplorerData:
+    """What the explorer shows, from the arrays of any model.
+
+    Parameters
+    ----------
+    ids, texts, pictures : n each, aligned; ids are unique. Pass empty texts for pictures that have none.
+    theta_image : (n, K)
+    words : "text" and/or "image" -> K lists of (word, weight), as `top_words` makes them from a matrix.
+    theta_text : (n, K), optional
+        Without it the page compares no pictures for texts.
+    coherence : the keys of `words` -> (K,) NPMI.
+    baseline : (n, d) text and (n, d) image embeddings of one space, optional
+        The page then shows what they find beside what the model finds.
+    compare : ids of the texts to find pictures for; all that are not empty by default.
+    measure, baseline_measure : see `vtm.metrics.ranking.similarity`.
+    limit : int
+        Of more pictures than this, so many are drawn with the seed; everything the page shows, ranks too, is
+        then among these, and the page says so.
+    seed : int
+        Of the map and of the draw.
+    names : title, model_name, baseline_name, language, notes; see `ExplorerData`.
+
+    Raises
+    ------
+    ConfigError
+        A limit below 1, an unknown measure.
+    DataError
+        Arrays that do not fit (see `ExplorerData`), an id in `compare` that is not there.
+    """
+    if limit < 1:
+        raise ConfigError(f"limit must be at least 1 picture, not {limit}")
+    n_all = len(ids)
+    arrays = {"theta_image": theta_image, "theta_text": theta_text}
+    if baseline is not None:
+        arrays |= {"baseline text embeddings": baseline[0], "baseline image embeddings": baseline[1]}
+    arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    for name, rows in (("texts", texts), ("pictures", pictures), *arrays.items()):
+        if len(rows) != n_all:
+            raise DataError(f"explorer: {len(rows)} {name} for {n_all} ids")
+    if unknown := set(compare or ()) - set(ids):
+        raise DataError(f"explorer: compare names the id {min(unknown)!r}, which is not there")
+
+    rows = _shown_rows(n_all, limit, seed)
+    arrays = {name: array[rows] for name, array in arrays.items()}
+    ids = tuple(str(ids[row]) for row in rows)
+    texts = tuple(texts[row] for row in rows)
+    matches: tuple[Match, ...] = ()
+    if "theta_text" in arrays:
+        spaces = {"model": (arrays["theta_text"], arrays["theta_image"], measure)}
+        if baseline is not None:
+            both = arrays["baseline text embeddings"], arrays["baseline image embeddings"]
+            spaces = {"baseline": (*both, baseline_measure)} | spaces
+        wanted = set(compare) if compare is not None else None
+        asked = [
+            row for row, id in enumerate(ids) if (texts[row].strip() if wanted is None else id in wanted)
+        ]
+        matches = find_matches(ids, asked, spaces)
+    return ExplorerData(
+        ids=ids,
+        texts=texts,
+        pictures=tuple(Path(pictures[row]) for row in rows),
+        theta_image=arrays["theta_image"],
+        theta_text=arrays.get("theta_text"),
+        positions=layout(arrays["theta_image"], seed),
+        words=checked_words(words),
+        coherence={
+            reads: np.asarray(values, dtype=np.float64) for reads, values in (coherence or {}).items()
+        },
+        matches=matches,
+        measure=measure,
+        n_all=n_all,
+        **names,
+    )
+
+
+def find_matches(
+    ids: Sequence[str],
+    rows: Sequence[int],
+    spaces: Mapping[str, tuple[np.ndarray, np.ndarray, str]],
+    *,
+    top: int = FOUND,
+) -> tuple[Match, ...]:
+    """The `top` pictures and the rank of the own picture, for the texts in `rows`, by each method.
+
+    Parameters
+    ----------
+    spaces : method -> (n, d) texts, (n, d) pictures, measure.
+    """
+    if not rows:
+        return ()
+    asked = [ids[row] for row in rows]
+    found, ranks = {}, {}
+    for method, (text, image, measure) in spaces.items():
+        queries = text[list(rows)]
+        found[method] = top_items(queries, image, ids, k=top, measure=measure)[0]
+        ranks[method] = target_ranks(queries, image, asked, ids, measure=measure).ranks
+    return tuple(
+        Match(
+            row=int(row),
+            found={method: tuple(int(i) for i in found[method][place]) for method in spaces},
+            rank={method: int(ranks[method][place]) for method in spaces},
+        )
+        for place, row in enumerate(rows)
+    )
+
+
+def _shown_rows(n: int, limit: int, seed: int) -> np.ndarray:
+    """All rows, or `limit` of them drawn with the seed, in ascending order."""
+    if n <= limit:
+        return np.arange(n)
+    return np.sort(numpy_generator(seed, "pictures of the explorer").permutation(n)[:limit])
+
+
+# From the results of an experiment to what the explorer shows.
+
+
+def from_results(
+    data: Prepared,
+    baseline: Result,
+    model: Result,
+    *,
+    topic_word: Mapping[str, np.ndarray] | None = None,
+    part: str = "test",
+    limit: int = LIMIT,
+    seed: int = 0,
+    title: str = "Topic explorer",
+    weight: float = RELEVANCE_WEIGHT,
+) -> ExplorerData:
+    """What the explorer shows of one run: the pictures of a part, the run's topics, and the baseline beside it.
+
+    Parameters
+    ----------
+    topic_word : "text" and "image" -> (K, V) word distributions of the topics, rows in any order. By
+        default those of the models that the experiment saved with the run.
+    limit, seed : see `from_arrays`.
+    weight : of relevance, by which a topic's words are ordered (`vtm.metrics.topics.relevance`).
+
+    Raises
+    ------
+    DataError
+        The three do not belong together: other ids, or topics that no row of `topic_word` has.
+    MissingError
+        The run's models are not on disk.
+    """
+    from vtm.metrics.topics import npmi
+
+    if topic_word is None:
+        topic_word = _saved_topic_word(data, model)
+    ids = data.ids(part)
+    counts = data.counts[data.rows["train"]]
+    name = baseline_name(data.aligned, data.experiment.encoder_name)
+    notes = [f"Corpus {data.corpus.name}, {part} part, encoder {data.experiment.encoder}, seed {model.seed}."]
+    if data.corpus.source:
+        notes.append(data.corpus.source)
+    if model.status != "ok":
+        notes.append(f"This run is not healthy ({model.status}): {'; '.join(model.reasons)}.")
+    theta = _in_order(model, "image", part, ids)
+    share = theta.mean(axis=0, dtype=np.float64)
+    return from_arrays(
+        ids,
+        data.texts(part),
+        [data.pictures[id] for id in ids],
+        theta,
+        theta_text=_in_order(model, "text", part, ids),
+        words={
+            reads: _words(
+                model.topics[reads],
+                topic_word[reads],
+                data.vocabulary.words,
+                reads,
+                share=share,
+                weight=weight,
+            )
+            for reads in READS
+        },
+        coherence={reads: npmi(model.topics[reads], counts, data.vocabulary.words) for reads in model.topics},
+        baseline=(_in_order(baseline, "text", part, ids), _in_order(baseline, "image", part, ids)),
+        measure=model.measure,
+        baseline_measure=baseline.measure,
+        limit=limit,
+        seed=seed,
+        title=title,
+        model_name=f"topic model: {model.name}",
+        baseline_name=f"baseline: {name}",
+        language=data.corpus.language,
+        notes=tuple(notes),
+    )
+
+
+def _saved_topic_word(data: Prepared, model: Result) -> dict[str, np.ndarray]:
+    from vtm.experiment.runs import model_folder
+    from vtm.model.topicmodel import TopicModel
+
+    folder: Path = model_folder(data, model.row, model.n_topics) / f"seed-{model.seed}"
+    return {reads: TopicModel.load(folder / reads).topic_word() for reads in READS}
+
+
+def _in_order(result: Result, reads: str, part: str, ids: list[str]) -> np.ndarray:
+    """Rows of a result in the order of `ids`."""
+    row_of = {id: row for row, id in enumerate(result.ids[part])}
+    if row_of.keys() != set(ids):
+        raise DataError(
+            f"explorer: the result {result.name} is of {len(row_of)} other {part} pairs than the data's {len(ids)}"
+        )
+    return result.arrays[f"{part}_{reads}"][[row_of[id] for id in ids]]
+
+
+def _words(
+    topics: list[list[str]],
+    topic_word: np.ndarray,
+    vocabulary: tuple[str, ...],
+    reads: str,
+    *,
+    share: np.ndarray,
+    weight: float,
+) -> tuple[Words, ...]:
+    """Words of each topic by relevance, with their probability.
+
+    A topic's row is found by its most probable words: rows may stand in another order than the topics.
+    """
+    probable = top_words(topic_word, vocabulary, top=len(topics[0]))
+    row_of = {tuple(word for word, _ in topic): row for row, topic in enumerate(probable)}
+    missing = [k for k, topic in enumerate(topics) if tuple(topic) not in row_of]
+    if missing:
+        raise DataError(
+            f"explorer: topic {missing[0]} of the result is none of the {reads} model's: "
+            "the model on disk is of another run; run the experiment again"
+        )
+    in_order = topic_word[[row_of[tuple(topic)] for topic in topics]]
+    return top_words(in_order, vocabulary, scores=relevance(in_order, share, weight=weight))
+
+
+# From a user's own model and pictures to what the explorer shows.
+
+
+NO_BASELINE = (
+    "No baseline stands beside the topic model: the encoder {encoder} has one space for texts and another for pictures, "
+    "so it finds no pictures for a text by itself. An encoder such as CLIP does, and a model trained with it has both."
+)
+
+
+def from_model(
+    model: VisualTopicModel,
+    pictures: Sequence[Path],
+    *,
+    ids: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
+    limit: int = LIMIT,
+    seed: int = 0,
+    title: str = "Topic explorer",
+    order: str = "relevance",
+    weight: float = RELEVANCE_WEIGHT,
+) -> tuple[ExplorerData, tuple[Dropped, ...]]:
+    """Read the pictures, and the texts where there are some, with the model.
+
+    Where texts and pictures have a space in common by the model's encoder itself (`EncoderPair.aligned`), the page
+    shows beside what the model finds for a text what the cosine of the embeddings finds; else it says why not.
+
+    Parameters
+    ----------
+    pictures : n files.
+    ids : n names; by default the files' own, or their paths where two have one name.
+    texts : n texts, "" for none; without any the page compares no pictures for texts.
+    order, weight : which keywords stand for a topic (`VisualTopicModel.topics`).
+
+    Returns
+    -------
+    What the explorer shows, and the pictures that could not be read.
+
+    Raises
+    ------
+    DataError
+        No picture can be read.
+    """
+    if ids is None:
+        names = [path.name for path in pictures]
+        ids = names if len(set(names)) == len(names) else [str(path) for path in pictures]
+    dropped: list[Dropped] = []
+    blocks = []
+    for block, bad in model.transform_blocks(list(pictures)):
+        blocks.append(block)
+        dropped += bad
+    theta = np.concatenate(blocks) if blocks else np.zeros((0, model.n_topics), dtype=np.float32)
+    good = np.flatnonzero(np.isfinite(theta).all(axis=1))
+    if not len(good):
+        raise DataError(
+            f"none of the {len(pictures)} pictures can be read: {dropped[0].detail if dropped else ''}"
+        )
+    theta_text = None
+    beside: dict[str, Any] = {}
+    kept_texts = [""] * len(good)
+    if texts is not None and any(texts[row] for row in good):
+        kept_texts = [texts[row] for row in good]
+        theta_text = model.transform_text(kept_texts)
+        beside = _baseline(model, kept_texts, [pictures[row] for row in good])
+    data = from_arrays(
+        [ids[row] for row in good],
+        kept_texts,
+        [pictures[row] for row in good],
+        theta[good],
+        theta_text=theta_text,
+        words={reads: _words_of_model(model, reads, order=order, weight=weight) for reads in READS},
+        coherence=model.coherence_,
+        limit=limit,
+        seed=seed,
+        title=title,
+        model_name=f"topic model: {model.teacher} teacher, {model.n_topics} topics",
+        language=model.language,
+        **beside,
+    )
+    return data, tuple(dropped)
+
+
+def _baseline(model: VisualTopicModel, texts: Sequence[str], pictures: Sequence[Path]) -> dict[str, Any]:
+    """What `from_arrays` takes of a baseline: the encoder's own embeddings, or the reason why there is none.
+
+    All were embedded for theta before, so that they come from the cache.
+    """
+    encoding = model._encoding
+    name = encoding.pair.name
+    if not encoding.pair.aligned:
+        return {"notes": (NO_BASELINE.format(encoder=name),)}
+    image, _ = encoding.images(pictures, [str(path) for path in pictures], progress=False)
+    return {
+        "baseline": (encoding.texts(texts, progress=False), image),
+        "baseline_name": f"baseline: {baseline_name(True, name)}",
+    }
+
+
+def _words_of_model(model: VisualTopicModel, reads: str, *, order: str, weight: float) -> tuple[Words, ...]:
+    """The keywords of each topic, as `VisualTopicModel.topics` orders them, with their probability."""
+    column = {word: place for place, word in enumerate(model.vocabulary_)}
+    trained = model.text_model_ if reads == "text" else model.image_model_
+    topics = model.topics(SHOWN_WORDS, reads=reads, order=order, weight=weight)
+    return tuple(
+        tuple((word, float(probability[column[word]])) for word in words)
+        for words, probability in zip(topics, trained.topic_word(), strict=True)
+    )

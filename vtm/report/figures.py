@@ -1,0 +1,428 @@
+"""Charts of the book, made from results. Every function returns a matplotlib figure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtm.config import numpy_generator
+from vtm.corpora.pictures import open_picture
+from vtm.errors import VtmError
+from vtm.experiment.results import Result, by_row, healthy
+from vtm.metrics.ranking import top_items
+from vtm.metrics.topics import topic_agreement
+from vtm.report.tables import CONTRASTIVE, row_label
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+
+# Okabe and Ito's colours, told apart by the colour-blind; each row also has its own line style and marker.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+
+
+def style() -> None:
+    """The book's style of plots and tables; call once, before the first of them."""
+    import matplotlib
+    import pandas
+    import seaborn
+
+    pandas.options.display.max_colwidth = None  # a cut cell tells nothing
+
+    seaborn.set_theme(style="whitegrid", context="notebook", palette=COLOURS)
+    matplotlib.rcParams |= {
+        "figure.dpi": 110,
+        "savefig.bbox": "tight",
+        "axes.titlesize": "medium",
+        "svg.hashsalt": "vtm",
+        # Captions come from data: two dollar signs in one are no formula, and a wrong formula would be an error.
+        "text.parse_math": False,
+    }
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis with numbers; by default they are formulas, which are not drawn as such (`style`)."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+
+
+def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> Figure:
+    """Recall at every depth, mean over healthy runs with the range of the seeds as a band, and chance."""
+    figure, axes = _axes(7, 4.2)
+    n_items = len(results[0].ids["test"])
+    depth = np.arange(1, min(n_items, 200) + 1)
+    for position, runs in enumerate(by_row(results).values()):
+        good = healthy(runs)
+        if not good:
+            continue
+        recall = np.stack([(run.ranks()[:, None] <= depth).mean(axis=0) for run in good])  # (S, depth)
+        colour = COLOURS[position % len(COLOURS)]
+        label = row_label(runs[0].row, runs[0].n_topics, baseline)
+        axes.plot(
+            depth, recall.mean(axis=0), color=colour, linestyle=STYLES[position % len(STYLES)], label=label
+        )
+        axes.fill_between(
+            depth, recall.min(axis=0), recall.max(axis=0), color=colour, alpha=0.15, linewidth=0
+        )
+    axes.plot(depth, depth / n_items, color="#777777", linewidth=1, label="chance")
+    axes.set(
+        xscale="log",
+        xlabel=f"depth of the list, of {n_items} pictures",
+        ylabel="recall",
+        ylim=(0, 1),
+        xlim=(1, depth[-1]),
+    )
+    plain_numbers(axes.xaxis)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+    return figure
+
+
+def training_curves(results: Sequence[Result]) -> Figure:
+    """Losses by epoch of every run: reconstruction and KL on the training part, reconstruction on validation."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    rows = by_row(results)
+    panels = (
+        ("reconstruction", "reconstruction, training"),
+        ("kl", "KL, training"),
+        ("validation_reconstruction", "reconstruction, validation"),
+    )
+    roles = [r for r in ("teacher", "text", "image") if any(r in run.history for run in results)]
+    figure, grid = grid_of_axes(len(rows), len(panels), width=3.4, height=2.6)
+    for line, (name, runs) in zip(grid, rows.items(), strict=True):
+        for axes, (key, title) in zip(line, panels, strict=True):
+            for position, role in enumerate(roles):
+                if role == "text" and runs[0].row == "text-teacher":
+                    continue  # the teacher itself
+                for index, run in enumerate(runs):
+                    curve = run.history[role][key]
+                    axes.plot(
+                        range(1, len(curve) + 1),
+                        curve,
+                        color=COLOURS[position + 1],
+                        linestyle=STYLES[position],
+                        linewidth=1.2,
+                        label=role if index == 0 else None,
+                    )
+            axes.set_title(f"{name}\n{title}", fontsize="small")
+            axes.set(xlabel="epoch", ylabel="nats a document")
+            if key == "kl":
+                axes.set_yscale("log")
+                plain_numbers(axes.yaxis)
+                # A small panel: 1, 2 and 5 of each power of ten are enough.
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_minor_formatter(NullFormatter())
+    grid[0][0].legend(frameon=False, fontsize="small")
+    figure.tight_layout()
+    return figure
+
+
+def alignment_curves(results: Sequence[Result]) -> Figure:
+    """The contrastive baseline's validation MRR@100 by epoch, one line a seed.
+
+    The cosine of an aligned encoder has no curve; its validation MRR@100 is drawn as a level.
+    """
+    figure, axes = _axes(6, 3.2)
+    for position, run in enumerate(results):
+        if "baseline" not in run.history:
+            axes.axhline(
+                run.figures["validation_mrr_100"], color=COLOURS[0], label="cosine, nothing to learn"
+            )
+            continue
+        curve = run.history["baseline"]["validation_mrr_100"]
+        axes.plot(
+            range(1, len(curve) + 1),
+            curve,
+            color=COLOURS[position % len(COLOURS)],
+            linestyle=STYLES[position % len(STYLES)],
+            label=f"seed {run.seed}",
+        )
+        best = int(np.argmax(curve))
+        axes.plot(best + 1, curve[best], "o", color=COLOURS[position % len(COLOURS)])
+    axes.set(xlabel="epoch", ylabel="MRR@100, validation")
+    axes.legend(frameon=False)
+    return figure
+
+
+def topic_mass(results: Sequence[Result], *, largest: int = 10) -> Figure:
+    """How much of a document's probability its largest topics carry, for pictures and for texts."""
+    figure, grid = grid_of_axes(1, 2, width=4.2, height=3.6)
+    for axes, reads in zip(grid[0], ("image", "text"), strict=True):
+        for position, (name, runs) in enumerate(by_row(results).items()):
+            good = healthy(runs)
+            if runs[0].n_topics == 0 or not good:
+                continue
+            theta = np.stack([getattr(run, reads)() for run in good])  # (S, n, K)
+            mass = np.cumsum(-np.sort(-theta, axis=2), axis=2).mean(axis=(0, 1))[:largest]
+            axes.plot(
+                range(1, len(mass) + 1),
+                mass,
+                color=COLOURS[position % len(COLOURS)],
+                linestyle=STYLES[position % len(STYLES)],
+                marker="o",
+                markersize=3,
+                label=name,
+            )
+        axes.set(xlabel="largest topics", ylabel="share of probability", ylim=(0, 1), title=f"{reads}s")
+    grid[0][0].legend(frameon=False, fontsize="small")
+    figure.tight_layout()
+    return figure
+
+
+def agreement_heatmap(run: Result, *, part: str = "test", largest: int = 30) -> Figure:
+    """Correlation over documents between text topic i and image topic j, for the topics of most weight."""
+    import seaborn
+
+    text, image = run.text(part), run.image(part)
+    order = np.argsort(-(text + image).sum(axis=0), kind="stable")[:largest]
+    figure, axes = _axes(6.2, 5.2)
+    seaborn.heatmap(
+        topic_agreement(text, image)[np.ix_(order, order)],
+        ax=axes,
+        vmin=-1,
+        vmax=1,
+        cmap="PuOr_r",
+        square=True,
+        xticklabels=order,
+        yticklabels=order,
+        cbar_kws={"label": "correlation"},
+    )
+    axes.tick_params(labelsize=6)
+    axes.set(xlabel="topic, read from the picture", ylabel="topic, read from the text")
+    return figure
+
+
+def group_sizes(train: Sequence[str] | None, test: Sequence[str] | None) -> Figure:
+    """Bars: pairs of each gold category in two parts; an empty figure where the corpus has none."""
+    from collections import Counter
+
+    if train is None or test is None:
+        figure, axes = _axes(5, 1)
+        axes.text(0.5, 0.5, "This corpus has no gold categories.", ha="center", va="center")
+        axes.axis("off")
+        return figure
+    counts = Counter(train), Counter(test)
+    names = [name for name, _ in counts[0].most_common()] + sorted(set(counts[1]) - set(counts[0]))
+    figure, axes = _axes(7, max(2.0, 0.26 * len(names)))
+    place = np.arange(len(names))
+    for shift, (part, count) in enumerate(zip(("train", "test"), counts, strict=True)):
+        axes.barh(
+            place + 0.4 * shift,
+            [count[name] for name in names],
+            height=0.4,
+            color=COLOURS[1 + shift],
+            label=part,
+        )
+    axes.set_yticks(place + 0.2, names)
+    axes.invert_yaxis()
+    axes.set(xlabel="pairs")
+    axes.legend(frameon=False, loc="lower right")  # where the bars of the smallest categories leave room
+    return figure
+
+
+def settings_chart(rows: Sequence[dict]) -> Figure:
+    """Validation MRR@100 by KL weight, a panel for each kind, a line for raw and for standardized embeddings."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    weights = sorted({row["kl_weight"] for row in rows})
+    figure, grid = grid_of_axes(1, len(kinds), width=4.2, height=3.4)
+    for axes, kind in zip(grid[0], kinds, strict=True):
+        for position, standardize in enumerate((True, False)):
+            mine = [row for row in rows if row["kind"] == kind and row["standardize"] == standardize]
+            axes.errorbar(
+                [row["kl_weight"] for row in mine],
+                [row["mrr"] for row in mine],
+                yerr=[0.0 if np.isnan(row["sd"]) else row["sd"] for row in mine],
+                color=COLOURS[position + 1],
+                linestyle=STYLES[position],
+                marker="os"[position],
+                capsize=3,
+                label="standardized" if standardize else "raw",
+            )
+        axes.axhline(rows[0]["chance"], color="#777777", linewidth=1, label="chance")
+        axes.set(
+            xscale="log",
+            title=kind,
+            xlabel="weight of the KL term",
+            ylabel="MRR@100, validation",
+            ylim=(0, None),
+        )
+        axes.set_xticks(weights, [f"{weight:g}" for weight in weights])
+        axes.set_xticks([], minor=True)
+    grid[0][-1].legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.tight_layout()
+    return figure
+
+
+def _axes(width: float, height: float):
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(width, height))
+    pyplot.close(figure)  # a notebook would show an open figure a second time
+    return figure, axes
+
+
+def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
+    """A closed figure with a grid of axes, lines by columns; each axes `width` by `height` inches."""
+    from matplotlib import pyplot
+
+    figure, grid = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    pyplot.close(figure)  # as in _axes
+    return figure, grid
+
+
+# Figures that show pictures: topics with their pictures, the paper's Figure 1, contact sheets.
+
+
+PICTURE_SIZE = 128
+
+
+def draw_ids(ids: Sequence[str], *, n: int, seed: int) -> list[str]:
+    """n of the ids, drawn with a seed, in sorted order."""
+    order = numpy_generator(seed, "shown pairs").permutation(len(ids))[:n]
+    return sorted(ids[row] for row in order)
+
+
+def contact_sheet(pictures: Sequence[Path], captions: Sequence[str], *, columns: int = 6) -> Figure:
+    """Pictures with captions, in lines of `columns`."""
+    figure, grid = grid_of_axes(-(-len(pictures) // columns), columns, width=1.6, height=2.1)
+    flat = [axes for line in grid for axes in line]
+    for axes, picture, caption in zip(flat, pictures, captions, strict=False):
+        _show(axes, picture)
+        axes.set_title(textwrap.fill(caption, 24, max_lines=3, placeholder=" …"), fontsize=6)
+    for axes in flat[len(pictures) :]:
+        axes.axis("off")
+    figure.tight_layout()
+    return figure
+
+
+def best_topics(run: Result, *, n: int = 6, part: str = "test") -> list[int]:
+    """The n topics that text and picture agree on most (correlation over the part's pairs), best first.
+
+    A rule, not a choice by eye. Of topics that are the largest in less than 1 % of the pictures nothing could be
+    shown but their one or two pictures; they come last.
+    """
+    text, image = run.text(part), run.image(part)
+    agreement = np.diag(topic_agreement(text, image)).copy()
+    share = np.bincount(image.argmax(axis=1), minlength=image.shape[1]) / len(image)
+    agreement[share < 0.01] -= 2.0
+    return [int(k) for k in np.argsort(-agreement, kind="stable")[:n]]
+
+
+def topics_with_pictures(
+    run: Result,
+    pictures: dict[str, Path],
+    topics: Sequence[int],
+    *,
+    columns: int = 6,
+    words: int = 8,
+    part: str = "test",
+) -> Figure:
+    """A line for each topic: its keywords, and the pictures in which it is largest.
+
+    Parameters
+    ----------
+    pictures : id -> file.
+    """
+    ids, theta = run.ids[part], run.image(part)
+    figure, grid = grid_of_axes(len(topics), columns, width=1.45, height=1.75)
+    for line, topic in zip(grid, topics, strict=True):
+        for axes, row in zip(line, np.argsort(-theta[:, topic], kind="stable")[:columns], strict=False):
+            _show(axes, pictures[ids[row]])
+            axes.set_title(f"{theta[row, topic]:.2f}", fontsize=7, pad=2)
+        line[0].annotate(
+            f"topic {topic}: " + ", ".join(run.topics["image"][topic][:words]),
+            (0, 1.24),
+            xycoords="axes fraction",
+            fontsize=8,
+            weight="bold",
+        )
+        for axes in line[theta.shape[0] :]:
+            axes.axis("off")
+    figure.subplots_adjust(hspace=0.5, wspace=0.05)
+    return figure
+
+
+def figure_1_texts(
+    run: Result,
+    groups: Sequence[str] | None,
+    *,
+    n: int = 8,
+    seed: int = 0,
+    part: str = "test",
+) -> list[str]:
+    """Texts for Figure 1, by a rule: drawn with a seed from all test texts, at most one of each gold category."""
+    ids = run.ids[part]
+    order = numpy_generator(seed, "figure 1").permutation(len(ids))
+    chosen, seen = [], set()
+    for row in order:
+        group = groups[row] if groups is not None else ids[row]
+        if group not in seen:
+            seen.add(group)
+            chosen.append(ids[row])
+        if len(chosen) == n:
+            break
+    return chosen
+
+
+def figure_1(
+    baseline: Result,
+    run: Result,
+    texts: dict[str, str],
+    pictures: dict[str, Path],
+    chosen: Sequence[str],
+    *,
+    name: str = CONTRASTIVE,
+    part: str = "test",
+) -> Figure:
+    """The paper's Figure 1: for each text the first and second picture of the baseline and of the topic model.
+
+    The text's own picture stands beside it; where a method found it, it has a frame.
+    """
+    figure, grid = grid_of_axes(len(chosen), 6, width=1.75, height=1.9)
+    tops = [
+        top_items(r.text(part), r.image(part), r.ids[part], k=2, measure=r.measure)[0]
+        for r in (baseline, run)
+    ]
+    row_of = {i: row for row, i in enumerate(run.ids[part])}
+    topics = run.topics["text"]
+    for line, text_id in zip(grid, chosen, strict=True):
+        row = row_of[text_id]
+        largest = int(run.text(part)[row].argmax())
+        words = ", ".join(topics[largest][:5])
+        caption = textwrap.fill(texts[text_id], 30, max_lines=6, placeholder=" …")
+        line[0].text(0, 0.98, f"{caption}\n\n", fontsize=7, va="top", wrap=True)
+        line[0].text(0, 0.02, textwrap.fill(f"topic: {words}", 32), fontsize=7, va="bottom", style="italic")
+        _show(line[1], pictures[text_id])
+        for method, top in enumerate(tops):
+            for place in range(2):
+                axes = line[2 + 2 * method + place]
+                found = run.ids[part][top[row, place]]
+                _show(axes, pictures[found], frame=found == text_id)
+        line[0].axis("off")
+    headings = ("text", "its own picture", f"{name}:\nfirst", "second", f"{run.name}:\nfirst", "second")
+    for axes, heading in zip(grid[0], headings, strict=True):
+        axes.set_title(heading, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def _show(axes, path: Path, *, frame: bool = False) -> None:
+    try:
+        axes.imshow(np.asarray(open_picture(path, size=PICTURE_SIZE)))
+    except VtmError:
+        axes.text(0.5, 0.5, "unreadable", ha="center", fontsize=7)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    # A thin line shows where a picture ends that is as white as the page.
+    for spine in axes.spines.values():
+        spine.set_linewidth(3 if frame else 0.5)
+        spine.set_color("#D55E00" if frame else "#BBBBBB")

@@ -1,0 +1,221 @@
+"""The paper's findings, tested: each a comparison with an interval and a phrase that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vtm.experiment.results import Result, by_row, healthy
+from vtm.metrics.ranking import top_items
+from vtm.metrics.retrieval import expected_random, group_hit, paired_bootstrap, per_item
+from vtm.metrics.topics import top_mass
+from vtm.report.tables import TABLE_1
+
+PAPER_TOPICS = 120  # the more of the paper's two numbers of topics, with which its models match better
+HELD, REVERSED, OPEN = "held", "did not hold: it was the other way round", "is not decided by these data"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim of the paper, what was measured for it, and whether it held.
+
+    `difference`, `low`, `high` : mean difference over test items and its 95 % bootstrap interval.
+    """
+
+    claim: str
+    measured: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        if np.isnan(self.low):
+            return "could not be tested: no run was healthy"
+        if self.low > 0:
+            return HELD
+        return REVERSED if self.high < 0 else OPEN
+
+
+def reciprocal_ranks(results: Sequence[Result], part: str = "test") -> np.ndarray:
+    """Reciprocal ranks within the first 100 of every healthy run, (S, n); (0, 0) where none is healthy."""
+    runs = healthy(results)
+    if not runs:
+        return np.zeros((0, 0))
+    return np.stack([per_item(run.ranks(part))["mrr_100"] for run in runs])
+
+
+def own_category(
+    results: Sequence[Result], groups: Sequence[str], *, k: int = 10, part: str = "test"
+) -> np.ndarray:
+    """Share of a text's k best pictures, its own picture left out, that are of the text's category: (S, n).
+
+    Leaving out the own picture separates "a picture of the same topic" from "the picture itself".
+    """
+    category = dict(zip(results[0].ids[part], groups, strict=True))
+    shares = []
+    for run in healthy(results):
+        ids = run.ids[part]
+        top, _ = top_items(run.text(part), run.image(part), ids, k=min(k + 1, len(ids)), measure=run.measure)
+        own = np.arange(len(ids))[:, None]
+        # The own picture moves behind the others; then the first k are the best k others.
+        others = np.take_along_axis(top, np.argsort(top == own, axis=1, kind="stable"), axis=1)[:, :k]
+        of_ids = [category[i] for i in ids]
+        shares.append(group_hit(others, of_ids, of_ids))
+    return np.stack(shares) if shares else np.zeros((0, 0))
+
+
+def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:
+    """Finding that a exceeds b; both (S, n) over the same test items, averaged over seeds item by item."""
+    if a.size == 0 or b.size == 0:
+        return Finding(claim, measured, float("nan"), float("nan"), float("nan"))
+    paired = paired_bootstrap(a.mean(axis=0), b.mean(axis=0))
+    return Finding(claim, measured, paired["difference"], paired["low"], paired["high"])
+
+
+def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, Finding]:
+    """All findings that these results can test.
+
+    Parameters
+    ----------
+    results : of the baseline and of both kinds.
+    groups : gold categories of the test pairs, or None.
+    """
+    rows = by_row(results)
+    mrr = {name: reciprocal_ranks(runs) for name, runs in rows.items()}
+    sizes = sorted({run.n_topics for run in results if run.n_topics})
+    small, large = sizes[0], sizes[-1]
+    models = [name for name in rows if name != "baseline"]
+    best = max(models, key=lambda name: mrr[name].mean() if mrr[name].size else -1.0)
+    found = {
+        "embeddings": compare(
+            "embeddings match better than topics",
+            f"MRR@100 of the baseline less that of the best of the paper's topic models ({best})",
+            mrr["baseline"],
+            mrr[best],
+        )
+    }
+    for kind in dict.fromkeys(run.row for run in results if run.n_topics):
+        found[f"more_topics_{_short(kind)}"] = compare(
+            "more topics match better",
+            f"{kind}: MRR@100 with {large} topics less that with {small}",
+            mrr[f"{kind} {large}"],
+            mrr[f"{kind} {small}"],
+        )
+    for name, k in (("small", small), ("large", large)):
+        if f"joint {k}" in mrr and f"text-teacher {k}" in mrr:
+            found[f"text_teacher_{name}"] = compare(
+                "text-teacher beats joint",
+                f"{k} topics: MRR@100 of text-teacher less that of joint",
+                mrr[f"text-teacher {k}"],
+                mrr[f"joint {k}"],
+            )
+    for name, k in (("small", small), ("large", large)):
+        runs = healthy(rows.get(f"text-teacher {k}", []))
+        mass = np.stack([top_mass(run.image(), 3) for run in runs]) - 0.5 if runs else np.zeros((0, 0))
+        found[f"sparsity_{name}"] = compare(
+            "two or three topics carry most of a picture's probability",
+            f"text-teacher {k}: probability of a picture's three largest topics less one half",
+            mass,
+            np.zeros_like(mass),
+        )
+    if groups is not None:
+        found["topic_not_fact"] = compare(
+            "the model pictures a text's topic rather than its facts",
+            f"share of the text's category among the ten best other pictures, {best} less baseline",
+            own_category(rows[best], groups),
+            own_category(rows["baseline"], groups),
+        )
+    return found
+
+
+def combined_verdict(found: Sequence[Finding]) -> str:
+    """One phrase for several tests of one claim."""
+    verdicts = [finding.verdict for finding in found]
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    if HELD in verdicts and REVERSED not in verdicts:
+        return f"held in {verdicts.count(HELD)} of {len(verdicts)} comparisons, the rest undecided"
+    if REVERSED in verdicts and HELD not in verdicts:
+        return f"did not hold: reversed in {verdicts.count(REVERSED)} of {len(verdicts)} comparisons, the rest undecided"
+    return f"came out differently in {len(verdicts)} comparisons"
+
+
+def answer(found: dict[str, Finding], results: Sequence[Result], random_mrr: float) -> str:
+    """The book's answer in two sentences, put together from what was found."""
+    rows = by_row(results)
+    mrr = {name: reciprocal_ranks(runs) for name, runs in rows.items()}
+    models = {name: values.mean() for name, values in mrr.items() if name != "baseline" and values.size}
+    if not models:
+        return "No: every topic model of this run collapsed, so nothing can be said of topics."
+    best = max(models, key=models.get)
+    share = models[best] / mrr["baseline"].mean()
+    first = (
+        "Yes, a picture can be given topics without any text: when the best of the paper's topic models, "
+        f"{best}, ranks pictures for a text by them, its MRR@100 is {models[best]:.3f}, "
+        f"{models[best] / random_mrr:.0f} times that of chance."
+    )
+    verdict = found["embeddings"].verdict
+    if verdict == HELD:
+        second = f"But its topics lose detail: that is {share:.0%} of what the embeddings themselves reach ({mrr['baseline'].mean():.3f})."
+    elif verdict == REVERSED:
+        second = f"Unlike in the paper, this is more than the embeddings themselves reach ({mrr['baseline'].mean():.3f})."
+    else:
+        second = f"The embeddings themselves reach {mrr['baseline'].mean():.3f}, which these data cannot tell from it."
+    return f"{first} {second}"
+
+
+def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, float | str]:
+    """The numbers and phrases that the book's prose quotes, by name.
+
+    `small` and `large` are the smallest and largest K of the results.
+    """
+    found = findings(results, groups)
+    rows = by_row(results)
+    sizes = sorted({run.n_topics for run in results if run.n_topics})
+    n_test = len(results[0].ids["test"])
+    chance = expected_random(n_test)
+    names = {"baseline": "baseline"} | {
+        f"{_short(kind)}_{name}": f"{kind} {k}"
+        for kind in ("joint", "text-teacher")
+        for name, k in (("small", sizes[0]), ("large", sizes[-1]))
+    }
+    quoted: dict[str, float | str] = {
+        "n_test": float(n_test),
+        "n_seeds": float(len({run.seed for run in results})),
+        "k_small": float(sizes[0]),
+        "k_large": float(sizes[-1]),
+        "n_runs": float(sum(run.n_topics > 0 for run in results)),
+        "n_unhealthy": float(sum(run.status != "ok" for run in results)),
+        "mrr_random": chance["mrr_100"],
+        "recall10_random": chance["recall_10"],
+        "answer_sentence": answer(found, results, chance["mrr_100"]),
+    }
+    published = {(line.row, line.n_topics): line for line in TABLE_1}
+    for kind in ("joint", "text-teacher"):
+        line = published[kind, PAPER_TOPICS]
+        quoted[f"paper_mrr_{_short(kind)}"] = line.mrr_100
+        quoted[f"paper_correct_{_short(kind)}"] = float(line.correct_100)
+    quoted["paper_topics"] = float(PAPER_TOPICS)
+    for short, name in names.items():
+        runs = healthy(rows.get(name, []))
+        items = [per_item(run.ranks()) for run in runs]
+        for figure, quote in (("mrr_100", "mrr"), ("recall_10", "recall10")):
+            value = np.mean([v[figure] for v in items]) if items else float("nan")
+            quoted[f"{quote}_{short}"] = float(value)
+        if runs and runs[0].n_topics:
+            quoted[f"top3_mass_{short}"] = float(np.mean([top_mass(run.image(), 3).mean() for run in runs]))
+        elif short != "baseline":
+            quoted[f"top3_mass_{short}"] = float("nan")
+    for claim in ("embeddings", "more_topics", "text_teacher", "sparsity", "topic_not_fact"):
+        tests = [finding for name, finding in found.items() if name.startswith(claim)]
+        quoted[f"verdict_{claim}"] = (
+            combined_verdict(tests) if tests else "could not be tested: no gold categories"
+        )
+    return quoted
+
+
+def _short(kind: str) -> str:
+    return "text" if kind == "text-teacher" else kind

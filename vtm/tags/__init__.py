@@ -1,1 +1,0 @@
-"""What the tags of pictures are worth: topics against gold categories, keywords against the pictures' own texts."""

@@ -1,0 +1,130 @@
+"""What machine and what state of the source a measurement was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from vtm.files import checkout
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, memory, accelerator and versions, as text; what cannot be found out is left out."""
+    import torch
+
+    import vtm
+
+    found = {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if _LINUX else os.cpu_count()),
+    }
+    if memory := _memory():
+        found["memory"] = memory
+    if torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name()
+    found |= {
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "vtm": vtm.__version__,
+    }
+    return found
+
+
+_LINUX = hasattr(os, "sched_getaffinity")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
+    )
+
+
+def _memory() -> str:
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    except (ValueError, OSError, AttributeError):
+        return ""
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    import resource
+    import sys
+
+    # What getrusage tells on Linux begins with the peak of the process that started this one.
+    if own := _status("VmHWM"):
+        return own["VmHWM"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class MemoryWatch:
+    """Largest amounts of memory that this process holds inside a `with` block, in MiB, sampled by a thread.
+
+    Attributes
+    ----------
+    anonymous : what only this process holds: arrays, heaps, stacks; 0 where the system does not tell (Linux does).
+    mapped : pages of files that lie in memory, such as mapped arrays and libraries. The system takes them back when
+        it needs room.
+    """
+
+    def __init__(self, interval: float = 0.02) -> None:
+        self.anonymous = self.mapped = 0.0
+        self._interval, self._stop = interval, threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="vtm-memory", daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._interval):
+            self._sample()
+
+    def _sample(self) -> None:
+        found = _status("RssAnon", "RssFile")
+        self.anonymous = max(self.anonymous, found.get("RssAnon", 0.0))
+        self.mapped = max(self.mapped, found.get("RssFile", 0.0))
+
+
+def _status(*names: str) -> dict[str, float]:
+    """Amounts of /proc/self/status in MiB, those that are there."""
+    found = {}
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            name, _, amount = line.partition(":")
+            if name in names:
+                found[name] = int(amount.split()[0]) / 2**10
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit, "" outside of one; with "+" where files of the package differ from it or are new."""
+    root = checkout()
+    if root is None:
+        return ""
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        return done.stdout.strip()
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    return head + ("+" if head and git("status", "--porcelain", "vtm") else "")

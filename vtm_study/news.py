@@ -1,0 +1,444 @@
+"""Text topics of the real news: what can be trained of the paper's experiment without any picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtm.config import KINDS, Experiment
+from vtm.corpora import split
+from vtm.corpora.base import OWN_FRACTIONS
+from vtm.corpora.words import Vocabulary, build_vocabulary
+from vtm.encoders import embed_texts, load_named
+from vtm.errors import ConfigError, MissingError
+from vtm.experiment.runs import BY_CONTENT, held_out_loss
+from vtm.files import code_hash, hash_json, read_current, runs_dir, write_sealed
+from vtm.metrics.topics import (
+    duplicated_topics,
+    inverted_rbo,
+    npmi,
+    theta_information,
+    top_mass,
+    topic_diversity,
+)
+from vtm.model.health import unigram_reconstruction
+from vtm.model.topicmodel import TopicModel
+from vtm.model.training import train
+from vtm.newsimages.corpus import GROUND_TRUTH, NewsImages, picture_path, pictures_folder, read
+from vtm.report.tables import FIGURES, LABELS, frame, paper_rows, spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+TOP_WORDS = 25
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """A topic model of news texts, of one seed.
+
+    Attributes
+    ----------
+    topics : each topic's most probable words, best first.
+    npmi : of each topic, on the training texts.
+    share : of each topic in the texts of the test batch, mean of theta.
+    figures : npmi, diversity, inverted_rbo, repeated, held_out and unigram (nats a validation text), top3,
+        information (of the test texts).
+    """
+
+    n_topics: int
+    seed: int
+    topics: list[list[str]]
+    npmi: list[float]
+    share: list[float]
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TextStudy:
+    """What was trained on, and the runs."""
+
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_words: int
+    encoder: str
+    runs: tuple[TextRun, ...]
+
+    @property
+    def shown(self) -> TextRun:
+        """The run whose topics are shown: the first seed with the most topics."""
+        largest = max(run.n_topics for run in self.runs)
+        return next(run for run in self.runs if run.n_topics == largest)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """`n_topics` with the best mean NPMI, and the means over its seeds of all figures."""
+        means = []
+        for k in dict.fromkeys(run.n_topics for run in self.runs):
+            runs = [run.figures for run in self.runs if run.n_topics == k]
+            means.append(
+                {"n_topics": float(k)} | {name: float(np.mean([f[name] for f in runs])) for name in runs[0]}
+            )
+        return max(means, key=lambda mean: mean["npmi"])
+
+
+def text_study(
+    experiment: Experiment, news: NewsImages, *, lang: str = "de", progress: bool = True
+) -> TextStudy:
+    """Train ZeroShotTM on titles and snippets of batches 1 to 3 for every K and seed; read back what is current.
+
+    The vocabulary is chosen on the training texts; validation texts are the seeded fifth by id that the corpus
+    newsimages has too. `experiment.max_texts` limits the development texts (the first by hash of their id).
+
+    Raises
+    ------
+    DataError, MissingError
+        As the encoder and the trainer.
+    """
+    ids, texts = _development(news, experiment.max_texts)
+    test = [text for article in news.test_articles if (text := article.text())]
+    encoder = load_named(experiment.encoder, device=experiment.device, language=lang)
+    rows = split(ids, seed=experiment.split_seed, fractions=OWN_FRACTIONS)
+    vocabulary = build_vocabulary([texts[row] for row in rows["train"]], language=lang, config=experiment.bow)
+    x = embed_texts(encoder.text, [*texts, *test], progress=progress)
+    counts = vocabulary.counts(texts)
+    known = np.asarray(counts.sum(axis=1)).ravel() > 0
+    parts = {name: part[known[part]] for name, part in rows.items() if name != "test"}
+    digest = hashlib.sha256(x.tobytes()).hexdigest()
+    runs: list[TextRun] = []
+    for k in experiment.n_topics:
+        key = hash_json(
+            [
+                digest,
+                ids,
+                vocabulary.words,
+                experiment.split_seed,
+                k,
+                dataclasses.asdict(experiment.model),
+                code_hash(__name__, without=BY_CONTENT),
+            ]
+        )
+        folder = runs_dir() / f"newsimages-text-{experiment.encoder_name}" / f"{k}-{key[:8]}"
+        found = {seed: _load(folder, seed, key) for seed in experiment.seeds}
+        missing = [seed for seed, run in found.items() if run is None]
+        if missing:
+            network, history = train(
+                x[parts["train"]],
+                counts[parts["train"]],
+                n_topics=k,
+                config=experiment.model,
+                seeds=missing,
+                validation=(x[parts["validation"]], counts[parts["validation"]]),
+                device=experiment.device,
+                progress=f"news texts, {k} topics" if progress else None,
+            )
+            for index, seed in enumerate(missing):
+                model = TopicModel(network.replica(index), vocabulary.words, seed, "text", history.of(index))
+                model.save(folder / f"seed-{seed}" / "text", corpus="newsimages", encoder=experiment.encoder)
+                found[seed] = run = _measure(model, x, counts, parts, len(ids), vocabulary)
+                write_sealed(
+                    folder / f"seed-{seed}" / "figures.json", {"key": key, **dataclasses.asdict(run)}
+                )
+        runs += [run for run in found.values() if run is not None]
+    return TextStudy(
+        n_train=len(parts["train"]),
+        n_validation=len(parts["validation"]),
+        n_test=len(test),
+        n_words=len(vocabulary),
+        encoder=experiment.encoder,
+        runs=tuple(runs),
+    )
+
+
+def _development(news: NewsImages, limit: int) -> tuple[list[str], list[str]]:
+    """Ids and texts of the development batches; with a limit, those whose hashed ids come first."""
+    pairs = [(item.article.id, item.article.text()) for item in news.development]
+    pairs = [pair for pair in pairs if pair[1]]
+    if 0 < limit < len(pairs):
+        first = sorted(pairs, key=lambda pair: hashlib.sha256(pair[0].encode()).digest())[:limit]
+        chosen = {id for id, _ in first}
+        pairs = [pair for pair in pairs if pair[0] in chosen]
+    return [id for id, _ in pairs], [text for _, text in pairs]
+
+
+def _measure(
+    model: TopicModel,
+    x: np.ndarray,
+    counts: Any,
+    parts: dict[str, np.ndarray],
+    n_development: int,
+    vocabulary: Vocabulary,
+) -> TextRun:
+    topics = model.topics(TOP_WORDS)
+    theta = model.theta(x[n_development:])
+    coherence = npmi(topics, counts[parts["train"]], vocabulary.words)
+    validation = parts["validation"]
+    return TextRun(
+        n_topics=model.n_topics,
+        seed=model.seed,
+        topics=topics,
+        npmi=[float(value) for value in coherence],
+        share=[float(value) for value in theta.mean(axis=0)],
+        figures={
+            "npmi": float(coherence.mean()),
+            "diversity": float(topic_diversity(topics)),
+            "inverted_rbo": float(inverted_rbo(topics)),
+            "repeated": float(duplicated_topics(topics)),
+            "held_out": held_out_loss(model, x[validation], counts[validation]),
+            "unigram": unigram_reconstruction(counts[parts["train"]], counts[validation]),
+            "top3": float(top_mass(theta, min(3, model.n_topics)).mean()),
+            "information": theta_information(theta),
+        },
+    )
+
+
+def _load(folder: Path, seed: int, key: str) -> TextRun | None:
+    saved = read_current(folder / f"seed-{seed}" / "figures.json", key)
+    if saved is None:
+        return None
+    saved.pop("key")
+    return TextRun(**saved)
+
+
+def quality_table(study: TextStudy) -> pd.DataFrame:
+    """Topic quality by K: mean ± sd over seeds."""
+    labels = {
+        "npmi": "NPMI",
+        "diversity": "diversity",
+        "inverted_rbo": "inverted RBO",
+        "repeated": "repeated topics",
+        "held_out": "held-out loss, nats a text",
+        "unigram": "the same, word frequencies alone",
+        "top3": "three largest topics",
+        "information": "information, nats",
+    }
+    lines = []
+    for k in dict.fromkeys(run.n_topics for run in study.runs):
+        runs = [run for run in study.runs if run.n_topics == k]
+        lines.append(
+            {"": f"{k} topics", "seeds": str(len(runs))}
+            | {label: spread([run.figures[name] for run in runs]) for name, label in labels.items()}
+        )
+    return frame(lines).T
+
+
+def topics_table(run: TextRun, *, n: int = 15, top: int = 10) -> pd.DataFrame:
+    """Keywords of the n topics with the largest share of the test batch, and of the three least coherent ones."""
+    order = np.argsort(-np.asarray(run.share), kind="stable")[:n]
+    worst = np.argsort(run.npmi, kind="stable")[:3]
+    return frame(
+        [
+            {
+                "topic": int(k),
+                "share": f"{run.share[k]:.1%}",
+                "NPMI": f"{run.npmi[k]:.2f}",
+                "words": ", ".join(run.topics[k][:top]),
+            }
+            for k in dict.fromkeys([*order.tolist(), *worst.tolist()])
+        ],
+        "topic",
+    )
+
+
+# Tables of the NewsImages chapter: what the files hold, what is here of the paper's setting, the task's scores.
+
+
+HERE, NOT_HERE = "here", "not here"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is here of the paper's own setting.
+
+    Attributes
+    ----------
+    news : the files' content, or None where they are not here.
+    pictures : how many of the pictures that the files name are here.
+    weights : whether the weights of the encoder "clip" are here.
+    lines : what, state, and how to get it.
+    """
+
+    news: NewsImages | None
+    pictures: int
+    weights: bool
+    lines: tuple[tuple[str, str, str], ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the paper's Table 1 can be computed."""
+        return bool(self.news and self.news.truth and self.pictures and self.weights)
+
+
+def setting(encoder: str = "") -> Setting:
+    """Look what is here; needs nothing and fetches nothing.
+
+    Parameters
+    ----------
+    encoder : the encoder of the experiment; the default weights of clip for German are looked for unless it is a clip.
+    """
+    lines = []
+    news, n_pictures = None, 0
+    try:
+        news = read()
+    except MissingError:
+        lines.append(("articles and picture addresses", NOT_HERE, "vtm fetch corpus:newsimages"))
+    if news is None:
+        lines.append(("pictures", NOT_HERE, "after the files: vtm fetch newsimages-images"))
+    else:
+        lines.append(("articles and picture addresses", HERE, "–"))
+        folder = pictures_folder(news.folder)
+        n_pictures = sum(picture_path(picture, folder) is not None for picture in news.pictures)
+        how = "–" if n_pictures == len(news.pictures) else "vtm fetch newsimages-images"
+        lines.append(("pictures", f"{n_pictures} of {len(news.pictures)}", how))
+        known = news.truth is not None
+        how = "–" if known else f"vtm fetch corpus:newsimages, or put {GROUND_TRUTH} beside the other files"
+        lines.append(("ground truth of the test batch", HERE if known else NOT_HERE, how))
+    spec = encoder if encoder.partition(":")[0] == "clip" else "clip"
+    weights = _weights_are_here(spec)
+    how = "–" if weights else f"vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}"
+    lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, how))
+    return Setting(news, n_pictures, weights, tuple(lines))
+
+
+def _weights_are_here(spec: str) -> bool:
+    from vtm.encoders import load_named
+
+    try:
+        encoder = load_named(spec, device="cpu", language="de")
+        return bool(encoder.image.key and encoder.text.key)
+    except MissingError:
+        return False
+
+
+def setting_table(found: Setting) -> pd.DataFrame:
+    """What the paper's setting needs, whether it is here, and how to get it."""
+    return frame([{"": what, "state": state, "to get it": how} for what, state, how in found.lines])
+
+
+def files_table(news: NewsImages) -> pd.DataFrame:
+    """Each file: its encoding, rows, items, and whether it is byte for byte the published one."""
+    return frame(
+        [
+            {
+                "": file.name,
+                "encoding": file.encoding,
+                "rows": file.n_rows,
+                "items": file.n_items,
+                "as published": "yes" if file.as_published else "no",
+            }
+            for file in news.files
+        ]
+    )
+
+
+def odd_table(news: NewsImages) -> pd.DataFrame | str:
+    """Rows that are not as they should be, by file and reason."""
+    if not news.odd:
+        return "Every row is as it should be."
+    counts: dict[tuple[str, str, bool], int] = {}
+    for odd in news.odd:
+        key = (odd.reason, odd.file, odd.dropped)
+        counts[key] = counts.get(key, 0) + 1
+    return frame(
+        [
+            {"": reason, "file": file, "rows": n, "row is": "left out" if dropped else "kept"}
+            for (reason, file, dropped), n in sorted(counts.items())
+        ]
+    )
+
+
+def chapter_numbers(experiment: Experiment, found: Setting, study: TextStudy | None) -> dict[str, str]:
+    """The sentences in which the chapter sums up, put together from what was found."""
+    news = found.news
+    if news is None:
+        files = "The files of NewsImages are not here, so nothing of this chapter could be run."
+    else:
+        length = np.mean([len(item.article.text()) for item in news.development])
+        files = (
+            f"The files hold {len(news.development):,} pairs for development, {len(news.test_articles):,} test "
+            f"articles and {len(news.test_images):,} test pictures; a text has {length:.0f} characters on average."
+        )
+    text = "No topic model was trained on them."
+    if study is not None:
+        best = study.best
+        gain = best["unigram"] - best["held_out"]
+        text = (
+            f"Of the numbers of topics tried, {best['n_topics']:.0f} is the most coherent: NPMI {best['npmi']:.3f}, "
+            f"diversity {best['diversity']:.3f}, trained on {study.n_train:,} texts; a validation text costs "
+            f"{abs(gain):.1f} nats {'less' if gain > 0 else 'more'} than by the frequencies of words alone."
+        )
+    pictures = f"{found.pictures:,} pictures and {'the' if found.weights else 'no'} weights of CLIP were here"
+    if can_run(experiment, found):
+        table = "Table 1 was computed on the paper's own data."
+    else:
+        table = (
+            f"Table 1 was not computed on the paper's own data: {pictures}, and the book was built with "
+            + (f"the corpus {experiment.corpus_name} and the encoder {experiment.encoder_name}.")
+        )
+    return {"news_sentence": files, "text_sentence": text, "table_sentence": table}
+
+
+def task_table(experiment: Experiment, found: Setting) -> pd.DataFrame:
+    """The paper's Table 1 as published, and above it ours, scored as the task does, where they could be run.
+
+    Raises
+    ------
+    ConfigError
+        Everything is here but the experiment is of another corpus or encoder.
+    """
+    return frame([*(_own_rows(experiment, found.news) if can_run(experiment, found) else []), *paper_rows()])
+
+
+def can_run(experiment: Experiment, found: Setting) -> bool:
+    """Whether the experiment is the paper's, and everything that it needs is here."""
+    return found.complete and experiment.corpus_name == "newsimages"
+
+
+def _own_rows(experiment: Experiment, news: NewsImages | None) -> list[dict[str, str]]:
+    from vtm.encoders import load_named
+    from vtm.experiment import runs
+    from vtm.experiment.prepare import prepare
+    from vtm.newsimages.task import embed_task, evaluate, load_models, task_run
+
+    if news is None or news.truth is None:
+        raise ConfigError(
+            "the NewsImages files and their ground truth are needed; see the table of what is here"
+        )
+    data = prepare(experiment)
+    encoder = load_named(experiment.encoder, device=experiment.device, language=data.corpus.language)
+    task = embed_task(news, encoder, pictures_folder(news.folder))
+    all_images = [picture.iid for picture in news.test_images]
+
+    def score(models=None, measure: str = "cosine") -> dict[str, float]:
+        ranking = task_run(task, all_images, models=models, measure=measure)
+        return evaluate(ranking, news.truth).figures
+
+    rows = []
+    if encoder.aligned:
+        rows.append(_row(f"baseline: cosine ({experiment.encoder_name})", [score()]))
+    for kind in KINDS:
+        results = runs.run_models(data, kind)  # trained, or read back
+        for k in experiment.n_topics:
+            folder = runs.model_folder(data, kind, k)
+            seeds = [result.seed for result in results if result.n_topics == k and result.status == "ok"]
+            scores = []
+            for seed in seeds:
+                text, image, notes = load_models(folder / f"seed-{seed}")
+                scores.append(score((text, image), notes["measure"]))
+            rows.append(_row(f"{kind} {k}", scores))
+    return rows
+
+
+def _row(label: str, scores: Sequence[dict[str, float]]) -> dict[str, str]:
+    def cell(figure: str) -> str:
+        return spread([s[figure] for s in scores], digits=0 if figure == "correct_100" else 3)
+
+    return {"": label, "runs": str(len(scores))} | {LABELS[figure]: cell(figure) for figure in FIGURES}

@@ -1,0 +1,414 @@
+"""Topic models of others on the same texts: LDA and NMF, made to read pictures by one linear map.
+
+Each is fitted to the training texts' bags of words. A ridge regression then maps a picture's embedding to the topics
+of its text, which is the simplest thing that could give a picture topics.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtm.errors import ConfigError, DataError, MissingError
+from vtm.metrics.ranking import target_ranks
+from vtm.metrics.retrieval import per_item
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    from vtm.model.distill import Pairs
+
+
+PARTS = ("train", "validation", "test")
+TEXT_PEERS = ("LDA", "NMF")
+ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+# Of LDA's priors, 1/K each (scikit-learn's) and these, the latter match better on the validation part of openclipart.
+LDA_PRIORS = dict(doc_topic_prior=0.1, topic_word_prior=0.01)
+LDA_ITERATIONS = 20
+NMF_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class PeerTopics:
+    """A peer that was fitted.
+
+    Attributes
+    ----------
+    image : part -> (n, K) topics of the pictures; larger is more. Rows sum to 1 unless the peer has signed topics.
+    text : (n, K) topics of the validation texts.
+    topic_word : (K, V) weights of the words.
+    figures : "alpha" (of the ridge map), "converged" (1 or 0), "seconds".
+    """
+
+    image: dict[str, np.ndarray]
+    text: np.ndarray
+    topic_word: np.ndarray
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RidgeMap:
+    """A linear map from embeddings (n, D), with the penalty that did best on validation."""
+
+    alpha: float
+    model: Any
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.model.predict(x)
+
+
+def fit_ridge(
+    x: np.ndarray,
+    y: np.ndarray,
+    x_validation: np.ndarray,
+    score: Callable[[np.ndarray], float],
+    *,
+    alphas: Sequence[float] = ALPHAS,
+) -> RidgeMap:
+    """Ridge regression of y (n, K) on x (n, D), scaled to mean 0 and variance 1 by the training documents.
+
+    Parameters
+    ----------
+    score : of the predictions for `x_validation`; the penalty with the largest is kept, at equal scores the first.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    best: tuple[float, RidgeMap] | None = None
+    for alpha in alphas:
+        model = make_pipeline(StandardScaler(), Ridge(alpha=alpha)).fit(
+            np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        )
+        value = score(model.predict(np.asarray(x_validation, dtype=np.float64)))
+        if best is None or value > best[0]:
+            best = (value, RidgeMap(alpha, model))
+    if best is None:
+        raise ConfigError("alphas: at least one is needed")
+    return best[1]
+
+
+def fit_text_topics(
+    method: str, counts: Mapping[str, csr_matrix], *, n_topics: int, seed: int
+) -> tuple[dict[str, np.ndarray], np.ndarray, bool]:
+    """LDA or NMF (scikit-learn) of the training part.
+
+    NMF reads the counts as TF-IDF, its usual input; the words are the same. A text without a known word gets all
+    topics alike.
+
+    Parameters
+    ----------
+    method : "LDA" or "NMF".
+    counts : "train" and others -> (n, V) bags of words.
+
+    Returns
+    -------
+    theta : part -> (n, K), rows sum to 1
+    topic_word : (K, V), rows sum to 1
+    converged
+
+    Raises
+    ------
+    ConfigError
+        Another method.
+    """
+    from sklearn.decomposition import NMF, LatentDirichletAllocation
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    if method == "LDA":
+        model = LatentDirichletAllocation(n_topics, max_iter=LDA_ITERATIONS, random_state=seed, **LDA_PRIORS)
+        weights = dict(counts)
+    elif method == "NMF":
+        few = n_topics <= min(counts["train"].shape)  # what "nndsvda" needs
+        model = NMF(n_topics, init="nndsvda" if few else "random", max_iter=NMF_ITERATIONS, random_state=seed)
+        scale = TfidfTransformer().fit(counts["train"])
+        weights = {part: scale.transform(bags) for part, bags in counts.items()}
+    else:
+        raise ConfigError(f"peer {method!r}: must be one of {', '.join(TEXT_PEERS)}")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(weights["train"])
+        theta = {part: as_shares(model.transform(bags)) for part, bags in weights.items()}
+    stopped = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return theta, as_shares(model.components_), not stopped
+
+
+def text_peer(
+    method: str, pairs: Mapping[str, Pairs], validation_ids: Sequence[str], *, n_topics: int, seed: int
+) -> PeerTopics:
+    """LDA or NMF of the training texts, and pictures' topics by a ridge map with the best validation MRR@100.
+
+    Parameters
+    ----------
+    pairs : "train", "validation", "test" -> text and image embeddings and counts; texts of the test part are not read.
+    """
+    started = time.perf_counter()
+    counts = {part: pairs[part].counts for part in ("train", "validation")}
+    theta, topic_word, converged = fit_text_topics(method, counts, n_topics=n_topics, seed=seed)
+    ridge = fit_ridge(
+        pairs["train"].image,
+        theta["train"],
+        pairs["validation"].image,
+        lambda found: mean_reciprocal(theta["validation"], as_shares(found), validation_ids),
+    )
+    return PeerTopics(
+        image={part: as_shares(ridge(pairs[part].image)) for part in PARTS},
+        text=theta["validation"],
+        topic_word=topic_word,
+        figures={
+            "alpha": ridge.alpha,
+            "converged": float(converged),
+            "seconds": time.perf_counter() - started,
+        },
+    )
+
+
+def reciprocal_ranks(text: np.ndarray, image: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """What each text adds to MRR@100, when pictures of the same ids are ranked by cosine (`vtm.metrics.ranking`): (n,)."""
+    return per_item(target_ranks(text, image, ids, ids).ranks)["mrr_100"]
+
+
+def mean_reciprocal(text: np.ndarray, image: np.ndarray, ids: Sequence[str]) -> float:
+    """MRR@100, the mean of `reciprocal_ranks`."""
+    return float(reciprocal_ranks(text, image, ids).mean())
+
+
+def as_shares(weights: np.ndarray) -> np.ndarray:
+    """Rows (n, K) as distributions: what is negative becomes 0; a row of nothing gets all alike.
+
+    Raises
+    ------
+    DataError
+        NaN or infinity.
+    """
+    positive = np.maximum(np.asarray(weights, dtype=np.float64), 0.0)
+    if not np.isfinite(positive).all():
+        raise DataError("topic weights: NaN or infinity")
+    total = positive.sum(axis=1, keepdims=True)
+    return np.where(total > 0, positive / np.where(total > 0, total, 1.0), 1.0 / positive.shape[1])
+
+
+# BERTopic and turftopic in their multimodal modes, where they are installed: `pip install bertopic turftopic`.
+#
+# Both take the mean of a document's text and picture embedding, which needs one space for the two. Encoders such as CLIP
+# have one. For others a ridge map takes pictures into the space of texts, as it gives LDA and NMF their pictures' topics.
+# At inference both read the picture's embedding alone. No model is fetched: embeddings are handed over.
+
+
+EXTRA_PEERS = ("BERTopic", "turftopic")
+INSTALL = "pip install bertopic turftopic"
+# How sharply BERTopic's topics are told apart by a picture's cosine to them; chosen on validation.
+TEMPERATURES = (0.02, 0.05, 0.1, 0.2)
+
+
+def installed_version(name: str) -> str | None:
+    """Version of an extra peer, None where it is not installed."""
+    try:
+        return version(name.lower()) if find_spec(name.lower()) else None
+    except PackageNotFoundError:
+        return None
+
+
+def shared_space(
+    pairs: Mapping[str, Pairs], validation_ids: Sequence[str], *, aligned: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Text and picture embeddings of each part in one space, rows of length 1.
+
+    Parameters
+    ----------
+    aligned : whether they are in one space already; else pictures are mapped to their text's embedding by ridge
+        regression, with the best validation MRR@100.
+
+    Returns
+    -------
+    text, image : part -> (n, D) float32
+    """
+    text = {part: _unit(pairs[part].text) for part in PARTS}
+    if aligned:
+        return text, {part: _unit(pairs[part].image) for part in PARTS}
+    ridge = fit_ridge(
+        pairs["train"].image,
+        text["train"],
+        pairs["validation"].image,
+        lambda found: mean_reciprocal(text["validation"], found, validation_ids),
+    )
+    return text, {part: _unit(ridge(pairs[part].image)) for part in PARTS}
+
+
+def extra_peer(
+    name: str,
+    text: Mapping[str, np.ndarray],
+    image: Mapping[str, np.ndarray],
+    tokens: Sequence[Sequence[str]],
+    vocabulary: Sequence[str],
+    validation_ids: Sequence[str],
+    *,
+    embed_words: Callable[[Sequence[str]], np.ndarray],
+    n_topics: int,
+    seed: int,
+) -> PeerTopics:
+    """Fit BERTopic or turftopic on the training part.
+
+    Parameters
+    ----------
+    name : "BERTopic" or "turftopic".
+    text, image : part -> (n, D) of `shared_space`.
+    tokens : words of each training text, all of `vocabulary`.
+    embed_words : words to their embeddings (V, D) in the same space; turftopic asks for them.
+
+    Raises
+    ------
+    MissingError
+        The package is not installed.
+    """
+    if installed_version(name) is None:
+        raise MissingError(f"{name} is not installed: {INSTALL}")
+    started = time.perf_counter()
+    documents = [" ".join(words) for words in tokens]
+    together = ((text["train"] + image["train"]) / 2).astype(np.float32)
+    with _quiet() as converged:
+        if name == "BERTopic":
+            found = _bertopic(
+                documents, together, text, image, vocabulary, validation_ids, n_topics=n_topics, seed=seed
+            )
+        else:
+            found = _turftopic(
+                documents, together, text, image, vocabulary, embed_words, n_topics=n_topics, seed=seed
+            )
+    figures = {"converged": float(converged()), "seconds": time.perf_counter() - started}
+    return PeerTopics(found.image, found.text, found.topic_word, found.figures | figures)
+
+
+def _bertopic(
+    documents: list[str],
+    together: np.ndarray,
+    text: Mapping[str, np.ndarray],
+    image: Mapping[str, np.ndarray],
+    vocabulary: Sequence[str],
+    validation_ids: Sequence[str],
+    *,
+    n_topics: int,
+    seed: int,
+) -> PeerTopics:
+    """UMAP, k-means for a given K (HDBSCAN, its default, chooses K and leaves half of the documents without a topic).
+
+    k-means gives a document one topic. For a distribution over them, as BERTopic does for models that it loads from a
+    file, documents are compared with the topics' embeddings by cosine; softmax makes that a distribution.
+    """
+    from bertopic import BERTopic
+    from sklearn.cluster import KMeans
+    from sklearn.metrics.pairwise import cosine_similarity
+    from umap import UMAP
+
+    n_neighbours = min(15, len(documents) - 1)
+    model = BERTopic(
+        # "english" would strip letters with accents from the texts.
+        language="multilingual",
+        embedding_model=None,
+        umap_model=UMAP(
+            n_neighbors=n_neighbours,
+            n_components=5,
+            min_dist=0.0,
+            metric="cosine",
+            random_state=seed,
+            n_jobs=1,
+        ),
+        hdbscan_model=KMeans(n_topics, n_init=4, random_state=seed),
+        vectorizer_model=_vectorizer(vocabulary),
+    )
+    model.fit(documents, embeddings=together)
+    centres = np.asarray(model.topic_embeddings_)
+
+    def theta(x: np.ndarray, temperature: float) -> np.ndarray:
+        from scipy.special import softmax
+
+        return softmax(cosine_similarity(x, centres) / temperature, axis=1)
+
+    best = max(
+        TEMPERATURES,
+        key=lambda t: mean_reciprocal(
+            theta(text["validation"], t), theta(image["validation"], t), validation_ids
+        ),
+    )
+    return PeerTopics(
+        image={part: theta(image[part], best) for part in PARTS},
+        text=theta(text["validation"], best),
+        topic_word=np.asarray(model.c_tf_idf_.todense()),
+        figures={"temperature": best},
+    )
+
+
+def _turftopic(
+    documents: list[str],
+    together: np.ndarray,
+    text: Mapping[str, np.ndarray],
+    image: Mapping[str, np.ndarray],
+    vocabulary: Sequence[str],
+    embed_words: Callable[[Sequence[str]], np.ndarray],
+    *,
+    n_topics: int,
+    seed: int,
+) -> PeerTopics:
+    """Semantic signal separation: independent components, along which words and documents lie, with either sign."""
+    from turftopic import SemanticSignalSeparation
+
+    class Encoder:
+        def encode(self, words: Sequence[str]) -> np.ndarray:
+            return _unit(embed_words(list(words)))
+
+    model = SemanticSignalSeparation(
+        n_topics, encoder=Encoder(), vectorizer=_vectorizer(vocabulary), random_state=seed
+    )
+    model.fit_transform_multimodal(
+        documents,
+        images=[None] * len(documents),
+        embeddings={
+            "text_embeddings": text["train"],
+            "image_embeddings": image["train"],
+            "document_embeddings": together,
+        },
+    )
+
+    def topics(x: np.ndarray) -> np.ndarray:
+        return model.transform(None, embeddings=x)
+
+    return PeerTopics(
+        image={part: topics(image[part]) for part in PARTS},
+        text=topics(text["validation"]),
+        topic_word=np.asarray(model.components_),
+        figures={},
+    )
+
+
+def _vectorizer(vocabulary: Sequence[str]) -> CountVectorizer:
+    """Of documents whose words are separated by blanks; a word's column is its place in the vocabulary."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(vocabulary=list(vocabulary), token_pattern=r"\S+", lowercase=False)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    from sklearn.preprocessing import normalize
+
+    return normalize(np.asarray(x, dtype=np.float32))
+
+
+@contextmanager
+def _quiet() -> Iterator[Callable[[], bool]]:
+    """Keep what the packages print and warn of out of a notebook; yields whether all fits converged."""
+    from IPython.utils.capture import capture_output
+    from sklearn.exceptions import ConvergenceWarning
+
+    with capture_output(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield lambda: not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)

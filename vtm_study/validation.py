@@ -1,0 +1,97 @@
+"""How VTM+'s settings were chosen: every candidate on the validation part, all seeds; negative results stay."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from vtm.experiment.prepare import Prepared
+from vtm.experiment.runs import run_models
+from vtm.model.plus import PlusConfig, PlusModel, cut, fit_plus
+from vtm_study.measures import (
+    TOP_WORDS,
+    keyword_hits,
+    not_below,
+    reciprocal,
+    spread,
+    teacher_figures,
+    topic_figures,
+    welch,
+)
+
+# One setting at a time away from the default one.
+CANDIDATES: dict[str, tuple] = {
+    "n_topics": (60, 200, 300),
+    "members": (1,),
+    "ridge": (0.01, 0.05, 0.15, 1.0),
+    "image_weight": (0.0, 1.0),
+    "word_weight": (0.0, 0.7, 1.5, 3.0),
+    "concentration": (8.0, 12.0, 30.0),
+    "word_concentration": (3.0, 6.0, 8.0, 12.0),
+    "smoothing": (0.5, 20.0),
+    "relevance": (0.6, 1.0),
+}
+
+
+def choose(data: Prepared) -> dict[str, Any]:
+    """The default setting and each candidate beside it: validation MRR@100 by the full posterior and by the ten
+    largest topics, NPMI, diversity and keyword hits; mean and sd over seeds.
+
+    Returns
+    -------
+    rows : a line a candidate.
+    text_teacher : the plain text-teacher's topic figures, mean of its two models.
+    by_rule : what `by_rule` names; None where no candidate qualifies.
+    """
+    largest = len(data.rows["train"])
+    default = PlusConfig(n_topics=min(PlusConfig().n_topics, largest // 2))
+    configs = [("default", default)]
+    for name, values in CANDIDATES.items():
+        configs += [
+            (f"{name} = {value:g}", dataclasses.replace(default, **{name: value}))
+            for value in values
+            if name != "n_topics" or value <= largest // 2
+        ]
+    rows = []
+    for label, config in configs:
+        figures = [figures_of(plus_model(data, config, seed), data) for seed in data.experiment.seeds]
+        rows.append(
+            {"setting": label, "config": dataclasses.asdict(config)}
+            | {name: spread([f[name] for f in figures]) for name in figures[0]}
+        )
+    runs = run_models(data, "text-teacher", n_topics=[default.n_topics])
+    figures = teacher_figures(runs, data, unseen="validation")["both"]
+    teacher = {name: spread([f[name] for f in figures]) for name in figures[0]}
+    return {"rows": rows, "text_teacher": teacher, "by_rule": by_rule(rows, teacher)}
+
+
+def by_rule(rows: list[dict[str, Any]], teacher: dict[str, dict[str, float | None]]) -> str | None:
+    """The candidate that the rule chooses: of those whose NPMI is not below the plain text-teacher's within the interval
+    over seeds, neither on the training texts nor on those of the validation part, the one with the best MRR@100 by ten
+    topics. None where there is no such candidate."""
+    fit = [
+        row
+        for row in rows
+        if all(not_below(welch(row[name], teacher[name])) for name in ("npmi", "npmi_unseen"))
+    ]
+    return max(fit, key=lambda row: row["top10_mrr"]["mean"])["setting"] if fit else None
+
+
+def plus_model(data: Prepared, config: PlusConfig, seed: int) -> PlusModel:
+    train = data.pairs("train")
+    return fit_plus(train.text, train.image, train.counts, config=config, seed=seed)
+
+
+def figures_of(model: PlusModel, data: Prepared) -> dict[str, float]:
+    """Retrieval, topic quality and keyword hits of one model on the validation part."""
+    pairs, ids = data.pairs("validation"), data.ids("validation")
+    text, image = model.theta("text", pairs.text), model.theta("image", pairs.image)
+    kept = cut(text, model.config.kept), cut(image, model.config.kept)
+    topics = model.topics(data.vocabulary.words, TOP_WORDS)
+    return {
+        "posterior_mrr": float(reciprocal(text, image, ids, measure="hellinger").mean()),
+        "top10_mrr": float(reciprocal(*kept, ids, measure="hellinger").mean()),
+        **topic_figures(topics, data, unseen="validation", members=len(model.anchors)),
+        "keyword_hit_rate": float(keyword_hits(model.words(image), pairs.counts).mean()),
+        "keyword_hit_rate_top10": float(keyword_hits(model.words(kept[1]), pairs.counts).mean()),
+    }
