@@ -448,9 +448,9 @@ def _papers(
             finding.claim,
             papers.get(name, "told without a figure"),
             finding.measured,
-            finding.difference,
-            finding.low,
-            finding.high,
+            finding.test.difference,
+            finding.test.low,
+            finding.test.high,
             why.get(name, ""),
         )
         for name, finding in findings(results, groups).items()

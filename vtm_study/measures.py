@@ -123,7 +123,7 @@ Test = dict[str, float | None]
 
 def paired(a: np.ndarray, b: np.ndarray) -> Test:
     """`vtm.metrics.retrieval.paired_bootstrap` of a - b over items, (n,) or (S, n) each, with the study's resamples."""
-    return paired_bootstrap(a, b, n_resamples=N_RESAMPLES)
+    return paired_bootstrap(a, b, n_resamples=N_RESAMPLES).stored()
 
 
 def mrr(values: np.ndarray) -> dict[str, float | list[float] | None]:

@@ -23,8 +23,8 @@ from vtm.errors import DataError, MissingError
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import BY_CONTENT, run_folder
 from vtm.files import code_hash, hash_json, read_current, read_sealed, write_sealed
-from vtm.metrics import retrieval
 from vtm.metrics.ranking import target_ranks
+from vtm.metrics.retrieval import retrieval_figures
 from vtm.metrics.topics import npmi, topic_diversity
 from vtm.model.distill import Pairs, teacher_posteriors
 from vtm.model.network import TopicNetwork
@@ -255,7 +255,7 @@ def _figures(teacher: TopicModel, student: TopicModel, pairs: Pairs, validation:
         "npmi": float(npmi(teacher.topics(), pairs.counts, teacher.vocabulary).mean()),
         "diversity": topic_diversity(teacher.topics(25)),
         "reconstruction": float(reconstruction.mean()),
-        "mrr_100": retrieval(target_ranks(theta_text, theta_image, ids, ids).ranks)["mrr_100"],
+        "mrr_100": retrieval_figures(target_ranks(theta_text, theta_image, ids, ids).ranks)["mrr_100"],
     }
 
 

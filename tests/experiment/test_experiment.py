@@ -16,7 +16,7 @@ from vtm.experiment.prepare import prepare
 from vtm.experiment.results import Result
 from vtm.experiment.runs import run_baseline, run_folder, run_models
 from vtm.metrics.ranking import target_ranks
-from vtm.metrics.retrieval import expected_random, retrieval
+from vtm.metrics.retrieval import expected_random, retrieval_figures
 from vtm.model.align import AlignConfig, fit_aligned
 from vtm.model.distill import Pairs
 from vtm.model.health import judge, random_mrr_bound, unigram_reconstruction
@@ -127,7 +127,7 @@ def test_permuting_the_pictures_leaves_every_figure_unchanged(data, results):
     shuffled = target_ranks(
         text.theta(pairs.text), image.theta(pairs.image[order]), ids, [ids[i] for i in order]
     )
-    assert retrieval(straight.ranks) == retrieval(shuffled.ranks)
+    assert retrieval_figures(straight.ranks) == retrieval_figures(shuffled.ranks)
     run = next(r for r in results if r.row == "text-teacher" and r.seed == 0)
     np.testing.assert_array_equal(straight.ranks, run.ranks())
 
@@ -212,7 +212,7 @@ def test_findings_of_the_scenes_cover_every_claim(data, results):
     found = findings(results, data.groups("test"))
     for claim in ("embeddings", "more_topics", "text_teacher", "sparsity", "topic_not_fact"):
         assert any(name.startswith(claim) for name in found), claim
-    baseline = np.mean([retrieval(r.ranks())["mrr_100"] for r in results if r.row == "baseline"])
+    baseline = np.mean([retrieval_figures(r.ranks())["mrr_100"] for r in results if r.row == "baseline"])
     assert headline(results, data.groups("test"))["mrr_baseline"] == pytest.approx(baseline)
 
 
@@ -228,7 +228,7 @@ def test_the_contrastive_baseline_finds_a_linear_tie_and_nothing_where_there_is_
         ids = [str(i) for i in range(80)]
         a, b = aligned.embed("text", held_out.text), aligned.embed("image", held_out.image)
         np.testing.assert_allclose(np.linalg.norm(a, axis=1), 1, rtol=1e-5)
-        value = retrieval(target_ranks(a, b, ids, ids).ranks)["mrr_100"]
+        value = retrieval_figures(target_ranks(a, b, ids, ids).ranks)["mrr_100"]
         assert value == pytest.approx(max(aligned.curve))  # the maps of the best epoch were kept
         return value
 

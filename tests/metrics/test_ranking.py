@@ -15,7 +15,7 @@ from scipy.spatial.distance import jensenshannon
 from vtm.errors import ConfigError, DataError
 from vtm.metrics import ranking
 from vtm.metrics.ranking import MEASURES, NOT_FOUND, similarity, target_ranks, top_items
-from vtm.metrics.retrieval import expected_random, retrieval
+from vtm.metrics.retrieval import expected_random, retrieval_figures
 
 
 def names(n: int, prefix: str = "i") -> list[str]:
@@ -239,7 +239,7 @@ def test_a_missing_target_stays_in_the_denominator():
     eye = np.eye(4)
     found = target_ranks(eye, eye[:3], names(4), names(3))
     assert found.ranks.tolist() == [1, 1, 1, NOT_FOUND]
-    assert retrieval(found.ranks)["recall_100"] == 0.75
+    assert retrieval_figures(found.ranks)["recall_100"] == 0.75
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_permuting_queries_or_items_changes_no_figure(data, n, k, measure):
         text[query_order], image[item_order], ids[query_order], ids[item_order], measure=measure
     )
     assert dict(zip(before.ids, before.ranks, strict=True)) == dict(zip(after.ids, after.ranks, strict=False))
-    assert retrieval(before.ranks) == retrieval(after.ranks)
+    assert retrieval_figures(before.ranks) == retrieval_figures(after.ranks)
 
     top, _ = top_items(text, image, ids, k=3, measure=measure)
     moved, _ = top_items(text, image[item_order], ids[item_order], k=3, measure=measure)
@@ -322,7 +322,7 @@ def test_random_vectors_rank_as_chance_says():
     rng = np.random.default_rng(3)
     n, repeats = 400, 12
     pairs = [rng.normal(size=(2, n, 16)) for _ in range(repeats)]
-    found = [retrieval(target_ranks(*pair, names(n), names(n)).ranks) for pair in pairs]
+    found = [retrieval_figures(target_ranks(*pair, names(n), names(n)).ranks) for pair in pairs]
     chance = expected_random(n)
     for key in ("recall_10", "recall_50", "recall_100"):
         p = chance[key]
@@ -355,7 +355,7 @@ class TestSharedNoiseLeaks:
         ids = np.array(names(self.n))
         order = np.arange(self.n) if order is None else order
         theta_text, theta_image = softmax(text + text_noise), softmax(image[order] + image_noise)
-        return retrieval(target_ranks(theta_text, theta_image, ids, ids[order]).ranks)["mrr_100"]
+        return retrieval_figures(target_ranks(theta_text, theta_image, ids, ids[order]).ranks)["mrr_100"]
 
     def test_shared_noise_inflates_mrr_and_independent_noise_does_not(self):
         honest = np.mean([self.mrr(self.noise(s), self.noise(100 + s)) for s in range(5)])

@@ -62,11 +62,11 @@ def test_retrieval_is_what_ir_measures_says(ties):
     found = target_ranks(queries, items, list(wanted), [f"d{d}" for d in range(m)], wanted)
     scores = similarity(queries, items)
     assert (len(np.unique(np.round(scores[0], 9))) < m / 2) == ties
-    assert metrics.retrieval(found.ranks) == pytest.approx(ir_measures_figures(scores, targets))
+    assert metrics.retrieval_figures(found.ranks) == pytest.approx(ir_measures_figures(scores, targets))
 
 
 def test_retrieval_by_hand():
-    figures = metrics.retrieval(np.array([1, 4, 100, 101, NOT_FOUND]))
+    figures = metrics.retrieval_figures(np.array([1, 4, 100, 101, NOT_FOUND]))
     assert figures == {
         "correct_100": 3.0,
         "mrr_100": pytest.approx((1 + 1 / 4 + 1 / 100) / 5),
@@ -76,7 +76,7 @@ def test_retrieval_by_hand():
         "recall_50": 0.4,
         "recall_100": 0.6,
     }
-    shallow = metrics.retrieval(np.array([2, 3]), cutoff=2, at=(2,))
+    shallow = metrics.retrieval_figures(np.array([2, 3]), cutoff=2, at=(2,))
     assert shallow == {"correct_2": 1.0, "mrr_2": 0.25, "recall_2": 0.5}
 
 
@@ -85,19 +85,19 @@ def test_retrieval_by_hand():
 def test_no_figure_or_interval_depends_on_the_order_of_the_items(ranks, seed):
     ranks = np.array(ranks)
     moved = np.random.default_rng(seed).permutation(ranks)
-    assert metrics.retrieval(ranks) == metrics.retrieval(moved)
+    assert metrics.retrieval_figures(ranks) == metrics.retrieval_figures(moved)
     before, after = metrics.per_item(ranks)["mrr_100"], metrics.per_item(moved)["mrr_100"]
     intervals = [metrics.bootstrap_interval(values, n_resamples=50) for values in (before, after)]
     assert intervals[0] == intervals[1]
-    assert before.mean() == pytest.approx(metrics.retrieval(ranks)["mrr_100"])
+    assert before.mean() == pytest.approx(metrics.retrieval_figures(ranks)["mrr_100"])
 
 
 def test_perfect_and_random():
-    assert metrics.perfect(7) == metrics.retrieval(np.ones(7, dtype=int))
+    assert metrics.perfect(7) == metrics.retrieval_figures(np.ones(7, dtype=int))
     assert set(metrics.perfect(7).values()) == {7.0, 1.0}
     # A ranking in which each rank occurs once is the uniform distribution itself.
     for n in (30, 100, 250):
-        assert metrics.expected_random(n) == pytest.approx(metrics.retrieval(np.arange(1, n + 1)))
+        assert metrics.expected_random(n) == pytest.approx(metrics.retrieval_figures(np.arange(1, n + 1)))
     assert metrics.expected_random(200, n_queries=10)["correct_100"] == 5.0
     assert set(metrics.expected_random(1).values()) == {1.0}
     assert metrics.perfect(3, cutoff=2, at=(7,)) == {"correct_2": 3.0, "mrr_2": 1.0, "recall_7": 1.0}
@@ -106,9 +106,9 @@ def test_perfect_and_random():
 @pytest.mark.parametrize("ranks", [[], [0, 1], [1.0, 2.0], [[1, 2]]])
 def test_ranks_that_cannot_be(ranks):
     with pytest.raises(DataError, match="ranks"):
-        metrics.retrieval(np.array(ranks))
+        metrics.retrieval_figures(np.array(ranks))
     with pytest.raises(ConfigError, match="0"):
-        metrics.retrieval(np.array([1]), at=(0,))
+        metrics.retrieval_figures(np.array([1]), at=(0,))
 
 
 def test_group_hit():
@@ -196,10 +196,8 @@ def test_resamples_are_those_that_the_seed_says(held, monkeypatch):
     for options, seed, n in (({}, 0, 2000), ({"seed": 5, "n_resamples": 300}, 5, 300)):
         means = by_hand(values - other, seed=seed, n_resamples=n)
         found = metrics.paired_bootstrap(values, other, **options)
-        np.testing.assert_allclose(
-            [found["low"], found["high"]], np.quantile(means, [0.025, 0.975]), rtol=1e-12
-        )
-        assert found["p"] == pytest.approx(2 * (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (n + 1))
+        np.testing.assert_allclose([found.low, found.high], np.quantile(means, [0.025, 0.975]), rtol=1e-12)
+        assert found.p == pytest.approx(2 * (min((means <= 0).sum(), (means >= 0).sum()) + 1) / (n + 1))
 
 
 @pytest.mark.parametrize(("n", "held"), [(5, 1), (5, 12), (5, 10**6)])
@@ -263,20 +261,41 @@ def test_paired_bootstrap():
     b = rng.normal(size=(3, 300))
     better = b[:2] + 0.2 + rng.normal(size=(2, 300)) * 0.1
     found = metrics.paired_bootstrap(better.mean(axis=0), b[:2])
-    assert found["low"] < 0.2 < found["high"]
-    assert found["difference"] == pytest.approx(0.2, abs=0.02)
-    assert found["p"] == pytest.approx(2 / 2001)
+    assert found.low < 0.2 < found.high
+    assert found.difference == pytest.approx(0.2, abs=0.02)
+    assert found.p == pytest.approx(2 / 2001)
     same = metrics.paired_bootstrap(b, b)
-    assert same == {"difference": 0.0, "low": 0.0, "high": 0.0, "p": 1.0}
+    assert same == metrics.Test(0.0, 0.0, 0.0, 1.0)
     with pytest.raises(DataError, match="same items"):
         metrics.paired_bootstrap(b, b[:, :9])
+
+
+def test_a_verdict_follows_from_the_interval():
+    above, below, level = (
+        metrics.Test(0.2, 0.1, 0.3, 0.01),
+        metrics.Test(-0.2, -0.3, -0.1),
+        metrics.Test(0.1, 0.0, 0.3),
+    )
+    none = metrics.Test(0.2)
+    assert [test.verdict for test in (above, below, level, none)] == [
+        "better",
+        "worse",
+        "undecided",
+        "untested",
+    ]
+    assert -above == metrics.Test(-0.2, -0.3, -0.1, 0.01) and (-above).verdict == "worse"
+    assert [metrics.told(test, 1, 2, 3) for test in (above, below, level, none)] == [1, 2, 3, 3]
+    assert metrics.told(none, 1, 2, 3, 4) == 4
+    assert none.stored() == {"difference": 0.2, "low": None, "high": None, "p": None}
+    assert metrics.Test.read(above.stored()) == above
+    assert metrics.Test.read({"difference": 0.2, "low": None, "high": None}).verdict == "untested"
 
 
 def test_paired_p_is_uniform_enough_under_no_difference():
     rng = np.random.default_rng(6)
     pairs = rng.normal(size=(300, 2, 100))
     found = [metrics.paired_bootstrap(a, b, n_resamples=300, seed=s) for s, (a, b) in enumerate(pairs)]
-    p = np.array([result["p"] for result in found])
+    p = np.array([result.p for result in found])
     assert 0.02 <= np.mean(p < 0.05) <= 0.10
     assert 0.4 <= np.mean(p) <= 0.6
 

@@ -17,7 +17,7 @@ from vtm.errors import ConfigError, DataError, MissingError
 from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import model_folder, run_models
 from vtm.files import read_sealed, write_sealed
-from vtm.metrics import retrieval
+from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
 from vtm.newsimages.corpus import pictures_folder, read
 from vtm.newsimages.task import (
@@ -74,9 +74,9 @@ def test_from_models_to_a_scored_run(news: MiniNews, home: Path) -> None:
     own = [task.images.index(news.answers[article]) for article in task.articles]
     target = scores[np.arange(len(own)), own]
     ranks = (scores > target[:, None] + 1e-9).sum(axis=1) + 1
-    assert evaluate(run, content.truth).figures == pytest.approx(retrieval(ranks))
+    assert evaluate(run, content.truth).figures == pytest.approx(retrieval_figures(ranks))
     # The tables of the book rank among the 40 pictures that an article has: one fewer, and hardly another figure.
-    assert abs(retrieval(result.ranks())["mrr_100"] - retrieval(ranks)["mrr_100"]) < 0.05
+    assert abs(retrieval_figures(result.ranks())["mrr_100"] - retrieval_figures(ranks)["mrr_100"]) < 0.05
 
 
 def test_pictures_that_are_lost_count_as_not_found(news: MiniNews, home: Path) -> None:
@@ -91,7 +91,7 @@ def test_pictures_that_are_lost_count_as_not_found(news: MiniNews, home: Path) -
     (result,) = run_models(data, "text-teacher")
     assert len(result.ranks()) == 40 and (result.ranks() > 100).sum() == 15
     assert len(result.ranks("validation")) == len(data.rows["validation"])
-    assert retrieval(result.ranks())["recall_100"] == pytest.approx(25 / 40)
+    assert retrieval_figures(result.ranks())["recall_100"] == pytest.approx(25 / 40)
     encoder = load_encoder("pixels")
     task = embed_task(content, encoder, pictures_folder(news.folder))
     assert len(task.missing) == 15 and len(task.images) == 26

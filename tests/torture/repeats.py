@@ -106,7 +106,7 @@ def compare(first: Path, second: Path) -> dict[str, Any]:
 
 def mrr(folder: Path) -> list[float]:
     from vtm.experiment.results import Result
-    from vtm.metrics import retrieval
+    from vtm.metrics.retrieval import retrieval_figures
 
     results = [Result.load(path.parent) for path in sorted((folder / "runs").rglob("result.json"))]
-    return [retrieval(result.ranks())["mrr_100"] for result in results if result is not None]
+    return [retrieval_figures(result.ranks())["mrr_100"] for result in results if result is not None]

@@ -16,7 +16,7 @@ from vtm.config import ModelConfig
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.results import PARTS, Result
 from vtm.files import code_hash, exclusive, hash_json, runs_dir
-from vtm.metrics import retrieval
+from vtm.metrics.retrieval import retrieval_figures
 from vtm.metrics.topics import (
     duplicated_topics,
     inverted_rbo,
@@ -309,7 +309,9 @@ def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float
 
 def validation_figures(result: Result) -> dict[str, float]:
     """Retrieval figures on the validation part, by which settings are chosen and runs are judged."""
-    return {f"validation_{name}": value for name, value in retrieval(result.ranks("validation")).items()}
+    return {
+        f"validation_{name}": value for name, value in retrieval_figures(result.ranks("validation")).items()
+    }
 
 
 def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:

@@ -7,7 +7,10 @@ them depends on the order of the items: values are sorted before they are summed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan, nan
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +18,49 @@ from vtm.errors import ConfigError, DataError
 
 AT = (1, 5, 10, 50, 100)
 _CHUNK_VALUES = 2**22  # resampled values held at once
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Test:
+    """What was found of "A is more than B": the difference A - B, its 95 % interval, and its p-value.
+
+    `low`, `high` and `p` are NaN where there are none, as for one run a side; all are where nothing was measured.
+    """
+
+    __test__ = False  # pytest takes classes of this name for its own
+
+    difference: float
+    low: float = nan
+    high: float = nan
+    p: float = nan
+
+    @classmethod
+    def read(cls, stored: Mapping[str, float | None]) -> Test:
+        """From what `stored` wrote."""
+        return cls(**{name: nan if stored.get(name) is None else stored[name] for name in cls.__match_args__})
+
+    def stored(self) -> dict[str, float | None]:
+        """For a JSON file, which knows no NaN: None in its place."""
+        return {name: None if isnan(value) else value for name, value in vars(self).items()}
+
+    def __neg__(self) -> Test:
+        """Of "B is more than A"."""
+        return Test(-self.difference, -self.high, -self.low, self.p)
+
+    @property
+    def verdict(self) -> str:
+        """ "better" where the interval lies above 0, "worse" where below, "undecided" where it holds 0 or ends there,
+        "untested" where there is none."""
+        if isnan(self.low) or isnan(self.high):
+            return "untested"
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
+
+
+def told(test: Test, better: T, worse: T, undecided: T, untested: T | None = None) -> T:
+    """The word for a test's verdict; without a word of its own, an untested one is undecided."""
+    words = {"better": better, "worse": worse, "undecided": undecided}
+    return words.get(test.verdict, undecided if untested is None else untested)
 
 
 def per_item(ranks: np.ndarray, *, cutoff: int = 100, at: Sequence[int] = AT) -> dict[str, np.ndarray]:
@@ -57,7 +103,7 @@ def per_item(ranks: np.ndarray, *, cutoff: int = 100, at: Sequence[int] = AT) ->
     return values | {f"recall_{k}": (ranks <= k).astype(np.float64) for k in at}
 
 
-def retrieval(ranks: np.ndarray, *, cutoff: int = 100, at: Sequence[int] = AT) -> dict[str, float]:
+def retrieval_figures(ranks: np.ndarray, *, cutoff: int = 100, at: Sequence[int] = AT) -> dict[str, float]:
     """Retrieval figures over all queries.
 
     Parameters
@@ -110,7 +156,7 @@ def expected_random(
 
 def perfect(n_queries: int, *, cutoff: int = 100, at: Sequence[int] = AT) -> dict[str, float]:
     """`retrieval` when every target comes first."""
-    return retrieval(np.ones(n_queries, dtype=np.int64), cutoff=cutoff, at=at)
+    return retrieval_figures(np.ones(n_queries, dtype=np.int64), cutoff=cutoff, at=at)
 
 
 def bootstrap_interval(
@@ -146,7 +192,7 @@ def bootstrap_interval(
 
 def paired_bootstrap(
     a: np.ndarray, b: np.ndarray, *, seed: int = 0, n_resamples: int = 2000, level: float = 0.95
-) -> dict[str, float]:
+) -> Test:
     """Does system `a` differ from `b` on the same test items?
 
     Parameters
@@ -158,10 +204,9 @@ def paired_bootstrap(
 
     Returns
     -------
-    dict
-        ``difference`` (mean of a minus mean of b), ``low``, ``high`` (percentile interval) and ``p``:
-        two-sided, twice the smaller share of resampled differences on one side of 0, as
-        (count + 1) / (n_resamples + 1), at most 1.
+    Test
+        Mean of a minus mean of b, its percentile interval, and a two-sided p: twice the smaller share of
+        resampled differences on one side of 0, as (count + 1) / (n_resamples + 1), at most 1.
 
     Raises
     ------
@@ -175,12 +220,8 @@ def paired_bootstrap(
     means = _resampled_means(differences, seed=seed, n_resamples=n_resamples)
     low, high = _percentiles(means, level)
     one_side = min((means <= 0).sum(), (means >= 0).sum())
-    return {
-        "difference": float(np.sort(differences).mean()),
-        "low": low,
-        "high": high,
-        "p": float(min(1.0, 2 * (one_side + 1) / (n_resamples + 1))),
-    }
+    p = min(1.0, 2 * (one_side + 1) / (n_resamples + 1))
+    return Test(float(np.sort(differences).mean()), low, high, float(p))
 
 
 def seed_summary(values: Sequence[float] | np.ndarray) -> dict[str, float]:

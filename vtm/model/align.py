@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from vtm.config import generator
-from vtm.metrics import retrieval
 from vtm.metrics.ranking import target_ranks
+from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.distill import Pairs
 from vtm.model.training import check_embeddings, one_thread, resolve_device, training_threads
 
@@ -136,4 +136,4 @@ def fit_aligned(
 
 def _score(aligned: Aligned, pairs: Pairs, ids: Sequence[str]) -> float:
     ranks = target_ranks(aligned.embed("text", pairs.text), aligned.embed("image", pairs.image), ids, ids)
-    return retrieval(ranks.ranks)["mrr_100"]
+    return retrieval_figures(ranks.ranks)["mrr_100"]

@@ -16,8 +16,8 @@ from vtm.corpora import Dropped
 from vtm.encoders import EncoderPair, embed_images, embed_texts
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import hash_file, read_json, read_regular, write_text
-from vtm.metrics import retrieval
 from vtm.metrics.ranking import NOT_FOUND, top_items
+from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
 from vtm.newsimages.corpus import NewsImages, picture_path
 from vtm.newsimages.files import MAX_BYTES, scrambled_to_truth
@@ -269,7 +269,7 @@ def evaluate(run: Run | Mapping[str, Sequence[str]], truth: Mapping[str, str]) -
             raise DataError(f"articles {earlier!r} and {article!r} of the run are the same one; remove one")
         if truth[id] in images:
             ranks[id] = list(images).index(truth[id]) + 1
-    figures = retrieval(np.fromiter(ranks.values(), dtype=np.int64), cutoff=DEPTH)
+    figures = retrieval_figures(np.fromiter(ranks.values(), dtype=np.int64), cutoff=DEPTH)
     return Score(figures=figures, n_articles=len(truth), n_in_run=len(in_run))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vtm.experiment.results import Result, by_row, healthy
 from vtm.metrics.ranking import top_items
-from vtm.metrics.retrieval import expected_random, group_hit, paired_bootstrap, per_item
+from vtm.metrics.retrieval import Test, expected_random, group_hit, paired_bootstrap, per_item, told
 from vtm.metrics.topics import top_mass
 from vtm.report.tables import TABLE_1
 
@@ -19,24 +19,15 @@ HELD, REVERSED, OPEN = "held", "did not hold: it was the other way round", "is n
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim of the paper, what was measured for it, and whether it held.
-
-    `difference`, `low`, `high` : mean difference over test items and its 95 % bootstrap interval.
-    """
+    """A claim of the paper, what was measured for it, and whether it held by a test over test items."""
 
     claim: str
     measured: str
-    difference: float
-    low: float
-    high: float
+    test: Test
 
     @property
     def verdict(self) -> str:
-        if np.isnan(self.low):
-            return "could not be tested: no run was healthy"
-        if self.low > 0:
-            return HELD
-        return REVERSED if self.high < 0 else OPEN
+        return told(self.test, HELD, REVERSED, OPEN, "could not be tested: no run was healthy")
 
 
 def reciprocal_ranks(results: Sequence[Result], part: str = "test") -> np.ndarray:
@@ -70,9 +61,8 @@ def own_category(
 def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:
     """Finding that a exceeds b; both (S, n) over the same test items, averaged over seeds item by item."""
     if a.size == 0 or b.size == 0:
-        return Finding(claim, measured, float("nan"), float("nan"), float("nan"))
-    paired = paired_bootstrap(a.mean(axis=0), b.mean(axis=0))
-    return Finding(claim, measured, paired["difference"], paired["low"], paired["high"])
+        return Finding(claim, measured, Test(float("nan")))
+    return Finding(claim, measured, paired_bootstrap(a, b))
 
 
 def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, Finding]:

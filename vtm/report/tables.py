@@ -404,7 +404,7 @@ def findings_table(found: dict) -> pd.DataFrame:
             {
                 "The paper's finding": f.claim,
                 "measured here": f.measured,
-                "difference": f"{f.difference:+.3f} [{f.low:+.3f}, {f.high:+.3f}]",
+                "difference": f"{f.test.difference:+.3f} [{f.test.low:+.3f}, {f.test.high:+.3f}]",
                 "verdict": f.verdict,
             }
             for f in found.values()

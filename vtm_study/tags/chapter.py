@@ -104,9 +104,9 @@ def compare(
         other=other,
         mean_one=float(a.mean()),
         mean_other=float(b.mean()),
-        difference=paired["difference"],
-        low=paired["low"],
-        high=paired["high"],
+        difference=paired.difference,
+        low=paired.low,
+        high=paired.high,
     )
 
 
