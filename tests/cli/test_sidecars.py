@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from xml.dom import minidom
+from xml.parsers import expat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vtm.cli import keywords as sidecars
-from vtm.cli.keywords import add_keywords, read_keywords, replace_keywords, sidecar_path, write_sidecar
+from vtm.cli.keywords import read_keywords, replace_keywords, sidecar_path, write_sidecar
 from vtm.errors import DataError
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -79,8 +81,9 @@ def items(xmp: bytes, name: str) -> list[str]:
 
 
 def without_keywords(xmp: bytes) -> str:
-    """The canonical form of all but a picture's keywords."""
-    root = ET.fromstring(xmp, ET.XMLParser(target=ET.TreeBuilder(insert_comments=True)))
+    """The canonical form of all but a picture's keywords; space counts where it is not between elements."""
+    builder = ET.TreeBuilder(insert_comments=True, insert_pis=True)
+    root = ET.fromstring(xmp, ET.XMLParser(target=builder))
     rdf = root if root.tag == f"{RDF}RDF" else root.find(f"{RDF}RDF")
     for description in rdf.findall(f"{RDF}Description"):
         for name in (SUBJECT, HIERARCHY):
@@ -88,26 +91,66 @@ def without_keywords(xmp: bytes) -> str:
                 description.remove(one)
         if not len(description) and not set(description.attrib) - {f"{RDF}about"}:
             rdf.remove(description)
-    return ET.canonicalize(ET.tostring(root, encoding="unicode"), with_comments=True, strip_text=True)
+    for element in root.iter():
+        if len(element) or element in (rdf, *rdf):
+            element.text = (element.text or "").strip() and element.text
+        element.tail = (element.tail or "").strip() and element.tail
+    return ET.canonicalize(ET.tostring(root, encoding="unicode"), with_comments=True)
+
+
+def events(xmp: bytes) -> list[tuple]:
+    """All that an XML parser tells of a file, with prefixes as they are written; no space between elements."""
+    found: list[tuple] = []
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = lambda *told: found.append(("start", *told))
+    parser.EndElementHandler = lambda *told: found.append(("end", *told))
+    parser.CommentHandler = lambda *told: found.append(("comment", *told))
+    parser.ProcessingInstructionHandler = lambda *told: found.append(("instruction", *told))
+    parser.XmlDeclHandler = lambda *told: found.append(("declaration", *told))
+    parser.CharacterDataHandler = lambda text: found.append(("text", text)) if text.strip() else None
+    parser.Parse(xmp, True)
+    return found
+
+
+def by_another_program(xmp: bytes, subject: list[str], paths: list[str]) -> bytes:
+    """Keywords added to the lists that a picture has."""
+    document = minidom.parseString(xmp)
+    for name, values in ((SUBJECT, subject), (HIERARCHY, paths)):
+        namespace, local = name[1:].split("}")
+        (found,) = [
+            one
+            for one in document.getElementsByTagNameNS(namespace, local)
+            if one.parentNode.parentNode.localName == "RDF"
+        ]
+        (bag,) = [child for child in found.childNodes if child.localName in ("Bag", "Seq")]
+        for value in values:
+            item = document.createElementNS(RDF[1:-1], bag.tagName.replace("Bag", "li"))
+            item.appendChild(document.createTextNode(value))
+            bag.appendChild(item)
+    return document.toxml(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", SIDECARS)
 def test_keywords_are_added_and_nothing_else_changes(kind):
     before = SIDECARS[kind].encode()
-    after = add_keywords(before, ["boat", "holiday", "<Möwe> & 鷗"], [["vtm", "boat sea", "boat"]])
+    keywords = ["boat", "holiday", "<Möwe> & 鷗"], [["vtm", "boat sea", "boat"]]
+    after = replace_keywords(before, *keywords)
     old = items(before, SUBJECT)
     assert items(after, SUBJECT) == old + [w for w in ("boat", "holiday", "<Möwe> & 鷗") if w not in old]
     assert items(after, HIERARCHY) == ["vtm|boat sea|boat"]
     assert without_keywords(after) == without_keywords(before)
-    rest = iter(after)
-    assert all(byte in rest for byte in before), "a byte of the old sidecar is gone"
+    rest = iter(events(after))
+    lost = [event for event in events(before) if event not in rest]
+    assert lost == [], "what was in the old sidecar is gone or changed"
+    assert after.startswith(b"\xef\xbb\xbf") == before.startswith(b"\xef\xbb\xbf")
     assert read_keywords(after) == {
         "subject": items(after, SUBJECT),
         "hierarchicalSubject": items(after, HIERARCHY),
     }
-    assert add_keywords(after, ["boat", "<Möwe> & 鷗"], [["vtm", "boat sea", "boat"]]) == after
-    again = add_keywords(after, ["new"], [["vtm", "new"]])
-    assert items(again, SUBJECT) == [*items(after, SUBJECT), "new"]
+    assert replace_keywords(after, *keywords) == after
+    again = replace_keywords(after, ["boat", "new"], [["vtm", "boat sea", "boat"], ["vtm", "new"]])
+    assert set(items(again, SUBJECT)) == {*items(after, SUBJECT), "new"}
     assert items(again, HIERARCHY) == ["vtm|boat sea|boat", "vtm|new"]
 
 
@@ -116,29 +159,26 @@ def test_tagged_again_only_the_new_keywords_stand_beside_those_of_others(kind):
     before = SIDECARS[kind].encode()
     old = items(before, SUBJECT)
     first = replace_keywords(
-        before,
-        ["boat", "sea", "sail"],
-        [["vtm", "b s", word] for word in ("boat", "sea", "sail")],
-        root="vtm",
+        before, ["boat", "sea", "sail"], [["vtm", "b s", word] for word in ("boat", "sea", "sail")]
     )
     assert items(first, SUBJECT) == [*old, "boat", "sea", "sail"]
     # Between the two, another program adds its own: "sail" is now in its tree as well.
-    other = add_keywords(first, ["harbour"], [["Places", "sail"], ["vtmx", "sea"]])
-    second = replace_keywords(other, ["moon", "sea"], [["vtm", "m", "moon"], ["vtm", "m", "sea"]], root="vtm")
+    other = by_another_program(first, ["harbour"], ["Places|sail", "vtmx|sea"])
+    second = replace_keywords(other, ["moon", "sea"], [["vtm", "m", "moon"], ["vtm", "m", "sea"]])
     assert items(second, SUBJECT) == [*old, "sea", "sail", "harbour", "moon"]
     assert items(second, HIERARCHY) == ["Places|sail", "vtmx|sea", "vtm|m|moon"]
-    assert without_keywords(second) == without_keywords(before)
-    none = replace_keywords(second, [], [], root="vtm")
+    assert without_keywords(second) == without_keywords(other)
+    none = replace_keywords(second, [])
     assert items(none, SUBJECT) == [*old, "sea", "sail", "harbour"]
     assert items(none, HIERARCHY) == ["Places|sail", "vtmx|sea"]
 
 
 def test_a_keyword_that_was_there_before_stays_its_owners():
     holiday = ["holiday", "boat"], [["vtm", "h b", "holiday"], ["vtm", "h b", "boat"]]
-    first = replace_keywords(DARKTABLE.encode(), *holiday, root="vtm")
+    first = replace_keywords(DARKTABLE.encode(), *holiday)
     assert items(first, HIERARCHY) == ["vtm|h b|boat"]
-    assert replace_keywords(first, *holiday, root="vtm") == first
-    assert items(replace_keywords(first, [], [], root="vtm"), SUBJECT) == ["holiday", "Käse & Brot"]
+    assert replace_keywords(first, *holiday) == first
+    assert items(replace_keywords(first, []), SUBJECT) == ["holiday", "Käse & Brot"]
 
 
 def test_items_outside_of_a_list_are_no_keywords():
@@ -148,23 +188,65 @@ def test_items_outside_of_a_list_are_no_keywords():
     xmp = f"""<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
  xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Description>{li}{subject}{li}</rdf:Description></rdf:RDF>""".encode()
     assert read_keywords(xmp) == {"subject": ["sea"]}
-    assert read_keywords(add_keywords(xmp, ["stray"])) == {"subject": ["sea", "stray"]}
+    assert read_keywords(replace_keywords(xmp, ["stray"])) == {"subject": ["sea", "stray"]}
     inner = "<rdf:Seq><rdf:li>of another list</rdf:li></rdf:Seq>"
     nested = xmp.replace(b">sea<", f">sea{inner}side<".encode())
     assert read_keywords(nested) == {"subject": ["seaside"]}
 
 
-def test_the_check_that_nothing_changes_can_fail():
-    changed = DARKTABLE.replace("&#10;", " ")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("&#10;", " "),
+        ("by hand", "by other hand"),
+        ('Rating="4"', 'Rating="5"'),
+        ("<rdf:Seq/>", "<rdf:Seq> </rdf:Seq>"),
+        ("darktable:history", "darktable:History"),
+    ],
+)
+def test_the_checks_that_nothing_changes_can_fail(old, new):
+    changed = DARKTABLE.replace(old, new)
     assert without_keywords(changed.encode()) != without_keywords(DARKTABLE.encode())
+    assert events(changed.encode()) != events(DARKTABLE.encode()) or new.endswith("> </rdf:Seq>")
+
+
+def test_what_stands_around_the_xmp_is_kept():
+    around = '<?xpacket begin="" id="W5M0"?>\n<!-- first -->\n'
+    xmp = f'{around}{IN_ONE_LINE}\n<!-- last --><?xpacket end="w"?>'.encode()
+    after = replace_keywords(xmp, ["boat"])
+    assert after.decode().startswith(around)
+    assert [event for event in events(after) if event[0] in ("comment", "instruction")] == [
+        ("instruction", "xpacket", 'begin="" id="W5M0"'),
+        ("comment", " first "),
+        ("comment", " last "),
+        ("instruction", "xpacket", 'end="w"'),
+    ]
+
+
+def test_a_new_sidecar_and_keywords_in_it_are_written_as_people_indent_them():
+    after = replace_keywords(sidecars.EMPTY.encode(), ["boat"], [["vtm", "boat"]]).decode()
+    subject = """  <rdf:Description rdf:about="">
+   <dc:subject xmlns:dc="http://purl.org/dc/elements/1.1/">
+    <rdf:Bag>
+     <rdf:li>boat</rdf:li>
+    </rdf:Bag>
+   </dc:subject>
+"""
+    assert subject in after
+    assert replace_keywords(after.encode(), []).decode().startswith(sidecars.EMPTY[:120])
 
 
 def test_added_keywords_are_indented_as_the_old_ones():
-    after = add_keywords(DARKTABLE.encode(), ["boat"]).decode()
+    after = replace_keywords(DARKTABLE.encode(), ["boat"]).decode()
     assert "Brot</rdf:li>\n     <rdf:li>boat</rdf:li>\n    </rdf:Bag>\n" in after
 
 
 ENTITY = '<!DOCTYPE r [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>\n'
+# Some gigabytes, where it is believed.
+LEVELS = "".join(
+    f'<!ENTITY {one} "{10 * f"&{other};"}">' for one, other in zip("bcdefghij", "abcdefghi", strict=True)
+)
+BOMB = f'<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">{LEVELS}]>{IN_ONE_LINE.replace("a > b", "&j;")}'
 TEXT_SUBJECT = OTHER_PREFIXES.replace("<Bag/>", "sea")
 SUBJECT_ATTRIBUTE = IN_ONE_LINE.replace(
     "<rdf:Description", f'<rdf:Description d:subject="s" xmlns:d="{SUBJECT[1:-8]}"'
@@ -183,6 +265,7 @@ SUBJECT_ATTRIBUTE = IN_ONE_LINE.replace(
         ),
         (DARKTABLE.replace("UTF-8", "iso-8859-1").encode(), "in iso-8859-1"),
         ((ENTITY + NO_DESCRIPTION).encode(), "DOCTYPE"),
+        (BOMB.encode(), "not XML|DOCTYPE"),
         (b"<svg/>", "no XMP"),
         (TEXT_SUBJECT.encode(), "dc:subject is not a list"),
         (SUBJECT_ATTRIBUTE.encode(), "dc:subject is not a list"),
@@ -213,7 +296,7 @@ def test_what_is_no_file_or_too_large_is_left(tmp_path, kind):
     sidecar = tmp_path / "boat.jpg.xmp"
     if kind == "large":
         sidecar.touch()
-        os.truncate(sidecar, sidecars.MAX_BYTES + 1)
+        os.truncate(sidecar, sidecars.MAX_SIDECAR_BYTES + 1)
     else:
         (os.mkfifo if kind == "fifo" else os.mkdir)(sidecar)
     before = os.stat(sidecar)
@@ -258,7 +341,7 @@ def test_a_write_that_fails_leaves_the_old_sidecar(tmp_path, monkeypatch):
 
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_any_text_makes_well_formed_keywords(words):
-    after = add_keywords(sidecars.EMPTY.encode(), words, [["vtm", word] for word in words])
+    after = replace_keywords(sidecars.EMPTY.encode(), words, [["vtm", word] for word in words])
     found = items(after, SUBJECT)
     assert len(set(found)) == len(found)
     plain = [word for word in words if word.isprintable() and word.strip()]

@@ -125,7 +125,7 @@ def table_parquet(folder: Path) -> Reader:
 
 
 def xmp(folder: Path) -> Reader:
-    from vtm.cli.keywords import add_keywords, read_keywords
+    from vtm.cli.keywords import read_keywords, replace_keywords
 
     seed = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>sea</rdf:li></rdf:Bag>
@@ -133,7 +133,7 @@ def xmp(folder: Path) -> Reader:
 
     def read(data: bytes) -> None:
         before = attempt(lambda: read_keywords(data))
-        after = attempt(lambda: add_keywords(data, ["beach & sun"]))
+        after = attempt(lambda: replace_keywords(data, ["beach & sun"]))
         if after is not None:
             assert before is not None
             assert {*before.get("subject", ()), "beach & sun"} == set(read_keywords(after)["subject"])
