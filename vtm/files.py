@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,6 +69,8 @@ _UNWRITABLE = {
 }
 # A temporary file this old, in seconds, was left by a killed run.
 LEFT_BEHIND = 3600.0
+# Of the file in a folder that has one writer at a time, see `locked`.
+LOCK = ".lock"
 
 
 @contextmanager
@@ -223,6 +225,81 @@ def read_current(path: Path | str, key: str) -> dict[str, Any] | None:
     except DataError as error:
         warnings.warn(f"{str(error).partition(';')[0]}; it is made again", stacklevel=2)
         return None
+
+
+def save_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write arrays and a description of them as one safetensors file, atomically.
+
+    Parameters
+    ----------
+    arrays : name -> array of numbers or truth values, of any shape.
+    about : what JSON can hold. It lies in the file's metadata, with the SHA-256 of everything.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    # safetensors 0.8 writes the memory of an array as it lies, whatever the order of its axes.
+    plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    described = json.loads(json.dumps(about))
+    # One entry: the order of several is another in each process.
+    head = json.dumps({"about": described, "sha256": _digest(plain, described)}, ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, {_HEAD: head})
+
+
+def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `save_arrays` wrote: the arrays and their description, checked.
+
+    Raises
+    ------
+    MissingError, DataError
+        No such file; it is of another kind, or its content is not what was written.
+    """
+    arrays = read_tensors(path)
+    head = _head(path)
+    if head["sha256"] != _digest(arrays, head["about"]):
+        raise DataError(f"{path}: its content is not what was written; delete it and run again")
+    return arrays, head["about"]
+
+
+def load_about(path: Path | str) -> dict[str, Any]:
+    """The description alone, of a file that `save_arrays` wrote; errors as those of `load_arrays`. Reads no array."""
+    return _head(path)["about"]
+
+
+_HEAD = "vtm"
+
+
+def _head(path: Path | str) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    try:
+        check_regular(path)
+        with safe_open(path, framework="np") as opened:
+            head = json.loads((opened.metadata() or {})[_HEAD])
+        if not (isinstance(head["about"], dict) and isinstance(head["sha256"], str)):
+            raise TypeError("no description")
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file; run the step that writes it first") from None
+    except (DataError, PermissionError):
+        raise
+    except Exception as error:  # of the many that safetensors and JSON raise
+        raise DataError(f"{path}: not a file of vtm's ({error}); delete it and run again") from None
+    return head
+
+
+def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of the arrays' names, types, shapes and numbers and of their description."""
+    total = hashlib.sha256(hash_json(about).encode())
+    for name, array in sorted(arrays.items()):
+        total.update(hash_json([name, str(array.dtype), array.shape]).encode())
+        total.update(memoryview(array).cast("B") if array.size else b"")
+    return total.hexdigest()
 
 
 def read_tensors(path: Path | str) -> dict[str, np.ndarray]:
@@ -393,17 +470,15 @@ def _entries(folder: Path) -> set[str]:
     return set()
 
 
-# One writer at a time in a folder. A lock goes with its process: a killed one leaves none behind.
-
-
-NAME = ".lock"
 # File systems that have no locks say so by one of these; then nothing is locked.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextmanager
-def exclusive(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of `folder`, which is made, and remove what killed runs were writing there.
+def locked(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
+    """Be the one writer in `folder`, which is made, and remove what killed runs were writing there.
+
+    The lock goes with its process: a killed one leaves none behind.
 
     Parameters
     ----------
@@ -416,47 +491,76 @@ def exclusive(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
     StorageError
         The folder cannot be written.
     """
+    from filelock import FileLock, Timeout
+
     folder = Path(folder)
+    # Without its stand-in for file systems that have no locks, which would outlive a killed process.
+    lock = FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = open(folder / NAME, "a+", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot be written ({error.strerror}); make it writable or name another folder"
-        ) from error
-    with stream:
-        if not _take(stream.fileno(), wait=False):
-            stream.seek(0)
-            holder = stream.read(20).strip() or "unknown"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = (folder / LOCK).read_text(encoding="utf-8")[:20].strip() or "unknown"
             if not wait:
                 raise VtmError(
                     f"{folder}: another run (process {holder}) is writing there; wait until it has ended, or "
                     "name another folder"
-                )
+                ) from None
             if sys.stderr.isatty():
                 print(f"waiting for process {holder}, which is writing to {folder}", file=sys.stderr)
-            _take(stream.fileno(), wait=True)
-        try:
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be written ({error.strerror}); make room") from error
+            lock.acquire()
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
+        (folder / LOCK).write_text(str(os.getpid()), encoding="utf-8")
         remove_leftovers(folder)
-        yield
-
-
-def _take(handle: int, *, wait: bool) -> bool:
-    """Whether the lock is ours; always, where there are no locks."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
+        lock.release()
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror}); make it writable or name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def kept(path: Path | str, key: str, make: Callable[[], Any]) -> Any:
+    """What is stored at `path` under `key`, or else what `make` gives, which is stored there and read back.
+
+    Two processes that want the same make it once: the second waits for the first. A damaged file is said, and made again.
+
+    Parameters
+    ----------
+    path : of a `.json` file, of which `make` gives the content as a dict (`write_sealed`); or of a `.safetensors` file, of
+        which it gives arrays and what is to be said about them (`save_arrays`).
+    key : changes when anything does that the content follows from.
+
+    Returns
+    -------
+    As `make`; the dict has the key under "key".
+    """
+    path = Path(path)
+    read = _current_arrays if path.suffix == ".safetensors" else read_current
+    if (found := read(path, key)) is not None:
+        return found
+    with locked(path.parent):
+        if (found := read(path, key)) is None:
+            made = make()
+            if path.suffix == ".safetensors":
+                save_arrays(path, made[0], {**made[1], "key": key})
+            else:
+                write_sealed(path, {**made, "key": key})
+            found = read(path, key)
+    return found
+
+
+def _current_arrays(path: Path, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    try:
+        return load_arrays(path) if load_about(path).get("key") == key else None
+    except MissingError:
+        return None
+    except DataError as error:
+        warnings.warn(f"{str(error).partition(';')[0]}; it is made again", stacklevel=3)
+        return None

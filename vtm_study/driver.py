@@ -16,8 +16,8 @@ from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import BY_CONTENT
 from vtm.files import (
     code_hash,
-    exclusive,
     hash_json,
+    locked,
     read_current,
     read_json,
     read_sealed,
@@ -85,7 +85,7 @@ def run_parts(
     planned = plan_parts(folder=folder, parts=parts)
     found = {}
     with (
-        exclusive(folder, wait=False),
+        locked(folder, wait=False),
         tqdm(
             total=sum(PARTS[part.name][1] for part in planned),
             unit="min",

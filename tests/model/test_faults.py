@@ -169,12 +169,12 @@ from pathlib import Path
 from vtm.encoders import embed_texts, load_encoder
 from vtm.errors import VtmError
 from vtm.files import write_json
-from vtm.files import exclusive
+from vtm.files import locked
 encoder, folder = load_encoder("pixels").text, Path(sys.argv[1])
 def add(): embed_texts(encoder, ["a dog", "a cat"], cache=folder, progress=False)
 def write(): write_json(folder / "x.json", 1)
 def lock():
-    with exclusive(folder): pass
+    with locked(folder): pass
 print(embed_texts(encoder, ["a dog"], cache=folder, progress=False).sum())
 for action in (add, write, lock):
     try: action()
@@ -331,7 +331,7 @@ def test_two_runs_that_want_the_same_models_train_them_once(
 
 def test_a_second_run_into_the_same_folder_is_refused_with_the_first_ones_process(tmp_path: Path) -> None:
     out = tmp_path / "executed"
-    with locks.exclusive(out):
+    with locks.locked(out):
         with pytest.raises(
             VtmError, match=rf"executed: another run \(process {os.getpid()}\) is writing there"
         ):
@@ -340,7 +340,7 @@ def test_a_second_run_into_the_same_folder_is_refused_with_the_first_ones_proces
         assert reproduce("smoke", out=out, dry_run=True)
 
 
-HOLD = "import sys, time\nfrom vtm.files import exclusive\nwith exclusive(sys.argv[1]):\n    print(1, flush=True)\n"
+HOLD = "import sys, time\nfrom vtm.files import locked\nwith locked(sys.argv[1]):\n    print(1, flush=True)\n"
 
 
 def test_a_killed_run_leaves_no_lock_and_its_temporary_files_go(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_a_killed_run_leaves_no_lock_and_its_temporary_files_go(tmp_path: Path) 
         [sys.executable, "-c", HOLD + "    time.sleep(60)", str(tmp_path)], stdout=subprocess.PIPE
     )
     assert child.stdout is not None and child.stdout.readline() == b"1\n"
-    with pytest.raises(VtmError, match=f"process {child.pid}"), locks.exclusive(tmp_path, wait=False):
+    with pytest.raises(VtmError, match=f"process {child.pid}"), locks.locked(tmp_path, wait=False):
         pass
     old, new = tmp_path / "seed-0" / ".a.json.x1.tmp", tmp_path / ".b.json.x2.tmp"
     old.parent.mkdir()
@@ -358,7 +358,7 @@ def test_a_killed_run_leaves_no_lock_and_its_temporary_files_go(tmp_path: Path) 
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    with locks.exclusive(tmp_path, wait=False):
+    with locks.locked(tmp_path, wait=False):
         # A young one may belong to a process that writes without the lock.
         assert not old.exists() and new.exists()
 

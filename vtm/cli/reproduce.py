@@ -20,9 +20,9 @@ from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmEr
 from vtm.files import (
     checkout,
     data_dir,
-    exclusive,
     hash_file,
     hash_json,
+    locked,
     read_json,
     results_dir,
     runs_dir,
@@ -486,7 +486,7 @@ def reproduce(
 
     common = {"code": code_hash(), "corpus": _corpus_hash(values.get("corpus"))}
     # Two runs would take turns at replacing each other's notebooks.
-    with nullcontext() if dry_run else exclusive(target, wait=False):
+    with nullcontext() if dry_run else locked(target, wait=False):
         return _run(every, wanted, common, force=force, dry_run=dry_run, console=console)
 
 

@@ -15,7 +15,7 @@ import torch
 from vtm.config import ModelConfig
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.results import PARTS, Result
-from vtm.files import code_hash, exclusive, hash_json, runs_dir
+from vtm.files import code_hash, hash_json, locked, runs_dir
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.metrics.topics import (
     duplicated_topics,
@@ -73,7 +73,7 @@ def run_baseline(data: Prepared) -> list[Result]:
         folder = run_folder(data) / "baseline" / f"seed-{seed}"
         result = Result.current(folder, key)
         if result is None:
-            with exclusive(folder):
+            with locked(folder):
                 # Another process may have made it meanwhile.
                 result = Result.current(folder, key)
                 if result is None:
@@ -160,7 +160,7 @@ def run_models(
         key = result_key(data, kind, k, config=config)
         found = _current(folder, key, data.experiment.seeds)
         if len(found) < len(data.experiment.seeds):
-            with exclusive(folder):
+            with locked(folder):
                 # Another process may have trained some meanwhile.
                 found = _current(folder, key, data.experiment.seeds)
                 if missing := [seed for seed in data.experiment.seeds if seed not in found]:

@@ -1,0 +1,133 @@
+"""Arrays with a description in one file, and what is made once and kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from vtm.errors import DataError, MissingError, VtmError
+from vtm.files import code_of, kept, load_about, load_arrays, locked, save_arrays
+
+ARRAYS = {
+    "theta": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "turned": np.arange(12).reshape(3, 4).T,
+    "ordered": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "known": np.array([True, False]),
+    "none": np.zeros((0, 3), np.float32),
+}
+ABOUT = {"ids": ["a", "ä"], "n": 3, "nested": {"x": [1.5, None]}}
+
+
+def test_what_was_saved_is_loaded_whatever_the_order_of_the_axes(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.safetensors"
+    save_arrays(path, ARRAYS, ABOUT)
+    arrays, about = load_arrays(path)
+    assert about == ABOUT == load_about(path)
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+    np.testing.assert_array_equal(load_file(path)["turned"], ARRAYS["turned"])  # by the library itself
+
+
+def test_the_same_content_is_the_same_file(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np\nfrom vtm.files import save_arrays\n"
+        "save_arrays(sys.argv[1], {'b': np.ones(3), 'a': np.zeros(2)}, {'y': 1, 'x': 2})"
+    )
+    for seed in "12":
+        command = [sys.executable, "-c", code, str(tmp_path / seed)]
+        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)})
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_any_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_arrays(path, {"theta": ARRAYS["theta"]}, ABOUT)
+    good = path.read_bytes()
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        try:
+            arrays, about = load_arrays(path)
+        except DataError as error:
+            assert str(path) in str(error)
+        else:  # white space that JSON does not read, or a digit of a name's escape
+            assert about == ABOUT and np.array_equal(arrays["theta"], ARRAYS["theta"]), place
+    path.write_bytes(good[:-1])
+    with pytest.raises(DataError, match="delete it and run again"):
+        load_arrays(path)
+    with pytest.raises(MissingError, match="no such file"):
+        load_about(tmp_path / "gone")
+
+
+def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "x.safetensors"
+    for metadata in (None, {"format": "pt"}, {"vtm": "[]"}, {"vtm": json.dumps({"about": 1, "sha256": ""})}):
+        save_file({"x": np.zeros(1)}, path, metadata)
+        for read in (load_about, load_arrays):
+            with pytest.raises(DataError, match="not a file of vtm's"):
+                read(path)
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.safetensors"])
+def test_it_is_made_once_for_a_key_and_again_for_another_or_when_damaged(tmp_path: Path, name: str) -> None:
+    path, made = tmp_path / "folder" / name, []
+
+    def make():
+        made.append(1)
+        about = {"n": len(made)}
+        return ({"x": np.array([len(made)])}, about) if path.suffix == ".safetensors" else about
+
+    def n(found) -> int:
+        return found[1]["n"] if path.suffix == ".safetensors" else found["n"]
+
+    assert [n(kept(path, key, make)) for key in ("one", "one", "two", "two")] == [1, 1, 2, 2]
+    damaged = path.read_bytes().replace(b'n"', b'm"').replace(b'n\\"', b'm\\"')
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=f"{name}: .*; it is made again"):
+        assert n(kept(path, "two", make)) == 3
+    assert n(kept(path, "two", make)) == 3
+
+
+def test_two_threads_make_it_once(tmp_path: Path) -> None:
+    made, found = [], []
+    entered = threading.Barrier(2, timeout=20)
+
+    def work() -> None:
+        entered.wait()
+        found.append(kept(tmp_path / "x.json", "key", lambda: made.append(1) or {"n": 1}))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert made == [1] and [value["n"] for value in found] == [1, 1]
+
+
+def test_an_error_of_what_makes_it_leaves_nothing_and_frees_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        kept(tmp_path / "x.json", "key", lambda: 1 / 0)
+    with locked(tmp_path, wait=False):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        with pytest.raises(VtmError, match="is writing there"), locked(tmp_path, wait=False):
+            pass
+
+
+def test_the_code_that_a_figure_follows_from_is_what_its_module_imports() -> None:
+    reached = code_of("vtm_study.reference", without=("vtm.errors",))
+    assert {"vtm_study.reference", "vtm.model.network", "vtm.model.training", "vtm.config"} <= reached.keys()
+    assert "vtm.errors" not in reached and "vtm.cli" not in reached
+    peers = code_of("vtm_study.peers")
+    assert "vtm_study.reference" in peers, "the peers seed with the reference trainer"
+    assert "vtm.encoders" not in code_of("vtm_study.peers", without=("vtm.encoders",))
