@@ -534,7 +534,6 @@ def _best_pictures(theta: np.ndarray, ids: Sequence[str]) -> tuple[tuple[tuple[s
 
 # Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
 BLOCK = 256
-_BLANK = "blank"
 # What PNG and TIFF hold as it is; pictures of other modes become RGB.
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _TIFF_MODES = ("I", "F")
@@ -672,8 +671,6 @@ def embed_pictures(
 def _embed_block(
     encoder: ImageEncoder, images: Sequence[Any], names: Sequence[str], **options: Any
 ) -> tuple[np.ndarray, tuple[Dropped, ...]]:
-    from PIL import Image
-
     # By row, so that a picture that comes twice, or two of one name, are two.
     dropped: dict[int, Dropped] = {}
     files: dict[str, tuple[Path, str]] = {}
@@ -687,9 +684,6 @@ def _embed_block(
                 dropped[row] = Dropped(names[row], error.reason, str(error))
             except (OSError, ValueError) as error:
                 dropped[row] = Dropped(names[row], "unreadable", f"{names[row]}: cannot be read ({error})")
-        # embed_images refuses pictures of which none can be used. Here that is an answer: so a blank one goes along.
-        Image.new("RGB", (8, 8), "white").save(folder / "blank.png")
-        files[_BLANK] = (folder / "blank.png", hash_file(folder / "blank.png"))
         found, kept, bad = embed_images(
             encoder,
             tuple(files),
@@ -698,14 +692,12 @@ def _embed_block(
             **options,
         )
     for drop in bad:
-        if drop.id != _BLANK:
-            row = int(drop.id)
-            detail = drop.detail if isinstance(images[row], str | Path) else f"picture {names[row]}"
-            dropped[row] = Dropped(names[row], drop.reason, detail)
+        row = int(drop.id)
+        detail = drop.detail if isinstance(images[row], str | Path) else f"picture {names[row]}"
+        dropped[row] = Dropped(names[row], drop.reason, detail)
     embeddings = np.full((len(images), encoder.dim), np.nan, dtype=np.float32)
     for id, embedding in zip(kept, found, strict=True):
-        if id != _BLANK:
-            embeddings[int(id)] = embedding
+        embeddings[int(id)] = embedding
     return embeddings, tuple(dropped[row] for row in sorted(dropped))
 
 

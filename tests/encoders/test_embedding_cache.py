@@ -164,9 +164,14 @@ def test_a_changed_picture_is_not_stored_under_its_old_hash(tmp_path, pictures):
     assert ids == ("b",) and [(item.id, item.reason) for item in dropped] == [("a", "changed")]
 
 
-def test_no_usable_picture_is_an_error(tmp_path):
-    with pytest.raises(DataError, match=r"none of 2 pictures can be used; the first: .*a.png: no such file"):
-        embed(Counting(), [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "cache")
+def test_pictures_of_which_none_can_be_used_give_no_rows_and_the_reasons(tmp_path):
+    rows, kept, dropped = embed(Counting(), [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "cache")
+    assert rows.shape == (0, Counting().dim) and kept == ()
+    assert [item.reason for item in dropped] == ["missing"] * 2
+    assert "a.png: no such file" in dropped[0].detail
+
+
+def test_what_cannot_be_asked_for_is_an_error(tmp_path):
     with pytest.raises(DataError, match="2 ids, 1 pictures and 2 hashes"):
         embed_images(Counting(), ["a", "b"], [tmp_path / "a.png"], ["0" * 64] * 2, cache=tmp_path)
     with pytest.raises(DataError, match="picture hash 'abc' is not a SHA-256"):

@@ -78,6 +78,16 @@ def test_the_vocabulary_and_the_split_are_of_the_training_part_alone(data):
     assert len(set.union(*parts)) == sum(map(len, parts)) == len(data.corpus)
 
 
+def test_a_corpus_of_which_no_picture_can_be_used_is_refused(data, tmp_path):
+    whole = data.corpus.images[0].read_bytes()
+    names = [f"{number}.png" for number in range(4)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2 + number])  # the end is missing
+    (tmp_path / "t.csv").write_text("\n".join(["file_name,text", *(f"{name},a boat" for name in names)]))
+    with pytest.raises(DataError, match="none of 4 pictures can be used; the first: .*0.png"):
+        prepare(from_parameters({"corpus": str(tmp_path / "t.csv"), "encoder": "pixels"}), progress=False)
+
+
 def test_results_are_read_back_and_not_trained_again(data, results, monkeypatch):
     import vtm.experiment.runs
 

@@ -117,6 +117,11 @@ def test_what_cannot_be_submitted_is_refused(news: MiniNews, home: Path) -> None
     encoder = load_encoder("pixels")
     with pytest.raises(MissingError, match="none of the 41 test pictures"):
         embed_task(read(news.folder), encoder, home / "nowhere")
+    (home / "lost").mkdir()
+    for picture in read(news.folder).test_images:
+        (home / "lost" / picture.file).write_text("no picture")
+    with pytest.raises(DataError, match="none of 41 pictures can be used; the first: .*not a picture"):
+        embed_task(read(news.folder), encoder, home / "lost")
     task = embed_task(read(news.folder), encoder, pictures_folder(news.folder))
     with pytest.raises(DataError, match="only an aligned encoder"):
         task_run(task, task.images)

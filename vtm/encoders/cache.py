@@ -223,7 +223,7 @@ def embed_images(
     Returns
     -------
     embeddings : (m, d) float32
-        Of the kept ids, in the order of `ids`.
+        Of the kept ids, in the order of `ids`; (0, d) where none can be used.
     kept_ids : tuple of m str
     dropped : tuple of Dropped
         The other n - m, with the reason: "missing", "not-a-file", "unreadable", "too-large", "changed" (the
@@ -232,7 +232,7 @@ def embed_images(
     Raises
     ------
     DataError
-        Sequences of unequal length, no usable picture, or a cache that cannot be written.
+        Sequences of unequal length, or a cache that cannot be written.
     """
     if not len(ids) == len(images) == len(image_hashes):
         counts = f"{len(ids)} ids, {len(images)} pictures and {len(image_hashes)} hashes"
@@ -285,9 +285,6 @@ def embed_images(
         for id, content in zip(ids, image_hashes, strict=True)
         if content in failures
     )
-    if not len(kept):
-        why = f"; the first: {dropped[0].detail}" if dropped else ""
-        raise DataError(f"none of {len(ids)} pictures can be used{why}")
     return embeddings, tuple(ids[i] for i in kept), dropped
 
 

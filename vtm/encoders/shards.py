@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -405,46 +404,15 @@ def embed_items(
     workers: int | None = None,
     progress: bool = False,
 ) -> Shard:
-    """Embed some items, as `embed_images` and `embed_texts` do; it may turn out that none can be used."""
+    """Embed some items, as `embed_images` and `embed_texts` do."""
     options = _given(batch_size=batch_size, progress=progress)
     if side == "text":
         rows = embed_texts(encoder, sources, cache=cache, **options)
         return Shard(tuple(ids), tuple(contents), rows, ())
     options |= _given(workers=workers)
-    try:
-        rows, kept, dropped = embed_images(encoder, ids, sources, contents, cache=cache, **options)
-    except DataError:
-        dropped = _all_dropped(encoder, ids, sources, contents, **options)
-        if len(dropped) < len(ids):
-            raise
-        return Shard((), (), np.empty((0, encoder.dim), dtype=np.float32), dropped)
+    rows, kept, dropped = embed_images(encoder, ids, sources, contents, cache=cache, **options)
     content_of = dict(zip(ids, contents, strict=True))
     return Shard(kept, tuple(content_of[id] for id in kept), rows, dropped)
-
-
-def _all_dropped(
-    encoder: ImageEncoder,
-    ids: Sequence[str],
-    images: Sequence[Path],
-    contents: Sequence[str],
-    **options: Any,
-) -> tuple[Dropped, ...]:
-    """Why none of these pictures can be used: `embed_images` says it of each if one beside them is good."""
-    from PIL import Image
-
-    with tempfile.TemporaryDirectory(prefix="vtm-") as scratch:
-        white = Path(scratch) / "white.png"
-        Image.new("RGB", (8, 8), "white").save(white)
-        good = "a white picture"
-        _, _, dropped = embed_images(
-            encoder,
-            [*ids, good],
-            [*images, white],
-            [*contents, hash_file(white)],
-            cache=Path(scratch) / "cache",
-            **options,
-        )
-    return dropped
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -121,6 +121,8 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     image, kept, bad = embed_images(
         encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
     )
+    if bad and not kept:
+        raise DataError(f"none of {len(bad)} pictures can be used; the first: {bad[0].detail}")
     if bad:
         corpus = corpus.without({item.id: (item.reason, item.detail) for item in bad})
     if corpus.ids != tuple(kept):

@@ -323,8 +323,8 @@ def embed_task(
 
     Raises
     ------
-    MissingError
-        No picture is here, or the encoder's weights are not.
+    MissingError, DataError
+        No picture is here, or the encoder's weights are not; none of the pictures can be used.
     """
     found = {picture.iid: picture_path(picture, pictures) for picture in news.test_images}
     here = {iid: path for iid, path in found.items() if path is not None}
@@ -340,6 +340,8 @@ def embed_task(
         tuple(hash_file(path) for path in here.values()),
         progress=progress,
     )
+    if not kept:
+        raise DataError(f"none of {len(bad)} pictures can be used; the first: {bad[0].detail}")
     texts = [article.text(separator=separator, snippet=snippet) for article in news.test_articles]
     return TaskEmbeddings(
         articles=tuple(article.id for article in news.test_articles),
