@@ -17,17 +17,11 @@ import pyarrow.parquet
 import pytest
 from hostile_server import HostileServer, bomb, large_picture, picture
 
+import vtm
 from vtm.errors import ConfigError, DataError
-from vtm.newsimages.download import (
-    SILENT_LIMIT,
-    DownloadReport,
-    Outcome,
-    download_pictures,
-    host_name,
-    is_public,
-    print_summary,
-    read_outcomes,
-)
+from vtm.newsimages import web
+from vtm.newsimages.download import USER_AGENT, DownloadReport, Outcome, download_pictures, read_outcomes
+from vtm.newsimages.web import SILENT_LIMIT, host_name, is_public
 
 QUICK = {
     "allow_private": True, "timeout": 5.0, "retries": 0, "backoff": 0.01, "max_bytes": 1_000_000,
@@ -127,7 +121,7 @@ def test_what_is_saved_is_what_was_sent(ordeal):
     assert {path.name for path in folder.iterdir()} == {one.file for one in good} | {"downloads.parquet"}
 
 
-def test_the_report_is_a_table_that_says_the_same(ordeal, capsys):
+def test_the_report_is_a_table_that_says_the_same(ordeal):
     _, folder, report = ordeal
     assert report.path == folder / "downloads.parquet"
     rows = pyarrow.parquet.read_table(report.path).to_pylist()
@@ -137,8 +131,7 @@ def test_the_report_is_a_table_that_says_the_same(ordeal, capsys):
         status: expected.count(status) for status in ("good", "lost", "failed", "refused")
     }
     assert report.reason_counts("failed")["timeout"] == 4
-    print_summary(report)
-    said = capsys.readouterr().out
+    said = report.summary()
     assert f"7 of {len(EXPECTED)} pictures" in said
     assert "lost            2" in said and "/missing/missing.jpg" in said
 
@@ -154,6 +147,13 @@ def test_servers_see_the_browser_and_no_wish_for_packing(ordeal):
     for _, _, headers in server.asked:
         assert (headers["User-Agent"], headers["Accept-Encoding"]) == ("a browser", "identity")
         assert headers["Host"] == f"127.0.0.1:{server.port}"
+
+
+def test_a_browser_s_name_is_told_with_ours(server, tmp_path):
+    fetch(server, tmp_path, "/good/a.jpg")
+    (asked,) = server.asked
+    assert asked[2]["User-Agent"] == USER_AGENT
+    assert USER_AGENT.startswith("Mozilla/5.0") and USER_AGENT.endswith(f" vtm/{vtm.__version__}")
 
 
 def test_retries_end_with_the_first_good_answer(server, tmp_path):
@@ -231,11 +231,12 @@ def test_redirects_lead_nowhere_that_urls_may_not(server, tmp_path, to, outcome)
     assert not [path for path, _, headers in server.asked if "localhost" in headers["Host"]]
 
 
-@pytest.mark.parametrize("hosts", [{"127.0.0.1", "LOCALHOST."}, {"*"}])
-def test_redirects_to_hosts_that_are_named(server, tmp_path, hosts):
+@pytest.mark.parametrize("named", [True, False])
+def test_redirects_to_hosts_that_are_named_or_to_any(server, tmp_path, named):
     url = redirect(server, server.url("/good/a.jpg", host="localhost"))
-    report = download_pictures([("a", url, "a.jpg")], tmp_path, hosts=hosts, **QUICK)
-    assert by_id(report) == {"a": ("good", "fetched")}
+    items = [("a", url, "a.jpg"), ("b", server.url("/missing/b", host="LOCALHOST."), "b.jpg")]
+    report = download_pictures(items if named else items[:1], tmp_path, any_host=not named, **QUICK)
+    assert by_id(report)["a"] == ("good", "fetched")
     assert report.outcomes[0].final_url == server.url("/good/a.jpg", host="localhost")
 
 
@@ -243,14 +244,13 @@ def test_urls_that_are_refused_are_not_asked(server, tmp_path):
     urls = {
         "file": "file:///etc/passwd", "data": "data:image/png;base64,AAAA", "none": "", "word": "a.jpg",
         "user": f"http://me:pw@127.0.0.1:{server.port}/good/a.jpg", "open": "http://[::1/a.jpg",
-        "other": server.url("/good/a.jpg"),
     }  # fmt: skip
     items = [(name, url, f"{name}.jpg") for name, url in urls.items()]
-    report = download_pictures(items, tmp_path, hosts={"example.org"}, **QUICK)
+    report = download_pictures(items, tmp_path, **QUICK)
     assert report.status_counts()["refused"] == len(urls)
     assert {one.id: one.reason for one in report.outcomes} == {
         **dict.fromkeys(("file", "data", "none", "word"), "refused-scheme"),
-        "user": "bad-url", "open": "bad-url", "other": "refused-host",
+        "user": "bad-url", "open": "bad-url",
     }  # fmt: skip
     assert not any(one.attempts for one in report.outcomes) and not server.asked
 
@@ -260,7 +260,7 @@ def test_urls_that_are_refused_are_not_asked(server, tmp_path):
 )
 def test_this_machine_is_refused_unless_asked_for(server, tmp_path, host):
     items = [("a", server.url("/good/a.jpg", host=host), "a.jpg")]
-    report = download_pictures(items, tmp_path, **(QUICK | {"allow_private": False, "hosts": {"*"}}))
+    report = download_pictures(items, tmp_path, **(QUICK | {"allow_private": False, "any_host": True}))
     assert by_id(report) == {"a": ("refused", "refused-address")}
     assert not server.asked
 
@@ -275,9 +275,9 @@ def test_which_addresses_are_public():
 
 
 def test_names_of_hosts_are_compared_as_the_web_does():
-    assert host_name("WWW.Example.ORG.") == "www.example.org"
-    assert host_name("köln.example") == "xn--kln-sna.example"
-    assert host_name("[::1]") == "[::1]" and host_name("a b") == ""
+    assert host_name("http://WWW.Example.ORG./a") == "www.example.org"
+    assert host_name("https://köln.example") == "xn--kln-sna.example"
+    assert host_name("http://[::1]:80/") == "[::1]" and host_name("http://a b") == ""
 
 
 class Names:
@@ -296,10 +296,16 @@ class Names:
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(server, tmp_path, monkeypatch):
+    """The name server's second answer, at the second connection, is checked as the first one was."""
     names = Names(monkeypatch, pictures=["127.0.0.1"])
-    items = [(str(n), server.url(f"/good/{n}.jpg", host="pictures.test"), f"{n}.jpg") for n in range(6)]
-    assert download_pictures(items, tmp_path, **QUICK).status_counts()["good"] == 6
-    assert names.asked == ["pictures.test"]
+    monkeypatch.setattr(web, "is_public", lambda address: address == "127.0.0.1")
+    items = [
+        (str(n), server.url(f"/{path}/{n}.jpg", host="pictures.test"), f"{n}.jpg")
+        for n, path in enumerate(["good", "good", "good", "bye", "good"])
+    ]
+    report = download_pictures(items, tmp_path, workers=1, **(QUICK | {"allow_private": False}))
+    assert [one.reason for one in report.outcomes] == ["fetched"] * 4 + ["refused-address"]
+    assert names.asked == ["pictures.test"] * 2 and server.n_connections == 1
     assert {headers["Host"] for _, _, headers in server.asked} == {f"pictures.test:{server.port}"}
 
 
@@ -537,7 +543,7 @@ def test_a_file_that_is_no_report_is_an_error(server, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [{"workers": 0}, {"per_host": 0}, {"timeout": 0}, {"retries": -1}, {"save_every": 0}, {"max_bytes": 0},
-     {"backoff": -1}, {"hosts": {"http://example.org/"}}, {"hosts": {"a b"}}],
+     {"backoff": -1}],
 )  # fmt: skip
 def test_parameters_that_cannot_be_used(tmp_path, options):
     with pytest.raises(ConfigError):
