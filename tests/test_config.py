@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from vtm import config as notebook_parameters
@@ -201,3 +202,38 @@ def test_configurations_are_frozen():
     for value in (Experiment(), ModelConfig(), BowConfig()):
         with pytest.raises(dataclasses.FrozenInstanceError):
             value.corpus = "x"
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        ({"epochs": np.int64(5)}, {"epochs": 5}),
+        ({"lr": np.float32(0.5)}, {"lr": 0.5}),
+        ({"standardize": np.bool_(False)}, {"standardize": False}),
+        ({"n_topics": (4, 6)}, {"n_topics": [4, 6]}),
+        ({"n_topics": np.array([4, 6])}, {"n_topics": [4, 6]}),
+        ({"seeds": [np.int32(3)]}, {"seeds": 3}),
+        ({"hidden": (np.int64(7),)}, {"hidden": 7}),
+    ],
+    ids=str,
+)
+def test_numbers_of_numpy_and_tuples_are_what_they_look_like_wherever_they_come_in(given, meant) -> None:
+    assert from_parameters(given) == from_parameters(meant)
+    (name,) = given
+    for cls in (ModelConfig, BowConfig, Experiment):
+        if name in {f.name for f in dataclasses.fields(cls)}:
+            found = getattr(cls(**given), name)
+            assert found == getattr(cls(**meant), name)
+            parts = found if isinstance(found, tuple) else [found]
+            assert {type(part) for part in parts} <= {int, float, bool}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": np.float64(5)}, {"seeds": (True,)}, {"hidden": [np.True_]}], ids=str
+)
+def test_what_is_no_whole_number_is_refused_at_every_door(wrong) -> None:
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=name):
+        from_parameters(wrong)
+    with pytest.raises(ConfigError, match=name):
+        (Experiment if name == "seeds" else ModelConfig)(**wrong)

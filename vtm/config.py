@@ -1,18 +1,19 @@
-"""Random streams: every draw has a seed and a purpose, and no two purposes share numbers."""
+"""What an experiment is: frozen, checked, named by the hash of its parts, its draws seeded each for one purpose."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import hashlib
+import json
 import math
+import numbers
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vtm.errors import ConfigError
-from vtm.files import hash_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +40,6 @@ def numpy_generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng(stream(seed, purpose))
 
 
-# What an experiment is: frozen, checked, and named by the hash of its parts.
-
-
 KINDS = ("joint", "text-teacher")
 MODES = ("posteriors", "priors", "none")
 DECODERS = ("prodLDA", "LDA")
@@ -54,14 +52,42 @@ def _check(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def plain(value: Any) -> Any:
+    """A parameter as JSON and notebooks have it: NumPy's numbers and arrays become Python's, tuples become lists.
+
+    papermill 2.7 writes a tuple into a notebook as a string, and refuses NumPy's whole numbers.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
     """One whole number or some of them, as a tuple."""
-    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    values = value if isinstance(value, list) else [value]
     _check(
         len(values) > 0 and all(isinstance(v, int) and not isinstance(v, bool) for v in values),
         f"{name}={value!r}: must be a whole number or a list of them",
     )
-    return values
+    return tuple(values)
+
+
+def _check_types(config: Any) -> None:
+    """Each value of a dataclass as the type of its default, or an error that names both; the same for every caller."""
+    for f in dataclasses.fields(config):
+        value, default = plain(getattr(config, f.name)), f.default
+        if isinstance(default, tuple):
+            value = _whole_numbers(f.name, value)
+        elif default is not dataclasses.MISSING:
+            kind = numbers.Real if isinstance(default, float) else type(default)
+            if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
+                raise ConfigError(
+                    f"{f.name}={value!r}: must be of type {type(default).__name__}, as in {f.name}={default!r}"
+                )
+            value = float(value) if kind is numbers.Real else value
+        else:
+            continue
+        object.__setattr__(config, f.name, value)
 
 
 # All samples are drawn at once, and a saved model's number is not in its weights.
@@ -118,14 +144,14 @@ class ModelConfig:
     n_samples: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", _whole_numbers("hidden", self.hidden))
+        _check_types(self)
         _check(self.decoder in DECODERS, f"decoder={self.decoder!r}: must be one of {', '.join(DECODERS)}")
         _check(
             self.activation in ACTIVATIONS,
             f"activation={self.activation!r}: must be one of {', '.join(ACTIVATIONS)}",
         )
         _check(
-            len(self.hidden) > 0 and all(width > 0 for width in self.hidden),
+            all(width > 0 for width in self.hidden),
             f"hidden={self.hidden}: needs at least one layer, each at least 1 wide",
         )
         _check(0 <= self.dropout < 1, f"dropout={self.dropout}: must be at least 0 and below 1")
@@ -153,6 +179,7 @@ class BowConfig:
     min_length: int = 3
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check(self.max_words >= 1, f"max_words={self.max_words}: must be at least 1")
         _check(self.min_df >= 1, f"min_df={self.min_df}: must be at least 1 text")
         _check(0 < self.max_df <= 1, f"max_df={self.max_df}: is a share of the texts, above 0 and at most 1")
@@ -213,12 +240,12 @@ class Experiment:
     study_folder: str = ""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         parse_corpus(self.corpus)
         parse_encoder(self.encoder)
         for name in ("n_topics", "seeds"):
-            values = _whole_numbers(name, getattr(self, name))
+            values = getattr(self, name)
             _check(len(set(values)) == len(values), f"{name}={list(values)}: names a value twice")
-            object.__setattr__(self, name, values)
         _check(min(self.n_topics) >= 2, f"n_topics={list(self.n_topics)}: a model needs at least 2 topics")
         _check(self.max_texts >= 0, f"max_texts={self.max_texts}: must be 0 (all) or a number of texts")
         _check(min(self.seeds) >= 0, f"seeds={list(self.seeds)}: a seed must not be negative")
@@ -239,7 +266,9 @@ class Experiment:
 
     def data_key(self) -> str:
         """Hash of what the data and its split follow from (not of the models)."""
-        return hash_json([self.corpus, self.encoder, self.split_seed, dataclasses.asdict(self.bow)])
+        parts = [self.corpus, self.encoder, self.split_seed, dataclasses.asdict(self.bow)]
+        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def parse_corpus(spec: str) -> tuple[str, dict[str, str | int]]:
@@ -275,9 +304,6 @@ def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
         # Digits that no number is written with, as in text_column=007, stay as they are.
         options[name] = int(value) if re.fullmatch("0|[1-9][0-9]{0,17}", value) else value
     return match[1], options
-
-
-# An experiment from the flat parameters that a notebook or a command line has, and profiles of them.
 
 
 # The notebooks' parameters by the dataclass that holds them.
@@ -319,36 +345,7 @@ def from_parameters(parameters: Mapping[str, Any]) -> Experiment:
     def pick(names: Iterable[str]) -> dict[str, Any]:
         return {name: parameters[name] for name in names if name in parameters}
 
-    def build(cls: type, **values: Any) -> Any:
-        for f in dataclasses.fields(cls):
-            if f.name in values and f.default is not dataclasses.MISSING:
-                values[f.name] = _as_type_of(f.name, f.default, values[f.name])
-        return cls(**values)
-
-    return build(
-        Experiment,
-        **pick(_EXPERIMENT),
-        model=build(ModelConfig, **pick(_MODEL)),
-        bow=build(BowConfig, **pick(_BOW)),
-    )
-
-
-def _as_type_of(name: str, default: Any, value: Any) -> Any:
-    """`value` as the type of the parameter's default, or an error that names both."""
-    if isinstance(default, tuple):
-        return value
-    if isinstance(default, bool) or isinstance(value, bool):
-        good = isinstance(default, bool) and isinstance(value, bool)
-    elif isinstance(default, float):
-        good = isinstance(value, int | float)
-        value = float(value) if good else value
-    else:
-        good = isinstance(value, type(default))
-    if not good:
-        raise ConfigError(
-            f"{name}={value!r}: must be of type {type(default).__name__}, as in {name}={default!r}"
-        )
-    return value
+    return Experiment(**pick(_EXPERIMENT), model=ModelConfig(**pick(_MODEL)), bow=BowConfig(**pick(_BOW)))
 
 
 def unknown_parameter(name: str, known: Iterable[str]) -> str:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.config import KINDS, Experiment, from_parameters, parse_corpus, profile_parameters, unknown_parameter
+from vtm.config import (
+    KINDS,
+    Experiment,
+    from_parameters,
+    parse_corpus,
+    plain,
+    profile_parameters,
+    unknown_parameter,
+)
 from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
 from vtm.files import (
     checkout,
@@ -546,7 +554,7 @@ def experiment_of(profile: str, parameters: Mapping[str, Any]) -> Experiment:
 
 def _portable(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides as a kernel in another working folder understands them: a corpus' path made absolute."""
-    found = dict(parameters)
+    found = {name: plain(value) for name, value in parameters.items()}
     corpus = found.get("corpus")
     if isinstance(corpus, str):
         name = parse_corpus(corpus)[0]
