@@ -188,25 +188,19 @@ class TopicModel:
         ...     sorted(os.listdir(folder))
         ['image.json', 'image.safetensors']
         """
-        from safetensors.torch import save_file
+        from safetensors.numpy import save_file
 
         weights, description = _files(path)
-        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        arrays, about = model_arrays(self)
         with atomic_path(weights) as temporary:
-            save_file(state, temporary)
+            save_file(arrays, temporary)
             # Of what was written here: another process may put its own in this place at once.
             written = hash_file(temporary)
         write_sealed(
             description,
             {
                 "format": FORMAT,
-                "n_inputs": self.network.n_inputs,
-                "n_topics": self.network.n_topics,
-                "config": dataclasses.asdict(self.network.config),
-                "vocabulary": list(self.vocabulary),
-                "seed": self.seed,
-                "reads": self.reads,
-                "history": self.history,
+                **about,
                 "weights_sha256": written,
                 "versions": package_versions(),
                 "notes": notes,
@@ -261,32 +255,54 @@ class TopicModel:
             )
         arrays = read_tensors(weights)
         try:
-            model = cls._from_saved(saved, arrays)
+            model = model_of_arrays(arrays, saved)
         except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             said = " ".join(str(error).split())
             raise DataError(
                 f"{description}: does not hold what a model's does ({said}); train anew"
             ) from None
-        model.network.to(device).eval()
+        model.network.to(device)
         return model
 
-    @classmethod
-    def _from_saved(cls, saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> TopicModel:
-        config, words = ModelConfig(**saved["config"]), saved["vocabulary"]
-        if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
-            raise TypeError("a vocabulary is a list of words")
-        if not (
-            type(saved["seed"]) is int
-            and saved["reads"] in ("text", "image", "text+image")
-            and isinstance(saved["history"], dict)
-        ):
-            raise TypeError("a model has a seed, what it reads, and its training curves")
-        _check_sizes(arrays, saved["n_inputs"], saved["n_topics"], len(words), config)
-        network = TopicNetwork(
-            n_inputs=saved["n_inputs"], n_topics=saved["n_topics"], n_words=len(words), config=config
-        )
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-        return cls(network, tuple(words), saved["seed"], saved["reads"], saved["history"])
+
+def model_arrays(model: TopicModel) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The weights by name, and all else as JSON can hold it: what `model_of_arrays` takes."""
+    state = {name: value.detach().cpu().numpy() for name, value in model.network.state_dict().items()}
+    about = {
+        "n_inputs": model.network.n_inputs,
+        "n_topics": model.network.n_topics,
+        "config": dataclasses.asdict(model.network.config),
+        "vocabulary": list(model.vocabulary),
+        "seed": model.seed,
+        "reads": model.reads,
+        "history": model.history,
+    }
+    return {name: np.ascontiguousarray(array) for name, array in state.items()}, about
+
+
+def model_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> TopicModel:
+    """The model that `model_arrays` took apart, on the CPU and in evaluation mode.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, ArithmeticError, RuntimeError
+        Arrays of other sizes than are stated, before memory is taken for as many numbers; or something is missing.
+    """
+    config, words = ModelConfig(**about["config"]), about["vocabulary"]
+    if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise TypeError("a vocabulary is a list of words")
+    if not (
+        type(about["seed"]) is int
+        and about["reads"] in ("text", "image", "text+image")
+        and isinstance(about["history"], dict)
+    ):
+        raise TypeError("a model has a seed, what it reads, and its training curves")
+    _check_sizes(arrays, about["n_inputs"], about["n_topics"], len(words), config)
+    network = TopicNetwork(
+        n_inputs=about["n_inputs"], n_topics=about["n_topics"], n_words=len(words), config=config
+    )
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return TopicModel(network.eval(), tuple(words), about["seed"], about["reads"], about["history"])
 
 
 def _check_sizes(
