@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from vtm.cli import app
 from vtm.errors import DataError, MissingError
 from vtm.newsimages import download as module
-from vtm.newsimages.corpus import GROUND_TRUTH, find_folder, read
 from vtm.newsimages.download import DownloadReport, Outcome
+from vtm.newsimages.files import GROUND_TRUTH, find_folder, read
 
 runner = CliRunner()
 

@@ -20,7 +20,7 @@ from vtm.config import parse_corpus
 from vtm.corpora import Corpus, load_corpus, split, split_corpus
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.newsimages import corpus as newsimages
-from vtm.newsimages.corpus import FILES, find_folder, read, read_ground_truth, scrambled_to_truth
+from vtm.newsimages.files import FILES, Article, find_folder, read, read_ground_truth, scrambled_to_truth
 
 HEADER = ["article", "aid", "url", "img", "iid", "hashvalue", "title", "text", "imgFile"]
 # The answers that the small files below are made from: ground truth's article id -> iid.
@@ -496,4 +496,4 @@ def test_the_real_files_with_drawn_answers_and_pictures_make_a_corpus(real, tmp_
     ],
 )
 def test_an_article_s_category_is_its_newspaper_s_section(url, section):
-    assert newsimages.Article("1", "", url, "t", "s", 1).category == section
+    assert Article("1", "", url, "t", "s", 1).category == section

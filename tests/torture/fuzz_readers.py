@@ -21,10 +21,10 @@ def newsimages_tsv(folder: Path) -> Reader:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        table = attempt(lambda: read_tsv(path, ("article", "iid", "title", "text")))
-        if table is not None and attempt(lambda: list(table.unique(("article", "iid"), {}))) is not None:
-            summary = table.summary()
-            assert summary.n_rows == summary.n_items + sum(odd.dropped for odd in table.odd)
+        found = attempt(lambda: read_tsv(path, ("title", "text"), ids=("article", "iid")))
+        if found is not None:
+            rows, about, odd = found
+            assert about.n_items == len(rows) == about.n_rows - sum(each.dropped for each in odd)
 
     return Reader(
         [header + rows, header + rows + rows.replace(b"\xc3\xb6", b"\xf6"), header, b"\xef\xbb\xbf" + header],

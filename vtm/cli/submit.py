@@ -108,7 +108,7 @@ def evaluate(
     """Score a run as the NewsImages task does; articles without a line count as not found."""
     from vtm.newsimages import task
     from vtm.newsimages import task as run_files
-    from vtm.newsimages.corpus import read_ground_truth
+    from vtm.newsimages.files import read_ground_truth
 
     score = task.evaluate(run_files.read_run(run), read_ground_truth(ground_truth))
     if json:

@@ -13,38 +13,7 @@ from typing import Any
 from vtm.corpora.base import Corpus, Dropped
 from vtm.errors import ConfigError, MissingError
 from vtm.files import data_dir, hash_file
-from vtm.newsimages.files import (
-    FILES,
-    GROUND_TRUTH,
-    REPOSITORY,
-    TEST_BATCH,
-    Article,
-    Item,
-    NewsImages,
-    Picture,
-    find_folder,
-    read,
-    read_ground_truth,
-    scrambled_to_truth,
-)
-
-__all__ = [
-    "FILES",
-    "GROUND_TRUTH",
-    "REPOSITORY",
-    "SOURCE",
-    "Article",
-    "Item",
-    "NewsImages",
-    "Picture",
-    "find_folder",
-    "load",
-    "picture_path",
-    "pictures_folder",
-    "read",
-    "read_ground_truth",
-    "scrambled_to_truth",
-]
+from vtm.newsimages.files import REPOSITORY, TEST_BATCH, NewsItem, Picture, read
 
 SOURCE = (
     f"MediaEval 2021 NewsImages ({REPOSITORY.removeprefix('https://')}); texts and pictures belong to their "
@@ -124,7 +93,7 @@ def load(
         if odd.reason == "repeated-id"
     ]
     dropped += unknown
-    kept: list[tuple[Item, str, Path]] = []
+    kept: list[tuple[NewsItem, str, Path]] = []
     for item in items:
         text = item.article.text(separator=separator, snippet=with_snippet)
         path = picture_path(item.picture, where)

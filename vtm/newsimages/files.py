@@ -1,14 +1,14 @@
-"""The files of MediaEval 2021 NewsImages, read as they are: which files there are, and what each row says.
+"""The files of MediaEval 2021 NewsImages, read as they are.
 
 The files are tab-separated with CRLF line ends, in UTF-8 or Windows-1252. A spreadsheet wrote some of their
-fields between double quotes, so quotes never join lines here: a field loses them only when they are whole.
+fields between double quotes, so quotes never join lines here: a field loses them only when they are whole. (Python's
+csv reads the published files alike, but joins all lines that follow a quote which is never closed.)
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -27,11 +27,11 @@ FILES = {
     "MediaEvalNewsImagesBatch04articles.tsv": "2d4e8b5489723315b4739db9eb183f568a859ba367b1e94831eed4be3d316dcb",
     "MediaEvalNewsImagesBatch04images.tsv": "a5a9edb631374ae1c7abecd507b4486acacb7ffef98792305f4da4079b7134b1",
 }
-BATCHES = ("content2019-01.tsv", "content2019-02.tsv", "content2019-03.tsv")
-TEST_ARTICLES = "MediaEvalNewsImagesBatch04articles.tsv"
-TEST_IMAGES = "MediaEvalNewsImagesBatch04images.tsv"
+*BATCHES, TEST_ARTICLES, TEST_IMAGES = FILES
+TEST_BATCH = 4
 GROUND_TRUTH = "content2019-04-gt.tsv"  # in the same folder; its SHA-256 is not known here
 MAX_BYTES = 200_000_000  # of a file that is read; the largest of the task's has some 2 MB
+REMEDY = f"fetch the file again from {REPOSITORY}"
 
 
 class Odd(NamedTuple):
@@ -55,7 +55,7 @@ class TsvFile:
     as_published: bool
 
 
-class Row(NamedTuple):
+class TsvRow(NamedTuple):
     """A row's values by column; `number` is the line in the file (the header is 1)."""
 
     file: str
@@ -66,68 +66,36 @@ class Row(NamedTuple):
         return f"{self.file} row {self.number}"
 
 
-@dataclass
-class Table:
-    """A file's rows, less the blank ones, and what was odd; readers of rows add to `odd`."""
-
-    path: Path
-    encoding: str
-    n_rows: int
-    rows: list[Row]
-    odd: list[Odd]
-
-    def note(self, row: Row, reason: str, detail: str = "", *, dropped: bool = False) -> None:
-        self.odd.append(Odd(row.file, row.number, reason, detail, dropped))
-
-    def unique(self, columns: Sequence[str], seen: dict[tuple[str, str], Row]) -> Iterator[Row]:
-        """Rows with ids in `columns` that no earlier row has; others are dropped. `seen` is kept over files."""
-        for row in self.rows:
-            repeated = ""
-            for column in columns:
-                id = row.values[column]
-                if not _is_number(id):
-                    raise DataError(f"{self.path}: row {row.number}: {column} {id!r} is no number; {REMEDY}")
-                earlier = seen.setdefault((column, id), row)
-                if earlier is not row and not repeated:
-                    repeated = f"{column} {id}, as in {earlier}"
-            if repeated:
-                self.note(row, "repeated-id", repeated, dropped=True)
-            else:
-                yield row
-
-    def summary(self) -> TsvFile:
-        name = self.path.name.replace("-v3.tsv", ".tsv")
-        return TsvFile(
-            name=self.path.name,
-            encoding=self.encoding,
-            n_rows=self.n_rows,
-            n_items=self.n_rows - sum(odd.dropped for odd in self.odd),
-            as_published=FILES.get(name) == hash_file(self.path),
-        )
-
-
-REMEDY = f"fetch the file again from {REPOSITORY}"
-
-
 def find_file(folder: Path, name: str) -> Path | None:
     """The file of this name in `folder`, under the repository's name or the one that papers use (`-v3`)."""
     names = (name, name.replace("-gt.tsv", ".tsv").replace(".tsv", "-v3.tsv"))
     return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
-def read_tsv(path: Path, columns: Sequence[str]) -> Table:
-    """Read a file whose header names at least `columns`; headers without a name are fine.
+def read_tsv(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    ids: Sequence[str] = (),
+    seen: dict[tuple[str, str], TsvRow] | None = None,
+) -> tuple[list[TsvRow], TsvFile, list[Odd]]:
+    """Read a file whose header names at least `columns` and `ids`; headers without a name are fine.
 
-    Odd rows: `blank-row` (dropped), `undecodable-line` (each wrong byte becomes U+FFFD), `quoted-field`
-    (the quotes around it are removed).
+    Odd rows: `blank-row` (dropped), `undecodable-line` (each wrong byte becomes U+FFFD), `quoted-field` (the quotes
+    around it are removed), `repeated-id` (dropped: an id in `ids` that an earlier row has), and, where there are `ids`,
+    `empty-text` (no title or no snippet), `repeated-text` (title and snippet of an earlier row), `repeated-image-file`.
+
+    Parameters
+    ----------
+    seen : column and value -> row, of earlier files; what is new in this one is added.
 
     Raises
     ------
     MissingError
         No such file.
     DataError
-        The file cannot be read or has more than 200 MB, a column is missing or there twice, or a row has too many or
-        too few fields.
+        The file cannot be read or has more than 200 MB, a column is missing or there twice, a row has too many or
+        too few fields, or an id is no number.
     """
     try:
         raw = read_regular(path, most=MAX_BYTES)
@@ -135,45 +103,65 @@ def read_tsv(path: Path, columns: Sequence[str]) -> Table:
         raise MissingError(f"{path}: no such file; it is one of those of {REPOSITORY}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    encoding, lines, undecodable = _decode(raw)
-    header = [name.strip() for name in lines[0].split("\t")]
-    if missing := [name for name in columns if name not in header]:
-        raise DataError(f"{path}: no column {missing[0]!r} in its header; {REMEDY}")
-    if twice := [name for name in columns if header.count(name) > 1]:
-        raise DataError(f"{path}: two columns {twice[0]!r} in its header; {REMEDY}")
-    table = Table(path, encoding, len(lines) - 1, [], [])
+    lines = [line.removesuffix(b"\r") for line in raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    # UTF-8, or what most of the lines with a byte past ASCII are: a German line in Windows-1252 is hardly ever UTF-8,
+    # so one damaged line cannot turn a whole file's umlauts into garbage.
+    are_utf8 = [_decodes(line, "utf-8") for line in lines if not line.isascii()]
+    encoding = "utf-8" if 2 * sum(are_utf8) >= len(are_utf8) else "cp1252"
+    header = [name.strip() for name in lines[0].decode(encoding, errors="replace").split("\t")]
+    for name in (*ids, *columns):
+        if header.count(name) != 1:
+            problem = "two columns" if name in header else "no column"
+            raise DataError(f"{path}: {problem} {name!r} in its header; {REMEDY}")
+
+    rows: list[TsvRow] = []
+    odd: list[Odd] = []
+    seen = {} if seen is None else seen
     for number, line in enumerate(lines[1:], start=2):
-        fields = line.split("\t")
-        values = [_unquoted(value).strip() for value in fields]
-        row = Row(path.name, number, dict(zip(header, values, strict=False)))
+        fields = line.decode(encoding, errors="replace").split("\t")
+        unquoted = [_unquoted(field) for field in fields]
+        values = [field.strip() for field in unquoted]
+        row = TsvRow(path.name, number, dict(zip(header, values, strict=False)))
         if not any(values):
-            table.note(row, "blank-row", dropped=True)
+            odd.append(Odd(path.name, number, "blank-row", dropped=True))
             continue
         if len(fields) != len(header):
             raise DataError(
                 f"{path}: row {number} has {len(fields)} fields, the header has {len(header)}; {REMEDY}"
             )
-        if number in undecodable:
-            table.note(row, "undecodable-line", f"not {encoding}")
-        if any(len(_unquoted(value)) < len(value) for value in fields):
-            table.note(row, "quoted-field")
-        table.rows.append(row)
-    return table
+        if not _decodes(line, encoding):
+            odd.append(Odd(path.name, number, "undecodable-line", f"not {encoding}"))
+        if unquoted != fields:
+            odd.append(Odd(path.name, number, "quoted-field"))
+        repeats = []
+        for column in ids:
+            id = row.values[column]
+            if not is_number(id):
+                raise DataError(f"{path}: row {number}: {column} {id!r} is no number; {REMEDY}")
+            if (earlier := seen.setdefault((column, id), row)) is not row:
+                repeats.append(f"{column} {id}, as in {earlier}")
+        if repeats:
+            odd.append(Odd(path.name, number, "repeated-id", repeats[0], dropped=True))
+            continue
+        rows.append(row)
+        if ids:
+            odd += [Odd(path.name, number, *note) for note in _oddities(row, seen)]
+    as_published = FILES.get(path.name.replace("-v3.tsv", ".tsv")) == hash_file(path)
+    return rows, TsvFile(path.name, encoding, len(lines) - 1, len(rows), as_published), odd
 
 
-def _decode(raw: bytes) -> tuple[str, list[str], set[int]]:
-    """Encoding, lines and the numbers (from 1) of the lines that are not in it.
-
-    UTF-8, if all the file is. Otherwise what most of its lines with a byte past ASCII are: a German line in
-    Windows-1252 is hardly ever UTF-8, so one damaged line cannot turn a whole file's umlauts into garbage.
-    """
-    lines = [line.removesuffix(b"\r") for line in raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
-    if len(lines) > 1 and not lines[-1]:
-        lines.pop()
-    is_utf8 = Counter(_decodes(line, "utf-8") for line in lines if not line.isascii())
-    encoding = "utf-8" if is_utf8[True] >= is_utf8[False] else "cp1252"
-    wrong = {number for number, line in enumerate(lines, start=1) if not _decodes(line, encoding)}
-    return encoding, [line.decode(encoding, errors="replace") for line in lines], wrong
+def _oddities(row: TsvRow, seen: dict[tuple[str, str], TsvRow]) -> Iterator[tuple[str, str]]:
+    """Reason and detail of what may stay as it is, but ought to be known."""
+    title, text, file = (row.values.get(column, "") for column in ("title", "text", "imgFile"))
+    if "title" in row.values:
+        if not (title and text):
+            yield "empty-text", "no title" if text else "no snippet"
+        if (earlier := seen.setdefault(("title and text", f"{title}\t{text}"), row)) is not row:
+            yield "repeated-text", f"as in {earlier}"
+    if file and (earlier := seen.setdefault(("imgFile", file), row)) is not row:
+        yield "repeated-image-file", f"{file}, as in {earlier}"
 
 
 def _decodes(line: bytes, encoding: str) -> bool:
@@ -191,7 +179,8 @@ def _unquoted(value: str) -> str:
     return inner.replace('""', '"') if whole else value
 
 
-def _is_number(id: str) -> bool:
+def is_number(id: str) -> bool:
+    """Whether an id has the form of the task's."""
     return id.isascii() and id.isdigit()
 
 
@@ -206,7 +195,7 @@ def scrambled_to_truth(article_id: str) -> str:
     DataError
         Not 10 digits.
     """
-    if not (len(article_id) == 10 and article_id.isascii() and article_id.isdigit()):
+    if len(article_id) != 10 or not is_number(article_id):
         raise DataError(
             f"article id {article_id!r}: a test article's id has 10 digits, as in {TEST_ARTICLES}"
         )
@@ -221,11 +210,11 @@ def read_ground_truth(path: Path | str) -> dict[str, str]:
     MissingError, DataError
         As `read_tsv`; also for a repeated article id, or no row.
     """
-    table = read_tsv(Path(path), ("article", "iid"))
     truth: dict[str, str] = {}
-    for row in table.rows:
+    rows, _, _ = read_tsv(Path(path), ("article", "iid"))
+    for row in rows:
         article, iid = row.values["article"], row.values["iid"]
-        if article in truth or not (_is_number(article) and _is_number(iid)):
+        if article in truth or not (is_number(article) and is_number(iid)):
             raise DataError(
                 f"{path}: row {row.number}: article {article!r} with image {iid!r}; each article has one row, "
                 f"and ids are numbers; {REMEDY}"
@@ -234,12 +223,6 @@ def read_ground_truth(path: Path | str) -> dict[str, str]:
     if not truth:
         raise DataError(f"{path}: no row; {REMEDY}")
     return truth
-
-
-# What the files of MediaEval 2021 NewsImages say: articles, pictures, and which belong together.
-
-
-TEST_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -275,7 +258,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Item:
+class NewsItem:
     """An article and the picture that belongs to it."""
 
     article: Article
@@ -299,7 +282,7 @@ class NewsImages:
     """
 
     folder: Path
-    development: tuple[Item, ...]
+    development: tuple[NewsItem, ...]
     test_articles: tuple[Article, ...]
     test_images: tuple[Picture, ...]
     truth: dict[str, str] | None
@@ -311,7 +294,7 @@ class NewsImages:
         """All pictures, those of the development batches first."""
         return tuple(item.picture for item in self.development) + self.test_images
 
-    def test_pairs(self) -> tuple[tuple[Item, ...], tuple[Dropped, ...]]:
+    def test_pairs(self) -> tuple[tuple[NewsItem, ...], tuple[Dropped, ...]]:
         """The test articles with their pictures by the ground truth, and those that it does not know.
 
         Raises
@@ -332,7 +315,7 @@ class NewsImages:
         for article in self.test_articles:
             picture = pictures.get(self.truth.get(scrambled_to_truth(article.id), ""))
             if picture:
-                items.append(Item(article, picture))
+                items.append(NewsItem(article, picture))
             else:
                 dropped.append(Dropped(article.id, "no-ground-truth"))
         if not items:
@@ -343,19 +326,16 @@ class NewsImages:
         return tuple(items), tuple(dropped)
 
 
-def find_folder() -> Path:
-    """The folder with the five files: $VTM_NEWSIMAGES, or in the data folder.
+def find_folder(folder: Path | str | None = None) -> Path:
+    """The folder with the five files: the one that is named, $VTM_NEWSIMAGES, or in the data folder.
 
     Raises
     ------
     MissingError
-        The files are nowhere; the message says what to put where.
+        A file is not there; the message says what to put where.
     """
-    named = os.environ.get("VTM_NEWSIMAGES")
-    return _complete(Path(named).expanduser() if named else data_dir() / "corpora" / "newsimages")
-
-
-def _complete(folder: Path) -> Path:
+    named = folder or os.environ.get("VTM_NEWSIMAGES")
+    folder = Path(named).expanduser() if named else data_dir() / "corpora" / "newsimages"
     if missing := [name for name in FILES if not find_file(folder, name)]:
         raise MissingError(
             f"{folder}: no {', '.join(missing)}; `vtm fetch corpus:newsimages` gets all files, or put "
@@ -368,14 +348,10 @@ def _complete(folder: Path) -> Path:
 def read(folder: Path | str | None = None, *, ground_truth: Path | str | None = None) -> NewsImages:
     """Read the files; the batches may be called content2019-01.tsv or content2019-01-v3.tsv.
 
-    Odd rows, beside those of `read_tsv`: `repeated-id` (dropped: an article or image id that an earlier row
-    has), `empty-text` (no title or no snippet), `repeated-text` (title and snippet of an earlier article),
-    `repeated-image-file`.
-
     Parameters
     ----------
     folder
-        By default that of `find_folder`.
+        As `find_folder`.
     ground_truth
         By default content2019-04-gt.tsv in `folder`, where it is there.
 
@@ -386,21 +362,21 @@ def read(folder: Path | str | None = None, *, ground_truth: Path | str | None = 
     DataError
         A row cannot be read; the message names the file and the row.
     """
-    folder = find_folder() if folder is None else _complete(Path(folder).expanduser())
+    folder = find_folder(folder)
     truth_path = find_file(folder, GROUND_TRUTH) if ground_truth is None else Path(ground_truth).expanduser()
-    seen: dict[tuple[str, str], Row] = {}
-    tables: list[Table] = []
+    files: list[TsvFile] = []
+    odd: list[Odd] = []
+    seen: dict[tuple[str, str], TsvRow] = {}
 
-    def rows_of(name: str, ids: tuple[str, ...], *columns: str) -> list[Row]:
-        path = find_file(folder, name)
-        assert path is not None  # by _complete
-        tables.append(table := read_tsv(path, (*ids, *columns)))
-        rows = list(table.unique(ids, seen))
-        _note_repeats(table, rows, seen)
+    def rows_of(name: str, ids: tuple[str, ...], *columns: str) -> list[TsvRow]:
+        path = find_file(folder, name) or folder / name
+        rows, about, notes = read_tsv(path, columns, ids=ids, seen=seen)
+        files.append(about)
+        odd.extend(notes)
         return rows
 
     development = [
-        Item(_article(row, "article", batch), _picture(row, batch))
+        NewsItem(_article(row, "article", batch), _picture(row, batch))
         for batch, name in enumerate(BATCHES, start=1)
         for row in rows_of(name, ("article", "iid"), "aid", "url", "img", "title", "text", "imgFile")
     ]
@@ -417,34 +393,19 @@ def read(folder: Path | str | None = None, *, ground_truth: Path | str | None = 
         test_articles=tuple(articles),
         test_images=tuple(images),
         truth=None if truth_path is None else read_ground_truth(truth_path),
-        files=tuple(table.summary() for table in tables),
-        odd=tuple(odd for table in tables for odd in table.odd),
+        files=tuple(files),
+        odd=tuple(odd),
     )
 
 
-def _article(row: Row, id_column: str, batch: int) -> Article:
+def _article(row: TsvRow, id_column: str, batch: int) -> Article:
     values = row.values
-    return Article(
-        values[id_column], values.get("aid", ""), values["url"], values["title"], values["text"], batch
-    )
+    aid = values.get("aid", "")
+    return Article(values[id_column], aid, values["url"], values["title"], values["text"], batch)
 
 
-def _picture(row: Row, batch: int) -> Picture:
+def _picture(row: TsvRow, batch: int) -> Picture:
     name = row.values["imgFile"]
     if name != PurePath(name).name or name in ("", ".", "..") or "\\" in name:
-        raise DataError(f"{row}: imgFile {name!r} is no file name; fetch the file again from {REPOSITORY}")
+        raise DataError(f"{row}: imgFile {name!r} is no file name; {REMEDY}")
     return Picture(row.values["iid"], row.values["img"], name, batch)
-
-
-def _note_repeats(table: Table, rows: Iterable[Row], seen: dict[tuple[str, str], Row]) -> None:
-    for row in rows:
-        values = row.values
-        if "title" in values:
-            if not (values["title"] and values["text"]):
-                table.note(row, "empty-text", "no title" if values["text"] else "no snippet")
-            text = f"{values['title']}\t{values['text']}"
-            if (earlier := seen.setdefault(("title and text", text), row)) is not row:
-                table.note(row, "repeated-text", f"as in {earlier}")
-        file = values.get("imgFile")
-        if file and (earlier := seen.setdefault(("imgFile", file), row)) is not row:
-            table.note(row, "repeated-image-file", f"{file}, as in {earlier}")

@@ -1,12 +1,14 @@
-"""Run files of the NewsImages task: written, read, and checked against the task.
+"""Runs for the NewsImages task.
 
-A run is one line an article: its id, then image ids (iid), best first, separated by tabs; the first 100
-count.
+A run is one line an article: its id, then image ids (iid), best first, separated by tabs; the first 100 count. The
+rules follow the evaluator that the task publishes (NewsImagesDataset, Evaluator/EvalTask.java).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +21,8 @@ from vtm.files import hash_file, read_json, read_regular, write_text
 from vtm.metrics.ranking import NOT_FOUND, top_items
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
-from vtm.newsimages.corpus import NewsImages, picture_path
-from vtm.newsimages.files import MAX_BYTES, scrambled_to_truth
+from vtm.newsimages.corpus import picture_path
+from vtm.newsimages.files import MAX_BYTES, NewsImages, is_number, scrambled_to_truth
 
 DEPTH = 100
 
@@ -51,7 +53,7 @@ class Run:
         """
         ranking: dict[str, tuple[str, ...]] = {}
         for line in self.lines:
-            if not _is_number(line.article):
+            if not is_number(line.article):
                 continue
             if line.article in ranking:
                 raise DataError(f"{self.path}: line {line.number}: a second line of article {line.article}")
@@ -73,7 +75,7 @@ def write_run(path: Path | str, ranking: Mapping[str, Sequence[str]], *, depth: 
         raise DataError(f"{path}: no article to write a line of")
     rows = [[article, *images[:depth]] for article, images in ranking.items()]
     for row in rows:
-        if wrong := [id for id in row if not _is_number(id)]:
+        if wrong := [id for id in row if not is_number(id)]:
             raise DataError(f"{path}: article {row[0]!r}: the id {wrong[0]!r} is no number")
     write_text(path, "".join("\t".join(row) + "\n" for row in rows))
 
@@ -155,15 +157,6 @@ def _check_images(images: Sequence[str], known: set[str], depth: int) -> list[st
     return problems
 
 
-def _is_number(id: str) -> bool:
-    return id.isascii() and id.isdigit()
-
-
-# The NewsImages task: the ranking that a run holds, and the score that the task's evaluator gives.
-#
-# The rules follow the evaluator that the task publishes (NewsImagesDataset, Evaluator/EvalTask.java).
-
-
 @dataclass(frozen=True)
 class Score:
     """What a run is worth.
@@ -193,7 +186,7 @@ def rank_for_task(
     measure: str = "cosine",
     depth: int = DEPTH,
 ) -> dict[str, tuple[str, ...]]:
-    """The best images of each article, for `vtm.newsimages.task.write_run`.
+    """The best images of each article, for `write_run`.
 
     Parameters
     ----------
@@ -224,8 +217,8 @@ def rank_for_task(
     if len(article_ids) != len(text):
         raise DataError(f"{len(article_ids)} article ids for {len(text)} rows: each row needs its own")
     for name, ids in (("article", article_ids), ("task image", all_images)):
-        if repeated := _first_repeated(ids):
-            raise DataError(f"{name} id {repeated!r} occurs more than once")
+        if repeated := [id for id, times in Counter(ids).items() if times > 1]:
+            raise DataError(f"{name} id {repeated[0]!r} occurs more than once")
     here = set(image_ids)
     if unknown := here - set(all_images):
         raise DataError(f"image {min(unknown)!r} is not one of the task's {len(all_images)} images")
@@ -246,7 +239,7 @@ def evaluate(run: Run | Mapping[str, Sequence[str]], truth: Mapping[str, str]) -
         A run file's content, or article id -> image ids, best first. Article ids are scrambled ones, or those
         of the ground truth.
     truth
-        Article id -> image id (see `vtm.newsimages.corpus.read_ground_truth`).
+        Article id -> image id (see `vtm.newsimages.files.read_ground_truth`).
 
     Raises
     ------
@@ -259,7 +252,10 @@ def evaluate(run: Run | Mapping[str, Sequence[str]], truth: Mapping[str, str]) -
     ranks = {id: NOT_FOUND for id in truth}
     in_run: dict[str, str] = {}
     for article, images in ranking.items():
-        id = article if article in truth else _unscrambled(article)
+        id = article
+        if article not in truth:
+            with suppress(DataError):
+                id = scrambled_to_truth(article)
         if id not in truth:
             raise DataError(
                 f"article {article!r} of the run is not in the ground truth; are the run and the ground truth "
@@ -271,25 +267,6 @@ def evaluate(run: Run | Mapping[str, Sequence[str]], truth: Mapping[str, str]) -
             ranks[id] = list(images).index(truth[id]) + 1
     figures = retrieval_figures(np.fromiter(ranks.values(), dtype=np.int64), cutoff=DEPTH)
     return Score(figures=figures, n_articles=len(truth), n_in_run=len(in_run))
-
-
-def _unscrambled(article: str) -> str:
-    try:
-        return scrambled_to_truth(article)
-    except DataError:
-        return article
-
-
-def _first_repeated(ids: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            return id
-        seen.add(id)
-    return None
-
-
-# A run for the NewsImages task: all test articles against all test pictures that are here.
 
 
 @dataclass(frozen=True)
