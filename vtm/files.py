@@ -286,7 +286,7 @@ def _head(path: Path | str) -> dict[str, Any]:
             raise TypeError("no description")
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
-    except (DataError, PermissionError):
+    except (DataError, PermissionError, MemoryError):
         raise
     except Exception as error:  # of the many that safetensors and JSON raise
         raise DataError(f"{path}: not a file of vtm's ({error}); delete it and run again") from None
@@ -317,7 +317,7 @@ def read_tensors(path: Path | str) -> dict[str, np.ndarray]:
         return load_file(path)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
-    except (DataError, PermissionError):
+    except (DataError, PermissionError, MemoryError):
         raise
     except Exception as error:  # of the many that safetensors and NumPy raise
         raise DataError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None

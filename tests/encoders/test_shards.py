@@ -21,26 +21,22 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import vtm.encoders.ray
 import vtm.encoders.shards
 from vtm.cli.data import embed
 from vtm.config import from_parameters
-from vtm.corpora import Corpus, Dropped, load_corpus
+from vtm.corpora import Corpus, load_corpus
 from vtm.corpora.pictures import open_picture
 from vtm.encoders import load_encoder
+from vtm.encoders.cache import Store
 from vtm.encoders.ray import RETRIES, plain_error, ray_cluster, resources
 from vtm.encoders.shards import (
     Manifest,
-    Part,
-    Shard,
     embed_corpus,
-    embed_items,
     import_embeddings,
     read_embeddings,
-    read_shard,
-    write_shard,
 )
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
-from vtm.files import hash_file
 
 SCENES = "scenes:n=60"
 # Ray's own code uses what Ray has deprecated.
@@ -138,57 +134,67 @@ def test_bad_pictures_are_dropped_and_listed(tmp_path, scenes):
     assert [shard["rows"] for shard in listing["shards"]] == [4, 0, 4, 0]
 
 
-def test_items_of_which_none_can_be_used_have_their_reasons(tmp_path, scenes):
-    encoder = load_encoder("pixels").image
-    (tmp_path / "no.png").write_text("no picture")
-    paths, hashes = [tmp_path / "no.png", tmp_path / "gone.png"], [hash_file(tmp_path / "no.png"), "0" * 64]
-    shard = embed_items(encoder, "image", ["a", "b"], paths, hashes, cache=tmp_path / "cache")
-    assert [(item.id, item.reason) for item in shard.dropped] == [("a", "unreadable"), ("b", "missing")]
-    assert shard.embeddings.shape == (0, 208) and not (tmp_path / "cache").exists()
-    # Another error stays what it is.
-    (tmp_path / "file").write_text("not a folder")
-    good = (["a"], [scenes.images[0]], [scenes.image_hashes[0]])
-    with pytest.raises(DataError, match="cannot be written"):
-        embed_items(encoder, "image", *good, cache=tmp_path / "file")
-
+def test_a_corpus_of_which_none_can_be_used_is_an_error(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("image,text\nno.png,a red ball\n")
+    (tmp_path / "no.png").write_text("no picture")
     with pytest.raises(DataError, match="no image can be used; the first: .*no.png"):
         embed_corpus(str(table), tmp_path / "out", encoder="pixels", side="image")
+    assert not (tmp_path / "out" / "image" / "manifest.json").exists()
+    # Another error stays what it is.
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(DataError, match="cannot be written"):
+        embed_corpus(SCENES, tmp_path / "out", encoder="pixels", side="image", cache=tmp_path / "file")
 
 
-def test_what_is_there_and_whole_is_not_computed_again(tmp_path, monkeypatch):
-    calls = []
-    inner = vtm.encoders.shards.embed_items
+@pytest.fixture
+def encoded(monkeypatch) -> list[int]:
+    """How many pictures the encoder was given, call by call."""
+    from vtm.encoders.pixels import ColoursAndEdges
 
-    def counting(encoder, side, ids, *arguments, **options):
-        calls.append(list(ids))
-        return inner(encoder, side, ids, *arguments, **options)
+    calls, inner = [], ColoursAndEdges.encode
 
-    monkeypatch.setattr(vtm.encoders.shards, "embed_items", counting)
+    def counting(self, batch):
+        calls.append(len(batch))
+        return inner(self, batch)
 
-    def run(spec=SCENES, **options) -> Manifest:
-        calls.clear()
-        return embed_corpus(spec, tmp_path, encoder="pixels", side="image", shard_rows=20, **options)[0]
+    monkeypatch.setattr(ColoursAndEdges, "encode", counting)
+    return calls
 
+
+def test_what_is_there_and_whole_is_not_computed_again(tmp_path, encoded):
+    def run(spec=SCENES, cache="cache") -> Manifest:
+        encoded.clear()
+        options = dict(encoder="pixels", side="image", shard_rows=20, cache=tmp_path / cache)
+        return embed_corpus(spec, tmp_path / "out", **options)[0]
+
+    folder = tmp_path / "out" / "image"
     first = run()
-    assert sum(map(len, calls)) == 60
-    assert run() == first and calls == []
+    assert sum(encoded) == 60
+    assert run() == first and encoded == []
+    # On another machine, to which the folder was copied.
+    assert run(cache="another") == first and encoded == []
+    assert run(cache="another") == first and encoded == []
 
     names = [name for name, _, _ in first.shards]
-    (tmp_path / "image" / names[0]).unlink()
-    content = bytearray((tmp_path / "image" / names[2]).read_bytes())
+    whole = {name: (folder / name).read_bytes() for name in names}
+    (folder / names[0]).unlink()
+    content = bytearray(whole[names[2]])
     content[len(content) // 2] ^= 1
-    (tmp_path / "image" / names[2]).write_bytes(bytes(content))
-    with pytest.warns(UserWarning, match="it is computed again"):
-        assert run() == first
-    assert sum(calls, []) == [f"scene-{n:05d}" for n in (*range(20), *range(40, 60))]
+    (folder / names[2]).write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match=f"{names[0]}: is missing; it is written anew"):
+        assert run() == first and encoded == []
+    assert {name: (folder / name).read_bytes() for name in names} == whole
+    # What is whole in a damaged folder counts where the cache has nothing.
+    (folder / names[2]).write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match=f"{names[2]}: is not what was written; it is written anew"):
+        assert run(cache="empty") == first and sum(encoded) == 20
 
     # A corpus that grew: its first shards are the same, the last one has another name, and the old one goes.
-    run("scenes:n=50")
-    assert sum(calls, []) == [f"scene-{n:05d}" for n in range(40, 50)]
-    listed = json.loads((tmp_path / "image" / "manifest.json").read_text())["shards"]
-    there = {path.name for path in (tmp_path / "image").glob("*.parquet")}
+    shrunk = run("scenes:n=50")
+    assert encoded == [] and [name for name, _, _ in shrunk.shards[:2]] == names[:2]
+    listed = json.loads((folder / "manifest.json").read_text())["shards"]
+    there = {path.name for path in folder.glob("*.parquet")}
     assert there == {shard["file"] for shard in listed} and names[2] not in there
 
 
@@ -228,17 +234,6 @@ def test_reading_checks_what_it_reads(tmp_path):
     (folder / "text" / "manifest.json").write_text('{"format": 1}')
     with pytest.raises(DataError, match="not a manifest"):
         read_embeddings(folder, side="text")
-
-
-def test_a_shard_holds_every_item_once(tmp_path):
-    part = Part(tmp_path, 0, "text", "key", 2, ("a", "b"), ("x", "y"), ("0", "1"))
-    rows = np.ones((1, 2), dtype=np.float32)
-    for ids, dropped in ((("a",), ()), (("a",), (Dropped("a", "x"), Dropped("b", "x"))), (("c",), ())):
-        with pytest.raises(DataError, match="exactly once"):
-            write_shard(part, Shard(ids, ("0",), rows, dropped))
-    write_shard(part, Shard(("b",), ("1",), rows, (Dropped("a", "odd", "why"),)))
-    shard, plan = read_shard(part.path)
-    assert plan == part.plan and shard.ids == ("b",) and shard.dropped == (Dropped("a", "odd", "why"),)
 
 
 def test_prepare_finds_what_was_imported(tmp_path, monkeypatch):
@@ -339,14 +334,12 @@ def test_on_a_gpu_the_seeds_of_a_kind_and_size_are_one_training():
 
 
 def test_a_picture_that_only_the_worker_misses_is_no_bad_picture(tmp_path, scenes):
-    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
-    from vtm.encoders.ray import _check_shared
+    from vtm.encoders.ray import check_shared
 
-    here, gone = scenes.images[0], tmp_path / "gone.png"
-    part = Part(tmp_path, 0, "image", "key", 2, ("a", "b"), (here, gone), ("0", "1"))
-    _check_shared(part, {"b": Dropped("b", "missing"), "a": Dropped("a", "unreadable")})
+    check_shared("missing", tmp_path / "gone.png")
+    check_shared("unreadable", scenes.images[0])
     with pytest.raises(MissingError, match="is here and not on a worker.*shared file system"):
-        _check_shared(part, {"a": Dropped("a", "missing")})
+        check_shared("missing", scenes.images[0])
 
 
 # Ray from here on.
@@ -391,6 +384,23 @@ def cluster() -> Iterator[object]:
     assert not ray.is_initialized() and processes("ray::") == []
 
 
+@pytest.fixture
+def small_blocks(monkeypatch) -> None:
+    monkeypatch.setattr(vtm.encoders.ray, "BLOCK_ROWS", 4)
+
+
+def watch(monkeypatch, told) -> None:
+    """Let `told(contents)` be called after each embedding that comes to be kept."""
+    inner, kept = Store.add, []
+
+    def add(self, content, row):
+        inner(self, content, row)
+        kept.append(content)
+        told(kept)
+
+    monkeypatch.setattr(Store, "add", add)
+
+
 def test_a_cluster_that_is_not_there_is_said_at_once():
     pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -402,7 +412,7 @@ def test_a_cluster_that_is_not_there_is_said_at_once():
 
 
 @pytest.mark.slow
-def test_ray_writes_the_same_shards(tmp_path, here, cluster, capfd):
+def test_ray_writes_the_same_shards(tmp_path, here, cluster, small_blocks, capfd):
     options = dict(encoder="pixels", engine="ray", workers=2, shard_rows=4, cache=tmp_path / "cache")
     embed_corpus(SCENES, tmp_path / "out", **options)
     assert embedded(tmp_path / "out") == embedded(here / "scenes")  # the files' hashes among them
@@ -414,21 +424,17 @@ def test_ray_writes_the_same_shards(tmp_path, here, cluster, capfd):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, here, cluster, monkeypatch):
-    import vtm.encoders.ray
+def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, here, cluster, small_blocks, monkeypatch):
+    killed = []
 
-    inner, killed = vtm.encoders.ray.write_shard, []
-
-    def write_and_kill(part, shard):
-        inner(part, shard)
+    def kill_one(kept):
         if not killed:
             killed.append(processes("ray::MapWorker")[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setattr(vtm.encoders.ray, "write_shard", write_and_kill)
-    (manifest,) = embed_corpus(
-        SCENES, tmp_path / "out", encoder="pixels", engine="ray", side="image", shard_rows=4
-    )
+    watch(monkeypatch, kill_one)
+    options = dict(encoder="pixels", engine="ray", side="image", shard_rows=4, cache=tmp_path / "cache")
+    (manifest,) = embed_corpus(SCENES, tmp_path / "out", **options)
     assert killed and not Path(f"/proc/{killed[0]}").exists()
     assert manifest.shards == Manifest.load(here / "scenes", "image").shards
     ids, rows = read_embeddings(tmp_path / "out")
@@ -437,66 +443,63 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path, here, cluster, monk
 
 
 @pytest.mark.slow
-def test_ray_resumes_and_lists_bad_pictures_as_the_local_engine(tmp_path, here, cluster, monkeypatch):
-    import vtm.encoders.ray
-
-    inner, written = vtm.encoders.ray.write_shard, []
-
-    def write(part, shard):
-        if len(written) == 2:
+def test_ray_resumes_and_lists_bad_pictures_as_the_local_engine(
+    tmp_path, here, cluster, small_blocks, encoded, monkeypatch
+):
+    def stop(kept):
+        if len(kept) == 3:
             raise KeyboardInterrupt
-        written.append(part.path.name)
-        inner(part, shard)
 
-    monkeypatch.setattr(vtm.encoders.ray, "write_shard", write)
     table = str(here / "table" / "table.csv")
-    options = dict(encoder="pixels", engine="ray", side="image", shard_rows=4)
-    with pytest.raises(KeyboardInterrupt):
+    options = dict(encoder="pixels", engine="ray", side="image", shard_rows=4, cache=tmp_path / "cache")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        watch(patch, stop)
         embed_corpus(table, tmp_path / "out", **options)
     with pytest.raises(MissingError):
         read_embeddings(tmp_path / "out")  # an unfinished folder is not taken for a whole one
-    first = set(written)
-    written[:] = []
-    monkeypatch.setattr(
-        vtm.encoders.ray, "write_shard", lambda p, s: (written.append(p.path.name), inner(p, s))
-    )
-    (manifest,) = embed_corpus(table, tmp_path / "out", **options)
-    assert len(first) == len(written) == 2 and not first & set(written)
+    again = []
+    with monkeypatch.context() as patch:
+        watch(patch, lambda kept: again.append(kept[-1]))
+        (manifest,) = embed_corpus(table, tmp_path / "out", **options)
+    assert len(set(again)) == len(again) == 8 - 3
     ours = Manifest.load(here / "spoilt", "image")
     assert manifest.shards == ours.shards and manifest.dropped == ours.dropped
-    assert [item.id for item in manifest.dropped] == BAD
+    assert [item.id for item in manifest.dropped] == BAD and encoded == []  # nothing here, all on workers
 
 
 @pytest.mark.slow
-def test_a_shard_that_kills_every_worker_is_given_up(cluster, scenes, tmp_path):
-    from vtm.encoders.ray import Attempts, Embedder, _write, table_of
+def test_a_block_that_kills_every_worker_is_given_up(tmp_path, cluster, scenes, small_blocks, monkeypatch):
+    from functools import partial
 
-    encoder = load_encoder("pixels").image
-    part = Part(
-        tmp_path, 0, "image", encoder.key, 208, scenes.ids[:2], scenes.images[:2], scenes.image_hashes[:2]
-    )
+    from vtm.encoders import load_named
+    from vtm.encoders.ray import Attempts, Embedder, _blocks
+
+    pair = load_encoder("pixels")
+    halves = {"image": (pair.image, scenes.images[:8], scenes.image_hashes[:8])}
+    store = Store(pair.image.key, 208, tmp_path)
+    first, second = _blocks(scenes.ids[:8], halves, {"image": store})
     attempts = cluster.remote(num_cpus=0)(Attempts).remote()
-    options = dict(
-        encoder="pixels", language="en", device="auto", side="image", dim=208, batch_size=1, decoders=1
-    )
-    actor = Embedder(key=encoder.key, attempts=attempts, **options)
+    options = dict(load=partial(load_named, "pixels"), batch_size=1, decoders=1, attempts=attempts)
+    actor = Embedder(keys={"image": pair.image.key}, **options)
     for _ in range(1 + RETRIES):
-        assert len(actor(table_of(7, part))) == 2
-    given_up = actor(table_of(7, part))
-    assert given_up["reason"].to_pylist() == ["worker-died"] * 2
-    assert len(actor(table_of(8, part))) == 2  # another shard is not concerned
-    # Nothing of it is written, and all others are.
-    other = Part(
-        tmp_path, 1, "image", encoder.key, 208, scenes.ids[2:4], scenes.images[2:4], scenes.image_hashes[2:4]
-    )
-    tables = [given_up.set_column(0, "part", [[0, 0]]), actor(table_of(1, other))]
-    job = SimpleNamespace(iter_batches=lambda **options: iter(tables))
-    with pytest.raises(VtmError, match="1 of 2 shards were given up.* the images scene-00000 to scene-00001"):
-        _write([part, other], job, progress=False)
-    assert not part.path.exists() and read_shard(other.path)[0].ids == scenes.ids[2:4]
-
+        assert actor(first)["reason"].to_pylist() == [""] * 4
+    assert actor(first)["reason"].to_pylist() == ["worker-died"] * 4
+    assert actor(second)["reason"].to_pylist() == [""] * 4  # another block is not concerned
     with pytest.raises(VtmError, match="the same weights on every machine"):
-        Embedder(key="another", attempts=attempts, **options)(table_of(9, part))
+        Embedder(keys={"image": "another"}, **options)(second)
+
+    # Nothing of it is kept, and all others are.
+    answers = [actor(first), actor(second)]
+    job = SimpleNamespace(iter_batches=lambda **options: iter(answers))
+    told = SimpleNamespace(map_batches=lambda *arguments, **options: job)
+    monkeypatch.setattr(cluster.data, "from_arrow", lambda blocks: told)
+    with pytest.raises(
+        VtmError, match="1 of 2 blocks were given up.* with image scene-00000 to image scene-00003"
+    ):
+        embed_corpus(
+            "scenes:n=8", tmp_path / "out", encoder="pixels", engine="ray", side="image", cache=tmp_path
+        )
+    assert {content for content, _ in store.stored()} == set(scenes.image_hashes[4:8])
 
 
 @pytest.mark.slow
@@ -506,7 +509,7 @@ def test_an_error_on_a_worker_is_one_line(tmp_path, cluster, scenes, monkeypatch
     # Known to this process only: the worker's encoder has another key.
     monkeypatch.setattr(ColoursAndEdges, "key", "pixels-of-another-version")
     with pytest.raises(VtmError, match="its encoder pixels is another one") as raised:
-        embed_corpus(SCENES, tmp_path / "out", encoder="pixels", engine="ray", side="image")
+        embed_corpus(SCENES, tmp_path / "out", encoder="pixels", engine="ray", side="image", cache=tmp_path)
     assert "\n" not in str(raised.value)
 
 

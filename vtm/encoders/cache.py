@@ -1,8 +1,8 @@
 """A cache of embeddings that survives being killed and that several processes can share.
 
-A cache is one folder per encoder key, full of shards. A shard is a safetensors file with some contents'
-hashes, their embeddings and a checksum of both; it is written once, under a name of its own, and never
-changed. So an interrupted run loses little.
+A cache is one folder per encoder key, full of shards. A shard is an array file (`vtm.files.save_arrays`) with some
+contents' hashes and their embeddings; it is written once, under a name of its own, and never changed. So an
+interrupted run loses little.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import islice
@@ -25,12 +25,13 @@ import numpy as np
 from vtm.corpora.base import Dropped
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, open_picture
 from vtm.encoders.weights import ROWS, cores
-from vtm.errors import DataError
-from vtm.files import atomic_path, data_dir, hash_file, remove_leftovers
+from vtm.errors import DataError, MissingError
+from vtm.files import data_dir, hash_file, load_arrays, remove_leftovers, save_arrays
 
 if TYPE_CHECKING:
     from vtm.encoders import ImageEncoder, TextEncoder
 
+Item = TypeVar("Item")
 
 # A shard is written when it has this many rows or is this old, and when a run ends or breaks off.
 SHARD_ROWS = 256
@@ -52,7 +53,8 @@ class Store:
     def __init__(self, key: str, dim: int, cache: Path | str | None) -> None:
         root = data_dir() / "embeddings" if cache is None else Path(cache)
         name = re.sub(r"[^A-Za-z0-9.]+", "-", key)[:32].strip("-.")
-        self.folder = root / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        # The number of the shards' format is hashed with the key: others lie in folders of their own.
+        self.folder = root / f"{name}-{hashlib.sha256(f'2 {key}'.encode()).hexdigest()[:16]}"
         self.key = key
         self.dim = dim
         self._added: dict[str, np.ndarray] = {}
@@ -68,16 +70,8 @@ class Store:
             with suppress(DataError):  # everything is written already; merging only makes fewer files of it
                 self.merge()
 
-    def read(self, wanted: Container[str]) -> dict[str, np.ndarray]:
-        """The rows of the wanted contents that are in the cache, by content."""
-        rows: dict[str, np.ndarray] = {}
-        for content, row in self.stored(wanted):
-            if content not in rows:
-                rows[content] = row.copy()
-        return rows
-
-    def stored(self, wanted: Container[str]) -> Iterator[tuple[str, np.ndarray]]:
-        """The wanted contents that are in the cache with their rows, shard by shard; some may come again.
+    def stored(self, wanted: Container[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+        """The wanted contents, or all, that are in the cache with their rows, shard by shard; some may come again.
 
         A row is a view of its shard: to be copied, so that the shard need not be kept.
         """
@@ -87,7 +81,7 @@ class Store:
             seen.update(unseen)
             for path in unseen:
                 for content, row in self._read_shard(path).items():
-                    if content in wanted:
+                    if wanted is None or content in wanted:
                         yield content, row
 
     def add(self, content: str, row: np.ndarray) -> None:
@@ -123,17 +117,11 @@ class Store:
                 merged, sources = {}, []
 
     def _write_shard(self, rows: dict[str, np.ndarray]) -> None:
-        from safetensors.numpy import save_file
-
         contents = np.frombuffer(bytes.fromhex("".join(rows)), dtype=np.uint8).reshape(len(rows), -1)
-        tensors = {
-            "contents": contents,
-            "embeddings": np.stack(list(rows.values())).astype(np.float32, copy=False),
-        }
-        metadata = {"key": self.key, "checksum": self._checksum(tensors)}
+        embeddings = np.stack(list(rows.values())).astype(np.float32, copy=False)
+        path = self.folder / f"{len(rows)}-{uuid.uuid4().hex}.safetensors"
         try:
-            with atomic_path(self.folder / f"{len(rows)}-{uuid.uuid4().hex}.safetensors") as temporary:
-                save_file(tensors, temporary, metadata)
+            save_arrays(path, {"contents": contents, "embeddings": embeddings}, {"key": self.key})
         except OSError as error:
             raise DataError(
                 f"{self.folder}: embeddings cannot be written ({error}); make room, or use another folder"
@@ -141,48 +129,31 @@ class Store:
 
     def _read_shard(self, path: Path) -> dict[str, np.ndarray]:
         """A shard's rows by content; nothing if the shard is gone, or is damaged, which is said."""
-        from safetensors import safe_open
-
         try:
-            with safe_open(path, framework="numpy") as shard:
-                metadata = shard.metadata() or {}
-                tensors = {name: shard.get_tensor(name) for name in shard.keys()}
-            if metadata["key"] != self.key or metadata["checksum"] != self._checksum(tensors):
-                raise ValueError("its checksum is wrong")
-            names = (content.tobytes().hex() for content in tensors["contents"])
-            return dict(zip(names, tensors["embeddings"], strict=True))
-        except FileNotFoundError:
+            arrays, about = load_arrays(path)
+            contents, embeddings = arrays["contents"], arrays["embeddings"]
+            if about["key"] != self.key or embeddings.shape != (len(contents), self.dim):
+                raise DataError(f"{path}: of another encoder")
+            return {content.tobytes().hex(): row for content, row in zip(contents, embeddings, strict=True)}
+        except MissingError:
             return {}
-        except PermissionError as error:
-            raise DataError(f"{path}: no permission to read it; use another cache folder") from error
-        except Exception as error:  # whatever safetensors and NumPy make of damaged bytes
+        except OSError as error:  # which is no damage, as lack of memory is none
+            raise DataError(f"{path}: cannot be read ({error.strerror}); use another cache folder") from error
+        except (DataError, KeyError) as error:
             aside = path.with_suffix(".damaged")
             with suppress(OSError):
                 path.rename(aside)
+            why = str(error).removeprefix(f"{path}: ").partition(";")[0]
             warnings.warn(
-                f"{path}: damaged ({error}); set aside as {aside.name}, its embeddings are computed again",
+                f"{path}: damaged ({why}); set aside as {aside.name}, its embeddings are computed again",
                 stacklevel=2,
             )
             return {}
-
-    def _checksum(self, tensors: dict[str, np.ndarray]) -> str:
-        contents, embeddings = tensors["contents"], tensors["embeddings"]
-        shapes = f"{self.key} {contents.shape} {embeddings.shape} {embeddings.dtype} {self.dim}"
-        digest = hashlib.sha256(shapes.encode())
-        for array in (contents, embeddings):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
 
 
 def _rows_by_name(path: Path) -> int:
     rows = path.name.partition("-")[0]
     return int(rows) if rows.isdigit() else 0
-
-
-# Embeddings that are computed once: batches, decoding ahead, and a cache (`vtm.encoders.cache`).
-
-
-Item = TypeVar("Item")
 
 
 def embed_images(
@@ -195,6 +166,7 @@ def embed_images(
     batch_size: int | None = None,
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    known: Mapping[str, Dropped] | None = None,
     progress: bool = True,
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[Dropped, ...]]:
     """Embeddings of pictures, from the cache where it has them.
@@ -217,6 +189,8 @@ def embed_images(
         pictures are held.
     max_pixels
         Pictures with more pixels are dropped unread.
+    known
+        Hash -> why a picture cannot be used, where that is known already: it is not tried.
     progress
         Show a bar on stderr, on a terminal.
 
@@ -240,12 +214,10 @@ def embed_images(
     if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
     batch_size = batch_size or max(64, ROWS * cores())
-    workers = workers or max(2, cores())
     store = Store(encoder.key, encoder.dim, cache)
-    rows = Rows(image_hashes, encoder.dim)
-    rows.read(store)
-    missing = rows.missing()
-    failures: dict[str, PictureError] = {}
+    rows = Rows(image_hashes, store)
+    failures = {content: (item.reason, item.detail) for content, item in (known or {}).items()}
+    missing = [content for content in rows.missing() if content not in failures]
 
     def prepare(content: str) -> np.ndarray:
         path = Path(images[rows.first[content]])
@@ -263,25 +235,21 @@ def embed_images(
             try:
                 yield content, future.result()
             except PictureError as error:
-                failures[content] = error
+                failures[content] = error.reason, str(error)
                 bar.update()
 
-    decoding = _ahead(prepare, missing, workers=workers, depth=2 * batch_size)
-    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, store:
-        for batch in _batches(usable(decoding), batch_size):
-            embeddings = _encode(encoder, np.stack([picture for _, picture in batch]))
-            for (content, _), row in zip(batch, embeddings, strict=True):
-                if np.isfinite(row).all():
-                    rows.put(content, row)
-                    store.add(content, row)
-                else:
-                    message = f"{images[rows.first[content]]}: has no finite embedding"
-                    failures[content] = PictureError(message, "not-finite")
-            bar.update(len(batch))
+    def not_finite(content: str) -> None:
+        failures[content] = "not-finite", f"{images[rows.first[content]]}: has no finite embedding"
 
+    decoding = _ahead(prepare, missing, workers=workers or max(2, cores()), depth=2 * batch_size)
+    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, store:
+        for batch in batches(usable(decoding), batch_size):
+            contents, pictures = zip(*batch, strict=True)
+            rows.compute(encoder, contents, np.stack(pictures), not_finite)
+            bar.update(len(batch))
     embeddings, kept = rows.finish()
     dropped = tuple(
-        Dropped(id, failures[content].reason, str(failures[content]))
+        Dropped(id, *failures[content])
         for id, content in zip(ids, image_hashes, strict=True)
         if content in failures
     )
@@ -293,10 +261,14 @@ def embed_texts(
     texts: Sequence[str],
     *,
     cache: Path | str | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: bool = True,
 ) -> np.ndarray:
     """Embeddings of texts, from the cache where it has them; cache and progress as in `embed_images`.
+
+    Parameters
+    ----------
+    batch_size : texts per call of the encoder; by default 256.
 
     Returns
     -------
@@ -308,54 +280,86 @@ def embed_texts(
     DataError
         A text whose embedding is not finite, or a cache that cannot be written.
     """
-    contents = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
     store = Store(encoder.key, encoder.dim, cache)
-    rows = Rows(contents, encoder.dim)
-    rows.read(store)
+    rows = Rows([hash_text(text) for text in texts], store)
     missing = rows.missing()
+
+    def not_finite(content: str) -> None:
+        start = texts[rows.first[content]][:60]
+        raise DataError(f"the text {start!r} has no finite embedding; leave it out")
+
     with _bar(len(missing), "texts", progress) as bar, store:
-        for batch in _batches(missing, batch_size):
-            embeddings = _encode(encoder, [texts[rows.first[content]] for content in batch])
-            for content, row in zip(batch, embeddings, strict=True):
-                if not np.isfinite(row).all():
-                    start = texts[rows.first[content]][:60]
-                    raise DataError(f"the text {start!r} has no finite embedding; leave it out")
-                rows.put(content, row)
-                store.add(content, row)
+        for batch in batches(missing, batch_size or 256):
+            rows.compute(encoder, batch, [texts[rows.first[content]] for content in batch], not_finite)
             bar.update(len(batch))
     return rows.finish()[0]
 
 
+def embed_side(
+    side: str,
+    encoder: Any,
+    ids: Sequence[str],
+    sources: Sequence[Any],
+    contents: Sequence[str],
+    *,
+    workers: int | None = None,
+    known: Mapping[str, Dropped] | None = None,
+    **options: Any,
+) -> tuple[np.ndarray, tuple[str, ...], tuple[Dropped, ...]]:
+    """As `embed_images`, of pictures or of texts by the name of the side."""
+    if side == "text":
+        return embed_texts(encoder, sources, **options), tuple(ids), ()
+    return embed_images(encoder, ids, sources, contents, workers=workers, known=known, **options)
+
+
+def hash_text(text: str) -> str:
+    """The content by which the cache knows a text: its SHA-256, hex."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 class Rows:
-    """The embeddings of some items in one array, which is filled as they are found: equal contents once.
+    """The embeddings of some items in one array: from the cache, and then as they are computed; equal contents once.
 
     Parameters
     ----------
     contents : n hashes (hex), one of each item.
-    dim : d, numbers an embedding.
+    store : what it has is read at once, what is computed goes there.
     """
 
-    def __init__(self, contents: Sequence[str], dim: int) -> None:
+    def __init__(self, contents: Sequence[str], store: Store) -> None:
         self.contents = contents
         self.first: dict[str, int] = {}  # where a content comes first
         for position, content in enumerate(contents):
             self.first.setdefault(content, position)
-        self.array = np.empty((len(contents), dim), dtype=np.float32)
+        self.array = np.empty((len(contents), store.dim), dtype=np.float32)
         self.filled = np.zeros(len(contents), dtype=bool)
-
-    def put(self, content: str, row: np.ndarray) -> None:
-        self.array[self.first[content]] = row
-        self.filled[self.first[content]] = True
-
-    def read(self, store: Store) -> None:
-        """Take what the cache has."""
+        self.store = store
         for content, row in store.stored(self.first):
             if not self.filled[self.first[content]]:
-                self.put(content, row)
+                self._put(content, row)
+
+    def _put(self, content: str, row: np.ndarray) -> None:
+        self.array[self.first[content]] = row
+        self.filled[self.first[content]] = True
 
     def missing(self) -> list[str]:
         """The contents without a row, in order."""
         return [content for content, position in self.first.items() if not self.filled[position]]
+
+    def compute(
+        self, encoder: Any, contents: Sequence[str], batch: Any, not_finite: Callable[[str], None]
+    ) -> None:
+        """Encode one batch; of contents that get something that is no number, `not_finite` is told."""
+        embeddings = np.asarray(encoder.encode(batch), dtype=np.float32)
+        if embeddings.shape != (len(batch), encoder.dim):
+            expected = (len(batch), encoder.dim)
+            raise DataError(f"encoder {encoder.key} gave {embeddings.shape}, expected {expected}")
+        for content, row in zip(contents, embeddings, strict=True):
+            if np.isfinite(row).all():
+                self._put(content, row)
+                self.store.add(content, row)
+            else:
+                not_finite(content)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows (m, d) of the items that have one, and their positions (m,). To be called once, at the end.
@@ -374,21 +378,13 @@ class Rows:
         return self.array[: len(kept)], kept
 
 
-def _encode(encoder: Any, batch: Any) -> np.ndarray:
-    embeddings = np.asarray(encoder.encode(batch), dtype=np.float32)
-    if embeddings.shape != (len(batch), encoder.dim):
-        expected = (len(batch), encoder.dim)
-        raise DataError(f"encoder {encoder.key} gave {embeddings.shape}, expected {expected}")
-    return embeddings
-
-
 def _bar(total: int, unit: str, progress: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc=f"embedding {unit}", unit="", disable=None if progress and total else True)
 
 
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""A Ray cluster: one on this machine, started quietly and stopped again, or one that runs already."""
+"""Work on a Ray cluster: one on this machine, started quietly and stopped again, or one that runs already."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.corpora.base import Dropped
-from vtm.encoders import load_named
-from vtm.encoders.shards import Part, Shard, embed_items, gather, write_shard
+from vtm.encoders.cache import Store, batches, embed_side
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 # Of a cluster on this machine. What is larger goes to disk.
 OBJECT_STORE_BYTES = 200_000_000
 # How often a piece of work is given to another process after its process or machine died.
 RETRIES = 5
+# Items that an actor is given at once: they are computed again when it dies.
+BLOCK_ROWS = 512
+# Threads that decode pictures for an encoder on a GPU, which takes many more of them than one on a CPU.
+GPU_DECODERS = 8
+WORKER_DIED = "worker-died"
 
 
 def import_ray() -> Any:
@@ -146,109 +149,74 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-# What passes between the driver and the actors of an embedding job: tables of a part's items, and their rows.
-
-
-WORKER_DIED = "worker-died"
-
-
 class Attempts:
-    """An actor that counts how often each shard was begun: Ray gives it to an actor again without end."""
+    """An actor that counts how often each block was begun: Ray gives it to an actor again without end."""
 
     def __init__(self) -> None:
         self.begun: Counter[int] = Counter()
 
-    def begin(self, part: int) -> int:
-        self.begun[part] += 1
-        return self.begun[part]
+    def begin(self, block: int) -> int:
+        self.begun[block] += 1
+        return self.begun[block]
 
 
 class Embedder:
-    """The actor: an encoder, and for each shard that it is given its rows."""
+    """The actor: encoders, and for each block of items that it is given their embeddings.
+
+    Parameters
+    ----------
+    load : gives the encoder pair.
+    keys : side -> key that its encoder has on the driver.
+    decoders : threads that decode pictures.
+    """
 
     def __init__(
         self,
         *,
-        encoder: str,
-        language: str | None,
-        device: str,
-        side: str,
-        key: str,
-        dim: int,
+        load: Callable[[], Any],
+        keys: Mapping[str, str],
         batch_size: int | None,
         decoders: int | None,
         attempts: Any,
     ) -> None:
-        self.spec, self.side, self.key, self.dim, self.attempts = encoder, side, key, dim, attempts
-        self.load_options = {"device": device, "language": language}
-        self.embed_options = {"batch_size": batch_size, "workers": decoders}
+        self.load, self.keys, self.attempts = load, keys, attempts
+        self.options = {"batch_size": batch_size, "workers": decoders, "progress": False}
 
     @cached_property
-    def encoder(self) -> Any:
+    def pair(self) -> Any:
         # Not in the constructor: what fails there Ray takes for a machine's failure.
-        encoder = getattr(load_named(self.spec, **self.load_options), self.side)
-        if encoder.key != self.key:
-            raise VtmError(
-                f"{socket.gethostname()}: its encoder {self.spec} is another one ({encoder.key} instead of {self.key}); "
-                "install the same vtm and the same weights on every machine"
-            )
-        return encoder
+        pair = self.load()
+        for side, key in self.keys.items():
+            if (ours := getattr(pair, side).key) != key:
+                raise VtmError(
+                    f"{socket.gethostname()}: its encoder {pair.name} is another one ({ours} instead of {key}); "
+                    "install the same vtm and the same weights on every machine"
+                )
+        return pair
 
-    def __call__(self, table: pa.Table) -> pa.Table:
+    def __call__(self, asked: pa.Table) -> pa.Table:
+        """The items with three columns more: the embedding's bytes, or the reason and detail why there is none."""
+        import pyarrow as pa
         import ray
 
-        ids, contents = table["id"].to_pylist(), table["sha256"].to_pylist()
-        sources = [_decode(self.side, source) for source in table["source"].to_pylist()]
-        if ray.get(self.attempts.begin.remote(table["part"][0].as_py())) > 1 + RETRIES:
-            dropped = tuple(Dropped(id, WORKER_DIED) for id in ids)
-            return self._answer(table, Shard((), (), np.empty((0, self.dim)), dropped))
-        # embed_images keeps what it computes in a cache; here the shard is what is kept.
-        with tempfile.TemporaryDirectory(prefix="vtm-") as scratch:
-            shard = embed_items(
-                self.encoder,
-                self.side,
-                ids,
-                sources,
-                contents,
-                cache=scratch,
-                **self.embed_options,
-            )
-        return self._answer(table, shard)
-
-    def _answer(self, asked: pa.Table, shard: Shard) -> pa.Table:
-        """A row for each that was asked for, with its embedding or the reason why it has none."""
-        import pyarrow as pa
-
-        ids = asked["id"].to_pylist()
-        place = {id: row for row, id in enumerate(shard.ids)}
-        drops = {item.id: item for item in shard.dropped}
-        embeddings = np.zeros((len(ids), self.dim), dtype=np.float32)
-        for row, id in enumerate(ids):
-            if id in place:
-                embeddings[row] = shard.embeddings[place[id]]
-        return pa.table(
-            {
-                "part": asked["part"],
-                "id": asked["id"],
-                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self.dim),
-                "reason": [drops[id].reason if id in drops else "" for id in ids],
-                "detail": [drops[id].detail if id in drops else "" for id in ids],
-            }
-        )
-
-
-def table_of(number: int, part: Part) -> pa.Table:
-    """What an actor needs to know of a part."""
-    import pyarrow as pa
-
-    return pa.table(
-        {
-            "part": pa.array([number] * len(part.ids), pa.int64()),
-            "id": pa.array(part.ids, pa.string()),
-            "source": pa.array([_encode(source) for source in part.sources], pa.binary()),
-            "sha256": pa.array(part.contents, pa.string()),
-        }
-    )
+        block, side = asked["block"][0].as_py(), asked["side"][0].as_py()
+        contents = asked["content"].to_pylist()
+        if ray.get(self.attempts.begin.remote(block)) > 1 + RETRIES:
+            answers = {content: (b"", WORKER_DIED, "") for content in contents}
+        else:
+            encoder = getattr(self.pair, side)
+            sources = [_decode(side, source) for source in asked["source"].to_pylist()]
+            # What is computed is kept by the driver.
+            with tempfile.TemporaryDirectory(prefix="vtm-") as scratch:
+                rows, kept, dropped = embed_side(
+                    side, encoder, contents, sources, contents, cache=scratch, **self.options
+                )
+            answers = {content: (row.tobytes(), "", "") for content, row in zip(kept, rows, strict=True)}
+            answers |= {item.id: (b"", item.reason, item.detail) for item in dropped}
+        columns = zip(*(answers[content] for content in contents), strict=True)
+        for name, column in zip(("embedding", "reason", "detail"), columns, strict=True):
+            asked = asked.append_column(name, pa.array(column))
+        return asked
 
 
 def _encode(source: Path | str) -> bytes:
@@ -260,144 +228,156 @@ def _decode(side: str, source: bytes) -> Path | str:
     return Path(os.fsdecode(source)) if side == "image" else source.decode("utf-8", "surrogatepass")
 
 
-def rows_of(table: pa.Table) -> tuple[dict[str, np.ndarray], dict[str, Dropped]]:
-    """What an actor answered: embeddings and drops, by id."""
-    vectors = table["embedding"].combine_chunks()
-    embeddings = vectors.flatten().to_numpy().reshape(len(vectors), vectors.type.list_size)
-    rows, drops = {}, {}
-    columns = (table[name].to_pylist() for name in ("id", "reason", "detail"))
-    for row, (id, reason, detail) in enumerate(zip(*columns, strict=True)):
-        if reason:
-            drops[id] = Dropped(id, reason, detail)
-        else:
-            rows[id] = embeddings[row]
-    return rows, drops
-
-
-# Embedding as a Ray Data job: actors with an encoder each take shards; the driver writes what comes back.
-#
-# The shards come back through Ray, so that the machines need to share the pictures' folder only. An actor whose
-# process or machine dies is started again, and its shards are given to an actor once more.
-
-
-# Threads that decode pictures for an encoder on a GPU, which takes many more of them than one on a CPU.
-GPU_DECODERS = 8
-
-
 def embed_on_ray(
-    sides: Sequence[Sequence[Part]],
+    ids: Sequence[str],
+    halves: Mapping[str, tuple[Any, Sequence[Path | str], Sequence[str]]],
     *,
-    encoder: str,
-    language: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
+    load: Callable[[], Any],
     device: str = "auto",
     address: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    cache: Path | str | None = None,
     progress: bool = True,
-) -> None:
-    """Compute and write the shards of the parts of each side; parameters as in `vtm.encoders.shards.embed_corpus`.
+) -> dict[str, Dropped]:
+    """Compute as a Ray Data job what the cache does not have, and put it there as it comes back, in any order.
+
+    The embeddings come back through Ray, so that the machines need to share the pictures' folder only. An actor whose
+    process or machine dies is started again, and its block is given to an actor once more.
+
+    Parameters
+    ----------
+    ids : n ids.
+    halves : side -> its encoder, n picture files or texts, and n SHA-256 of their content.
+    load : gives the encoder pair on a worker; the function is sent by its name.
+    batch_size, workers, device, address, cache, progress : as in `vtm.encoders.shards.embed_corpus`.
+
+    Returns
+    -------
+    Content -> why it has no embedding.
 
     Raises
     ------
     MissingError
         Ray, the cluster, or on a worker the pictures or the encoder's weights are not there.
     VtmError
-        A worker failed; the shards written until then are kept. Or workers died again and again at the same shard;
-        all others are kept.
+        A worker failed; the embeddings that came back until then are kept. Or workers died again and again at the same
+        block; all others are kept.
     """
-    with ray_cluster(address, workers=workers) as ray, _quiet_data(ray):
-        actors, gpus = resources(ray, workers=workers, device=device)
-        for parts in sides:
-            attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()
-            options = dict(encoder=encoder, language=language, device=device, batch_size=batch_size)
-            options |= {name: getattr(parts[0], name) for name in ("side", "key", "dim")}
-            options |= {"decoders": GPU_DECODERS if gpus else None, "attempts": attempts}
-            embedded = ray.data.from_arrow([table_of(*part) for part in enumerate(parts)]).map_batches(
-                Embedder,
-                fn_constructor_kwargs=options,
-                # A block is a shard; the encoder's batches are made within it, while the next pictures are decoded.
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=min(actors, len(parts))),
-                num_cpus=1,
-                num_gpus=gpus,
-            )
-            try:
-                _write(parts, embedded, progress=progress)
-            except ray.exceptions.RayError as error:
-                kept = "the shards written until now are kept, run `vtm embed` again"
-                raise plain_error(error, kept) from error
-
-
-def _write(parts: Sequence[Part], embedded: Any, *, progress: bool) -> None:
-    """Run the job; write each shard when it is there."""
     from tqdm import tqdm
 
-    total = sum(len(part.ids) for part in parts)
-    label = f"embedding {parts[0].side}s on Ray"
-    fatal = []
-    with tqdm(total=total, desc=label, unit="", disable=None if progress else True) as bar:
-        blocks = embedded.iter_batches(batch_size=None, batch_format="pyarrow")
-        for part, table in _whole_parts(parts, blocks):
-            rows, drops = rows_of(table)
-            _check_shared(part, drops)
-            if any(item.reason == WORKER_DIED for item in drops.values()):
-                fatal.append(part)
-            else:
-                write_shard(part, gather(part, rows, drops))
-            bar.update(len(part.ids))
-    if fatal:
-        ids = fatal[0].ids
-        raise VtmError(
-            f"{len(fatal)} of {len(parts)} shards were given up, as {1 + RETRIES} workers died at each, the first with "
-            f"the {fatal[0].side}s {ids[0]} to {ids[-1]}; all others are kept. Give the workers more memory, or leave "
-            "out what kills them"
+    stores = {side: Store(half.key, half.dim, cache) for side, (half, _, _) in halves.items()}
+    blocks = list(_blocks(ids, halves, stores))
+    dropped: dict[str, Dropped] = {}
+    died: dict[int, list[str]] = {}
+    if not blocks:
+        return dropped
+    with ray_cluster(address, workers=workers) as ray, _quiet_data(ray), ExitStack() as stack:
+        for store in stores.values():
+            stack.enter_context(store)
+        actors, gpus = resources(ray, workers=workers, device=device)
+        job = ray.data.from_arrow(blocks).map_batches(
+            Embedder,
+            fn_constructor_kwargs=dict(
+                load=load,
+                keys={side: store.key for side, store in stores.items()},
+                batch_size=batch_size,
+                decoders=GPU_DECODERS if gpus else None,
+                attempts=ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote(),
+            ),
+            # A block whole: the encoder's batches are made within it, while the next pictures are decoded.
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(blocks))),
+            num_cpus=1,
+            num_gpus=gpus,
         )
-
-
-def _whole_parts(parts: Sequence[Part], tables: Iterator[pa.Table]) -> Iterator[tuple[Part, pa.Table]]:
-    """Each part with all of its rows, as soon as they are there; Ray may cut and join blocks, in any order."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    waiting: dict[int, list[pa.Table]] = {}
-    for table in tables:
-        for number in pc.unique(table["part"]).to_pylist():
-            pieces = waiting.setdefault(number, [])
-            pieces.append(table.filter(pc.equal(table["part"], number)))
-            if sum(map(len, pieces)) == len(parts[number].ids):
-                yield parts[number], pa.concat_tables(waiting.pop(number)).combine_chunks()
-
-
-def _check_shared(part: Part, drops: dict[str, Dropped]) -> None:
-    """A picture that a worker does not see and this machine does is no bad picture."""
-    for source, id in zip(part.sources, part.ids, strict=True):
-        if id in drops and drops[id].reason == "missing" and Path(source).exists():
-            raise MissingError(
-                f"{source}: is here and not on a worker; let all machines see the pictures under the same path "
-                "(a shared file system), see docs/cluster.md"
+        bar = stack.enter_context(
+            tqdm(
+                total=sum(map(len, blocks)),
+                desc="embedding on Ray",
+                unit="",
+                disable=None if progress else True,
             )
+        )
+        try:
+            for table in job.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for row in table.to_pylist():
+                    if row["embedding"]:
+                        stores[row["side"]].add(row["content"], np.frombuffer(row["embedding"], np.float32))
+                    elif row["reason"] == WORKER_DIED:
+                        died.setdefault(row["block"], []).append(f"{row['side']} {row['id']}")
+                    else:
+                        check_shared(row["reason"], _decode(row["side"], row["source"]))
+                        dropped[row["content"]] = Dropped(row["id"], row["reason"], row["detail"])
+                    bar.update()
+        except ray.exceptions.RayError as error:
+            kept = "the embeddings that came back until now are kept, run `vtm embed` again"
+            raise plain_error(error, kept) from error
+    if died:
+        first = next(iter(died.values()))
+        raise VtmError(
+            f"{len(died)} of {len(blocks)} blocks were given up, as {1 + RETRIES} workers died at each, the first with "
+            f"{first[0]} to {first[-1]}; all others are kept. Give the workers more memory, or leave out what kills them"
+        )
+    return dropped
+
+
+def _blocks(
+    ids: Sequence[str],
+    halves: Mapping[str, tuple[Any, Sequence[Path | str], Sequence[str]]],
+    stores: Mapping[str, Store],
+) -> Iterator[pa.Table]:
+    """What the actors need to know of the items whose content the cache does not have, of one side a table."""
+    import pyarrow as pa
+
+    number = 0
+    for side, (_, sources, contents) in halves.items():
+        missing: dict[str, tuple[str, Path | str]] = {}
+        for id, source, content in zip(ids, sources, contents, strict=True):
+            missing.setdefault(content, (id, source))
+        for content, _ in stores[side].stored():
+            missing.pop(content, None)
+        for some in batches(missing.items(), BLOCK_ROWS):
+            yield pa.table(
+                {
+                    "block": [number] * len(some),
+                    "side": [side] * len(some),
+                    "id": [id for _, (id, _) in some],
+                    "source": [_encode(source) for _, (_, source) in some],
+                    "content": [content for content, _ in some],
+                }
+            )
+            number += 1
+
+
+def check_shared(reason: str, source: Path | str) -> None:
+    """A picture that a worker does not see and this machine does is no bad picture.
+
+    Raises
+    ------
+    MissingError
+    """
+    if reason == "missing" and Path(source).exists():
+        raise MissingError(
+            f"{source}: is here and not on a worker; let all machines see the pictures under the same path "
+            "(a shared file system), see docs/cluster.md"
+        )
 
 
 @contextmanager
 def _quiet_data(ray: Any) -> Iterator[None]:
     """Ray Data without bars and log lines of its own, and with a worker's own error; put back afterwards."""
-    context = ray.data.DataContext.get_current()
-    wanted = {
-        "enable_progress_bars": False,
-        "print_on_execution_start": False,
-        "raise_original_map_exception": True,
-        "max_consecutive_actor_init_deaths": RETRIES,
-    }
-    before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.raise_original_map_exception = True
+    context.max_consecutive_actor_init_deaths = RETRIES
     logger = logging.getLogger("ray.data")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
-    for name in before:
-        setattr(context, name, wanted[name])
     try:
-        yield
+        with ray.data.DataContext.current(context):
+            yield
     finally:
-        for name, value in before.items():
-            setattr(context, name, value)
         logger.setLevel(level)
