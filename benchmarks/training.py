@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from vtm.config import KINDS, ModelConfig, numpy_generator
-from vtm.corpora.words import padded_words
 from vtm.errors import ConfigError
 from vtm.model.distill import Pairs, Trained, train_pair
 from vtm.model.network import TopicNetwork
@@ -170,8 +169,7 @@ def reference_network(
 
 def held_out_loss(network: TopicNetwork, x: np.ndarray, counts: csr_matrix) -> float:
     """Reconstruction loss of documents that were not trained on, nats a document, of a network on the CPU."""
-    words, numbers = (torch.from_numpy(array) for array in padded_words(counts))
-    return float(held_out_reconstruction(network, torch.from_numpy(x), words, numbers).mean())
+    return float(held_out_reconstruction(network, x, counts).mean())
 
 
 def thread_counts() -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from vtm.model.distill import Pairs
+from vtm.model.training import Pairs
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from vtm.metrics.topics import (
     topic_diversity,
 )
 from vtm.model.distill import Pairs, Trained, train_pair
+from vtm.model.network import Posterior
 from vtm.model.plus import PlusConfig, SharedSpace, fit_space, softmax
 from vtm.model.topicmodel import TopicModel
-from vtm.model.training import Posterior, train
+from vtm.model.training import train
 from vtm_study.measures import (
     minus_bhattacharyya,
     minus_gaussian_kl,

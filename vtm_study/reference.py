@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from vtm.config import ModelConfig, stream
-from vtm.corpora.words import padded_words
 from vtm.errors import DataError, MissingError
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import BY_CONTENT, run_folder
@@ -27,9 +26,9 @@ from vtm.metrics.ranking import target_ranks
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.metrics.topics import npmi, topic_diversity
 from vtm.model.distill import Pairs, teacher_posteriors
-from vtm.model.network import TopicNetwork
+from vtm.model.network import Posterior, TopicNetwork, check_embeddings
 from vtm.model.topicmodel import TopicModel
-from vtm.model.training import Posterior, check_embeddings, held_out_reconstruction, input_scaling, train
+from vtm.model.training import held_out_reconstruction, input_scaling, train
 from vtm.report.tables import frame, spread
 
 if TYPE_CHECKING:
@@ -245,11 +244,7 @@ def _figures(teacher: TopicModel, student: TopicModel, pairs: Pairs, validation:
     theta_text, theta_image = teacher.theta(validation.text), student.theta(validation.image)
     if not all(np.isfinite(a).all() for a in (theta_text, theta_image, teacher.topic_word())):
         return dict.fromkeys(FIGURES, math.nan)
-    device = teacher.network.beta.device
-    held_out = (np.asarray(validation.text, dtype=np.float32), *padded_words(validation.counts))
-    reconstruction = held_out_reconstruction(
-        teacher.network, *(torch.from_numpy(array).to(device) for array in held_out)
-    )
+    reconstruction = held_out_reconstruction(teacher.network, validation.text, validation.counts)
     ids = [str(row) for row in range(len(validation))]
     return {
         "npmi": float(npmi(teacher.topics(), pairs.counts, teacher.vocabulary).mean()),

@@ -11,8 +11,9 @@ from scipy.sparse import csr_matrix
 from vtm.config import ModelConfig
 from vtm.errors import ConfigError, DataError
 from vtm.model import distill
-from vtm.model.distill import Pairs, Trained, learned_prior, teacher_posteriors, train_pair
-from vtm.model.training import Posterior, infer_posterior, train
+from vtm.model.distill import Trained, learned_prior, teacher_posteriors, train_pair
+from vtm.model.network import Posterior, infer_posterior
+from vtm.model.training import Pairs, train
 
 DATA = planted(150)
 SMALL = ModelConfig(hidden=(20, 15), epochs=4, batch_size=32, kl_weight=1.0)

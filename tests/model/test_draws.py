@@ -13,29 +13,28 @@ from scipy.sparse import csr_matrix, lil_matrix
 
 from vtm.config import ModelConfig
 from vtm.corpora.words import padded_words
-from vtm.model.steps import ROOM, STEPS_A_DRAW, Bags, Documents, Draws
+from vtm.model.network import TopicNetwork
+from vtm.model.steps import ROOM, STEPS_A_DRAW, Bags, Draws
 
 DATA = planted(90)
 SHIFT, SCALE = DATA.text.mean(axis=0), DATA.text.std(axis=0)
 
 
-def documents(n=90, *, target=None) -> Documents:
-    arrays = (DATA.text[:n], SHIFT, SCALE)
-    bags = Bags.of(DATA.counts[:n])
-    return Documents(*(torch.from_numpy(array) for array in arrays), bags=bags, target=target)
-
-
-def draws(seeds=(0,), *, n=90, target=None, widths=(6, 5), **config) -> Draws:
-    config = ModelConfig(**({"batch_size": 4} | config))
-    return Draws(documents(n, target=target), widths=widths, config=config, seeds=seeds)
+def draws(seeds=(0,), *, n=90, target=None, n_topics=5, **config) -> Draws:
+    config = ModelConfig(**({"batch_size": 4, "hidden": (6,)} | config))
+    network = TopicNetwork(n_inputs=16, n_topics=n_topics, n_words=40, config=config, seeds=seeds)
+    network.shift.copy_(torch.from_numpy(SHIFT))
+    network.scale.copy_(torch.from_numpy(SCALE))
+    return Draws(
+        network, torch.from_numpy(DATA.text[:n]), Bags.of(DATA.counts[:n]), seeds=seeds, target=target
+    )
 
 
 def steps(source: Draws):
     """Every step of an epoch, copied out of the buffers."""
     for n_steps in source.epoch():
         for index in range(n_steps):
-            batch = vars(source.step(index))
-            yield {name: array.clone() for name, array in batch.items() if array is not None}
+            yield {name: array.clone() for name, array in source.step(index).items()}
 
 
 def test_a_seeds_draws_do_not_depend_on_its_neighbours():
@@ -67,9 +66,8 @@ def test_each_document_comes_once_with_its_own_words_and_lesson():
                 assert distance.min(axis=1).max() < 1e-4
                 seen[replica] += rows.tolist()
                 dense = torch.zeros(4, counts.shape[1])
-                dense.scatter_add_(1, step["words"][replica], -step["minus_counts"][replica])
+                dense.scatter_add_(1, step["words"][replica], step["counts"][replica])
                 np.testing.assert_array_equal(dense.numpy(), counts[rows])
-                np.testing.assert_array_equal(step["n_words"][replica, :, 0], counts[rows].sum(axis=1))
                 assert torch.equal(step["target_mu"][replica], lesson[0, replica, rows])
                 assert torch.equal(step["target_log_var"][replica], lesson[1, replica, rows])
         for rows in seen:
@@ -79,7 +77,7 @@ def test_each_document_comes_once_with_its_own_words_and_lesson():
 
 
 def test_draws_are_what_they_claim_to_be():
-    source = draws(batch_size=20, dropout=0.2, widths=(50, 40))
+    source = draws(batch_size=20, dropout=0.2, hidden=(50,), n_topics=40)
     drawn = [step for _ in range(3) for step in steps(source)]
     assert len(drawn) == 3 * 4
     hidden, topics, noise = (
@@ -117,23 +115,23 @@ def test_a_long_document_makes_its_own_filling_wide_and_no_other():
     counts = with_one_long(90, words_of_long=150, n_words=200)
     bags = Bags.of(counts)
     room = ROOM * counts.nnz // 90
-    assert bags.words.shape == (90, room) and len(bags.surplus_words) == 2 * (150 - room)
+    assert (bags.room, bags.longest) == (room, 150) and len(bags.words) == counts.nnz + 1
     x = torch.arange(90.0).unsqueeze(1)  # tells which document a row is
-    documents = Documents(x, torch.zeros(1), torch.ones(1), bags)
-    config = ModelConfig(batch_size=2)
-    source = Draws(documents, widths=(6, 5), config=config, seeds=(0, 1))
+    network = TopicNetwork(
+        n_inputs=1, n_topics=5, n_words=200, config=ModelConfig(batch_size=2), seeds=(0, 1)
+    )
+    source = Draws(network, x, bags, seeds=(0, 1))
     dense = counts.toarray()
     for _ in range(3):
         for n_steps in source.epoch():
             longest = 0
             for batch in (source.step(index) for index in range(n_steps)):
-                assert batch.words.shape == batch.minus_counts.shape == (2, 2, source.width)
+                assert batch["words"].shape == batch["counts"].shape == (2, 2, source.width)
                 for replica in (0, 1):
-                    rows = batch.x[replica, :, 0].long().numpy()
+                    rows = batch["x"][replica, :, 0].long().numpy()
                     found = torch.zeros(2, 200)
-                    found.scatter_add_(1, batch.words[replica], -batch.minus_counts[replica])
+                    found.scatter_add_(1, batch["words"][replica], batch["counts"][replica])
                     np.testing.assert_array_equal(found.numpy(), dense[rows])
-                    np.testing.assert_array_equal(batch.n_words[replica, :, 0], dense[rows].sum(axis=1))
                     longest = max(longest, (dense[rows] > 0).sum(axis=1).max())
             assert source.width == (room if longest <= 2 else 150)
 

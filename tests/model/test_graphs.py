@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from planted import planted
 from scipy.sparse import csr_matrix, vstack
 
 from vtm.config import ModelConfig
-from vtm.model.network import TopicNetwork
-from vtm.model.steps import ROOM, Bags, Batch, Documents, Draws, Step, Steps
+from vtm.model.network import TopicNetwork, one_thread
+from vtm.model.steps import ROOM, AutogradStep, Bags, Draws
+from vtm.model.training import _losses
 
 DATA = planted(150)
 SEEDS = (4, 0)
@@ -62,26 +64,21 @@ class Cuda:
         self.parts["current_stream"] = lambda: main
 
 
-class Watched(Step):
-    """A step on the CPU whose takes are recorded by the stand-in, and say which of them ran."""
+class Watched(AutogradStep):
+    """A step on the CPU that the stand-in records, and that says which batches of a filling it took."""
 
-    def __init__(self, network: TopicNetwork, draws: Draws, cuda: Cuda) -> None:
-        super().__init__(network, draws.batch)
-        self.size, self.cuda, self.n_bound = draws.size, cuda, 0
+    def __init__(self, network: TopicNetwork, draws: Draws, cuda: Cuda, *, capture: bool) -> None:
+        super().__init__(network, draws, partial(_losses, network), capture=capture)
+        self.cuda = cuda
         self.ran: list[int] = []
 
-    def bind(self, batch: Batch) -> Callable[[], None]:
-        index, take = self.n_bound % self.size, super().bind(batch)
-        self.n_bound += 1
+    def run(self, arrays: Mapping[str, torch.Tensor]) -> None:
+        def take() -> None:
+            super(Watched, self).run(arrays)
+            noise = self.draws.buffers["noise"]
+            self.ran.append((arrays["noise"].data_ptr() - noise.data_ptr()) // noise[0, 0].nbytes)
 
-        def run() -> None:
-            take()
-            self.ran.append(index)
-
-        def call() -> None:
-            run() if self.cuda.recording is None else self.cuda.recording.append(run)
-
-        return call
+        take() if self.cuda.recording is None else self.cuda.recording.append(take)
 
 
 @pytest.fixture
@@ -97,15 +94,13 @@ def trained(counts: csr_matrix, cuda: Cuda, *, capture: bool, batch_size: int, e
     config = ModelConfig(hidden=(8, 7), batch_size=batch_size)
     network = TopicNetwork(n_inputs=16, n_topics=4, n_words=counts.shape[1], config=config, seeds=SEEDS)
     x = torch.from_numpy(DATA.text[: counts.shape[0]])
-    documents = Documents(x, torch.zeros(16), torch.ones(16), Bags.of(counts))
-    draws = Draws(documents, widths=(7, 4), config=config, seeds=SEEDS)
-    step = Watched(network.train(), draws, cuda)
-    take = Steps(step, draws, capture=capture)
+    draws = Draws(network, x, Bags.of(counts), seeds=SEEDS)
+    step = Watched(network, draws, cuda, capture=capture)
     fillings = []
-    for _ in range(epochs):
-        for n_steps in draws.epoch():
+    with one_thread():
+        for n_steps in (n_steps for _ in range(epochs) for n_steps in draws.epoch()):
             step.ran.clear()
-            take(n_steps)
+            step(n_steps)
             assert step.ran == list(range(n_steps)), "each step of a filling once, in order"
             fillings.append((n_steps, draws.width))
     return fillings, network.state_dict() | {"sums": step.sums}

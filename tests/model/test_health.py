@@ -107,7 +107,7 @@ def test_documents_all_alike_and_repeated_topics_are_noticed():
 def test_a_run_whose_student_learned_from_a_shuffled_teacher_is_not_healthy(data, monkeypatch, tmp_path):
     """From end to end: the lesson of each document is another document's."""
     import vtm.model.distill as module
-    from vtm.model.training import Posterior
+    from vtm.model.network import Posterior
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
     teach = module.teacher_posteriors
@@ -148,8 +148,8 @@ def api_model(data, **parameters):
 def test_a_model_of_ones_own_is_judged_as_a_run_is(data, monkeypatch):
     """The same three signs, by the same words: theta alike, repeated topics, a teacher that taught nothing."""
     import vtm.model.distill as module
+    from vtm.model.network import Posterior
     from vtm.model.topicmodel import TopicModel
-    from vtm.model.training import Posterior
 
     assert api_model(data).status_ == "ok"
 

@@ -15,18 +15,19 @@ from scipy.sparse import csr_matrix, vstack
 from vtm.config import ModelConfig
 from vtm.corpora.words import padded_words
 from vtm.errors import ConfigError, DataError
-from vtm.model import steps as draws
-from vtm.model import training
-from vtm.model.network import TopicNetwork, kl_divergence, reconstruction_loss
-from vtm.model.steps import Bags, Documents, Draws, Steps
-from vtm.model.training import (
+from vtm.model import network as networks
+from vtm.model import steps, training
+from vtm.model.network import (
+    Batch,
     Posterior,
-    held_out_reconstruction,
+    TopicNetwork,
+    check_embeddings,
     infer_posterior,
-    input_scaling,
-    resolve_device,
-    train,
+    loss,
+    reconstruction_loss,
 )
+from vtm.model.steps import AutogradStep, Bags, Draws
+from vtm.model.training import as_tensor, held_out_reconstruction, input_scaling, resolve_device, train
 
 DATA = planted(150)
 SMALL = ModelConfig(hidden=(20, 15), epochs=3, batch_size=32, kl_weight=1.0, standardize=False)
@@ -95,27 +96,22 @@ def plain_loop(seed, config, *, target=None, n_topics=4):
     network = TopicNetwork(
         n_inputs=16, n_topics=n_topics, n_words=40, config=config, seeds=(seed,), learn_prior=target is None
     ).train()
-    shift, scale = (torch.from_numpy(a) for a in input_scaling(DATA.text, config))
+    for buffer, value in zip((network.shift, network.scale), input_scaling(DATA.text, config), strict=True):
+        buffer.copy_(torch.from_numpy(value))
     lesson = None if target is None else tuple(torch.from_numpy(a) for a in (target.mu, target.log_var))
-    documents = Documents(torch.from_numpy(DATA.text), shift, scale, Bags.of(DATA.counts), lesson)
-    source = Draws(documents, widths=(config.hidden[-1], n_topics), config=config, seeds=(seed,))
+    bags = Bags.of(DATA.counts)
+    source = Draws(network, torch.from_numpy(DATA.text), bags, seeds=(seed,), target=lesson)
     trained = [p for p in network.parameters() if p.requires_grad]
     adam = torch.optim.Adam(trained, lr=config.lr, betas=(config.beta1, config.beta2))
     curves = np.zeros((2, config.epochs))
     for epoch in range(config.epochs):
         for n_steps in source.epoch():
             for b in (source.step(index) for index in range(n_steps)):
-                mu, log_var = network.infer(b.x, keep=b.keep_hidden)
-                theta = torch.softmax(mu + torch.exp(0.5 * log_var) * b.noise, dim=2) * b.keep_theta
-                loss = reconstruction_loss(network.log_word_distribution(theta), b.words, -b.minus_counts)
-                prior = (network.prior_mu, network.prior_log_var)
-                kl = kl_divergence(
-                    mu, log_var, *(prior if target is None else (b.target_mu, b.target_log_var))
-                )
+                total, reconstruction, kl = loss(network, Batch(**b))
                 adam.zero_grad()
-                (loss + config.kl_weight * kl).sum().backward()
+                total.sum().backward()
                 adam.step()
-                curves[:, epoch] += loss.sum().item(), kl.sum().item()
+                curves[:, epoch] += reconstruction.sum().item(), kl.sum().item()
     return network, curves / source.documents_an_epoch
 
 
@@ -200,8 +196,7 @@ def test_watching_validation_does_not_change_the_model():
 
 def test_held_out_reconstruction_is_the_plain_formula():
     network, history = fit((0, 1), validation=(DATA.text[:20], DATA.counts[:20]))
-    words, numbers = padded_words(DATA.counts[:20])
-    got = held_out_reconstruction(network, *(torch.from_numpy(a) for a in (DATA.text[:20], words, numbers)))
+    got = held_out_reconstruction(network, DATA.text[:20], DATA.counts[:20])
     for replica in (0, 1):
         s = state(network, replica)
         mu = infer_posterior(network, DATA.text[:20]).mu[replica].astype(np.float64)
@@ -225,7 +220,7 @@ def test_held_out_documents_are_taken_some_at_a_time(monkeypatch):
             log_words = one.log_word_distribution(torch.softmax(mu, dim=2))
             whole = reconstruction_loss(log_words, words[None], numbers[None])
         assert history.validation_reconstruction[index, -1] == whole.mean(dim=1).item()
-    options = (network, torch.from_numpy(DATA.text), words, numbers)
+    options = (network, DATA.text, DATA.counts)
     expected = held_out_reconstruction(*options)
     dense = []
     distribution = TopicNetwork.log_word_distribution
@@ -257,7 +252,7 @@ def test_the_width_of_a_batch_does_not_move_the_model(decoder, together, monkeyp
         return train(DATA.text, csr_matrix(words), n_topics=4, config=config, seeds=(3, 0), device="cpu")
 
     narrow, history = both()
-    monkeypatch.setattr(draws, "ROOM", 1000)  # one width
+    monkeypatch.setattr(steps, "ROOM", 1000)  # one width
     wide, wide_history = both()
     for name, value in state(wide).items():
         np.testing.assert_array_equal(state(narrow)[name], value, err_msg=name)
@@ -454,7 +449,7 @@ def test_a_replayed_graph_is_the_steps_one_by_one(decoder, monkeypatch):
     config = ModelConfig(hidden=(20, 15), epochs=20, batch_size=16, decoder=decoder)  # 25 steps: two graphs
 
     def on_cuda(capture):
-        monkeypatch.setattr(training, "Steps", partial(Steps, capture=capture))
+        monkeypatch.setattr(training, "AutogradStep", partial(AutogradStep, capture=capture))
         return train(data.text, data.counts, n_topics=4, seeds=(0, 1), config=config, device="cuda")
 
     (captured, history), (plain, plain_history) = on_cuda(True), on_cuda(False)
@@ -477,14 +472,13 @@ def test_one_document_more_does_not_stop_training():
 
 def test_a_mapped_file_trains_as_the_array_does_and_is_read_in_blocks(tmp_path, monkeypatch):
     """With blocks of few rows the checks and the scaling see each row, and training never holds a copy of x."""
-    from vtm.model import training as inputs
-
-    monkeypatch.setattr(inputs, "BLOCK", 7)
+    for module in (networks, training):
+        monkeypatch.setattr(module, "BLOCK", 7)
     x, counts = DATA.text[:60].copy(), DATA.counts[:60]
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    assert inputs.as_tensor(mapped).data_ptr() == mapped.ctypes.data, "no copy"
-    shift, scale = inputs.input_scaling(mapped, ModelConfig())
+    assert as_tensor(mapped).data_ptr() == mapped.ctypes.data, "no copy"
+    shift, scale = input_scaling(mapped, ModelConfig())
     np.testing.assert_allclose(shift, x.mean(axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(scale, x.std(axis=0) + 1e-6, rtol=1e-5)
     config = ModelConfig(hidden=(6,), epochs=3, batch_size=16)
@@ -493,4 +487,4 @@ def test_a_mapped_file_trains_as_the_array_does_and_is_read_in_blocks(tmp_path, 
     torch.testing.assert_close(one.beta, other.beta, rtol=0, atol=0)
     x[40, 2] = np.nan
     with pytest.raises(DataError, match="1 of 60 embeddings hold NaN or infinity, the first in row 40"):
-        inputs.check_embeddings(x)
+        check_embeddings(x)

@@ -15,7 +15,7 @@ from vtm.corpora.words import Vocabulary, build_vocabulary
 from vtm.encoders import load_named
 from vtm.encoders.cache import embed_images, embed_texts
 from vtm.errors import DataError
-from vtm.model.distill import Pairs
+from vtm.model.training import Pairs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

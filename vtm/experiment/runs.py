@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from vtm.config import ModelConfig
 from vtm.experiment.prepare import Prepared
@@ -26,10 +25,11 @@ from vtm.metrics.topics import (
     topic_diversity,
 )
 from vtm.model.align import AlignConfig, fit_aligned
-from vtm.model.distill import Pairs, Trained, train_pair
+from vtm.model.distill import Trained, train_pair
 from vtm.model.health import judge, teacher_kl, unigram_reconstruction
+from vtm.model.network import one_thread
 from vtm.model.topicmodel import TopicModel
-from vtm.model.training import held_out_reconstruction, one_thread
+from vtm.model.training import Pairs, held_out_reconstruction
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -292,19 +292,8 @@ def _lessons(models: Trained, validation: Pairs) -> dict[str, tuple[float, float
 
 def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float:
     """Mean reconstruction loss of documents in evaluation mode, nats a document (`held_out_reconstruction`)."""
-    from vtm.corpora.words import padded_words
-
-    words, numbers = (torch.from_numpy(array) for array in padded_words(counts))
-    network = model.network
-    device = network.beta.device
     with one_thread():
-        loss = held_out_reconstruction(
-            network,
-            torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device),
-            words.to(device),
-            numbers.to(device),
-        )
-        return float(loss.mean())
+        return float(held_out_reconstruction(model.network, x, counts).mean())
 
 
 def validation_figures(result: Result) -> dict[str, float]:

@@ -18,8 +18,8 @@ from torch import nn
 from vtm.config import generator
 from vtm.metrics.ranking import target_ranks
 from vtm.metrics.retrieval import retrieval_figures
-from vtm.model.distill import Pairs
-from vtm.model.training import check_embeddings, one_thread, resolve_device, training_threads
+from vtm.model.network import check_embeddings, one_thread
+from vtm.model.training import Pairs, resolve_device, training_threads
 
 
 @dataclass(frozen=True)

@@ -7,64 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtm.config import KINDS, MODES, ModelConfig
-from vtm.errors import ConfigError, DataError
-from vtm.model.network import TopicNetwork
+from vtm.config import KINDS, MODES, ModelConfig, stream
+from vtm.errors import ConfigError
+from vtm.model.network import Posterior, TopicNetwork, infer_posterior
 from vtm.model.topicmodel import TopicModel
-from vtm.model.training import History, Posterior, infer_posterior, train
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Documents to train or validate on, row i of each array for document i.
-
-    Parameters
-    ----------
-    text, image : (n, D), (n, E) embeddings.
-    counts : (n, V) how often each word of the vocabulary stands in each text.
-
-    Raises
-    ------
-    DataError
-        Arrays of unequal length.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from scipy.sparse import csr_matrix
-    >>> from vtm import Pairs
-    >>> words = csr_matrix([[2, 0, 1], [0, 1, 0]])
-    >>> pairs = Pairs(text=np.zeros((2, 16)), image=np.zeros((2, 24)), counts=words)
-    >>> len(pairs), pairs.embeddings("text+image").shape
-    (2, (2, 40))
-    """
-
-    text: np.ndarray
-    image: np.ndarray
-    counts: csr_matrix
-
-    def __post_init__(self) -> None:
-        if not len(self.text) == len(self.image) == self.counts.shape[0]:
-            raise DataError(
-                f"{len(self.text)} text embeddings, {len(self.image)} image embeddings and "
-                f"{self.counts.shape[0]} bags of words: these must be of the same documents"
-            )
-
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def embeddings(self, reads: str) -> np.ndarray:
-        """Embeddings that a model of `reads` ("text", "image", "text+image") takes."""
-        if reads == "text+image":
-            return np.concatenate([self.text, self.image], axis=1)
-        return {"text": self.text, "image": self.image}[reads]
+from vtm.model.training import History, Pairs, train
 
 
 @dataclass(frozen=True)
@@ -161,7 +111,7 @@ def train_pair(
             n_topics=n_topics,
             config=config,
             # A teacher and its students must not start from the same weights or see the same batches.
-            seeds=[_role_seed(seed, role) for seed in seeds],
+            seeds=[stream(seed, role) for seed in seeds],
             validation=None if validation is None else (validation.embeddings(reads), validation.counts),
             device=device,
             progress=f"{kind} {n_topics} topics, {role}" if progress else None,
@@ -188,9 +138,3 @@ def train_pair(
         teacher_model = text_model if kind == "text-teacher" else model(teacher, teacher_reads, index)
         result[seed] = Trained(text=text_model, image=model(image, "image", index), teacher=teacher_model)
     return result
-
-
-def _role_seed(seed: int, role: str) -> int:
-    from vtm.config import stream
-
-    return stream(seed, role)

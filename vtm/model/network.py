@@ -1,45 +1,30 @@
 """The topic network: an embedding in, a Gaussian posterior over topics and a word distribution out.
 
 It is the ZeroShot contextualized topic model (Bianchi et al. 2021, EACL), whose decoders are those of Srivastava
-and Sutton (2017). R networks that differ in their seeds ("replicas") stand side by side in one module: every
-array has a leading axis R, and no operation mixes replicas. Training takes its steps by `vtm.model.steps` or
-`vtm.model.steps`, which have this network's gradients written out.
+and Sutton (2017); `loss` is what it is trained by. R networks that differ in their seeds ("replicas") stand side by
+side in one module: every array has a leading axis R, and no operation mixes replicas. Names in brackets are those of
+the equations in the book's chapter on the method.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtm.config import ModelConfig, generator
+from vtm.errors import DataError
 
-# Keeps the logarithm of the LDA decoder's word distribution finite; the reference package's constant.
-EPSILON = 1e-10
-# Batch norm's: torch's defaults, as in the reference package.
-MOMENTUM, VARIANCE_FLOOR = 0.1, 1e-5
-
-
-def state_shapes(
-    *, n_inputs: int, n_topics: int, n_words: int, config: ModelConfig, n_replicas: int = 1
-) -> dict[str, tuple[int, ...]]:
-    """The shapes of a `TopicNetwork`'s state dict, without building one."""
-    widths = (n_inputs, *config.hidden)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-        shapes |= {f"weights.{layer}": (n_replicas, n_in, n_out), f"biases.{layer}": (n_replicas, 1, n_out)}
-    shapes |= {
-        "head_weight": (n_replicas, widths[-1], 2 * n_topics),
-        "head_bias": (n_replicas, 1, 2 * n_topics),
-        "beta": (n_replicas, n_topics, n_words),
-    }
-    shapes |= {f"prior_{name}": (n_replicas, 1, n_topics) for name in ("mu", "log_var")}
-    shapes |= {f"head_{name}": (n_replicas, 2 * n_topics) for name in ("mean", "var")}
-    shapes |= {f"beta_{name}": (n_replicas, n_words) for name in ("mean", "var")}
-    return shapes | {"shift": (n_inputs,), "scale": (n_inputs,)}
+# Rows that are looked at together where x may be a file that is larger than the memory.
+BLOCK = 16384
+# Squares of larger numbers, and their sums over documents, are beyond what float32 holds.
+LARGEST = 1e12
 
 
 class TopicNetwork(nn.Module):
@@ -60,6 +45,11 @@ class TopicNetwork(nn.Module):
     Sutton 2017, eq. 3). It is kept as a logarithm: the reference package trains the variance itself, which can
     become negative and then gives a loss of NaN.
     """
+
+    # Keeps the logarithm of the LDA decoder's word distribution finite; the reference package's constant.
+    EPSILON = 1e-10
+    # Batch norm's: torch's defaults, as in the reference package.
+    MOMENTUM, VARIANCE_FLOOR = 0.1, 1e-5
 
     def __init__(
         self,
@@ -109,20 +99,34 @@ class TopicNetwork(nn.Module):
     def n_replicas(self) -> int:
         return self.beta.shape[0]
 
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that training moves.
+
+        `head_bias` is not among them: batch norm takes it out again, its gradient is 0, and what rounding leaves of
+        that would be a random walk under Adam.
+        """
+        return {name: p for name, p in self.named_parameters() if p.requires_grad and name != "head_bias"}
+
     def infer(self, x: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Posterior of embeddings.
+        """mu and log_var, each (R, n, K), of embeddings x (R, n, D), or (1, n, D) for all replicas alike."""
+        scaled = (x - self.shift) / self.scale
+        return self.posterior(scaled.expand(self.n_replicas, -1, -1), keep=keep)
+
+    def posterior(self, scaled: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Posterior of scaled embeddings, [posterior].
 
         Parameters
         ----------
-        x : (R, n, D), or (1, n, D) for all replicas alike.
+        scaled : (R, n, D) embeddings, (x - shift) / scale.
         keep : (R, n, H) dropout mask, already divided by the share kept; None in evaluation.
 
         Returns
         -------
         mu, log_var : (R, n, K)
         """
-        hidden = ((x - self.shift) / self.scale).expand(self.n_replicas, -1, -1)
         activate = softplus if self.config.activation == "softplus" else F.relu
+        hidden = scaled
         for weight, bias in zip(self.weights, self.biases, strict=True):
             hidden = activate(torch.baddbmm(bias, hidden, weight))  # (R, n, H)
         if keep is not None:
@@ -132,10 +136,10 @@ class TopicNetwork(nn.Module):
         return mu, log_var
 
     def log_word_distribution(self, theta: Tensor) -> Tensor:
-        """Logarithm of each document's distribution over words: theta (R, n, K) -> (R, n, V)."""
+        """Logarithm of each document's distribution over words, [decoders]: theta (R, n, K) -> (R, n, V)."""
         if self.config.decoder == "prodLDA":
             return F.log_softmax(self._batch_norm(theta @ self.beta, "beta"), dim=2)
-        return torch.log(theta @ self.topic_word_distribution() + EPSILON)
+        return torch.log(theta @ self.topic_word_distribution() + self.EPSILON)
 
     def topic_word_distribution(self) -> Tensor:
         """Each topic's distribution over words, (R, K, V).
@@ -152,7 +156,8 @@ class TopicNetwork(nn.Module):
         n_replicas, n, width = x.shape
         flat = x.transpose(0, 1).reshape(n, n_replicas * width)
         mean, var = getattr(self, f"{name}_mean").view(-1), getattr(self, f"{name}_var").view(-1)
-        normed = F.batch_norm(flat, mean, var, training=self.training, momentum=MOMENTUM, eps=VARIANCE_FLOOR)
+        options = {"momentum": self.MOMENTUM, "eps": self.VARIANCE_FLOOR}
+        normed = F.batch_norm(flat, mean, var, training=self.training, **options)
         return normed.view(n, n_replicas, width).transpose(0, 1)
 
     def replica(self, index: int) -> TopicNetwork:
@@ -164,8 +169,7 @@ class TopicNetwork(nn.Module):
             config=self.config,
             learn_prior=self.prior_mu.requires_grad,
         )
-        state = {name: value.detach().clone() for name, value in self._arrays_of(index)}
-        one.load_state_dict(state)
+        one.load_state_dict(dict(self._arrays_of(index)))
         return one.to(self.beta.device).train(self.training)
 
     @torch.no_grad()
@@ -180,6 +184,99 @@ class TopicNetwork(nn.Module):
             yield name, value if name in ("shift", "scale") else value[index : index + 1]
 
 
+def state_shapes(
+    *, n_inputs: int, n_topics: int, n_words: int, config: ModelConfig, n_replicas: int = 1
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a `TopicNetwork`'s state dict, without building one."""
+    widths = (n_inputs, *config.hidden)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        shapes |= {f"weights.{layer}": (n_replicas, n_in, n_out), f"biases.{layer}": (n_replicas, 1, n_out)}
+    shapes |= {
+        "head_weight": (n_replicas, widths[-1], 2 * n_topics),
+        "head_bias": (n_replicas, 1, 2 * n_topics),
+        "beta": (n_replicas, n_topics, n_words),
+    }
+    shapes |= {f"prior_{name}": (n_replicas, 1, n_topics) for name in ("mu", "log_var")}
+    shapes |= {f"head_{name}": (n_replicas, 2 * n_topics) for name in ("mean", "var")}
+    shapes |= {f"beta_{name}": (n_replicas, n_words) for name in ("mean", "var")}
+    return shapes | {"shift": (n_inputs,), "scale": (n_inputs,)}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loss reads: B documents for each of R replicas.
+
+    Parameters
+    ----------
+    x : (R, B, D) embeddings, already shifted and scaled.
+    words, counts : (R, B, L) int64 positions of a document's words, and how often each stands in it; shorter rows are
+        filled with word 0 at count 0.
+    keep_hidden, keep_theta : (R, B, H), (R, B, K) dropout masks, divided by the share kept.
+    noise : (R, B, K) standard normal.
+    target_mu, target_log_var : (R, B, K) the teacher's posterior of the same documents, or None for the prior.
+    """
+
+    x: Tensor
+    words: Tensor
+    counts: Tensor
+    keep_hidden: Tensor
+    keep_theta: Tensor
+    noise: Tensor
+    target_mu: Tensor | None = None
+    target_log_var: Tensor | None = None
+
+
+def loss(network: TopicNetwork, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of each document, [loss], and its two parts: the negative ELBO with a weight at its KL term.
+
+    The readable definition of the method. `vtm.model.steps` takes its gradients, and is tested against it.
+
+    Returns
+    -------
+    loss, reconstruction, kl : (R, B), in nats; loss = reconstruction + kl_weight * kl.
+    """
+    # The posterior of the topics, from the embedding alone [posterior] (Bianchi et al. 2021).
+    mu, log_var = network.posterior(batch.x, keep=batch.keep_hidden)  # (R, B, K)
+    # One sample of it, through which gradients flow (Kingma and Welling 2014), made to sum to one [theta].
+    theta = torch.softmax(mu + torch.exp(0.5 * log_var) * batch.noise, dim=2)
+    # The words that its topics foretell [decoders] (Srivastava and Sutton 2017).
+    log_words = network.log_word_distribution(theta * batch.keep_theta)  # (R, B, V)
+    reconstruction = reconstruction_loss(log_words, batch.words, batch.counts)
+    # A student is drawn to its teacher's posterior of the same document (Pivovarova and Zosa 2021) [distillation-kl].
+    target_mu, target_log_var = batch.target_mu, batch.target_log_var
+    if target_mu is None:
+        target_mu, target_log_var = network.prior_mu, network.prior_log_var
+    kl = kl_divergence(mu, log_var, target_mu, target_log_var)
+    return reconstruction + network.config.kl_weight * kl, reconstruction, kl
+
+
+def reconstruction_loss(log_words: Tensor, words: Tensor, counts: Tensor) -> Tensor:
+    """Negative log-likelihood of each document's words, in nats.
+
+    Parameters
+    ----------
+    log_words : (R, n, V) logarithm of the word distributions.
+    words, counts : (R, n, L) as in `Batch`.
+
+    Returns
+    -------
+    (R, n)
+    """
+    return -(log_words.gather(2, words) * counts).sum(dim=2)
+
+
+def kl_divergence(mu: Tensor, log_var: Tensor, target_mu: Tensor, target_log_var: Tensor) -> Tensor:
+    """KL(N(mu, exp(log_var)) || N(target_mu, exp(target_log_var))), diagonal, summed over topics.
+
+    The target is the prior, or in distillation the teacher's posterior of the same document. Shapes (..., K),
+    broadcast; returns (...), in nats.
+    """
+    inverse = torch.exp(-target_log_var)
+    terms = (log_var.exp() + (mu - target_mu) ** 2) * inverse - 1 + target_log_var - log_var
+    return 0.5 * terms.sum(dim=-1)
+
+
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)), to some 1e-7, in a fifth of the time of torch's own.
 
@@ -189,27 +286,70 @@ def softplus(x: Tensor) -> Tensor:
     return torch.maximum(x, -torch.sigmoid(-x).clamp_min(torch.finfo(x.dtype).tiny).log())
 
 
-def kl_divergence(mu: Tensor, log_var: Tensor, target_mu: Tensor, target_log_var: Tensor) -> Tensor:
-    """KL(N(mu, exp(log_var)) || N(target_mu, exp(target_log_var))), diagonal, summed over topics.
+@dataclass(frozen=True)
+class Posterior:
+    """Gaussian posteriors over topics of n documents by R replicas: mu, log_var, each (R, n, K) float32."""
 
-    The target is the prior, or in distillation the teacher's posterior of the same document (Pivovarova and
-    Zosa 2021). Shapes (..., K), broadcast; returns (...), in nats.
+    mu: np.ndarray
+    log_var: np.ndarray
+
+
+@torch.no_grad()
+def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) -> Posterior:
+    """Posteriors of embeddings (n, D) in evaluation mode, in blocks of bounded memory.
+
+    Raises
+    ------
+    DataError
+        Another number of dimensions than the network reads, or numbers that cannot be used.
     """
-    inverse = torch.exp(-target_log_var)
-    terms = (log_var.exp() + (mu - target_mu) ** 2) * inverse - 1 + target_log_var - log_var
-    return 0.5 * terms.sum(dim=-1)
+    check_embeddings(x, network.n_inputs)
+    network.eval()
+    device, n_replicas = network.beta.device, network.n_replicas
+    alone = [network]
+    if n_replicas > 1 and device.type == "cpu":
+        # A product of many matrices rounds otherwise than that of one; a seed's numbers must not depend on the others.
+        alone = [network.replica(index) for index in range(n_replicas)]
+    mu, log_var = np.empty((2, n_replicas, len(x), network.n_topics), dtype=np.float32)
+    for start in range(0, len(x), block):
+        rows = torch.from_numpy(np.ascontiguousarray(x[start : start + block], dtype=np.float32))
+        with one_thread():
+            parts = [one.infer(rows.to(device).unsqueeze(0)) for one in alone]
+        for array, found in zip((mu, log_var), zip(*parts, strict=True), strict=True):
+            array[:, start : start + block] = torch.cat(found).cpu().numpy()
+    return Posterior(mu, log_var)
 
 
-def reconstruction_loss(log_words: Tensor, words: Tensor, numbers: Tensor) -> Tensor:
-    """Negative log-likelihood of each document's words, in nats.
+def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
+    """Raise DataError unless x is (n, D), finite and within `LARGEST` (and D is `n_inputs`, where given)."""
+    if x.ndim != 2:
+        raise DataError(f"embeddings have shape {x.shape}; they must be (documents, dimensions)")
+    if n_inputs is not None and x.shape[1] != n_inputs:
+        raise DataError(
+            f"embeddings have {x.shape[1]} dimensions, the model was trained on {n_inputs}: use the same encoder"
+        )
+    bad = [np.flatnonzero(~np.isfinite(rows).all(axis=1)) + start for start, rows in blocks(x)]
+    if n_bad := sum(map(len, bad)):
+        raise DataError(
+            f"{n_bad} of {len(x)} embeddings hold NaN or infinity, the first in row {np.concatenate(bad)[0]}; "
+            "leave these rows out or compute them anew"
+        )
+    if any(float(np.abs(rows).max(initial=0)) > LARGEST for _, rows in blocks(x)):
+        raise DataError(f"embeddings hold numbers beyond {LARGEST:g}; scale them, or compute them anew")
 
-    Parameters
-    ----------
-    log_words : (R, n, V) logarithm of the word distributions.
-    words, numbers : (R, n, L) word positions and their counts (`vtm.corpora.words.padded_words`).
 
-    Returns
-    -------
-    (R, n)
-    """
-    return -(log_words.gather(2, words) * numbers).sum(dim=2)
+def blocks(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows of x some at a time, with the first one's number: of a mapped file no more need be in memory."""
+    for start in range(0, len(x), BLOCK):
+        yield start, x[start : start + BLOCK]
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Compute with one thread, so that the last bits do not depend on how many there are; yields how many torch had."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

@@ -16,8 +16,7 @@ import torch
 from vtm.config import ModelConfig, generator
 from vtm.errors import DataError, MissingError
 from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
-from vtm.model.network import TopicNetwork, state_shapes
-from vtm.model.training import infer_posterior, one_thread
+from vtm.model.network import TopicNetwork, infer_posterior, one_thread, state_shapes
 
 FORMAT = 2
 # A document unlike all training documents can get a log-variance beyond what exp holds. From here on softmax gives

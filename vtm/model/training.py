@@ -1,14 +1,14 @@
-"""Which threads train: many small networks at once, each with one thread, or a large one with all of them."""
+"""Training of topic networks: all data on the device, all seeds side by side, no DataLoader."""
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,226 +17,73 @@ from torch import Tensor
 
 from vtm.config import ModelConfig
 from vtm.errors import ConfigError, DataError
-from vtm.model.network import TopicNetwork, reconstruction_loss
-from vtm.model.steps import Bags, CompiledStep, Documents, Draws, Step, Steps
+from vtm.model.network import (
+    BLOCK,
+    Batch,
+    Posterior,
+    TopicNetwork,
+    blocks,
+    check_embeddings,
+    loss,
+    one_thread,
+    reconstruction_loss,
+)
+from vtm.model.steps import AutogradStep, Bags, CompiledStep, Draws
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-
 # Below so many multiplications a step (of the decoder, the largest part) a second thread waits longer than it
 # works; with one thread the result does not depend on how many there are either.
 ONE_THREAD_BELOW = 100_000_000
-
-
-@contextmanager
-def training_threads(multiplications: int) -> Iterator[int]:
-    """Train small networks with one thread each, and give torch its threads back afterwards.
-
-    Yields how many networks may be trained at once: as many as torch had threads, but large ones, which use all
-    threads for themselves, one by one.
-    """
-    threads = torch.get_num_threads()
-    small = multiplications < ONE_THREAD_BELOW
-    if small:
-        torch.set_num_threads(1)
-    try:
-        yield threads if small else 1
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
-def one_thread() -> Iterator[int]:
-    """Compute with one thread, so that the last bits do not depend on how many there are; yields that number."""
-    with training_threads(0) as threads:
-        yield threads
-
-
-def take_turns(
-    tasks: Iterable[Iterator[None]], *, n_threads: int, after_each: Callable[[], object] = lambda: None
-) -> None:
-    """Run all tasks to their ends on at most `n_threads` threads.
-
-    A task is an iterator; a turn is one item of it. After its turn a task goes to the end of the queue, so that
-    three tasks keep two threads busy to the end. `after_each` is called after each turn, never twice at a time.
-
-    Raises
-    ------
-    The first error of a task; the others stop at the end of their turn, as they do when the caller is interrupted.
-    """
-    waiting = deque(tasks)
-    n_threads = min(n_threads, len(waiting))
-    stopped, lock = threading.Event(), threading.Lock()
-    end = object()
-
-    def work() -> None:
-        while not stopped.is_set():
-            try:
-                task = waiting.popleft()
-            except IndexError:
-                return  # the tasks that are left have a thread each
-            try:
-                if next(task, end) is end:
-                    continue
-            except BaseException:
-                stopped.set()
-                raise
-            waiting.append(task)
-            with lock:
-                after_each()
-
-    if n_threads <= 1:
-        return work()
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            for future in [pool.submit(work) for _ in range(n_threads)]:
-                future.result()
-        except BaseException:
-            stopped.set()
-            raise
-
-
-# What a training takes: its device and its arrays, checked before any work is done.
-
-
-# Rows that are looked at together where x may be a file that is larger than the memory.
-BLOCK = 16384
-# Squares of larger numbers, and their sums over documents, are beyond what float32 holds.
-LARGEST = 1e12
-
-
-def resolve_device(device: str) -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    ConfigError
-        The device is unknown or not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError:
-        raise ConfigError(f"device={device!r}: must be 'auto', 'cpu' or 'cuda'") from None
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={device!r}: no CUDA device is available; use device='cpu' or 'auto'")
-    return resolved
-
-
-def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of x some at a time: of a memory-mapped x no more than a block need be in memory."""
-    for start in range(0, len(x), BLOCK):
-        yield x[start : start + BLOCK]
-
-
-def as_tensor(x: np.ndarray) -> Tensor:
-    """x as a float32 tensor over the same memory where it is float32 already, so that a file stays mapped."""
-    with warnings.catch_warnings():
-        # A file that is mapped to be read only cannot be written through the tensor, and nobody tries.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-
-
-def input_scaling(x: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """shift and scale (D,) of the network's inputs, from the training embeddings (n, D).
-
-    Mean and standard deviation of each dimension with `config.standardize`, else 0 and 1.
-    """
-    if config.standardize and len(x) <= BLOCK:
-        return x.mean(axis=0), x.std(axis=0) + 1e-6
-    if config.standardize:
-        mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(x)) / len(x)
-        square = sum(((block - mean) ** 2).sum(axis=0) for block in blocks(x)) / len(x)
-        return mean.astype(np.float32), (np.sqrt(square) + 1e-6).astype(np.float32)
-    return np.zeros(x.shape[1], dtype=np.float32), np.ones(x.shape[1], dtype=np.float32)
-
-
-def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
-    """Raise DataError unless x is (n, D), finite and within `LARGEST` (and D is `n_inputs`, where given)."""
-    if x.ndim != 2:
-        raise DataError(f"embeddings have shape {x.shape}; they must be (documents, dimensions)")
-    if n_inputs is not None and x.shape[1] != n_inputs:
-        raise DataError(
-            f"embeddings have {x.shape[1]} dimensions, the model was trained on {n_inputs}: use the same encoder"
-        )
-    bad = (
-        np.concatenate([~np.isfinite(block).all(axis=1) for block in blocks(x)])
-        if len(x)
-        else np.zeros(0, bool)
-    )
-    if bad.any():
-        raise DataError(
-            f"{int(bad.sum())} of {len(x)} embeddings hold NaN or infinity, the first in row {int(bad.argmax())}; "
-            "leave these rows out or compute them anew"
-        )
-    if any(float(np.abs(block).max(initial=0)) > LARGEST for block in blocks(x)):
-        raise DataError(f"embeddings hold numbers beyond {LARGEST:g}; scale them, or compute them anew")
-
-
-def check_documents(x: np.ndarray, counts: csr_matrix, n_topics: int) -> int:
-    """The number of training documents.
-
-    Raises
-    ------
-    ConfigError
-        Fewer than 2 topics.
-    DataError
-        Embeddings and bags of words do not agree, are of fewer than 2 documents, or have no dimension or no word.
-    """
-    if n_topics < 2:
-        raise ConfigError(f"n_topics={n_topics}: a model needs at least 2 topics")
-    check_embeddings(x)
-    if len(x) != counts.shape[0]:
-        raise DataError(
-            f"{len(x)} embeddings but {counts.shape[0]} bags of words: give one of each a document"
-        )
-    if len(x) < 2:
-        raise DataError(f"{len(x)} training document(s): at least 2 are needed")
-    if not (x.shape[1] and counts.shape[1]):
-        raise DataError(
-            f"embeddings of {x.shape[1]} dimensions and {counts.shape[1]} words: some of both are needed"
-        )
-    return len(x)
-
-
-def check_lesson(target: Posterior | None, prior: Posterior | None, shape: tuple[int, int, int]) -> None:
-    """Raise unless the teacher's posteriors have `shape` (R, n, K), or the prior (R, 1, K); at most one is given."""
-    if target is not None and prior is not None:
-        raise ConfigError("target and prior: a student learns from one of them, give the other as None")
-    if target is not None and not target.mu.shape == target.log_var.shape == shape:
-        raise DataError(
-            f"the teacher's posteriors have shape {target.mu.shape}; the student's (seeds, documents, topics) "
-            f"are {shape}"
-        )
-    if prior is not None and not prior.mu.shape == prior.log_var.shape == (shape[0], 1, shape[2]):
-        raise DataError(f"the prior has shape {prior.mu.shape}; it must be {(shape[0], 1, shape[2])}")
-
-
-def check_validation(x: np.ndarray, counts: csr_matrix, n_inputs: int, n_words: int) -> None:
-    """Raise DataError unless validation has the training documents' dimensions and words."""
-    check_embeddings(x, n_inputs)
-    if counts.shape != (len(x), n_words):
-        raise DataError(
-            f"validation has {len(x)} embeddings and bags of words of shape {counts.shape}; they must be "
-            f"{(len(x), n_words)}"
-        )
-
-
-# Training: all data on the device, all seeds side by side, gradients written out, no DataLoader.
-
-
 # Rows of dense word distributions, one of each document and replica, that are held at once.
 HELD_OUT_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Posterior:
-    """Gaussian posteriors over topics of n documents by R replicas: mu, log_var, each (R, n, K) float32."""
+class Pairs:
+    """Documents to train or validate on, row i of each array for document i.
 
-    mu: np.ndarray
-    log_var: np.ndarray
+    Parameters
+    ----------
+    text, image : (n, D), (n, E) embeddings.
+    counts : (n, V) how often each word of the vocabulary stands in each text.
+
+    Raises
+    ------
+    DataError
+        Arrays of unequal length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_matrix
+    >>> from vtm import Pairs
+    >>> words = csr_matrix([[2, 0, 1], [0, 1, 0]])
+    >>> pairs = Pairs(text=np.zeros((2, 16)), image=np.zeros((2, 24)), counts=words)
+    >>> len(pairs), pairs.embeddings("text+image").shape
+    (2, (2, 40))
+    """
+
+    text: np.ndarray
+    image: np.ndarray
+    counts: csr_matrix
+
+    def __post_init__(self) -> None:
+        if not len(self.text) == len(self.image) == self.counts.shape[0]:
+            raise DataError(
+                f"{len(self.text)} text embeddings, {len(self.image)} image embeddings and "
+                f"{self.counts.shape[0]} bags of words: these must be of the same documents"
+            )
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def embeddings(self, reads: str) -> np.ndarray:
+        """Embeddings that a model of `reads` ("text", "image", "text+image") takes."""
+        if reads == "text+image":
+            return np.concatenate([self.text, self.image], axis=1)
+        return {"text": self.text, "image": self.image}[reads]
 
 
 @dataclass(frozen=True)
@@ -251,11 +98,7 @@ class History:
     validation_reconstruction: np.ndarray
 
     def of(self, replica: int) -> dict[str, list[float]]:
-        return {
-            "reconstruction": self.reconstruction[replica].tolist(),
-            "kl": self.kl[replica].tolist(),
-            "validation_reconstruction": self.validation_reconstruction[replica].tolist(),
-        }
+        return {name: curves[replica].tolist() for name, curves in vars(self).items()}
 
 
 def train(
@@ -293,14 +136,15 @@ def train(
     DataError
         Shapes that do not agree, nothing to learn from, or embeddings that are not finite or beyond 1e12.
     ConfigError
-        No seed, fewer than 2 topics, or both `target` and `prior`.
+        No seed, fewer than 2 topics, both `target` and `prior`, or a device that is not there.
+
+    Notes
+    -----
+    On CUDA a step takes all replicas: one of many takes it little longer than one of one. On a CPU each replica is
+    trained for itself, which keeps its arrays in the cache, makes its numbers independent of its neighbours and of the
+    number of threads, and lets every core train another.
     """
-    n = check_documents(x, counts, n_topics)
-    if len(seeds) == 0:
-        raise ConfigError("seeds: name at least one")
-    check_lesson(target, prior, (len(seeds), n, n_topics))
-    if validation is not None:
-        check_validation(*validation, x.shape[1], counts.shape[1])
+    _check(x, counts, n_topics, len(seeds), target, prior, validation)
     where = resolve_device(device)
     network = TopicNetwork(
         n_inputs=x.shape[1],
@@ -316,28 +160,49 @@ def train(
         network.prior_mu.data.copy_(torch.from_numpy(prior.mu))
         network.prior_log_var.data.copy_(torch.from_numpy(prior.log_var))
     network.to(where).train()
-    documents = Documents(
-        x=as_tensor(x).to(where),
-        shift=network.shift,
-        scale=network.scale,
-        bags=Bags.of(counts, where),
-        target=target and tuple(torch.from_numpy(a).to(where) for a in (target.mu, target.log_var)),
-    )
+    embeddings, bags = as_tensor(x).to(where), Bags.of(counts, where)
+    lesson = target and tuple(torch.from_numpy(array).to(where) for array in (target.mu, target.log_var))
+    held_out = None
+    if validation is not None and len(validation[0]):
+        held_out = as_tensor(validation[0]).to(where), Bags.of(validation[1], where)
     curves = np.full((3, len(seeds), config.epochs), np.nan)
-    run = _Run(network, documents, config, tuple(seeds), _held_out(validation, where), curves)
-    tasks = run.tasks(together=_together(where))
-    multiplications = min(config.batch_size, n) * n_topics * counts.shape[1]
+
+    def epochs(network: TopicNetwork, replicas: slice) -> Iterator[None]:
+        """Train some replicas, an epoch at each turn, and fill in their curves."""
+        own = lesson and tuple(array[replicas] for array in lesson)
+        draws = Draws(network, embeddings, bags, seeds=seeds[replicas], target=own)
+        step = (
+            AutogradStep(network, draws, partial(_losses, network))
+            if together
+            else CompiledStep(network, draws)
+        )
+        for epoch in range(config.epochs):
+            step.sums.zero_()
+            for n_steps in draws.epoch():
+                step(n_steps)
+            curves[:2, replicas, epoch] = (step.sums.sum(dim=2) / draws.documents_an_epoch).cpu().numpy()
+            if held_out is not None:
+                curves[2, replicas, epoch] = _held_out(network, *held_out).mean(dim=1).cpu().numpy()
+            # A fast exp or maximum may give a number for NaN, so the losses alone do not show it.
+            finite = torch.stack([p.isfinite().flatten(1).all(dim=1) for p in network.trained.values()])
+            curves[:2, replicas, epoch][:, ~finite.all(dim=0).cpu().numpy()] = np.nan
+            yield
+
+    def alone(index: int) -> Iterator[None]:
+        one = network.replica(index)
+        yield from epochs(one, slice(index, index + 1))
+        network.put(index, one)
+
+    together = _together(where)
+    tasks = [epochs(network, slice(None))] if together else [alone(index) for index in range(len(seeds))]
 
     from tqdm import tqdm
 
+    hidden = True if progress is None else None  # None: on a terminal only
     with (
-        training_threads(multiplications) as n_threads,
+        training_threads(min(config.batch_size, len(x)) * n_topics * counts.shape[1]) as n_threads,
         tqdm(
-            total=config.epochs * len(tasks),
-            desc=progress,
-            unit="epoch",
-            leave=False,
-            disable=True if progress is None else None,
+            total=config.epochs * len(tasks), desc=progress, unit="epoch", leave=False, disable=hidden
         ) as bar,
     ):
         take_turns(tasks, n_threads=n_threads, after_each=bar.update)
@@ -349,114 +214,161 @@ def _together(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One training. Each of its tasks trains some replicas, an epoch at each turn, and fills in their curves.
-
-    On CUDA all replicas are one task: a step of many takes it little longer than a step of one. On a CPU each
-    replica is one, which keeps its arrays in the cache, makes its numbers independent of its neighbours and of the
-    number of threads, and lets every core train another.
-    """
-
-    network: TopicNetwork
-    documents: Documents
-    config: ModelConfig
-    seeds: tuple[int, ...]
-    held_out: tuple[Tensor, Bags] | None
-    curves: np.ndarray  # (3, R, epochs)
-
-    def tasks(self, *, together: bool) -> list[Iterator[None]]:
-        if together:
-            return [self._epochs(self.network, slice(None))]
-        return [self._alone(index) for index in range(len(self.seeds))]
-
-    def _alone(self, index: int) -> Iterator[None]:
-        one = self.network.replica(index)
-        yield from self._epochs(one, slice(index, index + 1))
-        self.network.put(index, one)
-
-    def _epochs(self, network: TopicNetwork, replicas: slice) -> Iterator[None]:
-        documents = self.documents
-        if documents.target is not None:
-            documents = replace(documents, target=tuple(array[replicas] for array in documents.target))
-        widths = (self.config.hidden[-1], network.n_topics)
-        draws = Draws(documents, widths=widths, config=self.config, seeds=self.seeds[replicas])
-        step = (Step if _together(self.documents.x.device) else CompiledStep)(network, draws.batch)
-        take = Steps(step, draws)
-        for epoch in range(self.config.epochs):
-            step.sums.zero_()
-            for n_steps in draws.epoch():
-                take(n_steps)
-            self.curves[:2, replicas, epoch] = (step.sums.sum(dim=2) / draws.documents_an_epoch).cpu().numpy()
-            if self.held_out is not None:
-                losses = _held_out_losses(network, *self.held_out)
-                self.curves[2, replicas, epoch] = losses.mean(dim=1).cpu().numpy()
-            # A fast exp or maximum may give a number for NaN, so the losses alone do not show it.
-            diverged = ~step.parameters.values.isfinite().all(dim=1).cpu().numpy()
-            self.curves[:2, replicas, epoch][:, diverged] = np.nan
-            yield
+def _losses(network: TopicNetwork, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    return loss(network, Batch(**arrays))
 
 
-@torch.no_grad()
-def held_out_reconstruction(network: TopicNetwork, x: Tensor, words: Tensor, numbers: Tensor) -> Tensor:
+def held_out_reconstruction(network: TopicNetwork, x: np.ndarray, counts: csr_matrix) -> Tensor:
     """Reconstruction loss of documents in evaluation mode with theta = softmax(mu): (R, n), nats per document.
 
-    Word distributions are made dense for some documents at a time.
+    Parameters
+    ----------
+    x, counts : (n, D) embeddings and (n, V) bags of words.
     """
-    network.eval()
-    losses = []
-    for rows in _blocks(len(x), network):
-        mu, _ = network.infer(x[rows].unsqueeze(0))
-        log_words = network.log_word_distribution(torch.softmax(mu, dim=2))
-        bags = (array[rows].expand(network.n_replicas, -1, -1) for array in (words, numbers))
-        losses.append(reconstruction_loss(log_words, *bags))
-    return torch.cat(losses, dim=1)
-
-
-def _held_out_losses(network: TopicNetwork, x: Tensor, bags: Bags) -> Tensor:
-    """As `held_out_reconstruction`, with bags of words that are padded for some documents at a time too."""
-    losses = [
-        held_out_reconstruction(network, x[rows], *bags.padded(rows)) for rows in _blocks(len(x), network)
-    ]
-    return torch.cat(losses, dim=1)
-
-
-def _blocks(n: int, network: TopicNetwork) -> Iterator[slice]:
-    """Rows of some documents at a time: `HELD_OUT_ROWS` of all replicas together."""
-    size = max(HELD_OUT_ROWS // network.n_replicas, 1)
-    return (slice(start, start + size) for start in range(0, max(n, 1), size))
+    device = network.beta.device
+    return _held_out(network, as_tensor(x).to(device), Bags.of(counts, device))
 
 
 @torch.no_grad()
-def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) -> Posterior:
-    """Posteriors of embeddings (n, D) in evaluation mode, in blocks of bounded memory."""
-    check_embeddings(x, network.n_inputs)
+def _held_out(network: TopicNetwork, x: Tensor, bags: Bags) -> Tensor:
+    """The same; word distributions are made dense, and bags padded, for some documents at a time."""
     network.eval()
-    if network.n_replicas > 1 and not _together(network.beta.device):
-        # A product of many matrices rounds otherwise than that of one; a seed's numbers must not depend on the others.
-        alone = [
-            infer_posterior(network.replica(index), x, block=block) for index in range(network.n_replicas)
-        ]
-        return Posterior(
-            np.concatenate([one.mu for one in alone]), np.concatenate([one.log_var for one in alone])
+    losses, size = [], max(HELD_OUT_ROWS // network.n_replicas, 1)
+    for rows in (slice(start, start + size) for start in range(0, max(len(x), 1), size)):
+        mu, _ = network.infer(x[rows].unsqueeze(0))
+        log_words = network.log_word_distribution(torch.softmax(mu, dim=2))
+        padded = (array.expand(network.n_replicas, -1, -1) for array in bags.padded(rows))
+        losses.append(reconstruction_loss(log_words, *padded))
+    return torch.cat(losses, dim=1)
+
+
+@contextmanager
+def training_threads(multiplications: int) -> Iterator[int]:
+    """Train small networks with one thread each, and give torch its threads back afterwards.
+
+    Yields how many networks may be trained at once: as many as torch had threads, but large ones, which use all
+    threads for themselves, one by one.
+    """
+    if multiplications >= ONE_THREAD_BELOW:
+        yield 1
+    else:
+        with one_thread() as threads:
+            yield threads
+
+
+def take_turns(
+    tasks: Iterable[Iterator[None]], *, n_threads: int, after_each: Callable[[], object] = lambda: None
+) -> None:
+    """Run all tasks to their ends on at most `n_threads` threads.
+
+    A task is an iterator; a turn is one item of it. After its turn a task goes to the end of the queue, so that
+    three tasks keep two threads busy to the end. `after_each` is called after each turn, never twice at a time.
+
+    Raises
+    ------
+    The first error of a task; the others stop at the end of their turn, as they do when the caller is interrupted.
+    """
+    waiting, end = deque(tasks), object()
+    if min(n_threads, len(waiting)) <= 1:
+        while waiting:
+            if next(waiting[0], end) is end:
+                waiting.popleft()
+            else:
+                waiting.rotate(-1)
+                after_each()
+        return
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        turns = {pool.submit(next, task, end): task for task in waiting}
+        while turns:
+            for turn in wait(turns, return_when=FIRST_COMPLETED).done:
+                task = turns.pop(turn)
+                if turn.result() is not end:
+                    turns[pool.submit(next, task, end)] = task
+                    after_each()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def resolve_device(device: str) -> torch.device:
+    """ "auto" is CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    ConfigError
+        The device is unknown or not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device={device!r}: must be 'auto', 'cpu' or 'cuda'") from None
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={device!r}: no CUDA device is available; use device='cpu' or 'auto'")
+    return resolved
+
+
+def as_tensor(x: np.ndarray) -> Tensor:
+    """x as a float32 tensor over the same memory where it is float32 already, so that a file stays mapped."""
+    with warnings.catch_warnings():
+        # A file that is mapped to be read only cannot be written through the tensor, and nobody tries.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+
+
+def input_scaling(x: np.ndarray, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """shift and scale (D,) of the network's inputs, from the training embeddings (n, D).
+
+    Mean and standard deviation of each dimension with `config.standardize`, else 0 and 1.
+    """
+    if config.standardize and len(x) <= BLOCK:
+        return x.mean(axis=0), x.std(axis=0) + 1e-6
+    if config.standardize:
+        mean = sum(rows.sum(axis=0, dtype=np.float64) for _, rows in blocks(x)) / len(x)
+        square = sum(((rows - mean) ** 2).sum(axis=0) for _, rows in blocks(x)) / len(x)
+        return mean.astype(np.float32), (np.sqrt(square) + 1e-6).astype(np.float32)
+    return np.zeros(x.shape[1], dtype=np.float32), np.ones(x.shape[1], dtype=np.float32)
+
+
+def _check(
+    x: np.ndarray,
+    counts: csr_matrix,
+    n_topics: int,
+    n_seeds: int,
+    target: Posterior | None,
+    prior: Posterior | None,
+    validation: tuple[np.ndarray, csr_matrix] | None,
+) -> None:
+    """Raise the errors that `train` names, before any work is done."""
+    if n_topics < 2:
+        raise ConfigError(f"n_topics={n_topics}: a model needs at least 2 topics")
+    check_embeddings(x)
+    n, n_words = counts.shape
+    if len(x) != n:
+        raise DataError(f"{len(x)} embeddings but {n} bags of words: give one of each a document")
+    if n < 2:
+        raise DataError(f"{n} training document(s): at least 2 are needed")
+    if not (x.shape[1] and n_words):
+        raise DataError(f"embeddings of {x.shape[1]} dimensions and {n_words} words: some of both are needed")
+    if n_seeds == 0:
+        raise ConfigError("seeds: name at least one")
+    if target is not None and prior is not None:
+        raise ConfigError("target and prior: a student learns from one of them, give the other as None")
+    shape = (n_seeds, n, n_topics)
+    if target is not None and not target.mu.shape == target.log_var.shape == shape:
+        raise DataError(
+            f"the teacher's posteriors have shape {target.mu.shape}; the student's (seeds, documents, topics) "
+            f"are {shape}"
         )
-    device = network.beta.device
-    parts = []
-    for start in range(0, len(x), block):
-        rows = torch.from_numpy(np.ascontiguousarray(x[start : start + block], dtype=np.float32))
-        with one_thread():
-            parts.append([a.cpu().numpy() for a in network.infer(rows.to(device).unsqueeze(0))])
-    if not parts:
-        empty = np.zeros((network.n_replicas, 0, network.n_topics), dtype=np.float32)
-        return Posterior(empty, empty.copy())
-    mu, log_var = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
-    return Posterior(mu, log_var)
-
-
-def _held_out(
-    validation: tuple[np.ndarray, csr_matrix] | None, device: torch.device
-) -> tuple[Tensor, Bags] | None:
-    if validation is None or len(validation[0]) == 0:
-        return None
-    x, counts = validation
-    return torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device), Bags.of(counts, device)
+    shape = (n_seeds, 1, n_topics)
+    if prior is not None and not prior.mu.shape == prior.log_var.shape == shape:
+        raise DataError(f"the prior has shape {prior.mu.shape}; it must be {shape}")
+    if validation is not None:
+        held_out, words = validation
+        check_embeddings(held_out, x.shape[1])
+        if words.shape != (len(held_out), n_words):
+            raise DataError(
+                f"validation has {len(held_out)} embeddings and bags of words of shape {words.shape}; they must be "
+                f"{(len(held_out), n_words)}"
+            )
