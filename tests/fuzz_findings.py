@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from hostile_tables import Input
 
-from vtm.files import hash_file, read_json, read_sealed, write_sealed
+from vtm.files import hash_file, load_arrays, read_json, read_sealed, save_arrays, write_sealed
 
 REMOVED = object()
 MODEL, RESULT = ("does not hold what a model's does", "train anew"), ("does not hold what a result's does",)
@@ -51,6 +51,23 @@ def small_index(folder: Path) -> Path:
 def reseal(path: Path, changes: Mapping[str, Any]) -> None:
     """Change values of a sealed file, dotted names for inner ones, and seal it again."""
     value = read_sealed(path)
+    change_values(value, changes)
+    write_sealed(path, value)
+
+
+def reseal_arrays(
+    path: Path,
+    changes: Mapping[str, Any],
+    change: Callable[[dict[str, np.ndarray]], object] = lambda arrays: None,
+) -> None:
+    """As `reseal`, for a file of arrays and their description."""
+    arrays, about = load_arrays(path)
+    change(arrays)
+    change_values(about, changes)
+    save_arrays(path, arrays, about)
+
+
+def change_values(value: dict[str, Any], changes: Mapping[str, Any]) -> None:
     for name, new in changes.items():
         *outer, last = name.split(".")
         holder = value
@@ -60,7 +77,6 @@ def reseal(path: Path, changes: Mapping[str, Any]) -> None:
             del holder[last]
         else:
             holder[last] = new
-    write_sealed(path, value)
 
 
 def replace_arrays(
@@ -103,7 +119,7 @@ def result(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
         from vtm.experiment.results import Result
 
-        reseal(small_result(folder) / "result.json", changes)
+        reseal_arrays(small_result(folder) / "result.safetensors", changes)
         return Result.load(folder)
 
     return run
@@ -113,8 +129,7 @@ def result_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
     def run(folder: Path) -> object:
         from vtm.experiment.results import Result
 
-        arrays = small_result(folder) / "result.safetensors"
-        replace_arrays(arrays, "result.json", "arrays_sha256", change)
+        reseal_arrays(small_result(folder) / "result.safetensors", {}, change)
         return Result.load(folder)
 
     return run
@@ -131,6 +146,25 @@ def surrogate(make: Callable[[Path], Path], name: str, load: str) -> Callable[[P
         value = json.loads((folder / name).read_text(encoding="utf-8"))
         (folder / name).write_text(json.dumps(value | {"notes": "\ud800"}), encoding="ascii")
         return {"model": TopicModel.load, "result": Result.load}[load](path)
+
+    return run
+
+
+def unsealed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """What is said of a result's arrays, changed under the hash that it states."""
+
+    def run(folder: Path) -> object:
+        from safetensors import safe_open
+        from safetensors.numpy import load_file, save_file
+
+        from vtm.experiment.results import Result
+
+        path = small_result(folder) / "result.safetensors"
+        with safe_open(path, framework="np") as opened:
+            head = json.loads(opened.metadata()["vtm"])
+        change(head)
+        save_file(load_file(path), path, {"vtm": json.dumps(head)})
+        return Result.load(folder)
 
     return run
 
@@ -335,7 +369,7 @@ FINDINGS: tuple[Input, ...] = (
     Input("model: a number for a layer", "model-weights",
           model_arrays(lambda a: a.update({"weights.0": np.float32([1])})), MODEL),
     *(wrong_result(f"no {name}", {name: REMOVED}) for name in ("row", "reasons", "key")),
-    Input("result: no hash of the arrays", "result-json", result({"arrays_sha256": REMOVED}), CHANGED),
+    Input("result: no hash", "result-json", unsealed(lambda head: head.pop("sha256")), ("not a file of vtm's",)),
     wrong_result("unknown value", {"unknown": 1}),
     wrong_result("reasons are nothing", {"reasons": None}),
     wrong_result("a list of ids without parts", {"ids": []}),
@@ -343,7 +377,8 @@ FINDINGS: tuple[Input, ...] = (
     wrong_result("ids are nothing", {"ids.test": None}),
     wrong_result("fewer ids than rows", {"ids.test": ["c"]}),
     *(wrong_result(f"{value!r} articles missing", {"n_missing": value}) for value in (-0.0, True, [], -1, 2**63, None)),
-    Input("result: half a surrogate pair", "result-json", surrogate(small_result, "result.json", "result"), CHANGED),
+    Input("result: half a surrogate pair", "result-json",
+          unsealed(lambda head: head["about"].update(notes="\ud800")), CHANGED),
     *(Input(f"result: no {name}", "result-arrays", result_arrays(lambda a, name=name: a.pop(name)), RESULT)
       for name in ("test_text", "test_image", "validation_image")),
     Input("result: a number for theta", "result-arrays",

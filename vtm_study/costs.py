@@ -15,7 +15,7 @@ from vtm.config import KINDS
 from vtm.errors import MissingError, VtmError
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.results import Result, by_row
-from vtm.files import read_current, read_json, read_sealed, results_dir
+from vtm.files import read_json, read_sealed, results_dir
 from vtm.report.figures import COLOURS, grid_of_axes, plain_numbers
 from vtm.report.tables import frame
 
@@ -472,8 +472,8 @@ def training_numbers(rows: Sequence[Trained]) -> dict[str, str]:
 
 def _sweep(data: Prepared) -> Trained:
     """The settings chapter's runs, but for the setting that Table 1 has as well."""
-    from vtm.experiment.runs import model_folder, result_key
-    from vtm.experiment.sweep import KL_WEIGHTS
+    from vtm.experiment.results import Result
+    from vtm.experiment.runs import KL_WEIGHTS, model_folder, result_key
 
     experiment, k = data.experiment, min(data.experiment.n_topics)
     configs = {
@@ -488,8 +488,8 @@ def _sweep(data: Prepared) -> Trained:
             key = result_key(data, kind, k, config=config)
             for seed in experiment.seeds:
                 wanted += 1
-                if found := read_current(folder / f"seed-{seed}" / "result.json", key):
-                    seconds.append(found["figures"]["seconds"])
+                if found := Result.current(folder / f"seed-{seed}", key):
+                    seconds.append(found.figures["seconds"])
     return Trained("settings", tuple(sorted(seconds)), wanted)
 
 

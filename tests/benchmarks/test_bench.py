@@ -19,6 +19,7 @@ from benchmarks.search import bench_search
 from vtm.cli import app
 from vtm.encoders import load_encoder
 from vtm.errors import DataError, MissingError
+from vtm.files import load_about
 from vtm_study import costs as book_cost
 from vtm_study import costs as cost
 from vtm_study.costs import as_it_comes, bench_lines, with_spread
@@ -334,13 +335,13 @@ def test_the_chapter_adds_up_what_the_runs_folder_records(
 ) -> None:
     import vtm
     from vtm.config import from_parameters
-    from vtm.experiment.sweep import KL_WEIGHTS, sweep
+    from vtm.experiment.runs import KL_WEIGHTS, sweep
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
     small = {"n_topics": [3, 4], "seeds": [0], "epochs": 1, "min_df": 1}
     experiment = from_parameters({"corpus": "scenes:n=60", "encoder": "pixels", **small})
-    data = vtm.experiment.prepare(experiment)
+    data = vtm.prepare(experiment)
     results = [*vtm.run_baseline(data), *vtm.run_models(data, "joint"), *vtm.run_models(data, "text-teacher")]
     n_sweep = 2 * (2 * len(KL_WEIGHTS) - 1)
     before = book_cost.recorded(data, results)
@@ -353,7 +354,7 @@ def test_the_chapter_adds_up_what_the_runs_folder_records(
         *[("one teacher, vtm", 0, 1), ("one teacher, contextualized-topic-models", 0, 1)],
     ]
     # Independently: every result file of the folder, each once.
-    files = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("result.json")]
+    files = [load_about(path) for path in tmp_path.rglob("result.safetensors")]
     assert len(files) == 5 + n_sweep
     seconds = [found["figures"]["seconds"] for found in files]
     assert sum(sum(row.seconds) for row in rows) == pytest.approx(sum(seconds))

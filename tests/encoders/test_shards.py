@@ -586,21 +586,21 @@ def test_a_training_that_fails_leaves_the_others(tmp_path, experiment, cluster, 
         VtmError, match=r"2 trainings failed, all others are kept; the first \(nonsense, 6 .*kind='nonsense'"
     ):
         run_models_on_ray(experiment, ["nonsense", "text-teacher"])
-    assert len(list(tmp_path.rglob("result.json"))) == 2
+    assert len(list(tmp_path.rglob("result.safetensors"))) == 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["result.json", "result.safetensors"])
-def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, monkeypatch, name):
+@pytest.mark.parametrize("part", ["description", "arrays"])
+def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, monkeypatch, part):
     from vtm.experiment.cluster import run_models_on_ray
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
     before = run_models_on_ray(experiment, ["joint"])
-    (path,) = tmp_path.rglob(f"joint-*/seed-1/{name}")
+    (path,) = tmp_path.rglob("joint-*/seed-1/result.safetensors")
     content = bytearray(path.read_bytes())
-    content[content.find(b'"figures"') + 20 if name.endswith("json") else -5] ^= 1
+    content[content.find(b"figures") + 20 if part == "description" else -5] ^= 1
     path.write_bytes(content)
-    with pytest.warns(UserWarning, match=rf"{name}: .*; it is made again"):
+    with pytest.warns(UserWarning, match=r"result.safetensors: .*; it is made again"):
         after = run_models_on_ray(experiment, ["joint"])
     for again, first in zip(after, before, strict=True):
         assert again.seed == first.seed
@@ -622,12 +622,11 @@ def test_another_version_of_vtm_does_not_train(experiment):
 @pytest.mark.slow
 def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monkeypatch):
     import vtm.experiment.runs
-    import vtm.experiment.sweep
     from vtm.experiment.cluster import warm
     from vtm.experiment.prepare import prepare
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    monkeypatch.setattr(vtm.experiment.sweep, "KL_WEIGHTS", (0.1, 1.0))
+    monkeypatch.setattr(vtm.experiment.runs, "KL_WEIGHTS", (0.1, 1.0))
     small = from_parameters(
         dict(corpus="scenes:n=160", encoder="pixels", n_topics=[4, 6], seeds=0, epochs=2, batch_size=16)
     )
@@ -640,4 +639,4 @@ def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monke
     data = prepare(small, progress=False)
     for kind in ("joint", "text-teacher"):
         assert len(vtm.experiment.runs.run_models(data, kind, progress=False)) == 2
-    assert len(vtm.experiment.sweep.sweep(data, kl_weights=(0.1, 1.0))) == 8
+    assert len(vtm.experiment.runs.sweep(data, kl_weights=(0.1, 1.0))) == 8

@@ -121,7 +121,7 @@ def test_a_changed_array_is_noticed(data, results, tmp_path):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(bytes(content))
-    with pytest.raises(DataError, match="not what was saved"):
+    with pytest.raises(DataError, match="not what was written"):
         Result.load(tmp_path, "key")
 
 
@@ -264,6 +264,6 @@ def test_independent_models_show_the_words_of_the_topics_that_their_theta_has(da
 
 
 def test_prepare_can_be_called_before_and_after_its_module_is_imported():
-    code = "import vtm; a = vtm.experiment.prepare; import vtm.experiment.prepare; b = vtm.experiment.prepare; print(callable(a), callable(b))"
+    code = "import vtm; a = vtm.prepare; import vtm.experiment.prepare; b = vtm.prepare; print(callable(a), callable(b))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]

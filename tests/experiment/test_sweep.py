@@ -9,8 +9,10 @@ import pytest
 
 import vtm_study.reference
 from vtm.config import from_parameters
-from vtm.experiment import sweep as settings
 from vtm.experiment.prepare import prepare
+from vtm.experiment.runs import sweep
+from vtm.report.tables import settings_numbers, settings_table
+from vtm_study import reference
 from vtm_study.reference import FIGURES, OURS, THEIRS
 
 PARAMETERS = {
@@ -48,7 +50,7 @@ def test_the_chosen_weight_is_the_largest_within_the_seeds_spread():
     means = {(0.1, True): 0.30, (0.3, True): 0.29, (1.0, True): 0.2, (0.1, False): 0.1, (1.0, False): 0.29}
 
     def found(sd: float) -> dict:
-        return settings.numbers(
+        return settings_numbers(
             [row for (weight, scale), mrr in means.items() for row in setting(weight, scale, mrr, sd)]
         )
 
@@ -59,11 +61,11 @@ def test_the_chosen_weight_is_the_largest_within_the_seeds_spread():
 
 
 def test_one_seed_is_printed_without_a_spread(home: Path) -> None:
-    rows = settings.sweep(data_of([0]), kl_weights=(0.1, 1.0))
+    rows = sweep(data_of([0]), kl_weights=(0.1, 1.0))
     assert all(row["runs"] == 1 and np.isnan(row["sd"]) for row in rows)
-    table = settings.table(rows)
+    table = settings_table(rows)
     assert list(table["MRR@100"]) == [f"{row['mrr']:.3f}" for row in rows]
-    assert settings.numbers(rows)["best_sd"] == "–"
+    assert settings_numbers(rows)["best_sd"] == "–"
 
 
 def measured(seeds: list[int], shift: float = 0.0) -> list[dict]:
@@ -81,20 +83,20 @@ def measured(seeds: list[int], shift: float = 0.0) -> list[dict]:
 
 def test_one_seed_of_the_reference_package_is_shown_and_not_judged(home: Path, monkeypatch) -> None:
     monkeypatch.setattr(vtm_study.reference, "compare", lambda *args, seeds, **options: measured(seeds))
-    saved = settings.reference_rows(data_of([0]))
-    table = settings.reference_table(saved)
+    saved = reference.reference_rows(data_of([0]))
+    table = reference.reference_table(saved)
     assert set(table[OURS]) == set(table[THEIRS]) == {"0.500"}
     assert set(table["difference [95 %]"]) == set(table["agree"]) == {"–"}
-    numbers = settings.reference_numbers(saved)
+    numbers = reference.reference_numbers(saved)
     assert (numbers["n_agree"], numbers["n_figures"], numbers["speed_up"]) == (0, 0, 3)
 
-    table = settings.reference_table(settings.reference_rows(data_of([0, 2])))
+    table = reference.reference_table(reference.reference_rows(data_of([0, 2])))
     assert set(table[OURS]) == {"0.510 ±\u00a00.014"} and set(table["agree"]) == {"yes"}
     assert table["difference [95 %]"].iloc[0].startswith("+0.000 [-0.0")
 
 
 def test_what_another_code_measured_is_measured_again(home: Path, monkeypatch) -> None:
-    """The models' own code is in `vtm.experiment.runs.code_hash`; the reference package's trainer has a module of its own."""
+    """Its key has the code of the reference package's trainer and of all that it imports (`vtm.files.code_hash`)."""
     data, times = data_of([1, 2]), []
 
     def compare(*args, seeds, **options):
@@ -102,13 +104,7 @@ def test_what_another_code_measured_is_measured_again(home: Path, monkeypatch) -
         return measured(seeds, shift=len(times))
 
     monkeypatch.setattr(vtm_study.reference, "compare", compare)
-    first = settings.reference_rows(data)
-    assert settings.reference_rows(data) == first and len(times) == 1
-    for changed in ("vtm_study.reference", "vtm.experiment.sweep"):
-        before, own = len(times), settings.modules_hash
-        monkeypatch.setattr(
-            settings,
-            "modules_hash",
-            lambda module, own=own, changed=changed: "another" if module == changed else own(module),
-        )
-        assert settings.reference_rows(data) != first and len(times) == before + 1
+    first = reference.reference_rows(data)
+    assert reference.reference_rows(data) == first and len(times) == 1
+    monkeypatch.setattr(reference, "code_hash", lambda *modules, without: "another")
+    assert reference.reference_rows(data) != first and len(times) == 2

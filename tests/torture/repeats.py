@@ -108,5 +108,5 @@ def mrr(folder: Path) -> list[float]:
     from vtm.experiment.results import Result
     from vtm.metrics.retrieval import retrieval_figures
 
-    results = [Result.load(path.parent) for path in sorted((folder / "runs").rglob("result.json"))]
+    results = [Result.load(path.parent) for path in sorted((folder / "runs").rglob("result.safetensors"))]
     return [retrieval_figures(result.ranks())["mrr_100"] for result in results if result is not None]

@@ -122,12 +122,12 @@ def test_damaged_files(undisturbed: Path, tmp_path: Path) -> None:
     """Each is noticed, or what is read is bit for bit what was written."""
     folder, draws, outcomes = tmp_path / "copied", random.Random(1), Counter[str]()
     shutil.copytree(undisturbed, folder)
-    seeds = sorted(path.parent for path in (folder / "runs").rglob("result.json"))
+    seeds = sorted(path.parent for path in (folder / "runs").rglob("result.safetensors"))
     for _ in range(FLIPS):
         seed = draws.choice(seeds)
         model = draws.choice(("text", "image", "teacher"))
         if draws.random() < 0.5 or not (seed / f"{model}.json").is_file():
-            names = ("result.json", "result.safetensors")
+            names = ("result.safetensors",)
             read: Callable[[], object] = partial(Result.load, seed)
         else:
             names = (f"{model}.json", f"{model}.safetensors")

@@ -55,7 +55,7 @@ def warm(experiment: Experiment, *, address: str | None = None) -> None:
     ConfigError, DataError, MissingError, VtmError
         As `vtm.experiment.prepare` and `run_models_on_ray`.
     """
-    from vtm.experiment.sweep import KL_WEIGHTS
+    from vtm.experiment.runs import KL_WEIGHTS
 
     import_ray()  # fails before anything is embedded
     data = prepare(experiment)
@@ -219,8 +219,8 @@ def _runs_in(folder: str) -> Iterator[None]:
 
 
 def _keep(data: Prepared, training: Training, files: dict[str, bytes]) -> None:
-    """Write a task's files into the runs folder; result.json, by which a folder is current, last."""
-    for name in sorted(files, key=lambda name: (Path(name).name == "result.json", name)):
+    """Write a task's files into the runs folder; result.safetensors, by which a folder is current, last."""
+    for name in sorted(files, key=lambda name: (Path(name).name == "result.safetensors", name)):
         with atomic_path(runs_dir() / name) as temporary:
             temporary.write_bytes(files[name])
     if not _is_current(data, training):

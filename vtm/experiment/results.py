@@ -7,15 +7,15 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vtm.errors import DataError
-from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
+from vtm.errors import DataError, MissingError
+from vtm.files import load_about, load_arrays, save_arrays
 from vtm.metrics.ranking import NOT_FOUND, target_ranks
 
 PARTS = ("validation", "test")
+FILE = "result.safetensors"
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,9 @@ class Result:
         return np.concatenate([found, np.full(missing, NOT_FOUND, dtype=found.dtype)])
 
     def save(self, folder: Path | str, key: str) -> None:
-        """Write result.safetensors and, last, result.json, which holds `key` and the arrays' hash."""
-        from safetensors.numpy import save_file
-
-        folder = Path(folder)
-        with atomic_path(folder / "result.safetensors") as temporary:
-            save_file({name: np.ascontiguousarray(a) for name, a in self.arrays.items()}, temporary)
-            # Of what was written here: another process may put its own in this place at once.
-            written = hash_file(temporary)
+        """Write result.safetensors into a folder: the arrays, described by all else and by `key`."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arrays"}
-        write_sealed(folder / "result.json", plain | {"key": key, "arrays_sha256": written})
+        save_arrays(Path(folder) / FILE, self.arrays, plain | {"key": key})
 
     @classmethod
     def load(cls, folder: Path | str, key: str | None = None) -> Result | None:
@@ -90,23 +83,16 @@ class Result:
         DataError
             The arrays, or the description, are not what was saved.
         """
-        folder = Path(folder)
-        description, arrays = folder / "result.json", folder / "result.safetensors"
-        if not description.is_file() or not arrays.is_file():
-            return None
-        if key is not None:
-            stated = read_json(description)
-            if not isinstance(stated, dict) or stated.get("key") != key:
+        path = Path(folder) / FILE
+        try:
+            if key is not None and load_about(path).get("key") != key:
                 return None
-        plain: dict[str, Any] = read_sealed(description)
-        if hash_file(arrays) != plain.pop("arrays_sha256", None):
-            raise DataError(
-                f"{arrays}: its content is not what was saved; delete the folder {folder} and run again"
-            )
-        tensors = read_tensors(arrays)
+            arrays, plain = load_arrays(path)
+        except MissingError:
+            return None
         try:
             plain.pop("key")
-            result = cls(arrays=tensors, **plain | {"reasons": tuple(plain["reasons"])})
+            result = cls(arrays=arrays, **plain | {"reasons": tuple(plain["reasons"])})
             if type(result.n_missing) is not int or not 0 <= result.n_missing < 2**31:
                 raise ValueError(f"n_missing={result.n_missing!r}")
             for part in PARTS:
@@ -114,8 +100,7 @@ class Result:
                     raise ValueError(f"the {part} part has other ids than arrays")
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{description}: does not hold what a result's does ({error}); delete the folder {folder} and run "
-                "again"
+                f"{path}: does not hold what a result's does ({error}); delete it and run again"
             ) from None
         return result
 

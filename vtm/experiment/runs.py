@@ -7,15 +7,14 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.config import ModelConfig
-from vtm.experiment.prepare import Prepared
-from vtm.experiment.results import PARTS, Result
+from vtm.config import KINDS, ModelConfig
+from vtm.experiment.results import PARTS, Result, healthy
 from vtm.files import code_hash, hash_json, locked, runs_dir
-from vtm.metrics.retrieval import retrieval_figures
+from vtm.metrics.retrieval import expected_random, retrieval_figures, seed_summary
 from vtm.metrics.topics import (
     duplicated_topics,
     inverted_rbo,
@@ -34,8 +33,11 @@ from vtm.model.training import Pairs, held_out_reconstruction
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+    from vtm.experiment.prepare import Prepared
+
 
 TOP_WORDS = 25
+KL_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
 # Where the code that a result follows from ends: what these make is in the result's key by its content.
 BY_CONTENT = ("vtm.experiment.prepare", "vtm.encoders", "vtm.errors", "vtm.files")
 
@@ -316,6 +318,46 @@ def _topic_figures(data: Prepared, result: Result) -> dict[str, float]:
             f"{reads}_repeated_topics": float(duplicated_topics(topics)),
         }
     return figures
+
+
+def sweep(data: Prepared, *, kl_weights: Sequence[float] = KL_WEIGHTS) -> list[dict[str, Any]]:
+    """Train every KL weight with standardized and raw embeddings, both kinds, all seeds, the smallest K.
+
+    Returns
+    -------
+    A dict for each setting and kind: kind, kl_weight, standardize, runs, healthy, mrr (mean validation MRR@100 of
+    all runs), sd (NaN for one seed), npmi_text, npmi_image, smallest_variance, chance.
+    """
+    k = min(data.experiment.n_topics)
+    chance = expected_random(len(data.rows["validation"]))["mrr_100"]
+    rows = []
+    for kind in KINDS:
+        for standardize in (True, False):
+            for weight in kl_weights:
+                config = dataclasses.replace(data.experiment.model, kl_weight=weight, standardize=standardize)
+                results = run_models(data, kind, config=config, n_topics=[k])
+
+                def values(figure: str, results=results) -> np.ndarray:
+                    return np.array([run.figures.get(figure, np.nan) for run in results])
+
+                mrr = seed_summary(np.nan_to_num(values("validation_mrr_100")))
+                rows.append(
+                    dict(
+                        kind=kind,
+                        n_topics=k,
+                        kl_weight=weight,
+                        standardize=standardize,
+                        runs=len(results),
+                        healthy=len(healthy(results)),
+                        mrr=mrr["mean"],
+                        sd=mrr["sd"],
+                        npmi_text=float(values("text_npmi").mean()),
+                        npmi_image=float(values("image_npmi").mean()),
+                        smallest_variance=float(values("teacher_smallest_variance").min()),
+                        chance=chance,
+                    )
+                )
+    return rows
 
 
 def run_folder(data: Prepared) -> Path:

@@ -454,3 +454,63 @@ def _number(figure: str, value: float) -> str:
     if figure == "correct_100":
         return f"{value:.0f}"
     return f"{value:.3f}"
+
+
+def settings_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """`vtm.experiment.runs.sweep`'s rows as the book shows them."""
+    return frame(
+        [
+            {
+                "kind": row["kind"],
+                "KL weight": f"{row['kl_weight']:g}",
+                "embeddings": _scale(row),
+                "healthy": f"{row['healthy']} of {row['runs']}",
+                "MRR@100": _mean_and_sd(row["mrr"], row["sd"]),
+                "NPMI, text": f"{row['npmi_text']:.3f}",
+                "NPMI, image": f"{row['npmi_image']:.3f}",
+                "teacher's smallest variance": f"{row['smallest_variance']:.1e}",
+            }
+            for row in rows
+        ],
+        "kind",
+    )
+
+
+def settings_numbers(rows: Sequence[dict[str, Any]]) -> dict[str, float | str]:
+    """The numbers that the settings chapter quotes.
+
+    "best" has the highest mean MRR@100 over both kinds; "chosen" is the largest KL weight, with the same scale of the
+    embeddings, whose mean lies within the seeds' standard deviation of the best: the KL term is what ties a student
+    to its teacher, and is kept as strong as the validation part allows. One seed has no standard deviation: there the
+    chosen setting is the best.
+    """
+    settings: dict[tuple[float, bool], list[dict[str, Any]]] = {}
+    for row in rows:
+        settings.setdefault((row["kl_weight"], row["standardize"]), []).append(row)
+    mean = {setting: float(np.mean([row["mrr"] for row in group])) for setting, group in settings.items()}
+    best = max(mean, key=mean.__getitem__)
+    sd = float(np.mean([row["sd"] for row in settings[best]]))
+    within = 0.0 if np.isnan(sd) else sd
+    near = [setting for setting in mean if setting[1] == best[1] and mean[setting] >= mean[best] - within]
+    chosen = max(near)
+    paper = settings[(1.0, False)]
+    return {
+        "best_mrr": mean[best],
+        "best_weight": float(best[0]),
+        "best_scale": _scale(settings[best][0]),
+        "best_sd": "–" if np.isnan(sd) else f"{sd:.3f}",
+        "chosen_weight": float(chosen[0]),
+        "chosen_mrr": mean[chosen],
+        "paper_mrr": mean[(1.0, False)],
+        "paper_healthy": float(sum(row["healthy"] for row in paper)),
+        "paper_runs": float(sum(row["runs"] for row in paper)),
+        "smallest_variance": float(min(row["smallest_variance"] for row in paper)),
+    }
+
+
+def _mean_and_sd(mean: float, sd: float) -> str:
+    return f"{mean:.3f}" if np.isnan(sd) else f"{mean:.3f}\u00a0±\u00a0{sd:.3f}"
+
+
+def _scale(row: dict[str, Any]) -> str:
+    return "standardized" if row["standardize"] else "raw"
