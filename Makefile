@@ -71,9 +71,9 @@ audit: $(INSTALLED) $(AUDIT_VENV)/.installed ## known weaknesses (asks pypi.org 
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { \
-	  echo "$(PYTHON): not found. Install Python 3.11 or 3.12, or name one: make PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
-	  echo "$$($(PYTHON) --version) does not fit: Python 3.11 or 3.12 is needed. Name one: make PYTHON=python3.11" >&2; \
+	  echo "$(PYTHON): not found. Install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "$$($(PYTHON) --version) does not fit: Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.11" >&2; \
 	  exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments: apt-get install python3-venv (as root), then make again" >&2; \

@@ -153,7 +153,7 @@ def test_make_refuses_an_old_python_in_one_line(make, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     done = make("setup", f"PYTHON={old}", f"VENV={environment}")
     assert done.returncode != 0
-    assert "Python 3.9.2 does not fit: Python 3.11 or 3.12 is needed" in done.stderr
+    assert "Python 3.9.2 does not fit: Python 3.11, 3.12 or 3.13 is needed" in done.stderr
     assert not environment.exists()
 
 

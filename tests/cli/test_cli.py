@@ -12,14 +12,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from news import write_news
 from PIL import Image
 from stopping import wait_for
 from typer.testing import CliRunner
 
 import vtm
 from vtm.cli import app, parse_parameters
+from vtm.config import from_parameters
 from vtm.corpora import CORPORA, fetch, load_corpus, split
 from vtm.errors import ConfigError
+from vtm.experiment.prepare import prepare
 from vtm.files import data_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,6 +182,15 @@ def test_corpus_shows_counts_split_and_examples(empty: Path) -> None:
     shown = output("corpus", "scenes:n=40", "--examples", "2").count("\nexample ")
     assert shown == 2 and "\nexample " not in output("corpus", "scenes:n=40", "--examples", "0")
     assert output("corpus", "scenes:n=40", "--split-seed", "1") != output("corpus", "scenes:n=40")
+
+
+def test_corpus_shows_the_split_that_training_uses_where_the_owners_fixed_a_test_part(empty: Path) -> None:
+    news = write_news(empty / "news", n=80, n_test=20)
+    spec = f"newsimages:folder={news.folder},pictures={news.folder / 'pictures'}"
+    data = prepare(from_parameters({"corpus": spec, "encoder": "pixels", "min_df": 1}), progress=False)
+    (line,) = [line for line in output("corpus", spec).splitlines() if line.startswith("split")]
+    assert line.split(maxsplit=1)[1] == ", ".join(f"{part} {len(rows)}" for part, rows in data.rows.items())
+    assert "test 20" in line
 
 
 def test_corpus_of_a_table_counts_what_was_dropped(empty: Path) -> None:

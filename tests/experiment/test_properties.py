@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vtm.config import BowConfig, ModelConfig, from_parameters
-from vtm.corpora import load_corpus, split_corpus
+from vtm.corpora import load_corpus, split
 from vtm.corpora.pictures import open_picture
 from vtm.corpora.table import read_rows
 from vtm.corpora.words import build_vocabulary
@@ -149,7 +149,7 @@ def check_prepared(data, rows) -> None:
         np.testing.assert_array_equal(data.image[row], encoder.image.encode(picture[None])[0])
         assert corpus.images[row].name == id
     np.testing.assert_array_equal(data.text, encoder.text.encode(list(corpus.texts)))
-    parts = split_corpus(corpus, seed=0)
+    parts = split(corpus, seed=0)
     taken = [row for part in PARTS for row in data.rows[part]]
     assert len(taken) == len(set(taken)) == len(corpus) - len(data.no_known_word)
     lost = {item.id for item in data.no_known_word}

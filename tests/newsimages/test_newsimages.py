@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from vtm.config import parse_corpus
-from vtm.corpora import Corpus, load_corpus, split, split_corpus
+from vtm.corpora import Corpus, load_corpus, split
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.newsimages import corpus as newsimages
 from vtm.newsimages.files import FILES, Article, find_folder, read, read_ground_truth, scrambled_to_truth
@@ -351,25 +351,25 @@ def test_own_parts_are_kept_and_the_rest_is_drawn_by_id():
     plain = corpus_of(2000)
     for seed in (0, 3):
         for name, rows in split(plain.ids, seed=seed).items():
-            np.testing.assert_array_equal(split_corpus(plain, seed=seed)[name], rows)
+            np.testing.assert_array_equal(split(plain, seed=seed)[name], rows)
 
     parts = tuple("test" if i % 4 == 1 else "development" for i in range(2000))
     corpus = corpus_of(2000, parts=parts, n_test=510)
-    drawn = split_corpus(corpus, seed=3)
+    drawn = split(corpus, seed=3)
     assert list(drawn) == ["train", "validation", "test"]
     np.testing.assert_array_equal(drawn["test"], np.arange(1, 2000, 4))
     np.testing.assert_array_equal(np.sort(np.concatenate(list(drawn.values()))), np.arange(2000))
     assert all(rows.dtype == np.int64 and (np.diff(rows) > 0).all() for rows in drawn.values())
     # Five standard deviations of a binomial count.
     assert abs(len(drawn["train"]) - 0.8 * 1500) < 5 * (1500 * 0.8 * 0.2) ** 0.5
-    assert not np.array_equal(drawn["train"], split_corpus(corpus, seed=4)["train"])
+    assert not np.array_equal(drawn["train"], split(corpus, seed=4)["train"])
 
     # An id keeps its part when pairs are dropped; the task's number of test texts stays.
     smaller = corpus.without({f"id {i}": ("gone", "") for i in range(0, 2000, 3)})
     assert smaller.n_test == 510
     assert smaller.parts == tuple(parts[i] for i in range(2000) if i % 3)
     part_of = {corpus.ids[i]: name for name, rows in drawn.items() for i in rows}
-    for name, rows in split_corpus(smaller, seed=3).items():
+    for name, rows in split(smaller, seed=3).items():
         assert {part_of[smaller.ids[i]] for i in rows} == {name}
 
 
@@ -481,7 +481,7 @@ def test_the_real_files_with_drawn_answers_and_pictures_make_a_corpus(real, tmp_
     own = {a.id: iid for a, iid in zip(data.test_articles, iids, strict=True)}
     own |= {item.article.id: item.picture.iid for item in data.development}
     assert [path.read_text() for path in corpus.images] == [own[id] for id in corpus.ids]
-    sizes = {name: len(rows) for name, rows in split_corpus(corpus, seed=0).items()}
+    sizes = {name: len(rows) for name, rows in split(corpus, seed=0).items()}
     assert sizes["test"] == sum(iid not in lost for iid in iids)
     assert abs(sizes["train"] / (sizes["train"] + sizes["validation"]) - 0.8) < 0.03
 

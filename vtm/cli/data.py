@@ -118,7 +118,7 @@ def show_corpus(
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
     typer.echo(_line(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
     typer.echo(_line("source", printable(corpus.source)))
-    parts = split(corpus.ids, seed=split_seed)
+    parts = split(corpus, seed=split_seed)
     typer.echo(_line("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
     typer.echo(_line("dropped", str(len(corpus.dropped))))
     for reason, count in corpus.drop_counts().items():

@@ -281,7 +281,7 @@ def make_plan(experiment: Experiment) -> Plan:
     ConfigError
         The experiment names something that does not exist.
     """
-    from vtm.corpora import load_corpus, split_corpus
+    from vtm.corpora import load_corpus, split
     from vtm.encoders import load_named
 
     missing = []
@@ -289,7 +289,7 @@ def make_plan(experiment: Experiment) -> Plan:
     try:
         _check_fetched(f"corpus:{experiment.corpus_name}")
         corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
-        n_train = len(split_corpus(corpus, seed=experiment.split_seed)["train"])
+        n_train = len(split(corpus, seed=experiment.split_seed)["train"])
         language = corpus.language
         if lost := corpus.drop_counts().get("missing-picture"):
             missing.append(

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from vtm.corpora.base import Corpus, Dropped, split, split_corpus
+from vtm.corpora.base import Corpus, Dropped, split
 from vtm.errors import ConfigError, DataError, MissingError
 
-__all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split", "split_corpus"]
+__all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split"]
 
 CORPORA = {
     "openclipart": "Debian's Open Clip Art: drawings with titles, descriptions and keywords",

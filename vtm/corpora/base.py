@@ -190,7 +190,10 @@ def same_words(text: str) -> str:
 
 
 def split(
-    ids: Sequence[str], *, seed: int = 0, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    pairs: Corpus | Sequence[str],
+    *,
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
 ) -> dict[str, np.ndarray]:
     """Split into train, validation and test, so that an id keeps its part when the corpus grows or shrinks.
 
@@ -199,8 +202,9 @@ def split(
 
     Parameters
     ----------
-    ids
-        n unique ids.
+    pairs
+        A corpus, or n unique ids. A corpus whose owners fixed a test part (`Corpus.parts`) keeps it: there only the
+        development pairs are drawn, 80 % train and 20 % validation.
     seed
         Another seed, another split.
     fractions
@@ -209,7 +213,7 @@ def split(
     Returns
     -------
     dict
-        "train", "validation", "test": int64 positions into `ids`, ascending, disjoint, together all n.
+        "train", "validation", "test": int64 positions into `pairs`, ascending, disjoint, together all n.
 
     Raises
     ------
@@ -218,34 +222,19 @@ def split(
     """
     import numpy as np
 
+    if isinstance(pairs, Corpus) and pairs.parts is not None:
+        own = np.array(pairs.parts)
+        development = np.flatnonzero(own == "development").astype(np.int64)
+        drawn = split([pairs.ids[row] for row in development], seed=seed, fractions=OWN_FRACTIONS)
+        return {name: development[rows] for name, rows in drawn.items()} | {
+            "test": np.flatnonzero(own == "test").astype(np.int64)
+        }
     proper = len(fractions) == 3 and all(0 <= part <= 1 for part in fractions)
     if not proper or not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
         raise ConfigError(f"split fractions {tuple(fractions)}: give three numbers from 0 to 1 that sum to 1")
+    ids = pairs.ids if isinstance(pairs, Corpus) else pairs
     digests = (hashlib.sha256(f"{seed}:{id}".encode()).digest() for id in ids)
     # 53 bits make a float in [0, 1) without rounding up to 1.
     places = np.array([(int.from_bytes(digest[:8]) >> 11) / 2**53 for digest in digests], dtype=np.float64)
     parts = np.searchsorted(np.cumsum(fractions)[:2], places, side="right")
     return {name: np.flatnonzero(parts == index).astype(np.int64) for index, name in enumerate(PARTS)}
-
-
-def split_corpus(corpus: Corpus, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Train, validation and test of a corpus: its owners' test part where it has one.
-
-    Without `corpus.parts` this is `split(corpus.ids, seed=seed)`. With it the test part is fixed, and only
-    the development pairs are drawn: 80 % train, 20 % validation, by id as in `split`.
-
-    Returns
-    -------
-    dict
-        "train", "validation", "test": int64 positions into the corpus, ascending, disjoint, together all n.
-    """
-    import numpy as np
-
-    if corpus.parts is None:
-        return split(corpus.ids, seed=seed)
-    own = np.array(corpus.parts)
-    development = np.flatnonzero(own == "development").astype(np.int64)
-    drawn = split([corpus.ids[row] for row in development], seed=seed, fractions=OWN_FRACTIONS)
-    return {name: development[rows] for name, rows in drawn.items()} | {
-        "test": np.flatnonzero(own == "test").astype(np.int64)
-    }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtm.config import Experiment
-from vtm.corpora import Corpus, Dropped, load_corpus, split_corpus
+from vtm.corpora import Corpus, Dropped, load_corpus, split
 from vtm.corpora.words import Vocabulary, build_vocabulary
 from vtm.encoders import load_named
 from vtm.encoders.cache import embed_images, embed_texts
@@ -129,7 +129,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         raise DataError(f"corpus {corpus.name}: embeddings and ids do not agree; delete the embedding cache")
     text = embed_texts(encoder.text, corpus.texts, progress=progress)
 
-    rows = split_corpus(corpus, seed=experiment.split_seed)
+    rows = split(corpus, seed=experiment.split_seed)
     small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
     if small:
         raise DataError(
