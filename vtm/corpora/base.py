@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtm.errors import ConfigError, DataError
 from vtm.files import hash_json
@@ -32,6 +32,17 @@ class Dropped:
     id: str
     reason: str
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A candidate for a corpus, on its way through the drops."""
+
+    id: str
+    text: str
+    image: Path
+    group: str = ""
+    image_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,18 @@ class Corpus:
                 f"corpus {self.name}: n_test={self.n_test} needs parts with at most so many test pairs"
             )
 
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], *, grouped: bool = True, **about: Any) -> Corpus:
+        """The corpus of some pairs; what else is to be said of it by its attributes' names."""
+        return cls(
+            ids=tuple(pair.id for pair in pairs),
+            texts=tuple(pair.text for pair in pairs),
+            images=tuple(pair.image for pair in pairs),
+            image_hashes=tuple(pair.image_hash for pair in pairs),
+            groups=tuple(pair.group for pair in pairs) if grouped else None,
+            **about,
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -158,17 +181,6 @@ class Corpus:
         counts = Counter(item.reason for item in (self.dropped if dropped is None else dropped))
         told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         return f" (dropped: {told})" if told else ""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A candidate for a corpus, on its way through the drops."""
-
-    id: str
-    text: str
-    image: Path
-    group: str = ""
-    image_hash: str = ""
 
 
 def drop_repeats(

@@ -1,4 +1,6 @@
-"""What an Open Clip Art drawing says about itself: the metadata of its SVG file, made into a plain text.
+"""Open Clip Art as Debian packages it: drawings with the title, description and keywords of their makers.
+
+What a drawing says about itself stands in the metadata of its SVG file, which are made into a plain text.
 
 Only the RDF block of the file is parsed, as a document of its own: it holds no document type, so no entity
 is declared, and none expanded or fetched.
@@ -18,7 +20,7 @@ import ftfy
 
 from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
 from vtm.corpora.fetch import ARTIFACTS, fetch, fetch_checked
-from vtm.files import code_hash, data_dir, hash_file, hash_json, read_current, write_sealed
+from vtm.files import code_hash, data_dir, hash_file, hash_json, kept
 
 DC = "{http://purl.org/dc/elements/1.1/}"
 ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
@@ -191,9 +193,6 @@ def _clean(text: str, names: re.Pattern[str], own: re.Pattern[str]) -> str:
     return text.strip(" .,;:-–—=*/|#")
 
 
-# Open Clip Art as Debian packages it: drawings with the title, description and keywords of their makers.
-
-
 SOURCE = "Open Clip Art Library 0.18 (Debian packages openclipart-svg and openclipart-png); public domain"
 TEMPLATE_SHARE = 20  # a title or description of this many pictures is a template
 MIN_WORDS = 3  # distinct content words of 3 letters or more
@@ -230,28 +229,19 @@ def load() -> Corpus:
     # What was computed is only reused with the same data and the same code.
     code = code_hash(__name__, without=("vtm.errors", "vtm.files"))
     key = hash_json([ARTIFACTS["openclipart-svg"].sha256, ARTIFACTS["openclipart-png"].sha256, code])
-    cache = data_dir() / "corpora" / "openclipart.json"
-    stored = read_current(cache, key)
-    if stored is None:
-        for name in ("openclipart-svg", "openclipart-png"):
-            fetch_checked(name)
-        stored = {"key": key, **_build(svg, png)}
-        write_sealed(cache, stored)
-    pairs = stored["pairs"]
-    return Corpus(
+    stored = kept(data_dir() / "corpora" / "openclipart.json", key, lambda: _build(svg, png))
+    return Corpus.of(
+        [Pair(image=png / f"{pair['id']}.png", **pair) for pair in stored["pairs"]],
         name="openclipart",
-        ids=tuple(pair["id"] for pair in pairs),
-        texts=tuple(pair["text"] for pair in pairs),
-        images=tuple(png / f"{pair['id']}.png" for pair in pairs),
-        image_hashes=tuple(pair["image_hash"] for pair in pairs),
-        groups=tuple(pair["group"] for pair in pairs),
         dropped=tuple(Dropped(*item) for item in stored["dropped"]),
         source=SOURCE,
     )
 
 
 def _build(svg: Path, png: Path) -> dict[str, Any]:
-    """Read all drawings' metadata and pictures; see `load` for the order of the drops."""
+    """Read all drawings' metadata and pictures, when these are the packages'; see `load` for the order of the drops."""
+    for name in ("openclipart-svg", "openclipart-png"):
+        fetch_checked(name)
     files = {path.relative_to(svg).with_suffix("").as_posix(): path for path in svg.rglob("*.svg")}
     read = {stem: read_metadata(files[stem].read_bytes()) for stem in sorted(files)}
     found = {stem: metadata for stem, metadata in read.items() if metadata is not None}

@@ -1,4 +1,4 @@
-"""What picture files hold that Pillow does not look at, or looks at too late, before they are decoded."""
+"""Picture files as image encoders want them: RGB, on white, square or whole. Bad files get a reason."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image as PILImage
 
 
+# What Pillow does not look at, or looks at too late, before it decodes.
 # A progressive JPEG has some ten scans, and each goes over all pixels: a small file may hold thousands.
 MAX_SCANS = 100
 
@@ -75,9 +76,6 @@ def _jpeg_markers(stream: BinaryIO) -> Iterator[bytes]:
             if not (chunk := stream.read(_CHUNK_BYTES)):
                 return
             held, at = held[start:] + chunk, 0
-
-
-# Open a picture file as image encoders want it: RGB, on white, square or whole. Bad files get a reason.
 
 
 MAX_PIXELS = 50_000_000

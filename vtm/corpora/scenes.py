@@ -1,4 +1,4 @@
-"""What scenes are drawn with: colours, a pen, things and backgrounds."""
+"""Pictures drawn by vtm itself, with captions: a corpus in seconds, for tests and smoke runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtm.corpora.base import Corpus, same_words
+from vtm.corpora.base import Corpus, Pair, same_words
 from vtm.errors import ConfigError
 from vtm.files import atomic_path, code_hash, data_dir, hash_file, hash_json, read_current, write_sealed
 
@@ -280,9 +280,6 @@ def paper(p: Pen, rng: random.Random) -> None:
         p.line((0, k * step), (1, k * step), colour=(222, 228, 236), width=0.004)
 
 
-# The themes of `scenes`: what each shows, and the words that go with it.
-
-
 @dataclass(frozen=True)
 class Thing:
     """`band` is the part of the picture's height, from the top, where the thing may stand."""
@@ -478,9 +475,6 @@ THEMES: dict[str, Theme] = {
 }
 
 
-# Pictures drawn by vtm itself, with captions: a corpus in seconds, for tests and smoke runs.
-
-
 SOURCE = "drawn by vtm from a seed"
 SIZE = 96  # pixels
 OVERSAMPLING = 4
@@ -534,16 +528,8 @@ def load(*, n: int = 400, seed: int = 0) -> Corpus:
             scenes.append(scene)
         stored = {"key": key, "scenes": scenes}
         write_sealed(listing, stored)  # last: a folder with this file is complete
-    scenes = stored["scenes"]
-    return Corpus(
-        name=f"scenes-{n}-{seed}",
-        ids=tuple(scene["id"] for scene in scenes),
-        texts=tuple(scene["text"] for scene in scenes),
-        images=tuple(folder / f"{scene['id']}.png" for scene in scenes),
-        image_hashes=tuple(scene["image_hash"] for scene in scenes),
-        groups=tuple(scene["group"] for scene in scenes),
-        source=SOURCE,
-    )
+    pairs = [Pair(image=folder / f"{scene['id']}.png", **scene) for scene in stored["scenes"]]
+    return Corpus.of(pairs, name=f"scenes-{n}-{seed}", source=SOURCE)
 
 
 def _whole(folder: Path, scenes: list[dict[str, Any]]) -> bool:

@@ -53,13 +53,9 @@ def load(*, lang: str = "en") -> Corpus:
             pairs.append(Pair(stem, text, folder / image, stem.split("/")[0], contents[image]))
     pairs, identical = drop_repeats(pairs, lambda pair: pair.image_hash, "identical-picture")
     pairs, duplicate = drop_repeats(pairs, lambda pair: same_words(pair.text), "duplicate-text")
-    return Corpus(
+    return Corpus.of(
+        pairs,
         name=f"stamps-{lang}",
-        ids=tuple(pair.id for pair in pairs),
-        texts=tuple(pair.text for pair in pairs),
-        images=tuple(pair.image for pair in pairs),
-        image_hashes=tuple(pair.image_hash for pair in pairs),
-        groups=tuple(pair.group for pair in pairs),
         dropped=(*dropped, *identical, *duplicate),
         language=lang,
         source=SOURCE,

@@ -1,4 +1,4 @@
-"""Rows of a table in one of several kinds of file; errors name the file and the row."""
+"""A user's own pairs: a table beside its pictures, or a folder in Hugging Face's imagefolder convention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from vtm.corpora.base import Corpus, Dropped
+from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.pictures import PictureError, check_file
 from vtm.errors import ConfigError, DataError
 from vtm.files import check_regular, hash_file
@@ -187,9 +187,6 @@ def _check_columns(table: Path, columns: list[str]) -> None:
         raise DataError(f"{table}: two columns are called {twice[0]!r}; rename one")
 
 
-# A user's own pairs: a table beside its pictures, or a folder in Hugging Face's imagefolder convention.
-
-
 # Tried in this order, whatever their case.
 IMAGE_COLUMNS = ("file_name", "filename", "image", "image_path", "path", "file", "picture")
 TEXT_COLUMNS = ("text", "caption", "description", "title")
@@ -243,7 +240,7 @@ def load(
     """
     path = Path(path)
     root = path if path.is_dir() else path.parent
-    kept: list[tuple[str, str, Path, str, str]] = []
+    pairs: list[Pair] = []
     dropped: list[Dropped] = []
     rows_by_id: dict[str, Row] = {}
     for table in _tables(path):
@@ -276,14 +273,11 @@ def load(
                     f"{earlier} and {row} have the same id {id!r}; remove one, or name another id_column"
                 )
             rows_by_id[id] = row
-            kept.append((id, values["text"], picture, content, values.get("group", "")))
-    return Corpus(
+            pairs.append(Pair(id, values["text"], picture, values.get("group", ""), content))
+    return Corpus.of(
+        pairs,
         name="table-" + re.sub(r"[^\w.-]+", "-", path.resolve().stem),
-        ids=tuple(id for id, _, _, _, _ in kept),
-        texts=tuple(text for _, text, _, _, _ in kept),
-        images=tuple(picture for _, _, picture, _, _ in kept),
-        image_hashes=tuple(content for _, _, _, content, _ in kept),
-        groups=tuple(group for _, _, _, _, group in kept) if group_column else None,
+        grouped=bool(group_column),
         dropped=tuple(dropped),
         language=lang,
         source=f"the table {path.name}",
