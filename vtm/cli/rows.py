@@ -10,8 +10,9 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 from vtm.errors import CONTROLS, ConfigError, printable
@@ -19,6 +20,8 @@ from vtm.files import atomic_path
 
 Row = Mapping[str, Any]
 Write = Callable[[Sequence[Row]], None]
+# As `Write`, and whether the columns' names have been written.
+Put = Callable[[Sequence[Row], bool], None]
 
 FORMATS = ("table", "csv", "jsonl", "parquet")
 _BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
@@ -59,92 +62,68 @@ def open_rows(format: str, out: Path | None, columns: Mapping[str, type]) -> Ite
     columns
         Name -> str, int, float or list (of str), of all formats but JSON Lines, which writes rows as they are.
     """
-    with _opened(format, out, columns) as write_block:
+    with ExitStack() as stack:
+        path = None if out is None else stack.enter_context(atomic_path(out))
+        if format == "parquet":
+            put = stack.enter_context(_parquet(path, columns))
+        elif format == "table":
+            put = _table(columns)
+        else:
+            stream = sys.stdout
+            if path is not None:
+                stream = stack.enter_context(open(path, "w", encoding="utf-8", newline=""))
+            put = _csv(stream, columns) if format == "csv" else _json_lines(stream)
         headed = False
 
         def write(rows: Sequence[Row]) -> None:
             nonlocal headed
             if rows:
-                write_block(rows)
+                put(rows, headed)
                 headed = True
 
         yield write
         if not headed:
-            write_block([])
+            put([], False)
 
 
-@contextmanager
-def _opened(format: str, out: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
-    """A function that writes rows, and before the first of them, or of none, the columns' names."""
-    if format == "table":
-        yield _table(columns)
-    elif out is None:
-        yield _text(format, sys.stdout, columns)
-    else:
-        with atomic_path(out) as temporary:
-            if format == "parquet":
-                with _parquet(temporary, columns) as write:
-                    yield write
-            else:
-                with open(temporary, "w", encoding="utf-8", newline="") as stream:
-                    yield _text(format, stream, columns)
+def _csv(stream: TextIO, columns: Mapping[str, type]) -> Put:
+    # A writer quotes the characters of its own line end, so it must have both; the stream gets one.
+    lines = SimpleNamespace(write=lambda line: stream.write(line.removesuffix("\r\n") + "\n"))
+    writer = csv.writer(lines, lineterminator="\r\n")
 
-
-def _text(format: str, stream: TextIO, columns: Mapping[str, type]) -> Write:
-    if format == "jsonl":
-
-        def write_json(rows: Sequence[Row]) -> None:
-            stream.writelines(_json(row) + "\n" for row in rows)
-
-        return write_json
-    writer = csv.writer(_UnixLines(stream), lineterminator="\r\n")
-    headed = False
-
-    def write_csv(rows: Sequence[Row]) -> None:
-        nonlocal headed
+    def put(rows: Sequence[Row], headed: bool) -> None:
         if not headed:
             writer.writerow(columns)
-            headed = True
-        writer.writerows(
-            [", ".join(row[name]) if kind is list else row[name] for name, kind in columns.items()]
-            for row in rows
-        )
+        for row in rows:
+            writer.writerow(
+                ", ".join(row[name]) if kind is list else row[name] for name, kind in columns.items()
+            )
 
-    return write_csv
-
-
-def _json(row: Row) -> str:
-    # JSON itself escapes the control characters below 32 only. Escaped, they read back the same.
-    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(row, ensure_ascii=False))
+    return put
 
 
-class _UnixLines:
-    """A CSV writer's stream: it quotes the characters of its own line end, so it must have both, and here is one."""
+def _json_lines(stream: TextIO) -> Put:
+    def put(rows: Sequence[Row], _: bool) -> None:
+        for row in rows:
+            # JSON itself escapes the control characters below 32 only. Escaped, they read back the same.
+            text = json.dumps(row, ensure_ascii=False)
+            stream.write(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, line: str) -> None:
-        self._stream.write(line.removesuffix("\r\n") + "\n")
+    return put
 
 
 @contextmanager
-def _parquet(path: Path, columns: Mapping[str, type]) -> Iterator[Write]:
+def _parquet(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     types = {str: pa.string(), int: pa.int64(), float: pa.float64(), list: pa.list_(pa.string())}
     schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
     with pq.ParquetWriter(path, schema) as writer:
-
-        def write(rows: Sequence[Row]) -> None:
-            if rows:
-                writer.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
-
-        yield write
+        yield lambda rows, _: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def _table(columns: Mapping[str, type]) -> Write:
+def _table(columns: Mapping[str, type]) -> Put:
     """Tables of equal column widths below each other, the first with the columns' names."""
     from rich.console import Console
     from rich.table import Table
@@ -152,27 +131,20 @@ def _table(columns: Mapping[str, type]) -> Write:
     from tqdm import tqdm
 
     console = Console()
-    headed = False
 
-    def write(rows: Sequence[Row]) -> None:
-        nonlocal headed
+    def put(rows: Sequence[Row], headed: bool) -> None:
         table = Table(box=None, show_header=not headed, expand=True)
         for name, kind in columns.items():
-            number = kind in (int, float)
-            table.add_column(
-                name,
-                justify="right" if number else "left",
-                width=max(len(name), 6) if number else None,
-                ratio=None if number else 1,
-                overflow="fold",
-            )
+            if kind in (int, float):
+                table.add_column(name, justify="right", width=max(len(name), 6), overflow="fold")
+            else:
+                table.add_column(name, ratio=1, overflow="fold")
         for row in rows:
             table.add_row(*(Text(_shown(row[name])) for name in columns))
-        headed = True
         with tqdm.external_write_mode(file=sys.stdout):  # a progress bar makes room
             console.print(table)
 
-    return write
+    return put
 
 
 def _shown(value: Any) -> str:
