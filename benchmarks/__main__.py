@@ -169,7 +169,7 @@ def bench_start(rounds: int = 7) -> dict[str, Any]:
     runs = {
         "empty": ("-c", "pass"),
         "import": ("-c", "import vtm"),
-        "help": ("-m", "vtm.cli", "--help"),
+        "help": ("-m", "vtm", "--help"),
     }
     for arguments in runs.values():
         seconds(*arguments)  # the first one reads its files from disk

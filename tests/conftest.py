@@ -20,14 +20,14 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what a smoke run of the checkout's notebooks left: data/, runs/ and executed/."""
-    from vtm.cli.reproduce import reproduce
+    from vtm.cli.notebooks import run_notebooks
 
     folder = tmp_path_factory.mktemp("smoke")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTM_DATA", str(folder / "data"))
         patch.setenv("VTM_RUNS", str(folder / "runs"))
         patch.setenv("TQDM_DISABLE", "1")
-        reproduce("smoke", out=folder / "executed")
+        run_notebooks("smoke", out=folder / "executed")
     return folder
 
 

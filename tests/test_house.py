@@ -104,8 +104,8 @@ TOP = (
     *("vtm.api", "vtm.api", "vtm.cli.tagging"),
     "vtm.experiment.prepare",
     "vtm.experiment.runs",
-    "vtm.cli.reproduce",
-    "vtm.cli.reproduce",
+    "vtm.cli.notebooks",
+    "vtm.cli.plan",
     "vtm.cli",
 )
 REPORT = (
@@ -178,8 +178,8 @@ def test_reports_read_files_only(module):
 def test_the_top_is_imported_from_above_only():
     above = {
         "vtm.cli": {"vtm.__main__"},
-        "vtm.cli.reproduce": {"vtm.cli"},
-        "vtm.cli.reproduce": {"vtm.cli.reproduce", "vtm.cli"},
+        "vtm.cli.notebooks": {"vtm.cli"},
+        "vtm.cli.plan": {"vtm.cli.notebooks"},
     }
     for top, allowed in above.items():
         assert {name for name, found in DIRECT.items() if top in found} <= allowed

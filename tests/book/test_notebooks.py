@@ -15,7 +15,7 @@ import pytest
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
-from vtm.cli.reproduce import reproduce
+from vtm.cli.notebooks import run_notebooks
 from vtm.config import PARAMETERS, PROFILES, Experiment, from_parameters
 from vtm.errors import VtmError
 
@@ -124,7 +124,7 @@ def test_unknown_parameter_given_by_hand_is_an_error(path: Path, tmp_path: Path)
 
 def test_unknown_parameter_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(VtmError, match="unknown parameter 'n_topic': did you mean 'n_topics'"):
-        reproduce("smoke", {"n_topic": 12}, out=tmp_path / "out")
+        run_notebooks("smoke", {"n_topic": 12}, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -172,5 +172,5 @@ def test_smoke_run_is_current_afterwards(smoke_run: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTM_DATA", str(smoke_run / "data"))
         patch.setenv("VTM_RUNS", str(smoke_run / "runs"))
-        steps = reproduce("smoke", out=smoke_run / "executed", dry_run=True)
+        steps = run_notebooks("smoke", out=smoke_run / "executed", dry_run=True)
     assert [(step.name, step.status) for step in steps] == [(path.stem, "current") for path in SOURCES]

@@ -18,7 +18,8 @@ from stopping import wait_for
 from typer.testing import CliRunner
 
 import vtm
-from vtm.cli import app, parse_parameters
+from vtm.cli import app
+from vtm.cli.notebooks import parse_parameters
 from vtm.config import from_parameters
 from vtm.corpora import CORPORA, fetch, load_corpus, split
 from vtm.errors import ConfigError
@@ -41,7 +42,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def vtm_process(
     *arguments: str, cwd: Path | None = None, code: str | None = None
 ) -> subprocess.CompletedProcess:
-    run = ["-c", code] if code else ["-m", "vtm.cli"]
+    run = ["-c", code] if code else ["-m", "vtm"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, *run, *arguments],
@@ -135,7 +136,7 @@ def test_failing_notebook_is_one_line(notebooks: Path) -> None:
 
 
 def test_installed_without_a_checkout(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vtm.cli.reproduce.checkout", lambda: None)
+    monkeypatch.setattr("vtm.cli.notebooks.checkout", lambda: None)
     line = error("reproduce", "--profile", "smoke")
     assert "source checkout" in line and "--notebooks DIR" in line
 
@@ -331,7 +332,7 @@ def test_ctrl_c_stops_with_130(notebooks: Path) -> None:
     waiting = "from pathlib import Path\nimport time\nPath('started').touch()\ntime.sleep(60)"
     write_notebook(notebooks, "01-shown", "epochs = 100", waiting)
     child = subprocess.Popen(
-        [sys.executable, "-m", "vtm.cli", "reproduce", "--notebooks", "notebooks", "--out", "out"],
+        [sys.executable, "-m", "vtm", "reproduce", "--notebooks", "notebooks", "--out", "out"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from rich.console import Console
 from stopping import wait_for
 
 from vtm import files as paths
-from vtm.cli import reproduce as pipeline
-from vtm.cli.reproduce import Step, duration, reproduce
+from vtm.cli import notebooks as pipeline
+from vtm.cli.notebooks import Step, run_notebooks
+from vtm.cli.plan import duration
 from vtm.config import PARAMETERS, PROFILES
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 
@@ -45,6 +47,10 @@ def write_notebook(folder: Path, name: str, parameters: str, *cells: str) -> Pat
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Two notebooks that write a log, and the folder for what they become."""
+    return make_folders(tmp_path, monkeypatch)
+
+
+def make_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
     source, out = tmp_path / "notebooks", tmp_path / "executed"
@@ -55,9 +61,26 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     return source, out
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run of the two notebooks leaves."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        source, out = make_folders(folder, patch)
+        run((source, out))
+    return out
+
+
+@pytest.fixture
+def ran(folders: tuple[Path, Path], finished: Path) -> tuple[Path, Path]:
+    """As `folders`, after a run."""
+    shutil.copytree(finished, folders[1])
+    return folders
+
+
 def run(folders: tuple[Path, Path], parameters: dict | None = None, **options: object) -> list[Step]:
     source, out = folders
-    return reproduce("default", parameters, notebooks=source, out=out, **options)
+    return run_notebooks("default", parameters, notebooks=source, out=out, **options)
 
 
 def statuses(steps: list[Step]) -> list[str]:
@@ -86,9 +109,9 @@ def test_runs_in_order_with_the_parameters_that_each_declares(folders: tuple[Pat
 
 
 def test_profile_gives_parameters_and_overrides_win(folders: tuple[Path, Path]) -> None:
-    steps = reproduce("smoke", {"epochs": 7}, notebooks=folders[0], out=folders[1], dry_run=True)
+    steps = run_notebooks("smoke", {"epochs": 7}, notebooks=folders[0], out=folders[1], dry_run=True)
     assert [dict(step.parameters) for step in steps] == [{"epochs": 7}, {"seeds": PROFILES["smoke"]["seeds"]}]
-    steps = reproduce("smoke", notebooks=folders[0], out=folders[1], dry_run=True)
+    steps = run_notebooks("smoke", notebooks=folders[0], out=folders[1], dry_run=True)
     assert dict(steps[0].parameters) == {"epochs": PROFILES["smoke"]["epochs"]}
     assert not folders[1].exists()
 
@@ -99,34 +122,33 @@ def test_kernel_sees_the_same_folders_and_the_same_package(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VTM_DATA", "here/data")  # relative: means another folder in the kernel's own
     monkeypatch.delenv("VTM_RUNS", raising=False)
-    monkeypatch.setattr("vtm.cli.reproduce.runs_dir", lambda: tmp_path / "elsewhere")
+    monkeypatch.setattr("vtm.cli.notebooks.runs_dir", lambda: tmp_path / "elsewhere")
     seen = "import json, vtm\nfrom vtm.files import data_dir, runs_dir\n"
     seen += "print(json.dumps([str(data_dir()), str(runs_dir()), vtm.__file__]))"
     write_notebook(tmp_path / "notebooks", "01-where", "seeds = [0]", seen)
-    reproduce(notebooks="notebooks", out="executed")
+    run_notebooks(notebooks="notebooks", out="executed")
     printed = nbformat.read(tmp_path / "executed" / "01-where.ipynb", as_version=4).cells[-1].outputs[0].text
-    expected = [str(tmp_path / "here" / "data"), str(tmp_path / "elsewhere"), pipeline.__file__]
-    assert json.loads(printed) == [*expected[:2], str(Path(expected[2]).with_name("__init__.py"))]
+    package = Path(pipeline.__file__).parents[1]
+    expected = [tmp_path / "here" / "data", tmp_path / "elsewhere", package / "__init__.py"]
+    assert json.loads(printed) == [*map(str, expected)]
     assert "VTM_RUNS" not in os.environ and os.environ["VTM_DATA"] == "here/data"
     assert Path.cwd() == tmp_path
 
 
-def test_second_run_skips(folders: tuple[Path, Path]) -> None:
-    run(folders)
-    before = {path: path.read_bytes() for path in folders[1].iterdir()}
-    assert statuses(run(folders)) == ["current", "current"]
-    assert {path: path.read_bytes() for path in folders[1].iterdir()} == before
+def test_second_run_skips(ran: tuple[Path, Path]) -> None:
+    before = {path: path.read_bytes() for path in ran[1].iterdir()}
+    assert statuses(run(ran)) == ["current", "current"]
+    assert {path: path.read_bytes() for path in ran[1].iterdir()} == before
 
 
-def test_same_content_in_another_form_is_current(folders: tuple[Path, Path]) -> None:
+def test_same_content_in_another_form_is_current(ran: tuple[Path, Path]) -> None:
     """Touched, run in an editor, or given new cell ids: not a change of what the notebook does."""
-    run(folders)
-    path = folders[0] / "01-first.ipynb"
+    path = ran[0] / "01-first.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[-1].execution_count = 3
     notebook.cells[-1].id = "another"
     nbformat.write(notebook, path)
-    assert statuses(run(folders)) == ["current", "current"]
+    assert statuses(run(ran)) == ["current", "current"]
 
 
 def change_source(folders: tuple[Path, Path], name: str) -> None:
@@ -136,58 +158,54 @@ def change_source(folders: tuple[Path, Path], name: str) -> None:
     nbformat.write(notebook, path)
 
 
-def test_changed_source_runs_it_and_what_follows(folders: tuple[Path, Path]) -> None:
-    run(folders)
-    change_source(folders, "02-second")
-    assert statuses(run(folders)) == ["current", "ran"]
-    change_source(folders, "01-first")
-    steps = run(folders)
+def test_changed_source_runs_it_and_what_follows(ran: tuple[Path, Path]) -> None:
+    change_source(ran, "02-second")
+    assert statuses(run(ran)) == ["current", "ran"]
+    change_source(ran, "01-first")
+    steps = run(ran)
     assert [step.reason for step in steps] == ["the notebook changed", "the step before it was run again"]
-    assert len(log(folders[1])) == 2 + 1 + 2
+    assert len(log(ran[1])) == 2 + 1 + 2
 
 
-def test_changed_parameter_runs_it_and_what_follows(folders: tuple[Path, Path]) -> None:
-    run(folders)
-    assert statuses(run(folders, {"mode": "priors"})) == ["current", "ran"]
-    steps = run(folders, {"epochs": 2, "mode": "priors"})
+def test_changed_parameter_runs_it_and_what_follows(ran: tuple[Path, Path]) -> None:
+    assert statuses(run(ran, {"mode": "priors"})) == ["current", "ran"]
+    steps = run(ran, {"epochs": 2, "mode": "priors"})
     assert [step.reason for step in steps] == ["its parameters changed", "the step before it was run again"]
-    assert log(folders[1])[-2:] == ["first 2", "second [0] priors"]
+    assert log(ran[1])[-2:] == ["first 2", "second [0] priors"]
 
 
-def test_changed_code_runs_all(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    run(folders)
-    monkeypatch.setattr(pipeline, "code_hash", lambda: "another")
-    assert [step.reason for step in run(folders)] == ["the code of vtm changed"] * 2
-    assert statuses(run(folders)) == ["current", "current"]
+def test_changed_code_runs_all(ran: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_code_hash", lambda: "another")
+    assert [step.reason for step in run(ran)] == ["the code of vtm changed"] * 2
+    assert statuses(run(ran)) == ["current", "current"]
 
 
 def test_code_hash_depends_on_every_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "vtm"
     (package / "corpora").mkdir(parents=True)
-    for name in ("pipeline.py", "model.py", "corpora/table.py"):
+    for name in ("api.py", "model.py", "corpora/table.py"):
         (package / name).write_text(f"# {name}\n")
-    monkeypatch.setattr(pipeline, "__file__", str(package / "pipeline.py"))
-    hashes = [pipeline.code_hash()]
-    assert pipeline.code_hash() == hashes[0]
+    monkeypatch.setattr(pipeline, "__file__", str(package / "cli" / "notebooks.py"))
+    hashes = [pipeline._code_hash()]
+    assert pipeline._code_hash() == hashes[0]
     (package / "corpora" / "table.py").write_text("# other\n")
-    hashes.append(pipeline.code_hash())
+    hashes.append(pipeline._code_hash())
     (package / "model.py").rename(package / "models.py")
-    hashes.append(pipeline.code_hash())
+    hashes.append(pipeline._code_hash())
     assert len(set(hashes)) == 3
 
 
-def test_lost_or_altered_output_runs_again(folders: tuple[Path, Path]) -> None:
-    run(folders)
-    (folders[1] / "02-second.ipynb").unlink()
-    assert statuses(run(folders)) == ["current", "ran"]
-    with (folders[1] / "02-second.ipynb").open("a") as stream:
+def test_lost_or_altered_output_runs_again(ran: tuple[Path, Path]) -> None:
+    (ran[1] / "02-second.ipynb").unlink()
+    assert statuses(run(ran)) == ["current", "ran"]
+    with (ran[1] / "02-second.ipynb").open("a") as stream:
         stream.write("\n")
-    assert [step.reason for step in run(folders)] == ["", "its output is not what was written"]
-    (folders[1] / ".02-second.json").write_text("[")
-    assert statuses(run(folders)) == ["current", "ran"]
-    (folders[1] / ".02-second.json").write_text("[]")
-    assert statuses(run(folders)) == ["current", "ran"]
-    assert statuses(run(folders)) == ["current", "current"]
+    assert [step.reason for step in run(ran)] == ["", "its output is not what was written"]
+    (ran[1] / ".02-second.json").write_text("[")
+    assert statuses(run(ran)) == ["current", "ran"]
+    (ran[1] / ".02-second.json").write_text("[]")
+    assert statuses(run(ran)) == ["current", "ran"]
+    assert statuses(run(ran)) == ["current", "current"]
 
 
 def test_table_corpus_is_part_of_the_inputs(
@@ -239,9 +257,8 @@ def test_every_notebook_that_shows_stored_measurements_is_known_to(tmp_path: Pat
     assert shows == ["10-cost", "12-study", "13-tags", "14-trust", "15-findings"]
 
 
-def test_force_runs_all(folders: tuple[Path, Path]) -> None:
-    run(folders)
-    assert statuses(run(folders, force=True)) == ["ran", "ran"]
+def test_force_runs_all(ran: tuple[Path, Path]) -> None:
+    assert statuses(run(ran, force=True)) == ["ran", "ran"]
 
 
 def test_only_runs_one_and_makes_what_follows_stale(folders: tuple[Path, Path]) -> None:
@@ -256,15 +273,14 @@ def test_only_runs_one_and_makes_what_follows_stale(folders: tuple[Path, Path]) 
         run(folders, only="03-third")
 
 
-def test_dry_run_says_what_a_run_does(folders: tuple[Path, Path]) -> None:
-    run(folders)
-    change_source(folders, "01-first")
-    before = {path: path.read_bytes() for path in folders[1].iterdir()}
-    planned = run(folders, dry_run=True)
+def test_dry_run_says_what_a_run_does(ran: tuple[Path, Path]) -> None:
+    change_source(ran, "01-first")
+    before = {path: path.read_bytes() for path in ran[1].iterdir()}
+    planned = run(ran, dry_run=True)
     assert statuses(planned) == ["pending", "pending"]
-    assert {path: path.read_bytes() for path in folders[1].iterdir()} == before
-    assert [step.reason for step in planned] == [step.reason for step in run(folders)]
-    assert statuses(run(folders, dry_run=True)) == ["current", "current"]
+    assert {path: path.read_bytes() for path in ran[1].iterdir()} == before
+    assert [step.reason for step in planned] == [step.reason for step in run(ran)]
+    assert statuses(run(ran, dry_run=True)) == ["current", "current"]
 
 
 @pytest.mark.parametrize(
@@ -298,18 +314,17 @@ def test_parameter_that_the_chosen_notebook_does_not_read(folders: tuple[Path, P
 
 def test_unknown_profile(folders: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError, match="smoke, default, paper"):
-        reproduce("fast", notebooks=folders[0], out=folders[1])
+        run_notebooks("fast", notebooks=folders[0], out=folders[1])
 
 
-def test_failure_stops_and_leaves_the_earlier_output(folders: tuple[Path, Path]) -> None:
-    source, out = folders
-    run(folders)
+def test_failure_stops_and_leaves_the_earlier_output(ran: tuple[Path, Path]) -> None:
+    source, out = ran
     good = (out / "01-first.ipynb").read_bytes()
     second = (out / "02-second.ipynb").read_bytes()
     bad = ("print('before')", "def deep():\n    raise KeyError('no\\nsuch')\ndeep()", "print('after')")
     write_notebook(source, "01-first", "epochs = 100", *bad)
     with pytest.raises(VtmError) as raised:
-        run(folders, {"epochs": 3})
+        run(ran, {"epochs": 3})
     message = str(raised.value)
     assert "01-first stopped in cell 5 with KeyError: 'no\\nsuch'" in message and "\n" not in message
     assert (out / "01-first.ipynb").read_bytes() == good
@@ -324,7 +339,7 @@ def test_failure_stops_and_leaves_the_earlier_output(folders: tuple[Path, Path])
     assert not [path for path in out.iterdir() if "partial" in path.name or path.suffix == ".tmp"]
 
     write_notebook(source, "01-first", "epochs = 100", "print('mended')")
-    assert statuses(run(folders)) == ["ran", "ran"]
+    assert statuses(run(ran)) == ["ran", "ran"]
     assert not failed.exists()
 
 
@@ -381,12 +396,12 @@ def test_what_is_not_a_notebook_is_named(folders: tuple[Path, Path], text: str) 
 
 def test_folders_that_cannot_be_used(tmp_path: Path, folders: tuple[Path, Path]) -> None:
     with pytest.raises(MissingError, match="no-folder: no such folder"):
-        reproduce(notebooks=tmp_path / "no-folder", out=folders[1])
+        run_notebooks(notebooks=tmp_path / "no-folder", out=folders[1])
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingError, match="empty: no notebook"):
-        reproduce(notebooks=tmp_path / "empty", out=folders[1])
+        run_notebooks(notebooks=tmp_path / "empty", out=folders[1])
     with pytest.raises(ConfigError, match="overwrite"):
-        reproduce(notebooks=folders[0], out=folders[0])
+        run_notebooks(notebooks=folders[0], out=folders[0])
 
 
 def test_without_a_checkout_the_notebooks_must_be_named(
@@ -396,13 +411,13 @@ def test_without_a_checkout_the_notebooks_must_be_named(
     monkeypatch.setattr(paths, "__file__", str(installed))
     assert paths.checkout() is None
     with pytest.raises(MissingError, match="source checkout.*--notebooks DIR"):
-        reproduce("smoke")
+        run_notebooks("smoke")
 
 
 def test_braces_and_spaces_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = tmp_path / "a {b} c", tmp_path / "{}"
     write_notebook(source, "01-first", "epochs = 100", LOG.format(values="epochs"))
-    assert statuses(reproduce(notebooks=source, out=out)) == ["ran"]
+    assert statuses(run_notebooks(notebooks=source, out=out)) == ["ran"]
     assert log(out) == ["100"]
 
 
@@ -410,8 +425,8 @@ def test_killed_in_the_middle_leaves_no_half_notebook(tmp_path: Path, folders: t
     source, out = folders
     waiting = "from pathlib import Path\nimport time\nPath('started').touch()\ntime.sleep(60)"
     write_notebook(source, "02-second", "seeds = [0]", "print(1)", waiting)
-    code = f"from vtm.cli.reproduce import reproduce\nreproduce(notebooks={str(source)!r}, out={str(out)!r})"
-    root = str(Path(pipeline.__file__).parent.parent)
+    code = f"from vtm.cli.notebooks import run_notebooks\nrun_notebooks(notebooks={str(source)!r}, out={str(out)!r})"
+    root = str(Path(pipeline.__file__).parents[2])
     for sent in (signal.SIGKILL, signal.SIGINT):
         child = subprocess.Popen(
             [sys.executable, "-c", code],

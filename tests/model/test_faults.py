@@ -25,7 +25,7 @@ from killing import contents, experiment, kill
 from rights import without_rights
 
 from vtm import files as locks
-from vtm.cli.reproduce import reproduce
+from vtm.cli.notebooks import run_notebooks
 from vtm.config import KINDS, from_parameters
 from vtm.corpora import load_corpus, scenes
 from vtm.encoders import embed_texts, load_encoder, offline
@@ -335,9 +335,9 @@ def test_a_second_run_into_the_same_folder_is_refused_with_the_first_ones_proces
         with pytest.raises(
             VtmError, match=rf"executed: another run \(process {os.getpid()}\) is writing there"
         ):
-            reproduce("smoke", out=out)
+            run_notebooks("smoke", out=out)
         assert [path.name for path in out.iterdir()] == [".lock"]
-        assert reproduce("smoke", out=out, dry_run=True)
+        assert run_notebooks("smoke", out=out, dry_run=True)
 
 
 HOLD = "import sys, time\nfrom vtm.files import locked\nwith locked(sys.argv[1]):\n    print(1, flush=True)\n"

@@ -10,7 +10,7 @@ from news import MiniNews, write_news
 from typer.testing import CliRunner
 
 from vtm.cli import app
-from vtm.cli.reproduce import make_plan
+from vtm.cli.plan import make_plan
 from vtm.config import from_parameters
 from vtm.encoders import EncoderPair, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError

@@ -92,7 +92,7 @@ def book(chapters: Sequence[str], *parameters: str) -> Job:
 
     def commands(folder: Path) -> list[tuple[str, list[str]]]:
         target = folder / "book"
-        run = [python, "-m", "vtm.cli", "reproduce", "--profile", "smoke", *chosen]
+        run = [python, "-m", "vtm", "reproduce", "--profile", "smoke", *chosen]
         return [
             (NOTEBOOKS, [*run, "--out", str(target / "executed")]),
             (BOOK, [python, str(ROOT / "scripts" / "check_notebooks.py"), str(target)]),

@@ -1,0 +1,532 @@
+"""The paper's notebooks, run in order through papermill.
+
+A notebook is current when its stamp, a JSON file beside its output, agrees with its source, its parameters, the
+package's code, the corpus' files, the output of the notebook before it, and the output itself. What is current is
+skipped; the first failure stops the run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vtm.config import Experiment, from_parameters, parse_corpus, plain, profile_parameters, unknown_parameter
+from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
+from vtm.files import (
+    checkout,
+    data_dir,
+    hash_file,
+    hash_json,
+    hash_tree,
+    locked,
+    read_json,
+    results_dir,
+    runs_dir,
+    write_json,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+    from rich.console import Console
+
+# A notebook that calls a function of this name shows measurements that other commands stored.
+STORED = "stored("
+# What a stamp holds -> why the step must run when it no longer agrees.
+REASONS = {
+    "source": "the notebook changed",
+    "parameters": "its parameters changed",
+    "code": "the code of vtm changed",
+    "corpus": "the corpus' files changed",
+    "stored": "the stored measurements changed",
+    "earlier": "the step before it was run again",
+    "output": "its output is not what was written",
+}
+# papermill's own cells around a failure; without them a cell has the number that it has in the source.
+ERROR_MARKER = "papermill-error-cell-tag"
+# Their messages name the thing and the remedy, and need no class name and no traceback.
+OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, StorageError, VtmError)}
+
+
+def reproduce(
+    profile: Annotated[
+        str, typer.Option(help="smoke, default or paper: a set of parameters; study: its measurements.")
+    ] = "default",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter, as in -p n_topics=[60,120]."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the executed notebooks, or for the study's results.")
+    ] = None,
+    notebooks: Annotated[Path | None, typer.Option(help="Folder of the notebooks' sources.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this notebook alone, as 03-joint, or this part of the study."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: train the models as tasks of a Ray cluster first.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; by default one is started on this machine.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would run and why, what would be trained, and what is missing."
+        ),
+    ] = False,
+) -> None:
+    """Run the paper's notebooks in order, skipping those that are current; with --profile study, measure the study."""
+    if profile == "study":
+        measure = _plugin(profile)
+        if notebooks is not None or engine != "local":
+            raise ConfigError(
+                "--profile study: runs no notebooks and trains here; leave out --notebooks and --engine"
+            )
+        experiment = _experiment(profile, parse_parameters(parameter or []))
+        return measure(experiment, folder=out, parts=only or (), force=force, dry_run=dry_run)
+    from rich.console import Console
+
+    from vtm.encoders.shards import ENGINES
+
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine {engine}: choose from {', '.join(ENGINES)}")
+    overrides = parse_parameters(parameter or [])
+    if engine == "ray" and not dry_run:
+        from vtm.experiment.cluster import warm
+
+        warm(_experiment(profile, overrides), address=address)
+    options = {"out": out, "force": force, "only": only, "dry_run": dry_run, "console": Console()}
+    steps = run_notebooks(profile, overrides, notebooks=notebooks, **options)
+    if dry_run:
+        from vtm.cli.plan import make_plan
+
+        for step in steps:
+            typer.echo(f"current {step.name}" if not step.reason else f"run     {step.name} ({step.reason})")
+            for name, value in step.parameters.items():
+                typer.echo(f"          {name}={value}")
+        typer.echo("\n".join(make_plan(_experiment(profile, overrides)).lines()))
+
+
+def _plugin(profile: str) -> Callable[..., None]:
+    """What measures a profile that is no set of notebooks: packages beside vtm declare theirs as `vtm.profiles`."""
+    from importlib.metadata import entry_points
+
+    for found in entry_points(group="vtm.profiles", name=profile):
+        return found.load()
+    raise MissingError(f"--profile {profile}: is not installed; run `make setup`, or `pip install -e .`")
+
+
+def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
+    """The values of `name=value`, read as YAML: `n_topics=[60,120]`, `corpus=stamps:lang=de`, `lr=2e-3`.
+
+    Raises
+    ------
+    ConfigError
+        No `=`, a name given twice, or a value that is not YAML.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals or not name:
+            raise ConfigError(f"-p {assignment}: write NAME=VALUE, as in -p epochs=20")
+        if name in found:
+            raise ConfigError(f"-p {assignment}: {name} is set twice; give several values as [60,120]")
+        try:
+            # YAML 1.1 takes 2e-3 for a word, because it has no point.
+            is_number = re.fullmatch(r"[+-]?\d+e[+-]?\d+", text, re.IGNORECASE)
+            found[name] = float(text) if is_number else yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"-p {assignment}: the value is not YAML ({error.__class__.__name__})"
+            ) from None
+    return found
+
+
+@dataclass
+class Step:
+    """A notebook, where its executed copy goes, and what became of it.
+
+    Attributes
+    ----------
+    declared : the names that its `parameters` cell sets; `parameters` has the values of those that were given.
+    status : "pending" | "current" | "ran".
+    reason : why it ran or must run; "" for a current step.
+    """
+
+    source: Path
+    output: Path
+    declared: tuple[str, ...] = field(repr=False)
+    parameters: Mapping[str, Any]
+    status: str = "pending"
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.source.stem
+
+    @property
+    def stamp(self) -> Path:
+        return self.output.with_name(f".{self.name}.json")
+
+    @property
+    def failed(self) -> Path:
+        """Where the executed notebook is kept when it stops with an error."""
+        return self.output.with_name(f"{self.name}.failed.ipynb")
+
+
+def run_notebooks(
+    profile: str = "default",
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    notebooks: Path | str | None = None,
+    out: Path | str | None = None,
+    force: bool = False,
+    only: str | Sequence[str] | None = None,
+    dry_run: bool = False,
+    console: Console | None = None,
+) -> list[Step]:
+    """Run the notebooks NN-*.ipynb in order; each gets those of the parameters that it declares.
+
+    Parameters
+    ----------
+    profile
+        "smoke", "default", "paper" or "study": a set of parameters.
+    parameters
+        Set over the profile's.
+    notebooks
+        Folder of the sources; the checkout's notebooks/ by default.
+    out
+        Folder of the executed notebooks, and the kernels' working folder; the checkout's book/executed by
+        default, or ./executed when `notebooks` is given.
+    force
+        Run what is current, too.
+    only
+        Names of the steps to run, "03-joint" or "03"; the others are left as they are.
+    dry_run
+        Run and write nothing; the steps returned say what would run, and why.
+    console
+        Where progress is shown; stderr by default.
+
+    Returns
+    -------
+    The steps that were asked for, in order.
+
+    Raises
+    ------
+    ConfigError
+        A parameter, profile, corpus, encoder or step is unknown or unusable; nothing was run.
+    MissingError
+        There are no notebooks, or the corpus is not there.
+    VtmError
+        Another run writes to the same folder; its process is named. Or a notebook stopped; the message names
+        it, the cell and the error, and what it did until then is kept as NN-name.failed.ipynb beside the outputs.
+    """
+    from rich.console import Console
+
+    from vtm.cli.plan import duration
+
+    values = _values(profile, parameters or {})
+    _check_values(values)
+    source, target = _folders(notebooks, out)
+    every = _steps(source, target, values)
+    wanted = _select(every, only)
+    _check_declared(parameters or {}, wanted)
+    console = console or Console(stderr=True)
+    common = {"code": _code_hash(), "corpus": _corpus_hash(values.get("corpus"))}
+    previous, stale = None, False
+    # Two runs would take turns at replacing each other's notebooks.
+    with nullcontext() if dry_run else locked(target, wait=False):
+        for step in every:
+            if step in wanted:
+                parts = {**_step_parts(step), **common, "earlier": previous}
+                step.reason = "forced" if force else _why_stale(step, parts)
+                step.reason = step.reason or (REASONS["earlier"] if stale else "")
+                stale = bool(step.reason)
+                if stale and not dry_run:
+                    started = time.monotonic()
+                    _execute(step, console)
+                    write_json(step.stamp, {**parts, "output": hash_file(step.output)})
+                    step.status = "ran"
+                    taken = duration(time.monotonic() - started)
+                    _say(console, f"done    {step.name} in {taken} ({step.reason})")
+                elif not stale:
+                    step.status = "current"
+                    if not dry_run:
+                        _say(console, f"current {step.name}")
+            previous = hash_file(step.output) if step.output.is_file() else None
+    return wanted
+
+
+def _values(profile: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters, with a corpus' path made absolute: a kernel works in another folder."""
+    given = {name: plain(value) for name, value in parameters.items()}
+    found = {**profile_parameters(profile), **given}
+    corpus = given.get("corpus")
+    if isinstance(corpus, str):
+        name = parse_corpus(corpus)[0]
+        if _is_path(name) and (path := Path(name).expanduser()).exists():
+            found["corpus"] = str(path.resolve()) + corpus.strip()[len(name) :]
+    return found
+
+
+def _experiment(profile: str, parameters: Mapping[str, Any]) -> Experiment:
+    return from_parameters(_values(profile, parameters))
+
+
+def _is_path(corpus_name: str) -> bool:
+    from vtm.corpora import CORPORA
+
+    return corpus_name not in CORPORA
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    from vtm.corpora import load_corpus
+    from vtm.encoders import ENCODERS
+
+    experiment = from_parameters(values)
+    name = experiment.corpus_name
+    if _is_path(name) and not Path(name).expanduser().exists():
+        load_corpus(name)  # says what is wrong with the name, before minutes have passed
+    if experiment.encoder_name not in ENCODERS:
+        raise ConfigError(f"encoder={experiment.encoder_name!r}: must be one of {', '.join(ENCODERS)}")
+
+
+def _folders(notebooks: Path | str | None, out: Path | str | None) -> tuple[Path, Path]:
+    root = checkout()
+    if notebooks is None:
+        if root is None:
+            raise MissingError(
+                "the notebooks are not part of the installed package: run `vtm reproduce` with the vtm of a "
+                "source checkout (pip install --editable .), or name their folder with --notebooks DIR"
+            )
+        source, default = root / "notebooks", root / "book" / "executed"
+    else:
+        source, default = Path(notebooks).expanduser().resolve(), Path("executed")
+    target = Path(default if out is None else out).expanduser().resolve()
+    if not source.is_dir():
+        raise MissingError(f"{source}: no such folder; the notebooks are read from there")
+    if target == source:
+        raise ConfigError(f"{target}: the outputs would overwrite the notebooks; name another folder")
+    return source, target
+
+
+def _steps(source: Path, target: Path, values: Mapping[str, Any]) -> list[Step]:
+    steps = []
+    for path in sorted(source.glob("[0-9][0-9]-*.ipynb")):
+        declared = _declared(path)
+        chosen = {name: value for name, value in values.items() if name in declared}
+        steps.append(Step(path, target / path.name, declared, chosen))
+    if not steps:
+        raise MissingError(f"{source}: no notebook named like 01-data.ipynb is there")
+    return steps
+
+
+def _declared(notebook: Path) -> tuple[str, ...]:
+    """The names that the notebook's `parameters` cell sets."""
+    import nbformat
+    import papermill
+
+    try:
+        kernel = nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name")
+        if not kernel:
+            raise ValueError("no kernel in its metadata")
+        return tuple(papermill.inspect_notebook(_literal(notebook)))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DataError(f"{notebook}: not a notebook that can be run ({_one_line(str(error))})") from None
+
+
+def _select(steps: Sequence[Step], only: str | Sequence[str] | None) -> list[Step]:
+    if not only:
+        return list(steps)
+    names = set()
+    for wanted in [only] if isinstance(only, str) else only:
+        name = Path(wanted).name.removesuffix(".ipynb")
+        matching = {step.name for step in steps if name in (step.name, step.name[:2])}
+        if not matching:
+            raise ConfigError(
+                f"no notebook is called {wanted!r}; there are {', '.join(step.name for step in steps)}"
+            )
+        names |= matching
+    return [step for step in steps if step.name in names]
+
+
+def _check_declared(parameters: Mapping[str, Any], steps: Sequence[Step]) -> None:
+    declared = {name for step in steps for name in step.declared}
+    for name in parameters:
+        if name not in declared:
+            where = f" in {steps[0].name}" if len(steps) == 1 else ""
+            raise ConfigError(unknown_parameter(name, sorted(declared)) + where)
+
+
+def _step_parts(step: Step) -> dict[str, str | None]:
+    cells = read_json(step.source)["cells"]
+    source = [[cell["cell_type"], "".join(cell["source"]), cell.get("metadata")] for cell in cells]
+    shows = any(kind == "code" and STORED in text for kind, text, _ in source)
+    return {
+        "source": hash_json(source),
+        "parameters": hash_json(step.parameters),
+        "stored": _stored_hash(step.parameters.get("study_folder")) if shows else None,
+    }
+
+
+def _code_hash() -> str:
+    """Hex SHA-256 over the source files of what notebooks call."""
+    root = Path(__file__).parents[2]
+    return hash_json([hash_tree(root / package, (".py",)) for package in ("vtm", "vtm_study")])
+
+
+def _stored_hash(study_folder: str | None) -> str:
+    """What the measurements hold that come with the source, and those in a folder of the study that is named."""
+    folders = [results_dir(), *([Path(study_folder).expanduser()] if study_folder else [])]
+    return hash_json([hash_tree(folder, (".json",)) for folder in folders])
+
+
+def _corpus_hash(corpus: str | None) -> str | None:
+    """What a table holds, or the names, sizes and times of a folder's files; None for our own corpora."""
+    name = parse_corpus(corpus)[0] if corpus else ""
+    if not name or not _is_path(name):
+        return None
+    path = Path(name).expanduser()
+    if path.is_file():
+        return hash_file(path)
+    states = {file: file.stat() for file in sorted(path.rglob("*")) if file.is_file()}
+    return hash_json([[str(file), state.st_size, state.st_mtime_ns] for file, state in states.items()])
+
+
+def _why_stale(step: Step, parts: Mapping[str, str | None]) -> str:
+    try:
+        stamp = read_json(step.stamp)
+        output = hash_file(step.output)
+    except (OSError, DataError):
+        return "it has not been run yet"
+    if not isinstance(stamp, dict):
+        return REASONS["output"]
+    now = {**parts, "output": output}
+    return next((why for part, why in REASONS.items() if stamp.get(part, "") != now[part]), "")
+
+
+def _execute(step: Step, console: Console) -> None:
+    """Execute a step's notebook.
+
+    Its output is replaced in one step, and only when every cell succeeded; the output's folder is the kernel's working
+    folder. After a failure the notebook as far as it got is in `step.failed`, until the next success.
+    """
+    import nbformat
+    import papermill
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    running, reached, died = f"running {step.name}", 0, False
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    if not console.is_terminal:
+        _say(console, running)
+    step.output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="vtm-") as scratch,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        shown = progress.add_task(running)
+
+        def on_cell_start(cell_index: int, **_: Any) -> None:
+            nonlocal reached
+            reached = cell_index + 1
+            progress.update(shown, description=f"{running}, cell {reached}")
+
+        partial = Path(scratch) / "partial.ipynb"
+        try:
+            with _environment():
+                papermill.execute_notebook(
+                    _literal(step.source),
+                    _literal(partial),
+                    parameters=dict(step.parameters),
+                    cwd=str(step.output.parent),
+                    progress_bar=False,
+                    log_output=False,
+                    on_cell_start=on_cell_start,
+                    # The kernel's log would stand between our lines, with a traceback after an interrupt.
+                    extra_arguments=["--log-level=CRITICAL"],
+                )
+        except PapermillExecutionError:
+            pass  # the error is among the outputs
+        except DeadKernelError:
+            died = True
+        except NoSuchKernel as raised:
+            raise MissingError(
+                f"{step.source}: the kernel {raised.name!r} is not installed; set the notebook's kernel to python3"
+            ) from None
+        executed = nbformat.read(partial, as_version=4)
+
+    # Without papermill's error banners and the names of our temporary files.
+    executed.cells = [cell for cell in executed.cells if ERROR_MARKER not in cell.metadata.get("tags", [])]
+    executed.metadata.papermill.update(input_path=step.source.name, output_path=step.output.name)
+    text = nbformat.writes(executed) + "\n"
+    if died:
+        failure = (reached, "DeadKernelError", "the kernel died; was there enough memory?")
+    else:
+        failure = next(_errors(executed), None)
+    if failure:
+        write_text(step.failed, text)
+        number, ename, evalue = failure
+        if ename in OUR_ERRORS:
+            raise VtmError(f"{step.name}, cell {number}: {_one_line(evalue)}")
+        raise VtmError(
+            f"{step.name} stopped in cell {number} with {ename}: {_one_line(evalue)}; see {step.failed}"
+        )
+    write_text(step.output, text)
+    step.failed.unlink(missing_ok=True)
+
+
+def _errors(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:
+    """(cell, class, message) of each error output; papermill lets a notebook that calls exit() pass."""
+    for number, cell in enumerate(notebook.cells, start=1):
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                yield number, output.ename, output.evalue
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """The variables by which a kernel in another folder finds the same data, results and package as we do."""
+    before = dict(os.environ)
+    os.environ.update(VTM_DATA=str(data_dir()), VTM_RUNS=str(runs_dir()))
+    if root := checkout():
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [before.get("PYTHONPATH")])])
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _literal(path: Path) -> str:
+    # papermill takes braces in a path for placeholders.
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _one_line(text: str) -> str:
+    return textwrap.shorten(text, 500)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
