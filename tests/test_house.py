@@ -1,222 +1,120 @@
-"""Imports follow the data: config, corpora, encoders and words, model, theta, figures; and `import vtm` is light."""
+"""The house: which room may import which, how large it is, and what an import loads."""
 
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
+from importlinter.cli import lint_imports
 
 import vtm
 
 PACKAGE = Path(vtm.__file__).resolve().parent
-HEAVY = ("torch", "open_clip", "gensim", "onnxruntime", "sentence_transformers", "matplotlib")
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-class Imports(ast.NodeVisitor):
-    """All that a module imports, in functions too, but for what only type checkers read."""
-
-    def __init__(self) -> None:
-        self.found: set[str] = set()
-
-    def visit_If(self, node: ast.If) -> None:
-        if "TYPE_CHECKING" not in ast.unparse(node.test):
-            self.generic_visit(node)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self.found |= {alias.name for alias in node.names}
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        assert node.level == 0, "imports are absolute"
-        for alias in node.names:
-            whole = f"{node.module}.{alias.name}"
-            self.found.add(whole if whole in FILES else node.module)
-
-
-def imports_of(source: str) -> set[str]:
-    visitor = Imports()
-    visitor.visit(ast.parse(source))
-    return visitor.found
-
-
-DIRECT = {name: imports_of(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
-
-
-def reach(module: str) -> set[str]:
-    """What a module imports, and what these import in turn: modules of vtm, and others by their first name.
-
-    `vtm.config` makes torch's generators as well as NumPy's: it is torch to those alone who import torch themselves.
-    """
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        for name in DIRECT[waiting.pop()]:
-            known = name if name in FILES else name.partition(".")[0]
-            if known not in seen:
-                seen.add(known)
-                if known in FILES and known != "vtm.config":
-                    waiting.append(known)
-    return seen
-
-
-def within(modules: set[str], *tops: str) -> set[str]:
-    """Those of `modules` that are one of `tops` or part of it."""
-    return {name for name in modules for top in tops if name == top or name.startswith(top + ".")}
-
-
-def members(*names: str) -> list[str]:
-    return sorted(within(set(FILES), *(f"vtm.{name}" for name in names)))
-
-
-DATA = ("vtm.corpora", "vtm.encoders", "vtm.corpora.fetch", "vtm.corpora.pictures")
-MODEL = (
-    *(
-        "vtm.model.network",
-        "vtm.model.training",
-        "vtm.model.topicmodel",
-        "vtm.model.distill",
-        "vtm.model.align",
-        "vtm_study.reference",
-    ),
-    *(
-        "vtm.model.steps",
-        "vtm.model.steps",
-        "vtm.model.steps",
-        "vtm.model.steps",
-        "vtm.model.steps",
-        "vtm.model.steps",
-        "vtm.model.training",
-    ),
-    *("vtm.model.training", "benchmarks.growth", "benchmarks.training"),
-)
-TOP = (
-    *("vtm.api", "vtm.api", "vtm.api", "vtm.api", "vtm.api", "vtm.api"),
-    *("vtm.api", "vtm.api", "vtm.cli.tagging"),
-    "vtm.experiment.prepare",
-    "vtm.experiment.runs",
-    "vtm.cli.notebooks",
-    "vtm.cli.plan",
-    "vtm.cli",
-)
-REPORT = (
-    "vtm.report.tables",
-    "vtm.report.figures",
-    "vtm.report.findings",
-    "vtm.experiment.results",
-    "vtm.report.tables",
-    "vtm.report.tables",
+HEAVY = (
+    *("torch", "transformers", "sentence_transformers", "open_clip", "onnxruntime", "gensim"),
+    *("pandas", "sklearn", "matplotlib", "pyarrow", "ray", "papermill", "scipy"),
 )
 
 
-def test_the_walk_sees_imports_wherever_they_stand():
-    source = """
-from typing import TYPE_CHECKING
-import numpy.linalg
-if TYPE_CHECKING:
-    import pandas
-def f():
-    from vtm.metrics import ranking
-    from vtm.corpora import load_corpus
-    if True:
-        import torch
-"""
-    assert imports_of(source) == {"typing", "numpy.linalg", "vtm.metrics.ranking", "vtm.corpora", "torch"}
-    assert {
-        "vtm.config",
-        "vtm.model.network",
-        "vtm.corpora.base",
-        "vtm.encoders.cache",
-        "vtm.model.distill",
-    } <= FILES.keys()
-    assert {"torch", "vtm.model.network", "vtm.model.training", "vtm.config"} <= reach("vtm.model.distill")
+def test_no_room_imports_what_stands_above_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The contracts stand in pyproject.toml (`[tool.importlinter]`); `lint-imports` prints the same."""
+    broken = lint_imports(config_filename=str(PACKAGE.parent / "pyproject.toml"), no_cache=True)
+    assert broken == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", ["vtm.config", "vtm.config"])
-def test_config_imports_none_of_the_others(module):
-    assert within(reach(module), "vtm") <= {"vtm.config", "vtm.errors", "vtm.files"}
-    assert not reach(module) & {"numpy", *HEAVY}
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("vtm", exclude_type_checking_imports=True, cache_dir=None)
 
 
-@pytest.mark.parametrize("module", members("ranking", "metrics", "topic_metrics", "theta_metrics"))
-def test_from_theta_on_there_are_arrays_only(module):
-    assert "torch" not in reach(module)
-    assert within(reach(module), "vtm") <= {"vtm.errors", "vtm.metrics.ranking", "vtm.metrics.retrieval"}
+def longest_chain(imports: dict[str, set[str]]) -> list[str]:
+    """The longest way along imports, module by module."""
+
+    @cache
+    def from_here(module: str) -> tuple[str, ...]:
+        return (module, *max(map(from_here, sorted(imports[module])), key=len, default=()))
+
+    return list(max(map(from_here, imports), key=len))
 
 
-@pytest.mark.parametrize("module", members("corpora", "encoders", "bow", "fetch", "pictures"))
-def test_data_know_no_model(module):
-    assert not within(reach(module), *MODEL, *TOP, *REPORT)
+def test_a_reader_meets_at_most_eight_modules_one_below_the_other(graph: grimp.ImportGraph) -> None:
+    """Imports inside functions count. `vtm` loads its names when they are used, and `vtm.__main__` is `vtm.cli`."""
+    modules = graph.modules - {"vtm", "vtm.__main__"}
+    chain = longest_chain({m: graph.find_modules_directly_imported_by(m) & modules for m in modules})
+    assert 5 < len(chain) <= 8, " > ".join(chain)
 
 
-@pytest.mark.parametrize("module", members("corpora", "bow"))
-def test_corpora_and_words_know_no_encoder(module):
-    assert not within(reach(module), "vtm.encoders", "torch", "onnxruntime", "sentence_transformers")
+def test_the_walk_along_imports_finds_the_longest_chain() -> None:
+    assert longest_chain({"a": {"b", "c"}, "b": {"c"}, "c": {"d"}, "d": set(), "e": {"d"}}) == list("abcd")
 
 
-@pytest.mark.parametrize("module", members(*(name.removeprefix("vtm.") for name in MODEL)))
-def test_models_know_no_corpus_encoder_or_report(module):
-    assert not within(reach(module), *DATA, *TOP, *REPORT)
+def test_the_house_stays_small(graph: grimp.ImportGraph) -> None:
+    top = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith((".", "_"))}
+    assert len(top) <= 12, sorted(top)
+    assert len(graph.modules) <= 62, f"{len(graph.modules)} files: which two have one subject?"
 
 
-@pytest.mark.parametrize("module", members("report", "figures", "findings", "results", "runs", "data_tables"))
-def test_reports_read_files_only(module):
-    assert not within(
-        reach(module), *MODEL, *TOP, "vtm.encoders", "vtm.corpora", "torch", "open_clip", "onnxruntime"
-    )
+def test_no_two_modules_share_a_prefix(graph: grimp.ImportGraph) -> None:
+    """A family of files is a folder, or one file."""
+    for package in sorted(graph.modules):
+        names = sorted(child.rpartition(".")[2] for child in graph.find_children(package))
+        twins = [
+            (a, b) for a in names for b in names if a < b and b.startswith((a + "_", a.split("_")[0] + "_"))
+        ]
+        assert not twins, f"{package}: {twins}"
 
 
-def test_the_top_is_imported_from_above_only():
-    above = {
-        "vtm.cli": {"vtm.__main__"},
-        "vtm.cli.notebooks": {"vtm.cli"},
-        "vtm.cli.plan": {"vtm.cli.notebooks"},
-    }
-    for top, allowed in above.items():
-        assert {name for name, found in DIRECT.items() if top in found} <= allowed
+def definitions(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
 
 
-def test_no_import_goes_in_a_circle():
-    """A package's own parts may ask their package for its types; otherwise no module reaches itself."""
-    circles = {name for name in FILES if name in reach(name)}
-    assert circles <= set(members("encoders"))
+def test_no_two_public_definitions_bear_one_name() -> None:
+    """But those by which a corpus or an encoder is found."""
+    found = Counter(name for path in sorted(PACKAGE.rglob("*.py")) for name in definitions(path))
+    repeated = {name for name, times in found.items() if times > 1} - {"load", "prefetch"}
+    assert not repeated
+
+
+def test_no_name_is_both_a_module_and_a_function(graph: grimp.ImportGraph) -> None:
+    for module in sorted(graph.modules):
+        if module.rpartition(".")[0]:
+            package = PACKAGE.parent / Path(*module.split(".")[:-1]) / "__init__.py"
+            assert module.rpartition(".")[2] not in definitions(package), module
 
 
 def loaded_by(statement: str) -> set[str]:
     """Which heavy modules a fresh interpreter holds after a statement."""
     code = f"{statement}; import sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PACKAGE.parent)
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return set(done.stdout.split())
 
 
-def test_the_check_of_loaded_modules_can_fail():
-    assert loaded_by("import vtm.model.network") >= {"torch"}
+def test_what_is_light_stays_light() -> None:
+    assert (
+        loaded_by("import vtm.config, vtm.corpora, vtm.encoders, vtm.corpora.base, vtm.cli, vtm.files")
+        == set()
+    )
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["import vtm", "import vtm.config, vtm.corpora, vtm.encoders, vtm.corpora.words", "import vtm.cli"],
-)
-def test_light_imports(statement):
-    assert loaded_by(statement) == set()
+def test_measures_and_reports_load_no_model() -> None:
+    statement = "import vtm.metrics.ranking, vtm.metrics.retrieval, vtm.metrics.topics, vtm.metrics.index, "
+    found = loaded_by(statement + "vtm.report.figures, vtm.report.findings, vtm.report.tables")
+    assert loaded_by("import vtm.model.network") >= {"torch"}, "the check can fail"
+    assert not found & {"torch", "onnxruntime", "sentence_transformers", "open_clip", "gensim"}
 
 
-def test_metrics_and_reports_load_no_model():
-    statement = "import vtm.metrics.ranking, vtm.metrics.retrieval, vtm.metrics.topics, vtm.metrics.topics, vtm.report.figures, vtm.report.findings"
-    assert not loaded_by(statement) & {"torch", "onnxruntime", "sentence_transformers", "open_clip", "gensim"}
-
-
-def test_importing_everything_light_makes_no_file(tmp_path):
+def test_importing_everything_light_makes_no_file(tmp_path: Path) -> None:
     code = "import vtm, vtm.config, vtm.files, vtm.corpora, vtm.encoders, vtm.cli"
     subprocess.run(
         [sys.executable, "-c", code],
