@@ -270,13 +270,12 @@ def test_unusable_options_are_named(tmp_path, monkeypatch):
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
-    from vtm.experiment.cluster import run_models_on_ray, warm
+    from vtm.experiment.cluster import warm
 
     monkeypatch.setitem(sys.modules, "ray", None)
     experiment = from_parameters(dict(corpus="scenes", encoder="pixels"))
     for call in (
         lambda: embed_corpus(SCENES, tmp_path / "out", encoder="pixels", engine="ray"),
-        lambda: run_models_on_ray(experiment),
         lambda: warm(experiment),
     ):
         with pytest.raises(MissingError, match=r'pip install -e "\.\[ray\]"'):
@@ -320,26 +319,10 @@ def test_an_error_of_ours_is_shown_as_it_is():
 
 
 def test_on_a_gpu_the_seeds_of_a_kind_and_size_are_one_training():
-    from vtm.config import ModelConfig
-    from vtm.experiment.cluster import Training, _side_by_side
+    from vtm.experiment.cluster import tasks_of
 
-    one, other = ModelConfig(), ModelConfig(lr=1e-3)
-    alone = [Training("joint", k, c, (s,)) for c in (one, other) for k in (5, 9) for s in (0, 3)]
-    assert _side_by_side(alone[1:]) == [
-        Training("joint", 5, one, (3,)),
-        Training("joint", 9, one, (0, 3)),
-        Training("joint", 5, other, (0, 3)),
-        Training("joint", 9, other, (0, 3)),
-    ]
-
-
-def test_a_picture_that_only_the_worker_misses_is_no_bad_picture(tmp_path, scenes):
-    from vtm.encoders.ray import check_shared
-
-    check_shared("missing", tmp_path / "gone.png")
-    check_shared("unreadable", scenes.images[0])
-    with pytest.raises(MissingError, match="is here and not on a worker.*shared file system"):
-        check_shared("missing", scenes.images[0])
+    assert tasks_of([0, 3], together=True) == [(0, 3)]
+    assert tasks_of([0, 3], together=False) == [(0,), (3,)]
 
 
 # Ray from here on.
@@ -467,39 +450,64 @@ def test_ray_resumes_and_lists_bad_pictures_as_the_local_engine(
     assert [item.id for item in manifest.dropped] == BAD and encoded == []  # nothing here, all on workers
 
 
-@pytest.mark.slow
-def test_a_block_that_kills_every_worker_is_given_up(tmp_path, cluster, scenes, small_blocks, monkeypatch):
-    from functools import partial
+@pytest.fixture
+def job(cluster, small_blocks, monkeypatch) -> SimpleNamespace:
+    """Ray Data's place, with an actor in this process: `before` is called with it and all blocks, `change` with answers."""
+    told = SimpleNamespace(before=lambda actor, blocks: None, change=lambda answer: answer)
 
-    from vtm.encoders import load_named
-    from vtm.encoders.ray import Attempts, Embedder, _blocks
+    def map_batches(blocks, kind, *, fn_constructor_kwargs, **options):
+        def iter_batches(**options):
+            actor = kind(**fn_constructor_kwargs)
+            told.before(actor, blocks)
+            for block in blocks:
+                yield told.change(actor(block))
 
-    pair = load_encoder("pixels")
-    halves = {"image": (pair.image, scenes.images[:8], scenes.image_hashes[:8])}
-    store = Store(pair.image.key, 208, tmp_path)
-    first, second = _blocks(scenes.ids[:8], halves, {"image": store})
-    attempts = cluster.remote(num_cpus=0)(Attempts).remote()
-    options = dict(load=partial(load_named, "pixels"), batch_size=1, decoders=1, attempts=attempts)
-    actor = Embedder(keys={"image": pair.image.key}, **options)
-    for _ in range(1 + RETRIES):
-        assert actor(first)["reason"].to_pylist() == [""] * 4
-    assert actor(first)["reason"].to_pylist() == ["worker-died"] * 4
-    assert actor(second)["reason"].to_pylist() == [""] * 4  # another block is not concerned
-    with pytest.raises(VtmError, match="the same weights on every machine"):
-        Embedder(keys={"image": "another"}, **options)(second)
+        return SimpleNamespace(iter_batches=iter_batches)
 
-    # Nothing of it is kept, and all others are.
-    answers = [actor(first), actor(second)]
-    job = SimpleNamespace(iter_batches=lambda **options: iter(answers))
-    told = SimpleNamespace(map_batches=lambda *arguments, **options: job)
-    monkeypatch.setattr(cluster.data, "from_arrow", lambda blocks: told)
-    with pytest.raises(
-        VtmError, match="1 of 2 blocks were given up.* with image scene-00000 to image scene-00003"
-    ):
-        embed_corpus(
-            "scenes:n=8", tmp_path / "out", encoder="pixels", engine="ray", side="image", cache=tmp_path
+    def from_arrow(blocks):
+        return SimpleNamespace(
+            map_batches=lambda *arguments, **options: map_batches(blocks, *arguments, **options)
         )
-    assert {content for content, _ in store.stored()} == set(scenes.image_hashes[4:8])
+
+    monkeypatch.setattr(cluster.data, "from_arrow", from_arrow)
+    return told
+
+
+@pytest.mark.slow
+def test_a_block_that_kills_every_worker_is_given_up(tmp_path, scenes, job):
+    def begin_again_and_again(actor, blocks):
+        for _ in range(1 + RETRIES):
+            assert actor(blocks[0])["reason"].to_pylist() == [""] * 4
+
+    job.before = begin_again_and_again
+    options = dict(encoder="pixels", engine="ray", side="image", cache=tmp_path / "cache")
+    message = "4 of 8 items were given up.*the first image scene-00000, the last image scene-00003; all others are kept"
+    with pytest.raises(VtmError, match=message):
+        embed_corpus("scenes:n=8", tmp_path / "out", **options)
+    image = load_encoder("pixels").image
+    stored = dict(Store(image.key, image.dim, tmp_path / "cache").stored())
+    assert set(stored) == set(scenes.image_hashes[4:8])
+
+
+@pytest.mark.slow
+def test_a_picture_that_only_the_worker_misses_is_no_bad_picture(tmp_path, scenes, job, monkeypatch):
+    import pyarrow as pa
+
+    def without_the_second(answer):
+        answer = answer.to_pylist()
+        answer[1] |= {"embedding": b"", "reason": "missing"}
+        return pa.Table.from_pylist(answer)
+
+    job.change = without_the_second
+    options = dict(encoder="pixels", engine="ray", side="image", cache=tmp_path / "cache")
+    with pytest.raises(MissingError, match="is here and not on a worker.*shared file system"):
+        embed_corpus("scenes:n=3", tmp_path / "out", **options)
+    # Another that is not here either is one.
+    paths = [*scenes.images[:1], tmp_path / "gone.png", *scenes.images[2:3]]
+    corpus = Corpus("three", scenes.ids[:3], scenes.texts[:3], tuple(paths), scenes.image_hashes[:3])
+    monkeypatch.setattr(vtm.encoders.shards, "load_corpus", lambda name, **options: corpus)
+    (manifest,) = embed_corpus("three", tmp_path / "out", **options | {"cache": tmp_path / "other"})
+    assert [(item.id, item.reason) for item in manifest.dropped] == [(scenes.ids[1], "missing")]
 
 
 @pytest.mark.slow
@@ -520,10 +528,26 @@ def experiment():
     )
 
 
+def on_ray(experiment, kinds=("joint", "text-teacher")) -> list:
+    """Trained on Ray where there is no current result, and read back."""
+    import vtm.experiment.runs
+    from vtm.experiment.cluster import train_on_ray
+    from vtm.experiment.prepare import prepare
+
+    data = prepare(experiment, progress=False)
+    train_on_ray(data, [(kind, k, experiment.model) for kind in kinds for k in experiment.n_topics])
+
+    def no_training(*arguments, **options):
+        raise AssertionError("trained again")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vtm.experiment.runs, "train_pair", no_training)
+        return [run for kind in kinds for run in vtm.experiment.runs.run_models(data, kind, progress=False)]
+
+
 @pytest.mark.slow
 def test_training_on_ray_leaves_what_a_local_run_leaves(tmp_path, experiment, cluster, monkeypatch):
     import vtm.experiment.runs
-    from vtm.experiment.cluster import run_models_on_ray
     from vtm.experiment.prepare import prepare
 
     data, kinds = prepare(experiment, progress=False), ("joint", "text-teacher")
@@ -544,7 +568,7 @@ def test_training_on_ray_leaves_what_a_local_run_leaves(tmp_path, experiment, cl
     killer = threading.Thread(target=kill_one)
     killer.start()
     try:
-        results = run_models_on_ray(experiment, kinds)
+        results = on_ray(experiment)
     finally:
         done.set()
         killer.join()
@@ -566,42 +590,36 @@ def test_training_on_ray_leaves_what_a_local_run_leaves(tmp_path, experiment, cl
     for path in teachers:
         assert (tmp_path / "ray" / path).read_bytes() == (tmp_path / "local" / path).read_bytes()
 
-    def no_training(*arguments, **options):
+    def no_cluster(*arguments, **options):
         raise AssertionError("trained again")
 
-    # The notebooks find it done, and so does Ray.
-    monkeypatch.setattr(vtm.experiment.runs, "train_pair", no_training)
-    again = [run for kind in kinds for run in vtm.experiment.runs.run_models(data, kind, progress=False)]
-    assert [run.figures for run in again] == [run.figures for run in results]
-    monkeypatch.setattr(cluster, "remote", no_training)
-    run_models_on_ray(experiment, kinds)
+    # Ray finds it done, too.
+    monkeypatch.setattr(cluster, "remote", no_cluster)
+    assert [run.figures for run in on_ray(experiment)] == [run.figures for run in results]
 
 
 @pytest.mark.slow
 def test_a_training_that_fails_leaves_the_others(tmp_path, experiment, cluster, monkeypatch):
-    from vtm.experiment.cluster import run_models_on_ray
-
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
     with pytest.raises(
-        VtmError, match=r"2 trainings failed, all others are kept; the first \(nonsense, 6 .*kind='nonsense'"
+        VtmError,
+        match=r"2 trainings failed, all others are kept; the first \(nonsense, 6 topics, seed [01].*kind='nonsense'",
     ):
-        run_models_on_ray(experiment, ["nonsense", "text-teacher"])
+        on_ray(experiment, ["nonsense", "text-teacher"])
     assert len(list(tmp_path.rglob("result.safetensors"))) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["description", "arrays"])
 def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, monkeypatch, part):
-    from vtm.experiment.cluster import run_models_on_ray
-
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    before = run_models_on_ray(experiment, ["joint"])
+    before = on_ray(experiment, ["joint"])
     (path,) = tmp_path.rglob("joint-*/seed-1/result.safetensors")
     content = bytearray(path.read_bytes())
     content[content.find(b"figures") + 20 if part == "description" else -5] ^= 1
     path.write_bytes(content)
     with pytest.warns(UserWarning, match=r"result.safetensors: .*; it is made again"):
-        after = run_models_on_ray(experiment, ["joint"])
+        after = on_ray(experiment, ["joint"])
     for again, first in zip(after, before, strict=True):
         assert again.seed == first.seed
         for array in first.arrays:
@@ -609,14 +627,11 @@ def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, 
 
 
 def test_another_version_of_vtm_does_not_train(experiment):
-    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
-    from vtm.experiment.cluster import Training, _train
+    from vtm.experiment.cluster import _train
     from vtm.experiment.prepare import prepare
 
     with pytest.raises(VtmError, match="another version of vtm"):
-        _train(
-            prepare(experiment, progress=False), Training("joint", 6, experiment.model, (0,)), "another hash"
-        )
+        _train(prepare(experiment, progress=False), "joint", 6, experiment.model, (0,), "another hash")
 
 
 @pytest.mark.slow
@@ -626,7 +641,7 @@ def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monke
     from vtm.experiment.prepare import prepare
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    monkeypatch.setattr(vtm.experiment.runs, "KL_WEIGHTS", (0.1, 1.0))
+    monkeypatch.setattr("vtm.experiment.cluster.KL_WEIGHTS", (0.1, 1.0))
     small = from_parameters(
         dict(corpus="scenes:n=160", encoder="pixels", n_topics=[4, 6], seeds=0, epochs=2, batch_size=16)
     )

@@ -76,26 +76,22 @@ def ray_cluster(address: str | None = None, *, workers: int | None = None) -> It
     if ray.is_initialized():
         yield ray
         return
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        options |= {
-            "address": "local",  # RAY_ADDRESS may name another
-            "num_cpus": workers,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-    else:
-        options["address"] = address
+    ours = {
+        "address": "local",  # RAY_ADDRESS may name another
+        "num_cpus": workers,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
+    options = ours if address is None else {"address": address}
     try:
-        _check_reachable(address)
-        ray.init(**options)
-    except (ConnectionError, ImportError, OSError, RuntimeError, ValueError) as error:
-        ray.shutdown()
-        raise MissingError(
-            f"Ray cluster {address or 'on this machine'}: cannot be reached ({_first_line(error)}); "
-            "`ray start --head` starts one, see docs/cluster.md"
-        ) from error
-    try:
+        try:
+            _check_reachable(address)
+            ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, ImportError, OSError, RuntimeError, ValueError) as error:
+            raise MissingError(
+                f"Ray cluster {address or 'on this machine'}: cannot be reached ({_lines(error)[0]}); "
+                "`ray start --head` starts one, see docs/cluster.md"
+            ) from error
         yield ray
     finally:
         ray.shutdown()
@@ -140,22 +136,21 @@ def plain_error(error: BaseException, kept: str) -> VtmError:
         cause = getattr(cause, "cause", None) or cause.__cause__
     if found is not None:
         kind = next(k for k in (ConfigError, DataError, MissingError, VtmError) if isinstance(found, k))
-        return kind(_first_line(found))  # Ray adds lines on how to retry
-    last = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return VtmError(f"on the Ray cluster: {last[-1]}; {kept}")
+        return kind(_lines(found)[0])  # Ray adds lines on how to retry
+    return VtmError(f"on the Ray cluster: {_lines(error)[-1]}; {kept}")
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
 class Attempts:
     """An actor that counts how often each block was begun: Ray gives it to an actor again without end."""
 
     def __init__(self) -> None:
-        self.begun: Counter[int] = Counter()
+        self.begun: Counter[str] = Counter()
 
-    def begin(self, block: int) -> int:
+    def begin(self, block: str) -> int:
         self.begun[block] += 1
         return self.begun[block]
 
@@ -199,9 +194,8 @@ class Embedder:
         import pyarrow as pa
         import ray
 
-        block, side = asked["block"][0].as_py(), asked["side"][0].as_py()
-        contents = asked["content"].to_pylist()
-        if ray.get(self.attempts.begin.remote(block)) > 1 + RETRIES:
+        side, contents = asked["side"][0].as_py(), asked["content"].to_pylist()
+        if ray.get(self.attempts.begin.remote(contents[0])) > 1 + RETRIES:
             answers = {content: (b"", WORKER_DIED, "") for content in contents}
         else:
             encoder = getattr(self.pair, side)
@@ -217,11 +211,6 @@ class Embedder:
         for name, column in zip(("embedding", "reason", "detail"), columns, strict=True):
             asked = asked.append_column(name, pa.array(column))
         return asked
-
-
-def _encode(source: Path | str) -> bytes:
-    # Neither file names nor texts need be valid Unicode, which Arrow's strings are.
-    return os.fsencode(source) if isinstance(source, Path) else source.encode("utf-8", "surrogatepass")
 
 
 def _decode(side: str, source: bytes) -> Path | str:
@@ -264,17 +253,28 @@ def embed_on_ray(
         A worker failed; the embeddings that came back until then are kept. Or workers died again and again at the same
         block; all others are kept.
     """
+    import pyarrow as pa
     from tqdm import tqdm
 
     stores = {side: Store(half.key, half.dim, cache) for side, (half, _, _) in halves.items()}
-    blocks = list(_blocks(ids, halves, stores))
+    blocks = []
+    for side, (_, sources, contents) in halves.items():
+        known = {content for content, _ in stores[side].stored()}
+        items: dict[str, dict[str, Any]] = {}
+        for id, source, content in zip(ids, sources, contents, strict=True):
+            if content not in known:
+                # Neither file names nor texts need be valid Unicode, which Arrow's strings are.
+                plain = os.fsencode(source) if side == "image" else source.encode("utf-8", "surrogatepass")
+                items.setdefault(content, {"side": side, "id": id, "source": plain, "content": content})
+        blocks += [pa.Table.from_pylist(some) for some in batches(items.values(), BLOCK_ROWS)]
     dropped: dict[str, Dropped] = {}
-    died: dict[int, list[str]] = {}
+    died: list[str] = []
     if not blocks:
         return dropped
-    with ray_cluster(address, workers=workers) as ray, _quiet_data(ray), ExitStack() as stack:
+    with ray_cluster(address, workers=workers) as ray, ExitStack() as stack:
         for store in stores.values():
             stack.enter_context(store)
+        stack.enter_context(_quiet_data(ray))
         actors, gpus = resources(ray, workers=workers, device=device)
         job = ray.data.from_arrow(blocks).map_batches(
             Embedder,
@@ -292,77 +292,34 @@ def embed_on_ray(
             num_cpus=1,
             num_gpus=gpus,
         )
-        bar = stack.enter_context(
-            tqdm(
-                total=sum(map(len, blocks)),
-                desc="embedding on Ray",
-                unit="",
-                disable=None if progress else True,
-            )
-        )
+        total, hidden = sum(map(len, blocks)), None if progress else True
+        bar = stack.enter_context(tqdm(total=total, desc="embedding on Ray", unit="", disable=hidden))
         try:
             for table in job.iter_batches(batch_size=None, batch_format="pyarrow"):
                 for row in table.to_pylist():
-                    if row["embedding"]:
-                        stores[row["side"]].add(row["content"], np.frombuffer(row["embedding"], np.float32))
-                    elif row["reason"] == WORKER_DIED:
-                        died.setdefault(row["block"], []).append(f"{row['side']} {row['id']}")
+                    side, content, reason = row["side"], row["content"], row["reason"]
+                    if not reason:
+                        stores[side].add(content, np.frombuffer(row["embedding"], np.float32))
+                    elif reason == WORKER_DIED:
+                        died.append(f"{side} {row['id']}")
+                    elif reason == "missing" and (path := _decode(side, row["source"])).exists():
+                        raise MissingError(
+                            f"{path}: is here and not on a worker; let all machines see the pictures under the same "
+                            "path (a shared file system), see docs/cluster.md"
+                        )
                     else:
-                        check_shared(row["reason"], _decode(row["side"], row["source"]))
-                        dropped[row["content"]] = Dropped(row["id"], row["reason"], row["detail"])
+                        dropped[content] = Dropped(row["id"], reason, row["detail"])
                     bar.update()
         except ray.exceptions.RayError as error:
             kept = "the embeddings that came back until now are kept, run `vtm embed` again"
             raise plain_error(error, kept) from error
     if died:
-        first = next(iter(died.values()))
         raise VtmError(
-            f"{len(died)} of {len(blocks)} blocks were given up, as {1 + RETRIES} workers died at each, the first with "
-            f"{first[0]} to {first[-1]}; all others are kept. Give the workers more memory, or leave out what kills them"
+            f"{len(died)} of {total} items were given up, as {1 + RETRIES} workers died at each block of them, the first "
+            f"{died[0]}, the last {died[-1]}; all others are kept. Give the workers more memory, or leave out what "
+            "kills them"
         )
     return dropped
-
-
-def _blocks(
-    ids: Sequence[str],
-    halves: Mapping[str, tuple[Any, Sequence[Path | str], Sequence[str]]],
-    stores: Mapping[str, Store],
-) -> Iterator[pa.Table]:
-    """What the actors need to know of the items whose content the cache does not have, of one side a table."""
-    import pyarrow as pa
-
-    number = 0
-    for side, (_, sources, contents) in halves.items():
-        missing: dict[str, tuple[str, Path | str]] = {}
-        for id, source, content in zip(ids, sources, contents, strict=True):
-            missing.setdefault(content, (id, source))
-        for content, _ in stores[side].stored():
-            missing.pop(content, None)
-        for some in batches(missing.items(), BLOCK_ROWS):
-            yield pa.table(
-                {
-                    "block": [number] * len(some),
-                    "side": [side] * len(some),
-                    "id": [id for _, (id, _) in some],
-                    "source": [_encode(source) for _, (_, source) in some],
-                    "content": [content for content, _ in some],
-                }
-            )
-            number += 1
-
-
-def check_shared(reason: str, source: Path | str) -> None:
-    """A picture that a worker does not see and this machine does is no bad picture.
-
-    Raises
-    ------
-    MissingError
-    """
-    if reason == "missing" and Path(source).exists():
-        raise MissingError(
-            f"{source}: is here and not on a worker; let all machines see the pictures under the same path "
-            "(a shared file system), see docs/cluster.md"
-        )
 
 
 @contextmanager
