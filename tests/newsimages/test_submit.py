@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from vtm.cli.plan import make_plan
 from vtm.config import from_parameters
 from vtm.encoders import EncoderPair, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.experiment.prepare import prepare
+from vtm.experiment.prepare import Prepared, prepare
+from vtm.experiment.results import Result
 from vtm.experiment.runs import model_folder, run_models
 from vtm.files import read_sealed, write_sealed
 from vtm.metrics.retrieval import retrieval_figures
@@ -35,25 +37,47 @@ from vtm_study.news import can_run, chapter_numbers, setting, setting_table, tas
 SMALL = {"encoder": "pixels", "n_topics": 6, "seeds": [0], "epochs": 20, "batch_size": 16, "min_df": 2}
 
 
+def live_in(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    for name in ("data", "runs", "news"):
+        patch.setenv("VTM_NEWSIMAGES" if name == "news" else f"VTM_{name.upper()}", str(folder / name))
+    return folder
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("VTM_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("VTM_NEWSIMAGES", str(tmp_path / "news"))
-    return tmp_path
+    return live_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> MiniNews:
+    """The files and pictures, of which each test has a copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        return write_news(live_in(tmp_path_factory.mktemp("written"), patch) / "news")
 
 
 @pytest.fixture
-def news(home: Path) -> MiniNews:
-    return write_news(home / "news")
+def news(home: Path, written: MiniNews) -> MiniNews:
+    folder = home / "news"
+    shutil.copytree(written.folder, folder)
+    return MiniNews(folder, written.answers, folder / written.ground_truth.name)
 
 
-def test_from_models_to_a_scored_run(news: MiniNews, home: Path) -> None:
-    experiment = from_parameters({"corpus": "newsimages:lang=en", **SMALL})
-    data = prepare(experiment)
+@pytest.fixture(scope="module")
+def trained(written: MiniNews, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Result, Path]:
+    """What was trained on, with which result, and the folder of the two models."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = live_in(tmp_path_factory.mktemp("trained"), patch)
+        shutil.copytree(written.folder, home / "news")
+        data = prepare(from_parameters({"corpus": "newsimages:lang=en", **SMALL}))
+        (result,) = run_models(data, "text-teacher")
+        return data, result, model_folder(data, "text-teacher", 6) / "seed-0"
+
+
+def test_from_models_to_a_scored_run(
+    news: MiniNews, home: Path, trained: tuple[Prepared, Result, Path]
+) -> None:
+    data, result, folder = trained
     assert len(data.rows["test"]) == 40 and data.n_missing == 0
-    (result,) = run_models(data, "text-teacher")
-    folder = model_folder(data, "text-teacher", 6) / "seed-0"
     out = home / "run.tsv"
     told = CliRunner().invoke(app, ["submit", str(folder), "-o", str(out)])
     assert told.exit_code == 0, told.output
@@ -203,10 +227,8 @@ def test_an_encoder_may_name_its_language(home: Path) -> None:
     assert plan.aligned and any("clip" in what for what in plan.missing)
 
 
-def test_models_without_notes_are_read(news: MiniNews, home: Path) -> None:
-    data = prepare(from_parameters({"corpus": "newsimages:lang=en", **SMALL}))
-    run_models(data, "text-teacher")
-    folder = model_folder(data, "text-teacher", 6) / "seed-0"
+def test_models_without_notes_are_read(home: Path, trained: tuple[Prepared, Result, Path]) -> None:
+    folder = shutil.copytree(trained[2], home / "seed-0")
     plain = read_sealed(folder / "image.json")
     write_sealed(folder / "image.json", {**plain, "notes": {}})
     text, image, notes = load_models(folder)
