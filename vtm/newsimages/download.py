@@ -180,6 +180,47 @@ class _Pictures:
     fetcher: Fetcher
     retry_lost: bool
 
+    def fill_all(
+        self,
+        groups: Iterable[list[Outcome]],
+        rows: dict[str, Outcome],
+        *,
+        workers: int,
+        save_every: int,
+        bar: tqdm,
+    ) -> None:
+        """As `fill`, in threads; the outcomes are added to `rows`, which are written to the report now and then."""
+        waiting = iter(groups)
+        # So few are handed out at a time that no more than `save_every` can come between two saves.
+        window = 2 * workers
+        unsaved = 0
+        handed_out: set[Future[list[Outcome]]] = set()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                while True:
+                    room = window - len(handed_out)
+                    handed_out |= {pool.submit(self.fill, group) for group in islice(waiting, room)}
+                    if not handed_out:
+                        break
+                    for future in wait(handed_out, return_when=FIRST_COMPLETED).done:
+                        rows.update({outcome.id: outcome for outcome in future.result()})
+                        handed_out.remove(future)
+                        bar.update(len(future.result()))
+                        unsaved += len(future.result())
+                    if unsaved >= max(1, save_every - window):
+                        write_outcomes(self.folder / REPORT, rows.values())
+                        unsaved = 0
+            except BaseException:
+                self.fetcher.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                for future in handed_out:
+                    if not future.cancelled() and future.exception() is None:
+                        rows.update({outcome.id: outcome for outcome in future.result()})
+                write_outcomes(self.folder / REPORT, rows.values())
+                self.fetcher.close()
+
     def fill(self, group: Sequence[Outcome]) -> list[Outcome]:
         """What becomes of items with the same URL.
 
@@ -332,8 +373,7 @@ def download_pictures(
         if value < 1:
             raise ConfigError(f"{name}={value}: must be at least 1")
     folder = Path(folder)
-    path = folder / REPORT
-    known = read_outcomes(path)
+    known = read_outcomes(folder / REPORT)
     groups, refused = _group(items, known)
     hosts = None if any_host else frozenset(map(host_name, groups)) - {""}
     fetcher = Fetcher(hosts, user_agent, ("image/*",), ACCEPT, **limits)
@@ -348,9 +388,9 @@ def download_pictures(
     pictures = _Pictures(folder, fetcher, retry_lost)
     hidden = None if progress else True
     with tqdm(total=len(items), initial=len(refused), unit="picture", disable=hidden) as bar:
-        _fill_all(pictures, groups.values(), rows, path, workers=workers, save_every=save_every, bar=bar)
+        pictures.fill_all(groups.values(), rows, workers=workers, save_every=save_every, bar=bar)
     outcomes = tuple(rows[str(identity)] for identity, _, _ in items)
-    return DownloadReport(outcomes, path, sum(known.get(one.id) is one for one in outcomes))
+    return DownloadReport(outcomes, folder / REPORT, sum(known.get(one.id) is one for one in outcomes))
 
 
 def _group(
@@ -381,49 +421,6 @@ def _group(
             )
         groups.setdefault(url, []).append(item)
     return groups, refused
-
-
-def _fill_all(
-    pictures: _Pictures,
-    groups: Iterable[list[Outcome]],
-    rows: dict[str, Outcome],
-    path: Path,
-    *,
-    workers: int,
-    save_every: int,
-    bar: tqdm,
-) -> None:
-    """Fill in every group in threads, add the outcomes to `rows` and write these to `path` now and then."""
-    waiting = iter(groups)
-    # So few are handed out at a time that no more than `save_every` can come between two saves.
-    window = 2 * workers
-    unsaved = 0
-    handed_out: set[Future[list[Outcome]]] = set()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            while True:
-                room = window - len(handed_out)
-                handed_out |= {pool.submit(pictures.fill, group) for group in islice(waiting, room)}
-                if not handed_out:
-                    break
-                for future in wait(handed_out, return_when=FIRST_COMPLETED).done:
-                    rows.update({outcome.id: outcome for outcome in future.result()})
-                    handed_out.remove(future)
-                    bar.update(len(future.result()))
-                    unsaved += len(future.result())
-                if unsaved >= max(1, save_every - window):
-                    write_outcomes(path, rows.values())
-                    unsaved = 0
-        except BaseException:
-            pictures.fetcher.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            for future in handed_out:
-                if not future.cancelled() and future.exception() is None:
-                    rows.update({outcome.id: outcome for outcome in future.result()})
-            write_outcomes(path, rows.values())
-            pictures.fetcher.close()
 
 
 def fetch_files(folder: Path | None = None, *, progress: bool = True) -> Path:

@@ -335,7 +335,6 @@ def task_run(
     *,
     models: tuple[TopicModel, TopicModel] | None = None,
     measure: str = "cosine",
-    depth: int = DEPTH,
 ) -> dict[str, tuple[str, ...]]:
     """The best images of each article: by theta of a text model and an image model, or by the embeddings.
 
@@ -357,7 +356,7 @@ def task_run(
             f"text embeddings have {text.shape[1]} dimensions and image embeddings {image.shape[1]}: only an "
             "aligned encoder can be ranked without a model"
         )
-    return rank_for_task(text, image, task.articles, task.images, all_images, measure=measure, depth=depth)
+    return rank_for_task(text, image, task.articles, task.images, all_images, measure=measure)
 
 
 def load_models(folder: Path | str) -> tuple[TopicModel, TopicModel, dict[str, str]]:
