@@ -91,7 +91,7 @@ EXPECTED = {
 def ordeal(tmp_path_factory) -> Iterator[tuple[HostileServer, Path, DownloadReport]]:
     """All of the server's answers in one download."""
     folder = tmp_path_factory.mktemp("pictures")
-    bomb(), large_picture()  # made beforehand, so that they come in time
+    bomb(), large_picture(), *map(picture, EXPECTED)  # made beforehand, so that they come in time
     with HostileServer() as server:
         options = {"retries": 1, "timeout": 1.0, "per_host": 8, "user_agent": "a browser"}
         yield server, folder, fetch(server, folder, *EXPECTED, **options)
