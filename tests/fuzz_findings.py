@@ -96,20 +96,20 @@ def model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
         from vtm.model.topicmodel import TopicModel
 
         path = small_model(folder)
-        reseal(folder / "text.json", changes)
+        reseal_arrays(folder / "text.safetensors", changes)
         return TopicModel.load(path)
 
     return run
 
 
 def model_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
-    """Weights that are not the network's, under the hash that the description states."""
+    """Weights that are not the network's, under their own hash."""
 
     def run(folder: Path) -> object:
         from vtm.model.topicmodel import TopicModel
 
         path = small_model(folder)
-        replace_arrays(folder / "text.safetensors", "text.json", "weights_sha256", change)
+        reseal_arrays(folder / "text.safetensors", {}, change)
         return TopicModel.load(path)
 
     return run
@@ -135,36 +135,23 @@ def result_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
     return run
 
 
-def surrogate(make: Callable[[Path], Path], name: str, load: str) -> Callable[[Path], object]:
-    """Half a surrogate pair, which JSON can write and UTF-8 cannot, in place of the seal's content."""
-
-    def run(folder: Path) -> object:
-        from vtm.experiment.results import Result
-        from vtm.model.topicmodel import TopicModel
-
-        path = make(folder)
-        value = json.loads((folder / name).read_text(encoding="utf-8"))
-        (folder / name).write_text(json.dumps(value | {"notes": "\ud800"}), encoding="ascii")
-        return {"model": TopicModel.load, "result": Result.load}[load](path)
-
-    return run
-
-
-def unsealed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
-    """What is said of a result's arrays, changed under the hash that it states."""
+def unsealed(kind: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """What is said of a model's or a result's arrays, changed under the hash that it states."""
 
     def run(folder: Path) -> object:
         from safetensors import safe_open
         from safetensors.numpy import load_file, save_file
 
         from vtm.experiment.results import Result
+        from vtm.model.topicmodel import TopicModel
 
-        path = small_result(folder) / "result.safetensors"
+        {"model": small_model, "result": small_result}[kind](folder)
+        path = folder / {"model": "text.safetensors", "result": "result.safetensors"}[kind]
         with safe_open(path, framework="np") as opened:
             head = json.loads(opened.metadata()["vtm"])
         change(head)
         save_file(load_file(path), path, {"vtm": json.dumps(head)})
-        return Result.load(folder)
+        return TopicModel.load(folder / "text") if kind == "model" else Result.load(folder)
 
     return run
 
@@ -335,7 +322,7 @@ def wrong_result(name: str, changes: Mapping[str, Any]) -> Input:
 
 FINDINGS: tuple[Input, ...] = (
     *(wrong_model(f"no {name}", {name: REMOVED}) for name in ("config", "n_inputs", "n_topics", "vocabulary", "reads")),
-    Input("model: no hash of the weights", "model-json", model({"weights_sha256": REMOVED}), CHANGED),
+    Input("model: no hash", "model-json", unsealed("model", lambda head: head.pop("sha256")), ("not a file of vtm's",)),
     wrong_model("no settings", {"config": None}),
     wrong_model("unknown settings", {"config.unknown": 1}),
     *(wrong_model(f"{name} is nothing", {f"config.{name}": None})
@@ -360,7 +347,8 @@ FINDINGS: tuple[Input, ...] = (
     wrong_model("a seed that is none", {"seed": "x"}),
     wrong_model("it reads something else", {"reads": "sound"}),
     wrong_model("curves that are none", {"history": None}),
-    Input("model: half a surrogate pair", "model-json", surrogate(small_model, "text.json", "model"), CHANGED),
+    Input("model: half a surrogate pair", "model-json",
+          unsealed("model", lambda head: head["about"].update(notes="\ud800")), CHANGED),
     Input("model: weights of another name", "model-weights",
           model_arrays(lambda a: a.update(heaD_bias=a.pop("head_bias"))), MODEL),
     Input("model: weights of another shape", "model-weights",
@@ -369,7 +357,7 @@ FINDINGS: tuple[Input, ...] = (
     Input("model: a number for a layer", "model-weights",
           model_arrays(lambda a: a.update({"weights.0": np.float32([1])})), MODEL),
     *(wrong_result(f"no {name}", {name: REMOVED}) for name in ("row", "reasons", "key")),
-    Input("result: no hash", "result-json", unsealed(lambda head: head.pop("sha256")), ("not a file of vtm's",)),
+    Input("result: no hash", "result-json", unsealed("result", lambda head: head.pop("sha256")), ("not a file of vtm's",)),
     wrong_result("unknown value", {"unknown": 1}),
     wrong_result("reasons are nothing", {"reasons": None}),
     wrong_result("a list of ids without parts", {"ids": []}),
@@ -378,7 +366,7 @@ FINDINGS: tuple[Input, ...] = (
     wrong_result("fewer ids than rows", {"ids.test": ["c"]}),
     *(wrong_result(f"{value!r} articles missing", {"n_missing": value}) for value in (-0.0, True, [], -1, 2**63, None)),
     Input("result: half a surrogate pair", "result-json",
-          unsealed(lambda head: head["about"].update(notes="\ud800")), CHANGED),
+          unsealed("result", lambda head: head["about"].update(notes="\ud800")), CHANGED),
     *(Input(f"result: no {name}", "result-arrays", result_arrays(lambda a, name=name: a.pop(name)), RESULT)
       for name in ("test_text", "test_image", "validation_image")),
     Input("result: a number for theta", "result-arrays",

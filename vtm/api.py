@@ -1088,7 +1088,7 @@ def _unusable(bad: Sequence[Dropped], n: int, so: str) -> str:
 
 FORMAT = 2
 MODEL_FILE, ARRAYS_FILE = "model.json", "topics.safetensors"
-FILES = ("text.safetensors", "text.json", "image.safetensors", "image.json", ARRAYS_FILE)
+FILES = ("text.safetensors", "image.safetensors", ARRAYS_FILE)
 NAMED = 3  # entries of a folder that an error names
 PACKAGES = (
     *("vtm", "torch", "numpy", "scipy", "scikit-learn", "pillow", "onnxruntime", "sentence-transformers"),

@@ -224,7 +224,7 @@ def same_content(damaged: bytes, whole: bytes, name: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", ["result.safetensors", "image.json", "image.safetensors"])
+@pytest.mark.parametrize("name", ["result.safetensors", "image.safetensors"])
 def test_no_damaged_result_or_model_is_read(copied: Path, name: str) -> None:
     folder = next((copied / "runs").rglob("joint-*")) / "seed-0"
     reader: Callable[[], object] = (

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from planted import planted
+from safetensors.numpy import load_file, save_file
 
 import vtm
 from vtm.config import ModelConfig
 from vtm.errors import DataError, MissingError
+from vtm.files import load_about, load_arrays, save_arrays
 from vtm.model.network import TopicNetwork, state_shapes
-from vtm.model.topicmodel import TopicModel
+from vtm.model.topicmodel import TopicModel, model_arrays
 from vtm.model.training import train
 
 ROOT = Path(vtm.__file__).resolve().parent.parent
@@ -157,10 +162,7 @@ def test_a_loaded_model_gives_the_same_theta_to_the_bit(tmp_path, decoder):
     assert (loaded.vocabulary, loaded.seed, loaded.reads) == (saved.vocabulary, 0, "image")
     assert loaded.history["kl"] == saved.history["kl"]
     assert np.isnan(loaded.history["validation_reconstruction"]).all()
-    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [
-        "model.v1.json",
-        "model.v1.safetensors",
-    ]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model.v1.safetensors"]
 
 
 def test_a_model_of_one_process_is_that_of_another(model, tmp_path):
@@ -174,9 +176,20 @@ def test_a_model_of_one_process_is_that_of_another(model, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "theta.npy"), model.theta(DATA.text), atol=1e-6)
 
 
-def test_files_hold_no_pickle_and_name_the_versions(model, tmp_path):
-    from safetensors.numpy import load_file
+@pytest.mark.parametrize("way", ["pickle", "deepcopy", "joblib"])
+def test_a_model_that_was_used_can_be_copied(model, tmp_path, way):
+    """As joblib's workers and scikit-learn's searches copy what they are given."""
+    expected = model.theta(DATA.text)
+    if way == "joblib":
+        joblib.dump(model, tmp_path / "model.joblib")
+        copied = joblib.load(tmp_path / "model.joblib")
+    else:
+        copied = copy.deepcopy(model) if way == "deepcopy" else pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.theta(DATA.text), expected)
+    assert copied.topics() == model.topics() and not copied.network.training
 
+
+def test_the_file_holds_no_pickle_and_names_the_versions(model, tmp_path):
     model.save(tmp_path / "model", corpus="planted")
     weights = load_file(tmp_path / "model.safetensors")
     assert weights.keys() == model.network.state_dict().keys()
@@ -184,7 +197,7 @@ def test_files_hold_no_pickle_and_name_the_versions(model, tmp_path):
     content = (tmp_path / "model.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert header.keys() - {"__metadata__"} == weights.keys()  # a safetensors header, not a zip or a pickle
-    description = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    description = load_about(tmp_path / "model.safetensors")
     assert description["versions"]["torch"] == version("torch")
     assert description["versions"]["numpy"] == version("numpy")
     assert description["notes"] == {"corpus": "planted"} and description["seed"] == 7
@@ -203,9 +216,7 @@ def test_weights_that_were_changed_are_refused(model, tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(
-        DataError, match="model.safetensors: its content is not what was saved with model.json"
-    ):
+    with pytest.raises(DataError, match="model.safetensors: its content is not what was written"):
         TopicModel.load(tmp_path / "model")
 
 
@@ -231,24 +242,21 @@ EMPTY = (0, HUGE, HUGE)  # of such a shape an array needs no bytes
 def test_sizes_that_the_weights_do_not_have_are_refused_before_memory_is_taken(
     model, tmp_path, monkeypatch, sizes, stored
 ):
-    """Whoever wrote the files wrote their hashes, too; no network may be built of the sizes that they state."""
-    from safetensors.numpy import load_file, save_file
-
-    from vtm.files import hash_file, read_sealed, write_sealed
+    """Whoever wrote the file wrote its hash, too; no network may be built of the sizes that they state."""
 
     def build(**sizes: object) -> None:
         pytest.fail(f"a network is built of {sizes}")
 
     model.save(tmp_path / "model")
-    weights, description = tmp_path / "model.safetensors", tmp_path / "model.json"
-    arrays = load_file(weights) | {name: np.zeros(shape, np.float32) for name, shape in stored.items()}
-    save_file(arrays, weights)
-    saved = read_sealed(description)
+    arrays, saved = load_arrays(tmp_path / "model.safetensors")
+    arrays |= {name: np.zeros(shape, np.float32) for name, shape in stored.items()}
     config = saved["config"] | {name: value for name, value in sizes.items() if name == "hidden"}
     sizes = {name: value for name, value in sizes.items() if name != "hidden"}
-    write_sealed(description, saved | sizes | {"config": config, "weights_sha256": hash_file(weights)})
+    save_arrays(tmp_path / "model.safetensors", arrays, saved | sizes | {"config": config})
     monkeypatch.setattr("vtm.model.topicmodel.TopicNetwork", build)
-    with pytest.raises(DataError, match=r"model.json: does not hold what a model's does \(.*stated as"):
+    with pytest.raises(
+        DataError, match=r"model.safetensors: does not hold what a model's does \(.*stated as"
+    ):
         TopicModel.load(tmp_path / "model")
 
 
@@ -259,22 +267,26 @@ def test_the_shapes_that_are_looked_for_are_a_networks(hidden):
     assert state_shapes(**sizes, n_replicas=2) == {name: tuple(array.shape) for name, array in state.items()}
 
 
-def test_missing_files_are_named(model, tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MissingError, match="model.safetensors: no such file"):
         TopicModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("about, message", [({"format": 99}, "format 99"), ({}, "format None")])
+def test_descriptions_of_another_kind_are_refused(model, tmp_path, about, message):
     model.save(tmp_path / "model")
-    (tmp_path / "model.json").unlink()
-    with pytest.raises(MissingError, match="model.json: no such file"):
+    arrays, _ = load_arrays(tmp_path / "model.safetensors")
+    save_arrays(tmp_path / "model.safetensors", arrays, about)
+    with pytest.raises(DataError, match=f"model.safetensors: .*{message}"):
         TopicModel.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize(
-    "content, message", [('{"format": 99}', "format 99"), ("{}", "format None"), ("{", "JSON")]
-)
-def test_descriptions_of_another_kind_are_refused(model, tmp_path, content, message):
-    model.save(tmp_path / "model")
-    (tmp_path / "model.json").write_text(content)
-    with pytest.raises(DataError, match=f"model.json: .*{message}"):
+def test_a_model_of_two_files_of_an_earlier_version_is_named(model, tmp_path):
+    save_file(model_arrays(model)[0], tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match="model.safetensors: not a file of vtm's"):
+        TopicModel.load(tmp_path / "model")
+    (tmp_path / "model.json").write_text('{"format": 2}')
+    with pytest.raises(DataError, match="earlier version of vtm, whose models are this file and model.json"):
         TopicModel.load(tmp_path / "model")
 
 

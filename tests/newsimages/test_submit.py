@@ -18,7 +18,7 @@ from vtm.errors import ConfigError, DataError, MissingError
 from vtm.experiment.prepare import Prepared, prepare
 from vtm.experiment.results import Result
 from vtm.experiment.runs import model_folder, run_models
-from vtm.files import read_sealed, write_sealed
+from vtm.files import load_arrays, save_arrays
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
 from vtm.newsimages.corpus import pictures_folder
@@ -131,7 +131,7 @@ def test_pictures_that_are_lost_count_as_not_found(news: MiniNews, home: Path) -
 
 
 def test_what_cannot_be_submitted_is_refused(news: MiniNews, home: Path) -> None:
-    with pytest.raises(MissingError, match=r"no text\.json and image\.json"):
+    with pytest.raises(MissingError, match=r"no text\.safetensors and image\.safetensors"):
         load_models(home)
     with pytest.raises(ConfigError, match="share no space"):
         check_encoder(load_encoder("pixels"))
@@ -229,8 +229,8 @@ def test_an_encoder_may_name_its_language(home: Path) -> None:
 
 def test_models_without_notes_are_read(home: Path, trained: tuple[Prepared, Result, Path]) -> None:
     folder = shutil.copytree(trained[2], home / "seed-0")
-    plain = read_sealed(folder / "image.json")
-    write_sealed(folder / "image.json", {**plain, "notes": {}})
+    arrays, about = load_arrays(folder / "image.safetensors")
+    save_arrays(folder / "image.safetensors", arrays, {**about, "notes": {}})
     text, image, notes = load_models(folder)
     assert isinstance(text, TopicModel) and image.n_topics == 6 and notes == {}
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from fuzz_base import Reader, arrays_reader, attempt, json_reader, sealed_reader
+from fuzz_base import Reader, about_reader, arrays_reader, attempt, json_reader, sealed_reader, weights_reader
 
 
-def _small_model(folder: Path) -> tuple[Path, Path]:
+def _small_model(folder: Path) -> Path:
     from vtm.config import ModelConfig
     from vtm.model.network import TopicNetwork
     from vtm.model.topicmodel import TopicModel
@@ -19,7 +19,7 @@ def _small_model(folder: Path) -> tuple[Path, Path]:
         n_inputs=3, n_topics=2, n_words=2, config=ModelConfig(hidden=(2,), epochs=1)
     ).eval()
     TopicModel(network, ("cat", "dog"), 0, "text", {"kl": [1.0]}).save(folder / "text", kind="joint")
-    return folder / "text.safetensors", folder / "text.json"
+    return folder / "text.safetensors"
 
 
 def _use_model(folder: Path) -> None:
@@ -36,15 +36,14 @@ def _use_model(folder: Path) -> None:
 
 
 def model_json(folder: Path) -> Reader:
-    _, description = _small_model(folder)
-    return sealed_reader(description, lambda: _use_model(folder))
+    return about_reader(_small_model(folder), lambda: _use_model(folder))
 
 
 def model_weights(folder: Path) -> Reader:
-    return arrays_reader(*_small_model(folder), "weights_sha256", lambda: _use_model(folder))
+    return weights_reader(_small_model(folder), lambda: _use_model(folder))
 
 
-def _small_result(folder: Path) -> tuple[Path, Path]:
+def _small_result(folder: Path) -> Path:
     from vtm.experiment.results import Result
 
     theta = np.full((2, 3), 1 / 3, dtype=np.float32)
@@ -53,7 +52,7 @@ def _small_result(folder: Path) -> tuple[Path, Path]:
     Result("joint", 3, 0, "cosine", "ok", (), ids, arrays, {"text": [["cat"]]}, {"seconds": 1.0}).save(
         folder, "k"
     )
-    return folder / "result.safetensors", folder / "result.json"
+    return folder / "result.safetensors"
 
 
 def _use_result(folder: Path) -> None:
@@ -66,12 +65,11 @@ def _use_result(folder: Path) -> None:
 
 
 def result_json(folder: Path) -> Reader:
-    _, description = _small_result(folder)
-    return sealed_reader(description, lambda: _use_result(folder))
+    return about_reader(_small_result(folder), lambda: _use_result(folder))
 
 
 def result_arrays(folder: Path) -> Reader:
-    return arrays_reader(*_small_result(folder), "arrays_sha256", lambda: _use_result(folder))
+    return weights_reader(_small_result(folder), lambda: _use_result(folder))
 
 
 class _TwoNumbers:

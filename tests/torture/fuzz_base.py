@@ -86,6 +86,46 @@ def sealed_reader(description: Path, check: Callable[[], Any]) -> Reader:
     return json_reader(description, seed, check, sealed=True)
 
 
+def about_reader(path: Path, check: Callable[[], Any]) -> Reader:
+    """Edits of an array file's description, under their checksum; a part of the inputs are the file's bytes."""
+    from vtm.files import load_arrays, save_arrays
+
+    arrays, seed = load_arrays(path)
+
+    def read(data: bytes) -> None:
+        if data[:1] >= b"\xc0":
+            path.write_bytes(data[1:])
+        else:
+            try:
+                save_arrays(path, arrays, json.loads(edited(seed, data[1:])))
+            except UnicodeEncodeError:  # half a surrogate pair: no file is written with that
+                return
+        check()
+
+    edits = [bytes([0, n, 3, n, 7 * n % 251, 5, n, n]) for n in range(12)]
+    return Reader([b"\x00", *edits, b"\xff" + path.read_bytes()], read)
+
+
+def weights_reader(path: Path, check: Callable[[], Any]) -> Reader:
+    """Arrays of any names and shapes under the description, and under their checksum, of a file."""
+    from safetensors.numpy import load
+
+    from vtm.files import load_about, save_arrays
+
+    about = load_about(path)
+
+    def read(data: bytes) -> None:
+        try:
+            arrays = load(data)
+        except Exception:  # no safetensors file
+            path.write_bytes(data)
+        else:
+            save_arrays(path, arrays, about)
+        check()
+
+    return Reader([path.read_bytes()], read)
+
+
 def arrays_reader(arrays: Path, description: Path, hash_name: str, check: Callable[[], Any]) -> Reader:
     """The arrays' own format: the description always names the hash of what is there."""
     from vtm.files import hash_file, read_sealed, write_sealed

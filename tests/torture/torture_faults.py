@@ -126,13 +126,10 @@ def test_damaged_files(undisturbed: Path, tmp_path: Path) -> None:
     for _ in range(FLIPS):
         seed = draws.choice(seeds)
         model = draws.choice(("text", "image", "teacher"))
-        if draws.random() < 0.5 or not (seed / f"{model}.json").is_file():
-            names = ("result.safetensors",)
-            read: Callable[[], object] = partial(Result.load, seed)
+        if draws.random() < 0.5 or not (seed / f"{model}.safetensors").is_file():
+            path, read = seed / "result.safetensors", partial(Result.load, seed)
         else:
-            names = (f"{model}.json", f"{model}.safetensors")
-            read = partial(TopicModel.load, seed / model)
-        path = seed / draws.choice(names)
+            path, read = seed / f"{model}.safetensors", partial(TopicModel.load, seed / model)
         whole = path.read_bytes()
         how = damage(path, draws)
         if path.read_bytes() == whole:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -15,10 +15,10 @@ import torch
 
 from vtm.config import ModelConfig, generator
 from vtm.errors import DataError, MissingError
-from vtm.files import atomic_path, hash_file, read_json, read_sealed, read_tensors, write_sealed
+from vtm.files import load_arrays, save_arrays
 from vtm.model.network import TopicNetwork, infer_posterior, one_thread, state_shapes
 
-FORMAT = 2
+FORMAT = 3
 # A document unlike all training documents can get a log-variance beyond what exp holds. From here on softmax gives
 # all probability to one topic anyway, so that a larger one changes nothing.
 MAX_LOG_VAR = 40.0
@@ -163,12 +163,12 @@ class TopicModel:
         return [[self.vocabulary[column] for column in row] for row in order]
 
     def save(self, path: Path | str, **notes: Any) -> None:
-        """Write `<path>.safetensors` (weights) and `<path>.json` (everything else, package versions).
+        """Write `<path>.safetensors`: the weights, with everything else and package versions in its metadata.
 
         Parameters
         ----------
         notes
-            Kept under "notes" in the JSON file: what JSON can hold.
+            Kept under "notes" in the description: what JSON can hold.
 
         Raises
         ------
@@ -184,27 +184,12 @@ class TopicModel:
         >>> model = TopicModel(network, ("boat", "harbour", "sea"), seed=0, reads="image")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save(f"{folder}/image", owner="me")
-        ...     sorted(os.listdir(folder))
-        ['image.json', 'image.safetensors']
+        ...     os.listdir(folder)
+        ['image.safetensors']
         """
-        from safetensors.numpy import save_file
-
-        weights, description = _files(path)
         arrays, about = model_arrays(self)
-        with atomic_path(weights) as temporary:
-            save_file(arrays, temporary)
-            # Of what was written here: another process may put its own in this place at once.
-            written = hash_file(temporary)
-        write_sealed(
-            description,
-            {
-                "format": FORMAT,
-                **about,
-                "weights_sha256": written,
-                "versions": package_versions(),
-                "notes": notes,
-            },
-        )
+        about |= {"format": FORMAT, "versions": package_versions(), "notes": notes}
+        save_arrays(model_file(path), arrays, about)
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "cpu") -> TopicModel:
@@ -220,7 +205,7 @@ class TopicModel:
         Raises
         ------
         MissingError, DataError
-            A file is missing, of another format, or not what was saved; or the weights have other sizes than the
+            The file is missing, of another format, or not what was saved; or the weights have other sizes than the
             description states.
 
         Examples
@@ -238,35 +223,38 @@ class TopicModel:
         >>> loaded.vocabulary, bool((loaded.theta(x) == model.theta(x)).all())
         (('boat', 'harbour', 'sea'), True)
         """
-        weights, description = _files(path)
-        if not weights.is_file():
-            raise MissingError(f"{weights}: no such file; a model is its .safetensors and its .json file")
-        saved = read_json(description)
-        found = saved.get("format") if isinstance(saved, dict) else None
-        if found != FORMAT:
-            raise DataError(
-                f"{description}: format {found!r}, this version of vtm reads {FORMAT}; train anew"
-            )
-        saved = read_sealed(description)
-        if hash_file(weights) != saved.get("weights_sha256"):
-            raise DataError(
-                f"{weights}: its content is not what was saved with {description.name}; train anew"
-            )
-        arrays = read_tensors(weights)
+        file = model_file(path)
+        if not file.is_file():
+            raise MissingError(f"{file}: no such file; a model is a .safetensors file that vtm wrote")
         try:
-            model = model_of_arrays(arrays, saved)
+            arrays, about = load_arrays(file)
+        except DataError:
+            beside = file.with_suffix(".json")
+            if beside.is_file():
+                raise DataError(
+                    f"{file}: of an earlier version of vtm, whose models are this file and {beside.name}; train anew"
+                ) from None
+            raise
+        if about.get("format") != FORMAT:
+            found = about.get("format")
+            raise DataError(f"{file}: format {found!r}, this version of vtm reads {FORMAT}; train anew")
+        try:
+            model = model_of_arrays(arrays, about)
         except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             said = " ".join(str(error).split())
-            raise DataError(
-                f"{description}: does not hold what a model's does ({said}); train anew"
-            ) from None
+            raise DataError(f"{file}: does not hold what a model's does ({said}); train anew") from None
         model.network.to(device)
         return model
 
 
+def model_file(path: Path | str) -> Path:
+    """The file of the model that `TopicModel.save` and `load` know as `path`, whose name may have dots."""
+    base = Path(path)
+    return base.parent / f"{base.name}.safetensors"
+
+
 def model_arrays(model: TopicModel) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The weights by name, and all else as JSON can hold it: what `model_of_arrays` takes."""
-    state = {name: value.detach().cpu().numpy() for name, value in model.network.state_dict().items()}
     about = {
         "n_inputs": model.network.n_inputs,
         "n_topics": model.network.n_topics,
@@ -276,16 +264,19 @@ def model_arrays(model: TopicModel) -> tuple[dict[str, np.ndarray], dict[str, An
         "reads": model.reads,
         "history": model.history,
     }
-    return {name: np.ascontiguousarray(array) for name, array in state.items()}, about
+    return {name: value.detach().cpu().numpy() for name, value in model.network.state_dict().items()}, about
 
 
-def model_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> TopicModel:
+def model_of_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> TopicModel:
     """The model that `model_arrays` took apart, on the CPU and in evaluation mode.
+
+    Sizes that are not those of the stored arrays are refused before memory is taken for as many numbers: of every
+    array, and of all its axes, since an array with an axis of length 0 needs no bytes for the others.
 
     Raises
     ------
     LookupError, TypeError, ValueError, ArithmeticError, RuntimeError
-        Arrays of other sizes than are stated, before memory is taken for as many numbers; or something is missing.
+        Arrays of other sizes than are stated, or something is missing or of another kind.
     """
     config, words = ModelConfig(**about["config"]), about["vocabulary"]
     if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
@@ -296,34 +287,17 @@ def model_of_arrays(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> Top
         and isinstance(about["history"], dict)
     ):
         raise TypeError("a model has a seed, what it reads, and its training curves")
-    _check_sizes(arrays, about["n_inputs"], about["n_topics"], len(words), config)
-    network = TopicNetwork(
-        n_inputs=about["n_inputs"], n_topics=about["n_topics"], n_words=len(words), config=config
-    )
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return TopicModel(network.eval(), tuple(words), about["seed"], about["reads"], about["history"])
-
-
-def _check_sizes(
-    arrays: dict[str, np.ndarray], n_inputs: int, n_topics: int, n_words: int, config: ModelConfig
-) -> None:
-    """Refuse sizes that are not those of the stored arrays, before memory is taken for as many numbers.
-
-    Of every array, and of all its axes: an array with an axis of length 0 needs no bytes for the others.
-    """
-    stated = (n_inputs, *config.hidden, n_topics, n_words)
+    sizes = {"n_inputs": about["n_inputs"], "n_topics": about["n_topics"], "n_words": len(words)}
+    stated = (*sizes.values(), *config.hidden)
     if not all(type(size) is int and size > 0 for size in stated):
-        raise TypeError(f"inputs, layers, topics and words are stated as {stated}")
-    shapes = state_shapes(n_inputs=n_inputs, n_topics=n_topics, n_words=n_words, config=config)
-    for name, shape in shapes.items():
+        raise TypeError(f"inputs, topics, words and layers are stated as {stated}")
+    for name, shape in state_shapes(**sizes, config=config).items():
         found = arrays[name].shape
         if found != shape:
             raise ValueError(f"{name} is stated as of shape {shape}, and stored as of {found}")
-
-
-def _files(path: Path | str) -> tuple[Path, Path]:
-    base = Path(path)
-    return base.parent / f"{base.name}.safetensors", base.parent / f"{base.name}.json"
+    network = TopicNetwork(**sizes, config=config)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return TopicModel(network.eval(), tuple(words), about["seed"], about["reads"], about["history"])
 
 
 def package_versions(

@@ -17,7 +17,7 @@ import numpy as np
 from vtm.corpora import Dropped
 from vtm.encoders import EncoderPair, embed_images, embed_texts
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import hash_file, read_json, read_regular, write_text
+from vtm.files import hash_file, load_about, read_regular, write_text
 from vtm.metrics.ranking import NOT_FOUND, top_items
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
@@ -375,12 +375,12 @@ def load_models(folder: Path | str) -> tuple[TopicModel, TopicModel, dict[str, s
         The models were trained apart (mode "none"): topic k of one is not topic k of the other.
     """
     folder = Path(folder)
-    if not (folder / "text.json").is_file() or not (folder / "image.json").is_file():
+    if not (folder / "text.safetensors").is_file() or not (folder / "image.safetensors").is_file():
         raise MissingError(
-            f"{folder}: no text.json and image.json; give the folder of one seed, such as "
+            f"{folder}: no text.safetensors and image.safetensors; give the folder of one seed, such as "
             "runs/newsimages-clip-1234abcd/text-teacher-120-5678abcd/seed-0"
         )
-    notes = read_json(folder / "image.json").get("notes") or {}
+    notes = load_about(folder / "image.safetensors").get("notes") or {}
     if notes.get("mode") == "none":
         raise ConfigError(
             f"{folder}: these models were trained apart (mode none); their topics do not correspond"
