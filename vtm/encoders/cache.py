@@ -1,4 +1,4 @@
-"""A cache of embeddings that survives being killed and that several processes can share.
+"""A cache of embeddings for several processes at once, which a killed one leaves whole.
 
 A cache is one folder per encoder key, full of shards. A shard is an array file (`vtm.files.save_arrays`) with some
 contents' hashes and their embeddings; it is written once, under a name of its own, and never changed. So an
@@ -176,23 +176,15 @@ def embed_images(
 
     Parameters
     ----------
-    encoder
-        Its `key` chooses the part of the cache.
-    ids, images, image_hashes
-        n ids, n files, n SHA-256 of the files' content (hex).
-    cache
-        Folder of all caches; by default `embeddings` in the data folder.
-    batch_size
-        Pictures per call of the encoder; by default 64, and on more than four cores 16 for each.
-    workers
-        Threads that decode ahead, by default 2, and on more cores one for each; at most two batches of decoded
+    encoder : its `key` chooses the part of the cache.
+    ids, images, image_hashes : n ids, n files, n SHA-256 of the files' content (hex).
+    cache : folder of all caches; by default `embeddings` in the data folder.
+    batch_size : pictures per call of the encoder; by default 64, and on more than four cores 16 for each.
+    workers : threads that decode ahead, by default 2, and on more cores one for each; at most two batches of decoded
         pictures are held.
-    max_pixels
-        Pictures with more pixels are dropped unread.
-    known
-        Hash -> why a picture cannot be used, where that is known already: it is not tried.
-    progress
-        Show a bar on stderr, on a terminal.
+    max_pixels : pictures with more pixels are dropped unread.
+    known : hash -> why a picture cannot be used, where that is known already: it is not tried.
+    progress : show a bar on stderr, on a terminal.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Work on a Ray cluster: one on this machine, started quietly and stopped again, or one that runs already."""
+"""Work on a Ray cluster, be it one that is started for it on this machine or one that runs already."""
 
 from __future__ import annotations
 
@@ -60,12 +60,10 @@ def ray_cluster(address: str | None = None, *, workers: int | None = None) -> It
 
     Parameters
     ----------
-    address
-        None: a cluster on this machine. "auto": the one that this machine is part of. "HOST:6379": the one with
+    address : None: a cluster on this machine. "auto": the one that this machine is part of. "HOST:6379": the one with
         this head, for a machine that is part of it. "ray://HOST:10001": by Ray Client from a machine outside it, for
         training only; needs `pip install "ray[client]"`.
-    workers
-        CPUs of a cluster on this machine; by default as many as there are.
+    workers : CPUs of a cluster on this machine; by default as many as there are.
 
     Raises
     ------

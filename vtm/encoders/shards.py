@@ -211,26 +211,18 @@ def embed_corpus(
 
     Parameters
     ----------
-    corpus, encoder
-        As in `vtm.config.Experiment`: "stamps:lang=de", "photos.csv:text_column=caption"; "clip:model=ViT-B-32".
-    side
-        "image", "text" or "both".
-    engine
-        "local", or "ray": a Ray Data job (`vtm.encoders.ray`).
-    batch_size
-        Items per call of the encoder; None: what `embed_images` and `embed_texts` take.
-    workers
-        local: threads that decode pictures, 2 by default. ray: actors, each with an encoder; by default one for each
-        CPU of the cluster.
-    device
-        "auto", "cpu" or "cuda".
-    address
-        Of a Ray cluster, for the engine "ray": "auto" or "HOST:6379", on a machine of it; None starts one on this
-        machine (`vtm.encoders.ray`).
-    shard_rows
-        Items of a file.
-    cache
-        Folder of all embedding caches; by default `embeddings` in the data folder.
+    corpus, encoder : as in `vtm.config.Experiment`: "stamps:lang=de", "photos.csv:text_column=caption";
+        "clip:model=ViT-B-32".
+    side : "image", "text" or "both".
+    engine : "local", or "ray": a Ray Data job (`vtm.encoders.ray`).
+    batch_size : items per call of the encoder; None: what `embed_images` and `embed_texts` take.
+    workers : local: threads that decode pictures, 2 by default. ray: actors, each with an encoder; by default one for
+        each CPU of the cluster.
+    device : "auto", "cpu" or "cuda".
+    address : of a Ray cluster, for the engine "ray": "auto" or "HOST:6379", on a machine of it; None starts one on
+        this machine (`vtm.encoders.ray`).
+    shard_rows : items of a file.
+    cache : folder of all embedding caches; by default `embeddings` in the data folder.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Training as Ray tasks: one for each kind, K and seed; the driver writes the folders that a local run writes.
+"""Training as Ray tasks, whose results the driver writes into the folders that a local run writes.
 
-Results come back through Ray, so that the machines need not share a file system. A task whose process or machine
-dies is run again, from the start of its training.
+A task is one kind, K and seed. Results come back through Ray, so that the machines need not share a file system. A task
+whose process or machine dies is run again, from the start of its training.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ def warm(experiment: Experiment, *, address: str | None = None) -> None:
 
     Parameters
     ----------
-    address
-        Of the Ray cluster; None starts one on this machine (`vtm.encoders.ray`).
+    address : of the Ray cluster; None starts one on this machine (`vtm.encoders.ray`).
 
     Raises
     ------
