@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 import socket
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
-
-from vtm.files import hash_file
 
 
 def block_network(patch: pytest.MonkeyPatch) -> list[str]:
@@ -31,51 +29,66 @@ def block_network(patch: pytest.MonkeyPatch) -> list[str]:
     return attempts
 
 
+COMMIT = "0123abcd" * 5
+
+
 class FakeHub:
-    """Serves the folders `root/ORGANIZATION/NAME` in place of the hub, and counts what is asked for.
+    """Answers huggingface_hub's requests from the folders `root/ORGANIZATION/NAME`, and counts what is asked for.
+
+    The client, with its cache, is the real one; it sends its requests to no socket, but here.
 
     Parameters
     ----------
     break_at
         Names of files at which the connection breaks.
     damage
-        Names of files that come with one more byte.
+        Names of files that come with another last byte.
     """
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
-        import huggingface_hub
+        import httpx2
 
         self.root = root
         self.served: list[str] = []
         self.break_at: set[str] = set()
         self.damage: set[str] = set()
-        patch.setattr(huggingface_hub, "model_info", self.model_info)
-        patch.setattr(huggingface_hub, "hf_hub_download", self.hf_hub_download)
+        self._response = httpx2.Response
+        client = httpx2.Client(transport=httpx2.MockTransport(self.answer), follow_redirects=True)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        patch.setattr("huggingface_hub.utils._http._GLOBAL_CLIENT", client)
 
-    def model_info(self, repository: str, *, files_metadata: bool) -> SimpleNamespace:
+    def answer(self, request: Any) -> Any:
+        """The answer to a request of huggingface_hub's; see its `HfApi` and `hf_hub_download`."""
+        path = request.url.path.removeprefix("/api/models").strip("/")
+        repository = "/".join(path.split("/")[:2])
         folder = self.root / repository
         if not folder.is_dir():
-            raise OSError(f"404: there is no repository {repository}\nmore about it")
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        siblings = [
-            SimpleNamespace(
-                rfilename=path.relative_to(folder).as_posix(),
-                # The hub knows the SHA-256 of large files only.
-                lfs=SimpleNamespace(sha256=hash_file(path)) if path.suffix != ".json" else None,
-            )
-            for path in files
-        ]
-        return SimpleNamespace(sha="0123abcd", siblings=siblings)
+            return self._response(404, headers={"X-Error-Code": "RepoNotFound"})
+        rest = path.removeprefix(repository).strip("/")
+        if rest.startswith("revision/"):
+            return self._response(200, json={"id": repository, "sha": COMMIT})
+        if rest.startswith("tree/"):
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            return self._response(200, json=[_entry(folder, path) for path in files])
+        name = rest.removeprefix(f"resolve/{COMMIT}/")
+        if Path(name).name in self.break_at:
+            return self._response(403, headers={"X-Error-Message": "the line went dead"})
+        content = (folder / name).read_bytes()
+        entry = _entry(folder, folder / name)
+        if Path(name).name in self.damage:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        headers = {"ETag": entry.get("lfs", entry)["oid"], "X-Repo-Commit": COMMIT}
+        if request.method == "HEAD":
+            return self._response(200, headers={**headers, "Content-Length": str(len(content))})
+        self.served.append(f"{repository}/{name}")
+        return self._response(200, headers=headers, content=content)
 
-    def hf_hub_download(self, repository: str, name: str, *, revision: str, local_dir: Path) -> str:
-        assert revision == "0123abcd"
-        target = Path(local_dir) / name
-        if not target.exists():
-            if name in self.break_at:
-                raise ConnectionError("the line went dead")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.root / repository / name, target)
-            if name in self.damage:
-                target.write_bytes(target.read_bytes() + b"\0")
-            self.served.append(f"{repository}/{name}")
-        return str(target)
+
+def _entry(folder: Path, path: Path) -> dict[str, Any]:
+    """A file as the hub lists it: it knows the SHA-256 of large files only, and git's hash of others."""
+    content, name = path.read_bytes(), path.relative_to(folder).as_posix()
+    entry = {"type": "file", "path": name, "size": len(content)}
+    if path.suffix == ".json":
+        return {**entry, "oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
+    large = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return {**entry, "oid": "0" * 40, "lfs": large}

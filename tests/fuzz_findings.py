@@ -221,19 +221,6 @@ def manifest(changes: Mapping[str, Any]) -> Callable[[Path], object]:
     return run
 
 
-def record(value: Any) -> Callable[[Path], object]:
-    """A record of fetched weights that is none."""
-
-    def run(folder: Path) -> object:
-        from vtm.encoders.weights import RECORD, hash_files, is_whole
-
-        (folder / "config.json").write_text("{}", encoding="utf-8")
-        (folder / RECORD).write_text(json.dumps(value), encoding="utf-8")
-        return is_whole(folder) and hash_files(folder, ["config.json"])
-
-    return run
-
-
 def download_report(folder: Path) -> object:
     """A report of downloads with a text that is not UTF-8."""
     from vtm.newsimages.download import Outcome, read_outcomes, write_outcomes
@@ -402,8 +389,6 @@ FINDINGS: tuple[Input, ...] = (
         ("a part of a dimension", {"dim": 0.5}),
         ("shards are nothing", {"shards": None}),
     )),
-    *(Input(f"record of weights: {value!r}", "weights-record", record(value), ("does not say what was fetched",))
-      for value in ([], None, {}, {"files": None}, {"files": ["config.json"]}, {"files": {"config.json": 1}})),
     Input("report of downloads that is not UTF-8", "download-report", download_report, ("report.parquet",)),
     Input("table: a column's name that is not UTF-8", "table-parquet", column_name, ("t.parquet", "not readable")),
     Input("stamp that is no record", "fetch-stamp", stamp),

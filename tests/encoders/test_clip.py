@@ -10,7 +10,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from fake_hub import FakeHub, block_network
+from fake_hub import COMMIT, FakeHub, block_network
 from open_clip.push_to_hf_hub import save_for_hf
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -20,7 +20,7 @@ from vtm.encoders import clip as clip_module
 from vtm.encoders import embed_images, embed_texts, load_encoder, load_named, prefetch_encoder
 from vtm.encoders.clip import published
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import hash_file
+from vtm.files import data_dir, hash_file
 
 TINY = {
     "embed_dim": 24,
@@ -128,6 +128,12 @@ def make_multilingual(hub: Path) -> tuple[Path, Path]:
     # As open_clip itself publishes a model, both as safetensors and as a pickle.
     save_for_hf(model, tokenizer, published_config, str(hub / "tiny/multilingual"))
     return hub / "tiny/multilingual", tower
+
+
+def fetched(repository: str) -> Path:
+    """The folder in the hub's cache with a repository's files."""
+    name = f"models--{repository.replace('/', '--')}"
+    return data_dir() / "weights/hub" / name / "snapshots" / COMMIT
 
 
 def directly(folder: Path, **options) -> tuple[np.ndarray, np.ndarray]:
@@ -333,26 +339,28 @@ def test_on_cuda(tmp_path, multilingual):
 
 
 def test_text_tower_and_tokenizer_of_transformers(tmp_path, hub):
-    make_multilingual(hub.root)
-    folder = prefetch_encoder("clip", model="hf-hub:tiny/multilingual")
-    assert folder.parent == tmp_path / "data/weights/clip"
-    stated = json.loads((folder / "open_clip_config.json").read_text())
-    assert (
-        stated["model_cfg"]["text_cfg"]["hf_model_name"] == "tiny/xlm"
-    )  # no path of the machine that fetched
-    shutil.rmtree(hub.root)
+    repository, tower = make_multilingual(hub.root)
+    assert prefetch_encoder("clip", model="hf-hub:tiny/multilingual") == tmp_path / "data/weights"
+    hub.root.rename(tmp_path / "gone")
     pair = load_encoder("clip", model="hf-hub:tiny/multilingual", device="cpu")
     assert pair.aligned
 
     # open_clip itself finds the tower's configuration where its own configuration says.
     where = tmp_path / "direct"
-    shutil.copytree(folder, where)
-    stated["model_cfg"]["text_cfg"]["hf_model_name"] = str(folder / "hf_model")
-    (where / "open_clip_config.json").write_text(json.dumps(stated))
+    shutil.copytree(fetched("tiny/multilingual"), where)
+    shutil.copytree(fetched("tiny/xlm"), where / "hf_model")
+    for path in fetched("tiny/xlm").iterdir():
+        shutil.copy(path, where)
+    config = where / "open_clip_config.json"
+    stated = config.read_text()
+    config.write_text(stated.replace("tiny/xlm", str(where / "hf_model")))
     check_equal(pair, *directly(where))
 
+    # The same weights by hand: the same keys.
+    config.write_text(stated)
+    assert (load(where).image.key, load(where).text.key) == (pair.image.key, pair.text.key)
+
     # Another tokenizer gives another key.
-    (where / "vtm-files.json").unlink()
     before = load(where)
     assert before.text.key.startswith("clip-text-1/")
     tokenizer = json.loads((where / "tokenizer.json").read_text())
@@ -511,24 +519,22 @@ def test_published_weights_have_their_activation(tmp_path, tiny, hub):
     with pytest.raises(MissingError) as caught:
         load_encoder("clip", model="tiny", pretrained="news")
     said = str(caught.value)
-    assert "the CLIP weights tiny-quickgelu--news are not in" in said and "\n" not in said
+    there = tmp_path / "data/weights/hub"
+    assert f"the CLIP weights tiny-quickgelu--news are not in {there}; `vtm " in said and "\n" not in said
     assert "`VTM_DATA=vtm-weights vtm prefetch --encoder clip:model=tiny,pretrained=news`" in said
     assert "`rsync -a vtm-weights/ " in said and said.endswith(f":{tmp_path / 'data'}/`")
 
-    folder = prefetch_encoder("clip", model="tiny", pretrained="News")
-    assert hub.served == ["tiny/clip/open_clip_model.safetensors"]
-    record = json.loads((folder / "vtm-files.json").read_text())
-    names = ["open_clip_config.json", "open_clip_model.safetensors"]
-    assert record["files"] == {name: hash_file(folder / name) for name in names}
-    assert record["commits"] == {"tiny/clip": "0123abcd"}
-    assert (
-        prefetch_encoder("clip", model="tiny-quickgelu", pretrained="news") == folder and len(hub.served) == 1
-    )
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing is left beside it
+    prefetch_encoder("clip", model="tiny", pretrained="News")
+    served = ["tiny/clip/open_clip_config.json", "tiny/clip/open_clip_model.safetensors"]
+    assert sorted(hub.served) == served
+    prefetch_encoder("clip", model="tiny-quickgelu", pretrained="news")
+    assert sorted(hub.served) == served
+    assert fetched("tiny/clip").is_dir()  # of the commit that the hub named
 
-    shutil.rmtree(hub.root)
+    hub.root.rename(tmp_path / "gone")
     for model in ("tiny", "tiny-quickgelu"):
         check_equal(load_encoder("clip", model=model, pretrained="news", device="cpu"), *expected)
+    folder = fetched("tiny/clip")
     check_equal(load(folder), *expected)
     assert np.array_equal(directly(folder)[0], expected[0])  # open_clip reads the folder as well
     with pytest.raises(ConfigError, match="plain was trained with GELU, not QuickGELU; give model=tiny"):
@@ -537,10 +543,11 @@ def test_published_weights_have_their_activation(tmp_path, tiny, hub):
 
 def test_an_activation_that_has_no_name_of_its_own(tiny, hub, monkeypatch):
     monkeypatch.delitem(open_clip.factory._MODEL_CONFIGS, "tiny-quickgelu")
-    make_folder(hub.root / "tiny/clip")
-    folder = prefetch_encoder("clip", model="tiny", pretrained="news")
-    assert folder.name == "tiny--news"
-    assert json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]["quick_gelu"] is True
+    repository = make_folder(hub.root / "tiny/clip")  # whose configuration says GELU
+    prefetch_encoder("clip", model="tiny", pretrained="news")
+    pair = load_encoder("clip", model="tiny", pretrained="news", device="cpu")
+    assert pair.image.clip.checkpoint.name == "tiny--news"
+    check_equal(pair, *directly(repository, quick_gelu=True))
 
 
 def test_a_fetched_folder_works_on_another_machine(tmp_path, tiny, hub, monkeypatch):
@@ -558,34 +565,37 @@ def test_a_fetched_folder_works_on_another_machine(tmp_path, tiny, hub, monkeypa
 def test_damage_is_seen(tmp_path, tiny, hub):
     make_folder(hub.root / "tiny/clip")
     hub.damage = {"open_clip_model.safetensors"}
-    with pytest.raises(DataError, match="open_clip_model.safetensors: came damaged"):
+    with pytest.raises(DataError, match="open_clip_model.safetensors: its hash is .*; delete the folder"):
         prefetch_encoder("clip", model="tiny", pretrained="plain")
+    hub.damage = set()
+    shutil.rmtree(tmp_path / "data/weights/hub/models--tiny--clip")  # the folder that the message names
     with pytest.raises(MissingError, match="are not in"):
         load_encoder("clip", model="tiny", pretrained="plain")
-    hub.damage = set()
-    folder = prefetch_encoder("clip", model="tiny", pretrained="plain")
+    prefetch_encoder("clip", model="tiny", pretrained="plain")
 
-    path = folder / "open_clip_model.safetensors"
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    path = fetched("tiny/clip") / "open_clip_model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    message = "its hash is .*, that of what was fetched is .*; delete the folder .*tiny--clip"
+    for call in (
+        lambda: load_encoder("clip", model="tiny", pretrained="plain").image.key,
+        lambda: load_encoder("clip", model="tiny", pretrained="plain", device="cpu").image.encode(noise(1)),
+        lambda: prefetch_encoder("clip", model="tiny", pretrained="plain"),
+    ):
+        with pytest.raises(DataError, match=message):
+            call()
     path.write_bytes(content)
-    with pytest.raises(DataError, match="recorded when it was fetched is .*; delete the folder"):
-        assert load_encoder("clip", model="tiny", pretrained="plain").image.key
-    with pytest.raises(DataError, match="delete the folder"):
-        load_encoder("clip", model="tiny", pretrained="plain", device="cpu").image.encode(noise(1))
-    with pytest.raises(DataError, match="delete the folder"):
-        prefetch_encoder("clip", model="tiny", pretrained="plain")
     path.unlink()  # a copy that broke off
     with pytest.raises(MissingError, match="are not in"):
         load_encoder("clip", model="tiny", pretrained="plain")
-    assert prefetch_encoder("clip", model="tiny", pretrained="plain") == folder
+    prefetch_encoder("clip", model="tiny", pretrained="plain")
     assert load_encoder("clip", model="tiny", pretrained="plain").image.key
 
 
 def test_a_download_that_breaks_off_goes_on(hub):
     make_multilingual(hub.root)
     hub.break_at = {"tokenizer.json"}
-    with pytest.raises(MissingError, match="tokenizer.json: cannot be fetched .*the line went dead.*rsync"):
+    with pytest.raises(MissingError, match="tiny/xlm: cannot be fetched from the Hugging .*rsync"):
         prefetch_encoder("clip", model="hf-hub:tiny/multilingual")
     assert "tiny/multilingual/open_clip_model.safetensors" in hub.served
     hub.break_at = set()
@@ -600,22 +610,23 @@ def test_weights_that_are_published_as_a_pickle_only(tmp_path, hub):
     tensors = load_file(repository / "open_clip_model.safetensors")
     (repository / "open_clip_model.safetensors").unlink()
     torch.save(tensors, repository / "open_clip_pytorch_model.bin")
-    folder = prefetch_encoder("clip", model="hf-hub:tiny/old")
-    assert {path.name for path in folder.iterdir()} == {
-        "open_clip_config.json", "open_clip_model.safetensors", "vtm-files.json",
+    prefetch_encoder("clip", model="hf-hub:tiny/old")
+    assert {path.name for path in fetched("tiny/old").iterdir()} == {
+        "open_clip_config.json", "open_clip_pytorch_model.bin",
     }  # fmt: skip
     check_equal(load_encoder("clip", model="hf-hub:tiny/old", device="cpu"), *expected)
 
     torch.save({**tensors, "more": Exploit(tmp_path / "touched")}, repository / "open_clip_pytorch_model.bin")
     shutil.copytree(repository, hub.root / "tiny/bad")
-    with pytest.raises(DataError, match="is not a plain file of weights"):
-        prefetch_encoder("clip", model="hf-hub:tiny/bad")
+    prefetch_encoder("clip", model="hf-hub:tiny/bad")
+    with pytest.raises(DataError, match="not the weights of.*as safetensors or as a state dict"):
+        load_encoder("clip", model="hf-hub:tiny/bad", device="cpu").image.encode(noise(1))
     assert not (tmp_path / "touched").exists()
 
 
 def test_what_cannot_be_fetched(tmp_path, hub):
     with pytest.raises(
-        MissingError, match="^no/one: cannot be fetched .*404: there is no repository no/one\\); if there"
+        MissingError, match="^no/one: cannot be fetched from the Hugging Face hub \\(.*404.*\\); if there"
     ):
         prefetch_encoder("clip", model="hf-hub:no/one")
     (hub.root / "no/weights").mkdir(parents=True)
@@ -673,16 +684,16 @@ def test_a_language_in_the_name_goes_before_the_corpus_language(spec, language, 
 
 def test_default_weights_are_what_open_clip_publishes():
     for architecture, tag in (clip_module.ENGLISH, clip_module.MULTILINGUAL):
-        assert published(architecture, tag) == (architecture, tag)
-        about = open_clip.get_pretrained_cfg(architecture, tag)
+        name, about = published(architecture, tag)
+        assert name == architecture and about == open_clip.get_pretrained_cfg(architecture, tag)
         assert about["hf_hub"].endswith("/")
         quick = bool(open_clip.get_model_config(architecture).get("quick_gelu"))
         assert quick == bool(about.get("quick_gelu"))
-    assert published("ViT-B-32", "openai") == clip_module.ENGLISH
+    assert published("ViT-B-32", "openai")[0] == clip_module.ENGLISH[0]
     for text, image in clip_module.ALIGNED:
         for name in (text, image):
             if not name.startswith("sentence:"):
-                assert "--".join(published(*name.split("--"))) == name
+                assert published(*name.split("--"))[0] == name.split("--")[0]
     with pytest.raises(
         ConfigError, match="needs pretrained, one of its published weights \\(openai, laion400m_e31"
     ):

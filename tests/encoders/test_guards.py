@@ -225,11 +225,16 @@ def plant_clip(suffix: str) -> Callable[[Path, bytes], None]:
     return plant
 
 
-def plant_clip_fetched(folder: Path, content: bytes) -> None:
-    from vtm.encoders.clip import _as_safetensors
-
+def plant_clip_folder(folder: Path, content: bytes) -> None:
+    """As the hub's cache has weights that are published as a pickle only."""
+    vision = {"image_size": 32, "layers": 1, "width": 8, "head_width": 4, "patch_size": 16}
+    text = {"context_length": 8, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
+    config = {"embed_dim": 4, "vision_cfg": vision, "text_cfg": text}
+    stated = {"model_cfg": config, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}}
+    (folder / "open_clip_config.json").write_text(json.dumps(stated))
     (folder / "open_clip_pytorch_model.bin").write_bytes(content)
-    _as_safetensors(folder / "open_clip_pytorch_model.bin")
+    pair = load_encoder("clip", model=f"local-dir:{folder}", device="cpu")
+    pair.image.encode(np.zeros((1, 3, 32, 32), dtype=np.float32))
 
 
 def plant_vision(folder: Path, content: bytes) -> None:
@@ -335,7 +340,7 @@ PLACES: dict[str, Callable[[Path, bytes], None]] = {
     "imagefolder": plant_table_in_folder,
     "picture": plant_picture,
     **{f"clip {suffix}": plant_clip(suffix) for suffix in (".safetensors", ".pt")},
-    "clip fetched": plant_clip_fetched,
+    "clip folder": plant_clip_folder,
     "vision": plant_vision,
     "sentence": plant_sentence(modules=False),
     "sentence parts": plant_sentence(modules=True),

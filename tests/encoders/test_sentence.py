@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_hub import FakeHub, block_network
+from fake_hub import COMMIT, FakeHub, block_network
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from transformers import (
@@ -361,7 +361,7 @@ def test_a_router_is_fetched_with_what_is_inside(tmp_path, hub):
     assert np.array_equal(text.encode(TEXTS), expected)
     (path,) = text.folder.glob("0_Router/*_0_Transformer/model.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    with pytest.raises(DataError, match="model.safetensors: SHA-256 is .*delete the folder"):
+    with pytest.raises(DataError, match="model.safetensors: its hash is .*delete the folder"):
         assert load_encoder("sentence", **options).text.key
 
 
@@ -457,8 +457,7 @@ def test_prefetch_then_no_network(tmp_path, hub):
     options = {"text": "tiny/sentence", "image": "tiny/vit"}
 
     assert prefetch_encoder("sentence", **options) == tmp_path / "data/weights"
-    folder = tmp_path / "data/weights/sentence"
-    [sentence] = folder.glob("tiny-sentence-*")
+    sentence = tmp_path / "data/weights/hub/models--tiny--sentence/snapshots" / COMMIT
     there = {path.relative_to(sentence).as_posix() for path in sentence.rglob("*") if path.is_file()}
     assert {
         "model.safetensors",
@@ -482,12 +481,17 @@ def test_prefetch_then_no_network(tmp_path, hub):
     assert np.array_equal(pair.text.encode(TEXTS), texts) and np.array_equal(
         pair.image.encode(noise()), images
     )
-    path = sentence / "2_Dense/model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    with pytest.raises(DataError, match="2_Dense/model.safetensors: SHA-256 is .*delete the folder"):
-        assert load_encoder("sentence", **options).text.key
-    with pytest.raises(DataError, match="delete the folder"):
-        prefetch_encoder("sentence", **options)
+    for name in ("2_Dense/model.safetensors", "1_Pooling/config.json"):
+        content = (sentence / name).read_bytes()
+        (sentence / name).write_bytes(content[:-1] + b"\1" if name.endswith("s") else content + b" ")
+        for call in (
+            lambda: load_encoder("sentence", **options).text.key,
+            lambda: prefetch_encoder("sentence", **options),
+        ):
+            with pytest.raises(DataError, match=f"{name}: its hash is .*delete the folder"):
+                call()
+        (sentence / name).write_bytes(content)
+    assert load_encoder("sentence", **options).text.key == expected.text.key
 
 
 def test_what_cannot_be_fetched(tmp_path, hub):

@@ -179,20 +179,6 @@ def embeddings_manifest(folder: Path) -> Reader:
     return json_reader(path / MANIFEST, seed, check)
 
 
-def weights_record(folder: Path) -> Reader:
-    from vtm.encoders.weights import RECORD, hash_files, is_whole
-    from vtm.files import hash_file
-
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    seed = {"source": {}, "commits": {}, "files": {"config.json": hash_file(folder / "config.json")}}
-
-    def check() -> None:
-        attempt(lambda: is_whole(folder))
-        attempt(lambda: hash_files(folder, ["config.json"]))
-
-    return json_reader(folder / RECORD, seed, check)
-
-
 def fetch_stamp(folder: Path) -> Reader:
     import os
 
@@ -229,7 +215,6 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "cache-shard": cache_shard,
     "embeddings-manifest": embeddings_manifest,
     "clip-folder": clip_folder,
-    "weights-record": weights_record,
     "fetch-stamp": fetch_stamp,
     "download-report": download_report,
 }

