@@ -454,7 +454,7 @@ def test_a_file_of_weights(tmp_path, tiny, monkeypatch):
         pair = load_encoder("clip", model="tiny", pretrained=str(path), device="cpu")
     shutil.copy(path, folder / "open_clip_model.safetensors")
     check_equal(pair, *directly(folder))
-    assert pair.image.clip.checkpoint.preprocessing["mean"] == PREPROCESSING["mean"]
+    assert pair.image.clip.preprocessing["mean"] == PREPROCESSING["mean"]
 
     other = {"other": {**PUBLISHED, "mean": (0.5, 0.5, 0.5)}}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", {**other, "plain": PUBLISHED})
@@ -546,7 +546,7 @@ def test_an_activation_that_has_no_name_of_its_own(tiny, hub, monkeypatch):
     repository = make_folder(hub.root / "tiny/clip")  # whose configuration says GELU
     prefetch_encoder("clip", model="tiny", pretrained="news")
     pair = load_encoder("clip", model="tiny", pretrained="news", device="cpu")
-    assert pair.image.clip.checkpoint.name == "tiny--news"
+    assert pair.image.clip.name == "tiny--news"
     check_equal(pair, *directly(repository, quick_gelu=True))
 
 

@@ -18,8 +18,8 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.encoders import EncoderPair, TextEncoder
+from vtm.encoders import EncoderPair
 from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import data_dir, hash_file, hash_json, read_json
@@ -181,26 +181,24 @@ def _pair(
     image: tuple[str, str], text: tuple[str, str], *, hub: Hub, device: str, precision: str
 ) -> EncoderPair:
     """The pair of these models, aligned if the two are known to share a space."""
-    pictures = Clip(find_checkpoint(*image, hub=hub), device=device, precision=precision)
-    name = pictures.checkpoint.name
-    texts: TextEncoder
+    how = {"device": device, "precision": precision}
+    clip = replace(find_clip(*image, hub=hub), **how)
+    name, texts = clip.name, ClipText(clip)
     if text[0].startswith(SENTENCE):
         from vtm.encoders.sentence import SentenceText, find_folder
 
-        text_name = text[0]
-        texts = SentenceText(find_folder(text_name.removeprefix(SENTENCE), hub=hub), device=device)
-    else:
-        clip = pictures
-        if text != image:
-            clip = Clip(find_checkpoint(*text, hub=hub), device=device, precision=precision)
-        text_name, texts = clip.checkpoint.name, ClipText(clip)
-    share = text_name == name or (text_name, name) in ALIGNED
-    return EncoderPair(name="clip", text=texts, image=ClipImage(pictures), aligned=share)
+        folder = find_folder(text[0].removeprefix(SENTENCE), hub=hub)
+        name, texts = text[0], SentenceText(folder, device=device)
+    elif text != image:
+        other = replace(find_clip(*text, hub=hub), **how)
+        name, texts = other.name, ClipText(other)
+    share = name == clip.name or (name, clip.name) in ALIGNED
+    return EncoderPair(name="clip", text=texts, image=ClipImage(clip), aligned=share)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Weights of a CLIP model with all that belongs to them.
+@dataclass
+class Clip:
+    """A CLIP model: weights with all that belongs to them; it is built when it is used first.
 
     Parameters
     ----------
@@ -209,7 +207,7 @@ class Checkpoint:
     weights : the file.
     config : open_clip's model configuration: embed_dim, quick_gelu, vision_cfg, text_cfg.
     preprocessing : open_clip's preprocessing of pictures: size (height, width), mean, std, ...
-    tokenizer : the folder of a tokenizer of transformers; None: open_clip's own.
+    tokenizer_folder : that of a tokenizer of transformers; None: open_clip's own.
     tower : the config.json of a text tower of transformers; None: open_clip's own.
     """
 
@@ -218,34 +216,190 @@ class Checkpoint:
     weights: Path
     config: Mapping[str, Any]
     preprocessing: Mapping[str, Any]
-    tokenizer: Path | None = None
+    tokenizer_folder: Path | None = None
     tower: Path | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    @property
+    def rows(self) -> int:
+        return ROWS if self.device == "cpu" else CUDA_ROWS
 
     @cached_property
-    def weights_hash(self) -> str:
-        """SHA-256 of the weights."""
-        return hash_files(self.weights.parent, [self.weights.name])[self.weights.name]
-
-    @cached_property
-    def hashes(self) -> tuple[str, str]:
-        """Hashes of the weights with image tower and preprocessing, and with text tower and tokenizer.
+    def hashes(self) -> dict[str, str]:
+        """For pictures that of weights, image tower and preprocessing, for texts of weights, text tower and tokenizer.
 
         A DataError where a file is not what was fetched.
         """
+        weights = hash_files(self.weights.parent, [self.weights.name])[self.weights.name]
         image = {name: value for name, value in self.config.items() if name != "text_cfg"}
         text = {name: value for name, value in self.config.items() if name != "vision_cfg"}
         files = {}
-        if self.tokenizer:
-            found = [path.name for pattern in TOKENIZER for path in self.tokenizer.glob(pattern)]
-            files = hash_files(self.tokenizer, found)
+        if folder := self.tokenizer_folder:
+            found = [path.name for pattern in TOKENIZER for path in folder.glob(pattern)]
+            files = hash_files(folder, found)
         if self.tower:
             files[TOWER] = hash_files(self.tower.parent, [self.tower.name])[self.tower.name]
-        weights = self.weights_hash
-        return hash_json([weights, image, self.preprocessing]), hash_json([weights, text, files])
+        return {
+            "image": hash_json([weights, image, self.preprocessing]),
+            "text": hash_json([weights, text, files]),
+        }
+
+    @cached_property
+    def model(self) -> Any:
+        """open_clip's model, float32, in eval mode."""
+        import open_clip
+
+        _ = self.hashes  # raises where a file is not what was fetched
+        options: dict[str, Any] = {}
+        origin = "the configuration beside them"
+        if not self.source.startswith(LOCAL):
+            origin = self.source
+            options = {
+                "pretrained": str(self.weights),
+                "force_quick_gelu": bool(self.config.get("quick_gelu")),
+                "force_preprocess_cfg": dict(self.preprocessing),
+            }
+        if self.tower:
+            tower = {"hf_model_name": str(self.tower.parent), "hf_model_pretrained": False}
+            options["text_cfg"] = {**self.config["text_cfg"], **tower}
+        try:
+            with quiet_loading():
+                model = open_clip.create_model(self.source, **options)
+            stored = open_clip.factory.load_state_dict(str(self.weights))
+        except Exception as error:  # the loaders raise many kinds
+            raise DataError(
+                f"{self.weights}: not the weights of {origin} ({_first_line(error)}); give the architecture they "
+                "were trained as, and the weights as safetensors or as a state dict saved by torch.save"
+            ) from error
+        # open_clip stretches position embeddings of another length without a word.
+        mine = _position_shapes(model.named_parameters())
+        for name, shape in _position_shapes(stored.items()).items():
+            if mine.get(name, shape) != shape:
+                raise DataError(
+                    f"{self.weights}: trained with other sizes than {origin} ({name} is {shape}, not "
+                    f"{mine[name]}); give the architecture they were trained as"
+                )
+        found = json.loads(json.dumps(model.visual.preprocess_cfg))
+        found["size"] = [found["size"]] * 2 if type(found["size"]) is int else found["size"]
+        if found != self.preprocessing:
+            raise DataError(
+                f"{self.name}: open_clip prepares pictures as {found}, the configuration says "
+                f"{self.preprocessing}; report this to the authors of vtm"
+            )
+        return model.float().eval().to(self.device)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """open_clip's tokenizer: texts to token ids (b, context length)."""
+        from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+
+        stated = self.config["text_cfg"]
+        options = {"context_length": stated.get("context_length", DEFAULT_CONTEXT_LENGTH)}
+        options |= stated.get("tokenizer_kwargs", {})
+        try:
+            if folder := self.tokenizer_folder:
+                mode = stated.get("tokenizer_mode")
+                tokenizer = HFTokenizer(str(folder), tokenizer_mode=mode, **options)
+            else:
+                tokenizer = SimpleTokenizer(**options)
+        except Exception as error:
+            raise DataError(f"{self.name}: its tokenizer cannot be read ({_first_line(error)})") from error
+        text = getattr(self.model, "text", self.model)
+        size = getattr(text, "vocab_size", None)
+        if self.tokenizer_folder:
+            inner = tokenizer.tokenizer  # that of transformers, in open_clip's wrapper
+            known, padding = inner.vocab_size, getattr(getattr(text, "config", None), "pad_token_id", None)
+            fits = known <= size and padding in (None, inner.pad_token_id)
+        else:
+            known = tokenizer.vocab_size
+            fits = known == size
+        if not fits:
+            raise DataError(
+                f"{self.name}: its tokenizer knows {known} tokens, its text tower {size}, or they pad in "
+                "different ways; put the tokenizer's files that came with the weights into their folder"
+            )
+        return tokenizer
+
+    def unit_rows(self, tower: str, batch: np.ndarray) -> np.ndarray:
+        """A tower's output for a batch (b, ...), each row scaled to length 1: float32 (b, dim)."""
+        import torch
+        from torch.nn.functional import normalize
+
+        encode = getattr(self.model, tower)
+        cuda = self.device != "cpu"
+        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+
+        def run(padded: np.ndarray) -> np.ndarray:
+            autocast = torch.autocast(self.device, dtype=half) if half else nullcontext()
+            # By default convolutions on CUDA round float32 to TF32, and may choose another algorithm each time.
+            exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+            with torch.inference_mode(), autocast, exact if cuda else nullcontext():
+                rows = encode(torch.from_numpy(padded).to(self.device))
+                return normalize(rows.float(), dim=-1).cpu().numpy()
+
+        return in_rows(run, batch, dim=self.config["embed_dim"], rows=self.rows)
 
 
-def find_checkpoint(model: str, pretrained: str, *, hub: Hub) -> Checkpoint:
-    """The weights that an encoder's options name: those of `load`, whose errors it raises."""
+def _position_shapes(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, tuple[int, ...]]:
+    found = {name: tuple(tensor.shape) for name, tensor in tensors if name.endswith("positional_embedding")}
+    return {name.removeprefix("text."): shape for name, shape in found.items()}
+
+
+def _first_line(error: Exception) -> str:
+    """The line that says what is wrong: the first that is no heading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in lines if not line.endswith(":")), type(error).__name__)
+    return said if len(said) <= 200 else f"{said[:200]}..."
+
+
+class ClipImage:
+    """The image tower; it is handed whole pictures, which CLIP resizes and crops itself."""
+
+    size = None
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.dim = clip.config["embed_dim"]
+
+    @cached_property
+    def key(self) -> str:
+        return f"clip-image-1/{self.clip.hashes['image']}/{self.clip.precision}"
+
+    def preprocess(self, image: Image.Image) -> np.ndarray:
+        return self._transform(image).numpy()
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        return self.clip.unit_rows("encode_image", np.asarray(batch, dtype=np.float32))
+
+    @cached_property
+    def _transform(self) -> Any:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        stated = self.clip.preprocessing
+        return image_transform_v2(PreprocessCfg(**{**stated, "size": tuple(stated["size"])}), is_train=False)
+
+
+class ClipText:
+    """The text tower; longer texts are cut at the context length that it was trained with."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.dim = clip.config["embed_dim"]
+
+    @cached_property
+    def key(self) -> str:
+        return f"clip-text-1/{self.clip.hashes['text']}/{self.clip.precision}"
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        # Filled up with empty texts rather than rows of zeros: a text without any token has no mean.
+        spare = -len(texts) % self.clip.rows if len(texts) else self.clip.rows
+        tokens = self.clip.tokenizer([*texts, *[""] * spare])
+        return self.clip.unit_rows("encode_text", np.asarray(tokens))[: len(texts)]
+
+
+def find_clip(model: str, pretrained: str, *, hub: Hub) -> Clip:
+    """The model that options of `load` name, whose errors this raises."""
     if model.startswith((LOCAL, HUB)) and pretrained:
         raise ConfigError(f"pretrained={pretrained}: {model} has its own weights; leave pretrained out")
     if model.startswith(LOCAL):
@@ -266,7 +420,7 @@ def find_checkpoint(model: str, pretrained: str, *, hub: Hub) -> Checkpoint:
     weights = _fetch_weights(hub, repository, file, name=name)
     config = _built_in(architecture) | ({"quick_gelu": True} if about.get("quick_gelu") else {})
     preprocessing = complete_preprocessing(config, about, where=name)
-    return Checkpoint(name, architecture, weights, config, preprocessing, *_text_parts(hub, config, name))
+    return Clip(name, architecture, weights, config, preprocessing, *_text_parts(hub, config, name))
 
 
 def _fetch_weights(hub: Hub, repository: str, file: str, *, name: str) -> Path:
@@ -281,7 +435,7 @@ def _fetch_weights(hub: Hub, repository: str, file: str, *, name: str) -> Path:
 
 
 def _text_parts(hub: Hub, config: Mapping[str, Any], name: str) -> tuple[Path | None, Path | None]:
-    """Tokenizer and configuration of a text tower of transformers, as a `Checkpoint` has them."""
+    """Tokenizer and configuration of a text tower of transformers, as a `Clip` has them."""
     tokenizer, tower = (config["text_cfg"].get(f"hf_{part}_name") for part in ("tokenizer", "model"))
     what = f"the CLIP weights {name} are"
     return (
@@ -290,7 +444,7 @@ def _text_parts(hub: Hub, config: Mapping[str, Any], name: str) -> tuple[Path | 
     )
 
 
-def read_folder(folder: Path, *, name: str, hub: Hub | None = None) -> Checkpoint:
+def read_folder(folder: Path, *, name: str, hub: Hub | None = None) -> Clip:
     """The weights in a folder as open_clip publishes and reads it (`local-dir:`).
 
     Where the text tower is one of transformers' models, its configuration is expected in
@@ -309,17 +463,17 @@ def read_folder(folder: Path, *, name: str, hub: Hub | None = None) -> Checkpoin
         )
     known = (name, f"{LOCAL}{folder}", files[0], config, preprocessing)
     if hub:
-        return Checkpoint(*known, *_text_parts(hub, config, name))
+        return Clip(*known, *_text_parts(hub, config, name))
     tokenizer, tower = (config["text_cfg"].get(f"hf_{part}_name") for part in ("tokenizer", "model"))
     if tokenizer and not any(any(folder.glob(pattern)) for pattern in VOCABULARY):
         raise MissingError(f"{folder}: lacks the files of the tokenizer, {tokenizer}; put them there")
     if tower and not (folder / TOWER).is_file():
         raise MissingError(f"{folder}: lacks {TOWER}; put the config.json of the text tower, {tower}, there")
-    return Checkpoint(*known, folder if tokenizer else None, folder / TOWER if tower else None)
+    return Clip(*known, folder if tokenizer else None, folder / TOWER if tower else None)
 
 
 def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configuration and complete preprocessing of the model in an open_clip folder; each checked."""
+    """Configuration and complete preprocessing of the model in an open_clip folder."""
     path = folder / CONFIG
     if not path.is_file():
         raise MissingError(
@@ -402,7 +556,7 @@ def _built_in(model: str) -> dict[str, Any]:
     return open_clip.get_model_config(model)
 
 
-def _read_file(model: str, path: Path) -> Checkpoint:
+def _read_file(model: str, path: Path) -> Clip:
     """A file of weights, of a built-in architecture.
 
     How pictures are prepared is in the configuration beside the file; without one it is what all published
@@ -423,15 +577,16 @@ def _read_file(model: str, path: Path) -> Checkpoint:
             f"pretrained={path}: a file lacks the tokenizer of {model}, {tokenizer}; give "
             f"model={LOCAL}FOLDER with {CONFIG}, the weights and the tokenizer's files in it"
         )
-    stated = _read_object(beside) if beside.is_file() else _common_config(model, path)
-    named, quick = stated.get("model_cfg") or {}, bool(config.get("quick_gelu"))
+    quick = bool(config.get("quick_gelu"))
+    stated = _read_object(beside) if beside.is_file() else _common_config(model, path, quick=quick)
+    named = stated.get("model_cfg") or {}
     if "embed_dim" in named and bool(named.get("quick_gelu")) != quick:
         names = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")
         raise ConfigError(
             f"model={model} computes {names[0]}, but {beside} says {names[1]}; give model={_other(model)}"
         )
     preprocessing = complete_preprocessing(config, stated.get("preprocess_cfg"), where=beside)
-    return Checkpoint(f"{model}/{path}", model, path, config, preprocessing)
+    return Clip(f"{model}/{path}", model, path, config, preprocessing)
 
 
 def _other(model: str) -> str:
@@ -439,7 +594,7 @@ def _other(model: str) -> str:
     return model.removesuffix(QUICK) if model.endswith(QUICK) else model + QUICK
 
 
-def _common_config(model: str, path: Path) -> dict[str, Any]:
+def _common_config(model: str, path: Path, *, quick: bool) -> dict[str, Any]:
     """The preprocessing that all published weights of an architecture share, for a file that says nothing.
 
     Where the file is one of them, the activation is compared, too.
@@ -461,7 +616,6 @@ def _common_config(model: str, path: Path) -> dict[str, Any]:
             f'such as {{"preprocess_cfg": {example}}}'
         )
     stated = {"preprocess_cfg": json.loads(ways.pop())}
-    quick = model.endswith(QUICK)
     digest = hash_file(path)
     for tag, about in known:
         # The address of published weights contains their SHA-256, or its start.
@@ -482,179 +636,3 @@ def _common_config(model: str, path: Path) -> dict[str, Any]:
             stacklevel=2,
         )
     return stated
-
-
-def build_model(checkpoint: Checkpoint, *, device: str) -> Any:
-    """open_clip's model with the checkpoint's weights, float32, in eval mode."""
-    import open_clip
-
-    _ = checkpoint.hashes  # raises where a file is not what was fetched
-    options: dict[str, Any] = {}
-    if not checkpoint.source.startswith(LOCAL):
-        options["pretrained"] = str(checkpoint.weights)
-        options["force_quick_gelu"] = bool(checkpoint.config.get("quick_gelu"))
-        options["force_preprocess_cfg"] = dict(checkpoint.preprocessing)
-    if checkpoint.tower:
-        tower = {"hf_model_name": str(checkpoint.tower.parent), "hf_model_pretrained": False}
-        options["text_cfg"] = {**checkpoint.config["text_cfg"], **tower}
-    origin = "the configuration beside them" if checkpoint.source.startswith(LOCAL) else checkpoint.source
-    try:
-        with quiet_loading():
-            model = open_clip.create_model(checkpoint.source, **options)
-        stored = open_clip.factory.load_state_dict(str(checkpoint.weights))
-    except Exception as error:  # the loaders raise many kinds
-        raise DataError(
-            f"{checkpoint.weights}: not the weights of {origin} ({_first_line(error)}); give the architecture "
-            "they were trained as, and the weights as safetensors or as a state dict saved by torch.save"
-        ) from error
-    # open_clip stretches position embeddings of another length without a word.
-    mine = _position_shapes(model.named_parameters())
-    for name, shape in _position_shapes(stored.items()).items():
-        if mine.get(name, shape) != shape:
-            raise DataError(
-                f"{checkpoint.weights}: trained with other sizes than {origin} ({name} is {shape}, not "
-                f"{mine[name]}); give the architecture they were trained as"
-            )
-    found = json.loads(json.dumps(model.visual.preprocess_cfg))
-    if type(found["size"]) is int:
-        found["size"] = [found["size"]] * 2
-    if found != checkpoint.preprocessing:
-        raise DataError(
-            f"{checkpoint.name}: open_clip prepares pictures as {found}, the configuration says "
-            f"{checkpoint.preprocessing}; report this to the authors of vtm"
-        )
-    return model.float().eval().to(device)
-
-
-def _position_shapes(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, tuple[int, ...]]:
-    found = {name: tuple(tensor.shape) for name, tensor in tensors if name.endswith("positional_embedding")}
-    return {name.removeprefix("text."): shape for name, shape in found.items()}
-
-
-def _first_line(error: Exception) -> str:
-    """The line that says what is wrong: the first that is no heading."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if not line.endswith(":")), type(error).__name__)
-    return said if len(said) <= 200 else f"{said[:200]}..."
-
-
-def build_tokenizer(checkpoint: Checkpoint, model: Any) -> Any:
-    """open_clip's tokenizer of the checkpoint: texts to token ids (b, context length)."""
-    from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
-
-    text = checkpoint.config["text_cfg"]
-    options = {
-        "context_length": text.get("context_length", DEFAULT_CONTEXT_LENGTH),
-        **text.get("tokenizer_kwargs", {}),
-    }
-    try:
-        if checkpoint.tokenizer:
-            mode = text.get("tokenizer_mode")
-            tokenizer = HFTokenizer(str(checkpoint.tokenizer), tokenizer_mode=mode, **options)
-        else:
-            tokenizer = SimpleTokenizer(**options)
-    except Exception as error:
-        raise DataError(f"{checkpoint.name}: its tokenizer cannot be read ({_first_line(error)})") from error
-    size = getattr(getattr(model, "text", model), "vocab_size", None)
-    inner = getattr(tokenizer, "tokenizer", None)  # that of transformers, in open_clip's wrapper
-    if inner is None:
-        known = tokenizer.vocab_size
-        fits = known == size
-    else:
-        padding = getattr(getattr(getattr(model, "text", None), "config", None), "pad_token_id", None)
-        known = inner.vocab_size
-        fits = known <= size and padding in (None, inner.pad_token_id)
-    if not fits:
-        raise DataError(
-            f"{checkpoint.name}: its tokenizer knows {known} tokens, its text tower {size}, or they pad in "
-            "different ways; put the tokenizer's files that came with the weights into their folder"
-        )
-    return tokenizer
-
-
-class Clip:
-    """A checkpoint with its model, which is built when it is used first."""
-
-    def __init__(self, checkpoint: Checkpoint, *, device: str, precision: str) -> None:
-        self.checkpoint = checkpoint
-        self.device = device
-        self.precision = precision
-        self.rows = ROWS if device == "cpu" else CUDA_ROWS
-
-    @cached_property
-    def model(self) -> Any:
-        return build_model(self.checkpoint, device=self.device)
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        return build_tokenizer(self.checkpoint, self.model)
-
-    def unit_rows(self, tower: str, batch: np.ndarray) -> np.ndarray:
-        """A tower's output for a batch (b, ...), each row scaled to length 1: float32 (b, dim)."""
-        import torch
-        from torch.nn.functional import normalize
-
-        encode = getattr(self.model, tower)
-
-        def run(padded: np.ndarray) -> np.ndarray:
-            with torch.inference_mode(), self._arithmetic():
-                rows = encode(torch.from_numpy(padded).to(self.device))
-                return normalize(rows.float(), dim=-1).cpu().numpy()
-
-        return in_rows(run, batch, dim=self.checkpoint.config["embed_dim"], rows=self.rows)
-
-    @contextmanager
-    def _arithmetic(self) -> Iterator[None]:
-        import torch
-
-        half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
-        autocast = torch.autocast(self.device, dtype=half) if half else nullcontext()
-        # By default convolutions on CUDA round float32 to TF32, and may choose another algorithm each time.
-        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-        with autocast, exact if self.device != "cpu" else nullcontext():
-            yield
-
-
-class ClipImage:
-    """The image tower; it is handed whole pictures, which CLIP resizes and crops itself."""
-
-    size = None
-
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
-        self.dim = clip.checkpoint.config["embed_dim"]
-
-    @cached_property
-    def key(self) -> str:
-        return f"clip-image-1/{self.clip.checkpoint.hashes[0]}/{self.clip.precision}"
-
-    def preprocess(self, image: Image.Image) -> np.ndarray:
-        return self._transform(image).numpy()
-
-    def encode(self, batch: np.ndarray) -> np.ndarray:
-        return self.clip.unit_rows("encode_image", np.asarray(batch, dtype=np.float32))
-
-    @cached_property
-    def _transform(self) -> Any:
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
-        stated = self.clip.checkpoint.preprocessing
-        return image_transform_v2(PreprocessCfg(**{**stated, "size": tuple(stated["size"])}), is_train=False)
-
-
-class ClipText:
-    """The text tower; longer texts are cut at the context length that it was trained with."""
-
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
-        self.dim = clip.checkpoint.config["embed_dim"]
-
-    @cached_property
-    def key(self) -> str:
-        return f"clip-text-1/{self.clip.checkpoint.hashes[1]}/{self.clip.precision}"
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        # Filled up with empty texts rather than rows of zeros: a text without any token has no mean.
-        spare = -len(texts) % self.clip.rows if len(texts) else self.clip.rows
-        tokens = self.clip.tokenizer([*texts, *[""] * spare])
-        return self.clip.unit_rows("encode_text", np.asarray(tokens))[: len(texts)]
