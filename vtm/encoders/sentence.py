@@ -32,8 +32,6 @@ MODULES = "modules.json"  # makes a folder one of sentence-transformers; names t
 ROUTERS = ("router_config.json", "config.json")
 SUFFIXES = (".json", ".txt", ".model", ".spm", ".safetensors", ".bin")
 WIDEST = 1 << 20  # dimensions
-
-
 OFFLINE = "offline"
 
 
@@ -143,27 +141,31 @@ class SentenceText:
 
         all_parts(self.folder)  # no code of a model's own is run
         device = "cuda" if use_cuda(self.device) else "cpu"
-        try:
-            with quiet_loading():
-                model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
+        with _explained(self.folder, "not a model that sentence-transformers reads"), quiet_loading():
+            model = SentenceTransformer(str(self.folder), device=device, local_files_only=True)
             model = model.float().eval()
             # Damage that loading does not notice shows here, not after hours.
             embed_sentences(model, ["a"], dim=1)
-        except Exception as error:  # the loaders raise many kinds
-            told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-            raise DataError(
-                f"{self.folder}: not a model that sentence-transformers reads ({told})"
-            ) from error
-        _check_routes(self.folder, model)
+        for router in (part for part in model.modules() if hasattr(part, "default_route")):
+            default = router.sub_modules[router.default_route][0]
+            # The first route's tokenizer makes the tokens.
+            if getattr(default, "tokenizer", None) is not getattr(router, "tokenizer", None):
+                raise DataError(
+                    f"{self.folder}: its routes have different tokenizers, which is not supported"
+                )
         return model
 
 
-def _check_routes(folder: Path, model: Any) -> None:
-    """Refuse a router whose default route reads texts in another way than its first, which makes the tokens."""
-    for router in (part for part in model.modules() if hasattr(part, "default_route")):
-        default = router.sub_modules[router.default_route][0]
-        if getattr(default, "tokenizer", None) is not getattr(router, "tokenizer", None):
-            raise DataError(f"{folder}: its routes have different tokenizers, which is not supported")
+@contextmanager
+def _explained(folder: Path, what: str) -> Iterator[None]:
+    """Errors of transformers, of many kinds, as a DataError."""
+    try:
+        yield
+    except VtmError:
+        raise
+    except Exception as error:
+        told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        raise DataError(f"{folder}: {what} ({told})") from error
 
 
 def _stated_dim(folder: Path) -> int:
@@ -217,7 +219,7 @@ class VisionTransformer:
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
         processor = self._processor
-        with self._explained("its processor cannot prepare a picture"):
+        with _explained(self.folder, "its processor cannot prepare a picture"):
             return processor(image, return_tensors="pt")["pixel_values"][0].float().numpy()
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
@@ -226,7 +228,10 @@ class VisionTransformer:
         model = self._model
 
         def run(padded: np.ndarray) -> np.ndarray:
-            with torch.inference_mode(), self._explained("its model cannot compute prepared pictures"):
+            with (
+                torch.inference_mode(),
+                _explained(self.folder, "its model cannot compute prepared pictures"),
+            ):
                 state = model(pixel_values=torch.from_numpy(padded).to(model.device)).last_hidden_state
                 rows = self._pool(state).float().cpu().numpy()
             if rows.shape[1] != self.dim:
@@ -235,16 +240,6 @@ class VisionTransformer:
             return rows
 
         return in_rows(run, np.asarray(batch, dtype=np.float32), dim=self.dim)
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except VtmError:
-            raise
-        except Exception as error:  # transformers raises many kinds
-            told = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
-            raise DataError(f"{self.folder}: {what} ({told})") from error
 
     def _pool(self, state: Tensor) -> Tensor:
         """A row for each picture, from tokens (b, t, d) or a map (b, d, h, w) or (b, h, w, d)."""
@@ -271,7 +266,7 @@ class VisionTransformer:
         from transformers import AutoModel
 
         cuda = use_cuda(self.device)
-        with self._explained("cannot be loaded as an image model"), quiet_loading():
+        with _explained(self.folder, "cannot be loaded as an image model"), quiet_loading():
             model = AutoModel.from_pretrained(self.folder, local_files_only=True)
         return model.float().to("cuda" if cuda else "cpu").eval()
 
@@ -279,10 +274,7 @@ class VisionTransformer:
 def find_folder(name: str, *, hub: Hub) -> Path:
     """The folder of a model of transformers or sentence-transformers: `name` itself, if it is one, or the hub's.
 
-    Raises
-    ------
-    MissingError
-        Neither; the message has the commands that bring it. Or the hub has no weights of it.
+    A MissingError where it is neither; the message has the commands that bring it. Or the hub has no weights of it.
     """
     path = Path(name).expanduser()
     if (path / "config.json").is_file() or (path / MODULES).is_file():
@@ -298,21 +290,13 @@ def find_folder(name: str, *, hub: Hub) -> Path:
 
 
 def hash_folder(folder: Path) -> str:
-    """Hash of a model: its weights, configuration and tokenizer or image processor.
-
-    Raises
-    ------
-    DataError
-        A file that is not what was fetched.
-    """
+    """Hash of a model: its weights, configuration and tokenizer or image processor; errors as of `hash_files`."""
     parts = all_parts(folder)
-    files = (
-        path
-        for part in parts
-        if os.path.isdir(folder / part)  # False for names that cannot be
-        for path in (folder / part).glob("**/*" if part else "*")
-    )
-    names = {path.relative_to(folder).as_posix() for path in files if path.is_file()}
+    names = set()
+    for part in parts:
+        if os.path.isdir(folder / part):  # False for names that cannot be
+            found = (folder / part).glob("**/*" if part else "*")
+            names |= {path.relative_to(folder).as_posix() for path in found if path.is_file()}
     return hash_json(hash_files(folder, _wanted(names, parts)))
 
 
@@ -328,22 +312,15 @@ def _wanted(names: Iterable[str], parts: Iterable[str]) -> list[str]:
 def read_parts(folder: Path) -> list[str]:
     """The folders of a sentence-transformers model's parts, in their order; "" is the folder of the model.
 
-    Raises
-    ------
-    DataError
-        The file does not say what the parts are, or one is in another folder or is not sentence-transformers' own: its
-        code would be run.
+    A DataError where the file does not say what the parts are, or one is in another folder or is not
+    sentence-transformers' own: its code would be run.
     """
-    stated = read_json(folder / MODULES)
-    whole = isinstance(stated, list) and all(
-        isinstance(part, dict) and isinstance(part.get("path"), str) and isinstance(part.get("type"), str)
-        for part in stated
-    )
-    if not whole:
-        raise DataError(
-            f"{folder / MODULES}: is no list of a model's parts, with the path and the type of each"
-        )
-    return [_checked_part(folder / MODULES, "", part["path"], part["type"]) for part in stated]
+    stated, where = read_json(folder / MODULES), folder / MODULES
+    for part in stated if isinstance(stated, list) else [None]:
+        known = part if isinstance(part, dict) else {}
+        if not (isinstance(known.get("path"), str) and isinstance(known.get("type"), str)):
+            raise DataError(f"{where}: is no list of a model's parts, with the path and the type of each")
+    return [_checked_part(where, "", part["path"], part["type"]) for part in stated]
 
 
 def all_parts(folder: Path) -> list[str]:
@@ -370,13 +347,7 @@ def _checked_part(stated: Path, part: str, name: str, kind: str) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file with an object in it, as configurations are.
-
-    Raises
-    ------
-    MissingError, DataError
-        No such file, or it holds something else.
-    """
+    """A JSON file with an object in it, as configurations are; a DataError where it holds something else."""
     stated = read_json(path)
     if not isinstance(stated, dict):
         raise DataError(f"{path}: is not a model's configuration, a JSON object")
