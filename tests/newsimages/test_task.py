@@ -299,8 +299,8 @@ def test_a_depth_below_one_is_refused():
 @pytest.fixture
 def app() -> typer.Typer:
     app = typer.Typer()
-    app.command()(commands.check_run)
-    app.command()(commands.evaluate)
+    app.command(name="check-run")(commands.check_run_file)
+    app.command(name="evaluate")(commands.evaluate_run_file)
     return app
 
 
@@ -351,14 +351,14 @@ def test_commands_check_and_score(app, tmp_path, capsys):
     lines = run.read_text().splitlines()
     run.write_text("\n".join(lines[30:]) + "\n")
     with pytest.raises(DataError) as error:
-        commands.check_run(run, tmp_path)
+        commands.check_run_file(run, tmp_path)
     assert str(error.value) == f"{run}: 30 problems, the first 20 above"
     told = capsys.readouterr().err.splitlines()
     assert told == [f"article {id} has no line; add one" for id in articles[:20]]
     odd = tmp_path / "odd.tsv"
     odd.write_bytes(b"\x1b]0;own\x071\t2\n")
     with pytest.raises(DataError):
-        commands.check_run(odd, tmp_path)
+        commands.check_run_file(odd, tmp_path)
     told = capsys.readouterr().err
     assert told.startswith(r"line 1: article \x1b]0;own\x071 is not one") and "\x1b" not in told
     scored = CliRunner().invoke(app, ["evaluate", str(run), str(ground_truth), "--json"])

@@ -52,19 +52,29 @@ def options(
     """Visual topic modelling: topics for pictures, learned from texts, as a paper that runs."""
 
 
-for command in (notebooks.reproduce, data.prefetch, data.fetch, data.corpora):
-    app.command()(command)
-app.command(name="corpus")(data.show_corpus)
-for command in (submit.submit, submit.check_run, submit.evaluate):
-    app.command()(command)
-for command in (models.train, photos.tag, photos.match, models.topics, photos.explore, data.embed):
-    app.command()(command)
-
-
-@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"vtm {vtm.__version__}")
+
+
+for _name, _command in {
+    "reproduce": notebooks.reproduce,
+    "prefetch": data.prefetch,
+    "fetch": data.fetch_named,
+    "corpora": data.corpora,
+    "corpus": data.show_corpus,
+    "submit": submit.submit_run,
+    "check-run": submit.check_run_file,
+    "evaluate": submit.evaluate_run_file,
+    "train": models.train,
+    "tag": photos.tag,
+    "match": photos.match,
+    "topics": models.topics,
+    "explore": photos.explore,
+    "embed": data.embed,
+    "version": version,
+}.items():
+    app.command(name=_name)(_command)
 
 
 def _terminated(number: int, _: object) -> None:

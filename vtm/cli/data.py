@@ -46,7 +46,7 @@ def prefetch(
         _fetch_groups(groups or list(GROUPS))
 
 
-def fetch(
+def fetch_named(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Artifacts or groups.")
     ] = None,
@@ -185,9 +185,6 @@ def _short(text: str) -> str:
     from textwrap import shorten
 
     return printable(shorten(text, 100, placeholder=" ..."))
-
-
-# Embed a corpus into files, on this machine or on a Ray cluster.
 
 
 def embed(

@@ -1,8 +1,9 @@
-"""Commands that read pictures with a model: tag them, find those that fit a text."""
+"""Commands that read pictures with a model."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from vtm.cli.tagging import Found, Tagged
     from vtm.corpora import Corpus, Dropped
 
+# Ids and texts, where they have any, and pictures.
+Items = tuple[list[str] | None, list[str] | None, list[Path]]
 
 LEAST_CONTRIBUTION = 0.05  # a topic with less of the similarity is no reason for it
 SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
@@ -125,7 +128,7 @@ class _Writer:
 
     def __init__(self, what: str) -> None:
         self.what = what
-        self.n_written = self.n_same = 0
+        self.written: list[bool] = []  # False: it had all keywords
         self.failures: list[str] = []
 
     def write(self, block: Sequence[Tagged]) -> None:
@@ -134,15 +137,12 @@ class _Writer:
         write = write_sidecar if self.what == "sidecar" else write_original
         for tagged in block:
             try:
-                written = write(tagged.picture, tagged.keywords, tagged.hierarchy)
+                self.written.append(write(tagged.picture, tagged.keywords, tagged.hierarchy))
             except (DataError, OSError) as error:
                 self.failures.append(str(error))
-            else:
-                self.n_written += written
-                self.n_same += not written
 
     def report(self) -> int:
-        counts = f"{self.n_written} {self.what}s written, {self.n_same} had all keywords"
+        counts = f"{sum(self.written)} {self.what}s written, {self.written.count(False)} had all keywords"
         say(f"{counts}, {len(self.failures)} skipped" if self.failures else counts)
         for failure in self.failures:
             say(f"{'no sidecar' if self.what == 'sidecar' else 'not written'}: {failure}")
@@ -198,10 +198,8 @@ def match(
     _require_some(len(usable), bad)
     positions, similarities = top_items(text_theta, theta[usable], [f"{row:012d}" for row in usable], k=top)
     rows, cards = [], []
-    for place, (row, similarity) in enumerate(
-        zip(usable[positions[0]], similarities[0], strict=True), start=1
-    ):
-        picture = found.pictures[row]
+    for row, similarity in zip(usable[positions[0]], similarities[0], strict=True):
+        picture, place = found.pictures[row], len(rows) + 1
         topics = [
             f"{', '.join(shared.words)} ({shared.contribution:.0%})"
             for shared in loaded.explain(text_theta[0], theta[row], words=words)
@@ -218,9 +216,8 @@ def match(
         cards.append(
             Card(picture, f"{place}. {printable(picture.name)}", (f"similarity {similarity:.2f}", *topics))
         )
-    with open_rows(
-        kind, out, {"rank": int, "similarity": float, "picture": str, "shared topics": str}
-    ) as write:
+    columns = {"rank": int, "similarity": float, "picture": str, "shared topics": str}
+    with open_rows(kind, out, columns) as write:
         write(rows)
     if sheet is not None:
         write_sheet(sheet, wanted, cards, language=loaded.language)
@@ -277,19 +274,10 @@ def _finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
     for item in bad:
         say(f"not used: {item.detail}")
     if bad:
-        by_reason: dict[str, int] = {}
-        for item in bad:
-            by_reason[item.reason] = by_reason.get(item.reason, 0) + 1
-        counts = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
+        counts = ", ".join(f"{n} {reason}" for reason, n in Counter(item.reason for item in bad).items())
         say(f"{len(bad)} not used ({counts})")
     if bad or failures:
         raise typer.Exit(SKIPPED)
-
-
-# The command that makes a page of a model's topics and pictures.
-
-
-Items = tuple[list[str] | None, list[str] | None, list[Path]]
 
 
 def explore(

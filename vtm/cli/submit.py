@@ -9,6 +9,8 @@ import typer
 
 from vtm.errors import DataError, printable
 
+Folder = Annotated[Path | None, typer.Option(help="Folder of the NewsImages files, if not the usual one.")]
+RunFile = Annotated[Path, typer.Argument(help="A run file.")]
 SHOWN = 20  # problems of a run; a wrong id column makes thousands
 COLUMNS = {
     "correct_100": "correct in top 100",
@@ -17,7 +19,7 @@ COLUMNS = {
 }
 
 
-def submit(
+def submit_run(
     models: Annotated[
         str,
         typer.Argument(
@@ -28,9 +30,7 @@ def submit(
     encoder: Annotated[
         str, typer.Option(help="Encoder; by default that of the models, or clip for the baseline.")
     ] = "",
-    folder: Annotated[
-        Path | None, typer.Option(help="Folder of the NewsImages files, if not the usual one.")
-    ] = None,
+    folder: Folder = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the pictures, if not the usual one.")
     ] = None,
@@ -40,28 +40,25 @@ def submit(
     from vtm.config import parse_corpus
     from vtm.encoders import load_named
     from vtm.newsimages import corpus as newsimages
-    from vtm.newsimages import task as run_files
-    from vtm.newsimages import task as submission
+    from vtm.newsimages import task
 
     data = newsimages.read(folder)
     pair, notes = None, {}
     if models != "baseline":
-        text, image, notes = submission.load_models(models)
-        pair = (text, image)
-    spec = encoder or notes.get("encoder") or "clip"
-    encoders = load_named(spec, device=device, language="de")
+        *pair, notes = task.load_models(models)
+    encoders = load_named(encoder or notes.get("encoder") or "clip", device=device, language="de")
     if pair is None:
-        submission.check_encoder(encoders)
+        task.check_encoder(encoders)
     # A text is put together as it was for the models.
     corpus, settings = parse_corpus(notes.get("corpus", "newsimages"))
     text_options = newsimages.text_options(settings) if corpus == "newsimages" else {}
     where = pictures or newsimages.pictures_folder(data.folder)
-    embedded = submission.embed_task(data, encoders, where, **text_options)
+    embedded = task.embed_task(data, encoders, where, **text_options)
     all_images = [picture.iid for picture in data.test_images]
-    ranking = submission.task_run(embedded, all_images, models=pair, measure=notes.get("measure", "cosine"))
-    run_files.write_run(out, ranking)
-    depth = min(run_files.DEPTH, len(all_images))
-    problems = run_files.check_run(run_files.read_run(out), embedded.articles, all_images, depth=depth)
+    ranking = task.task_run(embedded, all_images, models=pair, measure=notes.get("measure", "cosine"))
+    task.write_run(out, ranking)
+    depth = min(task.DEPTH, len(all_images))
+    problems = task.check_run(task.read_run(out), embedded.articles, all_images, depth=depth)
     if problems:
         raise DataError(f"{out}: {problems[0]}")
     typer.echo(
@@ -73,19 +70,17 @@ def submit(
         )
 
 
-def check_run(
-    run: Annotated[Path, typer.Argument(help="A run file.")],
-    folder: Annotated[
-        Path | None, typer.Option(help="Folder of the NewsImages files, if not the usual one.")
-    ] = None,
+def check_run_file(
+    run: RunFile,
+    folder: Folder = None,
 ) -> None:
     """Check a run file against the NewsImages task; refuse it with all its problems."""
     from vtm.newsimages import corpus as newsimages
-    from vtm.newsimages import task as run_files
+    from vtm.newsimages import task
 
-    content = run_files.read_run(run)
+    content = task.read_run(run)
     data = newsimages.read(folder)
-    problems = run_files.check_run(
+    problems = task.check_run(
         content,
         [article.id for article in data.test_articles],
         [picture.iid for picture in data.test_images],
@@ -95,22 +90,19 @@ def check_run(
     if problems:
         more = f", the first {SHOWN} above" if len(problems) > SHOWN else ""
         raise DataError(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}{more}")
-    typer.echo(
-        f"{run}: a valid run, {len(content.lines)} articles with {run_files.DEPTH} images or more each"
-    )
+    typer.echo(f"{run}: a valid run, {len(content.lines)} articles with {task.DEPTH} images or more each")
 
 
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run file.")],
+def evaluate_run_file(
+    run: RunFile,
     ground_truth: Annotated[Path, typer.Argument(help="The task's content2019-04-gt.tsv.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a run as the NewsImages task does; articles without a line count as not found."""
     from vtm.newsimages import task
-    from vtm.newsimages import task as run_files
     from vtm.newsimages.files import read_ground_truth
 
-    score = task.evaluate(run_files.read_run(run), read_ground_truth(ground_truth))
+    score = task.evaluate(task.read_run(run), read_ground_truth(ground_truth))
     if json:
         from json import dumps
 
