@@ -42,7 +42,6 @@ _PROPERTIES = {
     "hierarchicalSubject": ("lr", "http://ns.adobe.com/lightroom/1.0/"),
 }
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SPACE = " \t\r\n"  # of XML
 # What lxml does not keep: a byte-order mark, and how the XML declares itself.
 _DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?xml\s.*?\?>\s*)?", re.DOTALL)
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -182,34 +181,26 @@ def _new_list(rdf: etree._Element, name: str) -> etree._Element:
 def _append(parent: etree._Element, tag: str, nsmap: dict[str, str] | None = None) -> etree._Element:
     """A new element at the end of another, on a line of its own where the other is."""
     element = etree.SubElement(parent, tag, nsmap=nsmap)
-    before = (element.getprevious(), parent)
-    space = _space_before(*before)
-    line = re.search(r"\n[ \t]*\Z", space or _space_before(parent.getprevious(), parent.getparent()))
+    holder, name = _before(element)
+    space = getattr(holder, name) or ""
+    line = re.search(r"\n[ \t]*\Z", space or getattr(*_before(parent), "") or "")
     if line:
-        _set_space(*before, (space or line[0]) + " ")
+        setattr(holder, name, (space or line[0]) + " ")
         element.tail = line[0]
     return element
 
 
 def _remove(item: etree._Element) -> None:
     """Take an item out, with the space before it."""
-    before = (item.getprevious(), item.getparent())
-    _set_space(*before, _space_before(*before).rstrip(_SPACE) + (item.tail or ""))
+    holder, name = _before(item)
+    setattr(holder, name, (getattr(holder, name) or "").rstrip(" \t\r\n") + (item.tail or ""))
     item.getparent().remove(item)
 
 
-def _space_before(previous: etree._Element | None, parent: etree._Element | None) -> str:
-    """The text behind an element's elder sibling, or at its parent's start."""
-    if previous is None:
-        return "" if parent is None else parent.text or ""
-    return previous.tail or ""
-
-
-def _set_space(previous: etree._Element | None, parent: etree._Element, text: str) -> None:
-    if previous is None:
-        parent.text = text
-    else:
-        previous.tail = text
+def _before(element: etree._Element) -> tuple[etree._Element | None, str]:
+    """What holds the text before an element, its elder sibling or its parent, and under which name."""
+    elder = element.getprevious()
+    return (element.getparent(), "text") if elder is None else (elder, "tail")
 
 
 def _clean(keyword: str) -> str:
