@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from vtm.cli.notebooks import run_notebooks
 from vtm.config import PARAMETERS, PROFILES, Experiment, from_parameters
-from vtm.errors import VtmError
+from vtm.errors import ConfigError, VtmError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -97,17 +97,32 @@ def test_every_parameter_of_a_profile_is_read_by_a_notebook() -> None:
         assert set(parameters) <= declared, profile
 
 
-@each_source
-def test_unknown_parameter_given_by_hand_is_an_error(path: Path, tmp_path: Path) -> None:
-    """papermill itself prints a line and goes on with the defaults."""
-    notebook = nbformat.read(path, as_version=4)
-    # Should the name pass, the next cell says so, rather than that hours of computing begin.
-    reading = next(
-        index for index, cell in enumerate(notebook.cells) if "vtm.from_notebook(globals())" in cell.source
-    )
-    lines = notebook.cells[reading].source.splitlines()
+def until_the_experiment(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The cells up to the line that reads the experiment; the one after it says that it was passed."""
+    cells = notebook.cells
+    reading = next(n for n, cell in enumerate(cells) if "vtm.from_notebook(globals())" in cell.source)
+    lines = cells[reading].source.splitlines()
     last = next(number for number, line in enumerate(lines) if "from_notebook" in line)
-    notebook.cells[reading].source = "\n".join([*lines[: last + 1], "raise SystemExit('passed')"])
+    # Should the name pass, this says so, rather than that hours of computing begin.
+    cells[reading].source = "\n".join([*lines[: last + 1], "raise SystemExit('passed')"])
+    return cells[: reading + 1]
+
+
+@each_source
+def test_unknown_parameter_given_by_hand_is_an_error(path: Path) -> None:
+    namespace: dict[str, Any] = {}
+    with pytest.raises(ConfigError, match="unknown parameter 'n_topic': did you mean 'n_topics'\\?"):
+        for cell in until_the_experiment(nbformat.read(path, as_version=4)):
+            if cell.cell_type == "code":
+                exec(cell.source, namespace)
+            if "parameters" in cell.metadata.get("tags", ()):
+                namespace["n_topic"] = 12
+
+
+def test_papermill_passes_an_unknown_parameter_on(tmp_path: Path) -> None:
+    """It prints a line itself, and goes on with the defaults."""
+    notebook = nbformat.read(SOURCES[0], as_version=4)
+    notebook.cells = until_the_experiment(notebook)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         with pytest.raises(PapermillExecutionError) as raised:

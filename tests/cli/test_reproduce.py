@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -78,6 +80,25 @@ def ran(folders: tuple[Path, Path], finished: Path) -> tuple[Path, Path]:
     return folders
 
 
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps run in this process, where only what is run matters: a kernel takes seconds to start."""
+
+    def execute(step: Step, console: Console) -> None:
+        notebook = nbformat.read(step.source, as_version=4)
+        namespace: dict[str, object] = {}
+        with contextlib.chdir(step.output.parent):
+            for cell in notebook.cells:
+                if cell.cell_type == "code":
+                    exec(cell.source, namespace)
+                if "parameters" in cell.metadata.get("tags", ()):
+                    namespace |= step.parameters
+        notebook.metadata["run"] = time.time_ns()  # papermill's times differ from run to run, too
+        nbformat.write(notebook, step.output)
+
+    monkeypatch.setattr(pipeline, "_execute", execute)
+
+
 def run(folders: tuple[Path, Path], parameters: dict | None = None, **options: object) -> list[Step]:
     source, out = folders
     return run_notebooks("default", parameters, notebooks=source, out=out, **options)
@@ -135,12 +156,14 @@ def test_kernel_sees_the_same_folders_and_the_same_package(
     assert Path.cwd() == tmp_path
 
 
+@pytest.mark.usefixtures("here")
 def test_second_run_skips(ran: tuple[Path, Path]) -> None:
     before = {path: path.read_bytes() for path in ran[1].iterdir()}
     assert statuses(run(ran)) == ["current", "current"]
     assert {path: path.read_bytes() for path in ran[1].iterdir()} == before
 
 
+@pytest.mark.usefixtures("here")
 def test_same_content_in_another_form_is_current(ran: tuple[Path, Path]) -> None:
     """Touched, run in an editor, or given new cell ids: not a change of what the notebook does."""
     path = ran[0] / "01-first.ipynb"
@@ -158,6 +181,7 @@ def change_source(folders: tuple[Path, Path], name: str) -> None:
     nbformat.write(notebook, path)
 
 
+@pytest.mark.usefixtures("here")
 def test_changed_source_runs_it_and_what_follows(ran: tuple[Path, Path]) -> None:
     change_source(ran, "02-second")
     assert statuses(run(ran)) == ["current", "ran"]
@@ -167,6 +191,7 @@ def test_changed_source_runs_it_and_what_follows(ran: tuple[Path, Path]) -> None
     assert len(log(ran[1])) == 2 + 1 + 2
 
 
+@pytest.mark.usefixtures("here")
 def test_changed_parameter_runs_it_and_what_follows(ran: tuple[Path, Path]) -> None:
     assert statuses(run(ran, {"mode": "priors"})) == ["current", "ran"]
     steps = run(ran, {"epochs": 2, "mode": "priors"})
@@ -174,6 +199,7 @@ def test_changed_parameter_runs_it_and_what_follows(ran: tuple[Path, Path]) -> N
     assert log(ran[1])[-2:] == ["first 2", "second [0] priors"]
 
 
+@pytest.mark.usefixtures("here")
 def test_changed_code_runs_all(ran: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_code_hash", lambda: "another")
     assert [step.reason for step in run(ran)] == ["the code of vtm changed"] * 2
@@ -195,6 +221,7 @@ def test_code_hash_depends_on_every_module(tmp_path: Path, monkeypatch: pytest.M
     assert len(set(hashes)) == 3
 
 
+@pytest.mark.usefixtures("here")
 def test_lost_or_altered_output_runs_again(ran: tuple[Path, Path]) -> None:
     (ran[1] / "02-second.ipynb").unlink()
     assert statuses(run(ran)) == ["current", "ran"]
@@ -208,6 +235,7 @@ def test_lost_or_altered_output_runs_again(ran: tuple[Path, Path]) -> None:
     assert statuses(run(ran)) == ["current", "current"]
 
 
+@pytest.mark.usefixtures("here")
 def test_table_corpus_is_part_of_the_inputs(
     tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +257,7 @@ def test_table_corpus_is_part_of_the_inputs(
     assert run(folders, {"corpus": "photos"})[0].reason == "the corpus' files changed"
 
 
+@pytest.mark.usefixtures("here")
 def test_stored_measurements_are_part_of_the_inputs_of_what_shows_them(
     tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,10 +286,12 @@ def test_every_notebook_that_shows_stored_measurements_is_known_to(tmp_path: Pat
     assert shows == ["10-cost", "12-study", "13-tags", "14-trust", "15-findings"]
 
 
+@pytest.mark.usefixtures("here")
 def test_force_runs_all(ran: tuple[Path, Path]) -> None:
     assert statuses(run(ran, force=True)) == ["ran", "ran"]
 
 
+@pytest.mark.usefixtures("here")
 def test_only_runs_one_and_makes_what_follows_stale(folders: tuple[Path, Path]) -> None:
     (step,) = run(folders, only="02")
     assert (step.name, step.status) == ("02-second", "ran")
@@ -273,6 +304,7 @@ def test_only_runs_one_and_makes_what_follows_stale(folders: tuple[Path, Path]) 
         run(folders, only="03-third")
 
 
+@pytest.mark.usefixtures("here")
 def test_dry_run_says_what_a_run_does(ran: tuple[Path, Path]) -> None:
     change_source(ran, "01-first")
     before = {path: path.read_bytes() for path in ran[1].iterdir()}
