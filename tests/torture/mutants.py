@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("vtm/metrics.py", "vtm/ranking.py", "vtm/distill.py")
-TESTS = ("tests/test_metrics.py", "tests/test_ranking.py", "tests/test_distill.py")
+MODULES = ("vtm/metrics/retrieval.py", "vtm/metrics/ranking.py", "vtm/model/distill.py")
+TESTS = ("tests/metrics/test_retrieval.py", "tests/metrics/test_ranking.py", "tests/model/test_distill.py")
 BESIDE = ("tests/planted.py",)
 EXPLANATIONS = Path(__file__).with_suffix(".toml")
 SETTINGS = f"""
