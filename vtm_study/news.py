@@ -30,8 +30,7 @@ from vtm.metrics.topics import (
 from vtm.model.health import unigram_reconstruction
 from vtm.model.topicmodel import TopicModel
 from vtm.model.training import train
-from vtm.newsimages.corpus import picture_path, pictures_folder
-from vtm.newsimages.files import GROUND_TRUTH, NewsImages, read
+from vtm.newsimages.corpus import GROUND_TRUTH, NewsImages, picture_path, pictures_folder, read
 from vtm.report.tables import FIGURES, LABELS, frame, paper_rows, spread
 
 if TYPE_CHECKING:

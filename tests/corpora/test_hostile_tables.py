@@ -26,7 +26,7 @@ from rights import not_root
 from vtm.corpora import load_corpus
 from vtm.errors import ConfigError, DataError
 from vtm.files import read_json, read_tensors
-from vtm.newsimages.files import MAX_BYTES, read_ground_truth
+from vtm.newsimages.corpus import MAX_BYTES, read_ground_truth
 from vtm.newsimages.task import read_run
 
 

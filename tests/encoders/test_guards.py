@@ -294,7 +294,7 @@ def plant_news(folder: Path, content: bytes) -> None:
 
 
 def plant_truth(folder: Path, content: bytes) -> None:
-    from vtm.newsimages.files import read_ground_truth
+    from vtm.newsimages.corpus import read_ground_truth
 
     (folder / "truth.tsv").write_bytes(content)
     read_ground_truth(folder / "truth.tsv")

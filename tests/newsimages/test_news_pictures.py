@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from vtm.cli import app
 from vtm.errors import DataError, MissingError
 from vtm.newsimages import download as module
+from vtm.newsimages.corpus import GROUND_TRUTH, news_folder, read
 from vtm.newsimages.download import DownloadReport, Outcome
-from vtm.newsimages.files import GROUND_TRUTH, find_folder, read
 
 runner = CliRunner()
 
@@ -44,7 +44,7 @@ def test_files_come_verified_and_only_once(
     monkeypatch.setattr(module, "_get", get)
     folder = module.fetch_files(progress=False)
     assert sorted(asked) == sorted(published)
-    assert folder == find_folder() and len(read().truth) == 40
+    assert folder == news_folder() and len(read().truth) == 40
     module.fetch_files(progress=False)
     assert len(asked) == len(published), "what is there is not asked for again"
 

@@ -20,7 +20,7 @@ from vtm.config import parse_corpus
 from vtm.corpora import Corpus, load_corpus, split
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.newsimages import corpus as newsimages
-from vtm.newsimages.files import FILES, Article, find_folder, read, read_ground_truth, scrambled_to_truth
+from vtm.newsimages.corpus import FILES, Article, news_folder, read, read_ground_truth, scrambled_to_truth
 
 HEADER = ["article", "aid", "url", "img", "iid", "hashvalue", "title", "text", "imgFile"]
 # The answers that the small files below are made from: ground truth's article id -> iid.
@@ -226,14 +226,14 @@ def test_the_folder_is_found_or_the_message_says_what_to_put_where(folder, tmp_p
     monkeypatch.delenv("VTM_NEWSIMAGES", raising=False)
     own = tmp_path / "data" / "corpora" / "newsimages"
     with pytest.raises(MissingError) as error:
-        find_folder()
+        news_folder()
     assert all(name in str(error.value) for name in (*FILES, str(own), newsimages.REPOSITORY))
 
     own.parent.mkdir(parents=True)
     own.symlink_to(folder)
-    assert find_folder() == own
+    assert news_folder() == own
     monkeypatch.setenv("VTM_NEWSIMAGES", str(folder))
-    assert find_folder() == folder
+    assert news_folder() == folder
     (folder / "MediaEvalNewsImagesBatch04images.tsv").unlink()
     with pytest.raises(
         MissingError, match=r"files: no MediaEvalNewsImagesBatch04images.tsv; .* put it there"
@@ -410,7 +410,7 @@ def test_importing_newsimages_is_light():
 @pytest.fixture(scope="module")
 def real() -> Path:
     try:
-        return find_folder()
+        return news_folder()
     except MissingError as error:
         pytest.skip(str(error))
 

@@ -21,8 +21,7 @@ from vtm.experiment.runs import model_folder, run_models
 from vtm.files import load_arrays, save_arrays
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
-from vtm.newsimages.corpus import pictures_folder
-from vtm.newsimages.files import read
+from vtm.newsimages.corpus import pictures_folder, read
 from vtm.newsimages.task import (
     check_encoder,
     check_run,

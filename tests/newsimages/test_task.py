@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from vtm.cli import submit as commands
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.metrics.ranking import top_items
-from vtm.newsimages import files as newsimages
+from vtm.newsimages import corpus as newsimages
 from vtm.newsimages import task
 from vtm.newsimages import task as run_files
 

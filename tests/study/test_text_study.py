@@ -11,7 +11,7 @@ from news import write_news
 from vtm.config import from_parameters
 from vtm.corpora import split
 from vtm.corpora.words import build_vocabulary
-from vtm.newsimages.files import read
+from vtm.newsimages.corpus import read
 from vtm_study import news as module
 from vtm_study.news import quality_table, text_study, topics_table
 

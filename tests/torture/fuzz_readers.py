@@ -13,7 +13,7 @@ from fuzz_base import Reader, attempt
 
 
 def newsimages_tsv(folder: Path) -> Reader:
-    from vtm.newsimages.files import read_tsv
+    from vtm.newsimages.corpus import read_tsv
 
     path = folder / "content.tsv"
     header = b"article\taid\turl\timg\tiid\thashvalue\ttitle\ttext\timgFile\r\n"
@@ -33,7 +33,7 @@ def newsimages_tsv(folder: Path) -> Reader:
 
 
 def ground_truth(folder: Path) -> Reader:
-    from vtm.newsimages.files import read_ground_truth
+    from vtm.newsimages.corpus import read_ground_truth
 
     path = folder / "gt.tsv"
 

@@ -100,7 +100,7 @@ def evaluate_run_file(
 ) -> None:
     """Score a run as the NewsImages task does; articles without a line count as not found."""
     from vtm.newsimages import task
-    from vtm.newsimages.files import read_ground_truth
+    from vtm.newsimages.corpus import read_ground_truth
 
     score = task.evaluate(task.read_run(run), read_ground_truth(ground_truth))
     if json:

@@ -293,7 +293,7 @@ def unpack_wheel(archive: Path, folder: Path, *, prefix: str) -> int:
     try:
         with zipfile.ZipFile(archive) as wheel:
             for member in wheel.infolist():
-                if member.is_dir() or not member.filename.startswith(prefix):
+                if member.is_dir() or not _is_below(prefix, member.filename):
                     continue
                 name = PurePosixPath(member.filename.removeprefix(prefix))
                 if name.is_absolute() or ".." in name.parts:
@@ -324,7 +324,7 @@ def unpack_deb(archive: Path, folder: Path, *, prefix: str) -> int:
         with open(archive, "rb") as stream, tarfile.open(fileobj=_data_part(stream), mode="r|*") as tar:
             for member in tar:
                 name = member.name.removeprefix("./")
-                if member.isdir() or not name.startswith(prefix):
+                if member.isdir() or not _is_below(prefix, name):
                     continue
                 target = member.linkname.removeprefix("./").removeprefix(prefix)
                 member = member.replace(
@@ -344,6 +344,10 @@ def unpack_deb(archive: Path, folder: Path, *, prefix: str) -> int:
             raise  # a full disk or a missing right is not the archive's fault
         raise DataError(f"{archive.name}: no readable Debian package ({error}); fetch it again") from None
     return count
+
+
+def _is_below(prefix: str, name: str) -> bool:
+    return name.startswith(prefix) and name != prefix
 
 
 class _Part:

@@ -25,7 +25,7 @@ from vtm import __version__
 from vtm.corpora.pictures import PictureError, open_picture
 from vtm.errors import ConfigError, DataError, MissingError, printable
 from vtm.files import atomic_path, data_dir, hash_file
-from vtm.newsimages.files import FILES, GROUND_TRUTH, REPOSITORY, NewsImages, find_file, read_ground_truth
+from vtm.newsimages.corpus import FILES, GROUND_TRUTH, REPOSITORY, NewsImages, find_file, read_ground_truth
 from vtm.newsimages.web import Fetcher, FetchError, host_name
 
 if TYPE_CHECKING:

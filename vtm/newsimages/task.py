@@ -21,8 +21,7 @@ from vtm.files import hash_file, load_about, read_regular, write_text
 from vtm.metrics.ranking import NOT_FOUND, top_items
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.topicmodel import TopicModel
-from vtm.newsimages.corpus import picture_path
-from vtm.newsimages.files import MAX_BYTES, NewsImages, is_number, scrambled_to_truth
+from vtm.newsimages.corpus import MAX_BYTES, NewsImages, is_number, picture_path, scrambled_to_truth
 
 DEPTH = 100
 
@@ -239,7 +238,7 @@ def evaluate(run: Run | Mapping[str, Sequence[str]], truth: Mapping[str, str]) -
         A run file's content, or article id -> image ids, best first. Article ids are scrambled ones, or those
         of the ground truth.
     truth
-        Article id -> image id (see `vtm.newsimages.files.read_ground_truth`).
+        Article id -> image id (see `vtm.newsimages.corpus.read_ground_truth`).
 
     Raises
     ------
