@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vtm.files import load_arrays
+
 ROOT = Path(__file__).resolve().parent.parent
 # What an undisturbed run would take another time: measured, so no figure of the run.
 MEASURED = {"seconds"}
@@ -201,7 +203,7 @@ def kill(process: subprocess.Popen[bytes], whom: str) -> None:
 def contents(folder: Path) -> dict[str, Any]:
     """Everything a job's results consist of, comparable bit by bit.
 
-    Arrays and models by their bytes, descriptions without the measured seconds, embeddings by content (which shard
+    Arrays, and descriptions without the measured seconds, embeddings by content (which shard
     holds which is chance), the outputs of executed notebooks, and the files of a built book. Columns of tables that
     tell seconds are emptied; the book's copies of the notebooks are not compared, as they hold the times of each cell.
     """
@@ -209,7 +211,9 @@ def contents(folder: Path) -> dict[str, Any]:
     for path in sorted((folder / "runs").rglob("*.*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".safetensors":
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            arrays, about = load_arrays(path)
+            found[name] = [json.dumps(_without_measured(about), sort_keys=True)]
+            found[name] += [[key, str(a.dtype), a.shape, a.tobytes()] for key, a in sorted(arrays.items())]
         elif path.suffix == ".json":
             found[name] = json.dumps(_without_measured(json.loads(path.read_text("utf-8"))), sort_keys=True)
     for encoder in sorted(path for path in (folder / "data" / "embeddings").glob("*") if path.is_dir()):
