@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from vtm.config import ModelConfig, generator, stream
 from vtm.encoders import embed_texts, load_named
@@ -25,7 +26,7 @@ from vtm.metrics.topics import (
 )
 from vtm.model.distill import Pairs, Trained, train_pair
 from vtm.model.network import Posterior
-from vtm.model.plus import PlusConfig, SharedSpace, fit_space, softmax
+from vtm.model.plus import PlusConfig, SharedSpace, fit_space
 from vtm.model.topicmodel import TopicModel
 from vtm.model.training import train
 from vtm_study.measures import (
@@ -212,7 +213,7 @@ def similarities(
         order = match_topics(agreement)
     image, one[1] = image[:, order], one[1][:, order]
     posteriors[2:] = [array[:, order] for array in posteriors[2:]]
-    means = [softmax(np.float64(posteriors[0])), softmax(np.float64(posteriors[2]))]
+    means = [softmax(np.float64(posteriors[index]), axis=-1) for index in (0, 2)]
     found = {
         "cosine of theta": reciprocal(text, image, ids, measure="cosine"),
         "Hellinger": reciprocal(text, image, ids, measure="hellinger"),

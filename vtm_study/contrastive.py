@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +19,7 @@ from vtm.config import generator
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import run_models
 from vtm.model.distill import Pairs
-from vtm.model.plus import cut, softmax
+from vtm.model.plus import cut
 from vtm.model.training import training_threads
 from vtm_study.measures import (
     TOP_WORDS,
@@ -71,7 +72,7 @@ class ContrastiveModel:
         return (x - mean) / scale @ self.maps[reads][:-1] + self.maps[reads][-1]
 
     def theta(self, reads: str, x: np.ndarray) -> np.ndarray:
-        return softmax(self.mu(reads, x) / self.config.temperature)
+        return softmax(self.mu(reads, x) / self.config.temperature, axis=-1)
 
 
 def info_nce(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
@@ -192,5 +193,5 @@ def figures_of(model: ContrastiveModel, data: Prepared) -> dict[str, float]:
         "posterior_mrr": float(reciprocal(*theta, ids, measure="hellinger").mean()),
         "top10_mrr": float(reciprocal(*(cut(t, 10) for t in theta), ids, measure="hellinger").mean()),
         **topic_figures(topics, data, unseen="validation"),
-        "keyword_hit_rate": float(keyword_hits(theta[1] @ softmax(model.beta), pairs.counts).mean()),
+        "keyword_hit_rate": float(keyword_hits(theta[1] @ softmax(model.beta, axis=-1), pairs.counts).mean()),
     }

@@ -8,7 +8,6 @@ offline encoders are trained apart, so their baseline has to be learned: the two
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from vtm.config import generator
 from vtm.metrics.ranking import target_ranks
 from vtm.metrics.retrieval import retrieval_figures
 from vtm.model.network import check_embeddings, one_thread
-from vtm.model.training import Pairs, resolve_device, training_threads
+from vtm.model.training import Pairs, as_tensor, resolve_device, training_threads
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,9 @@ class AlignConfig:
     patience: int = 20
 
 
-class _Maps(nn.Module):
+class Aligned(nn.Module):
+    """The two maps. `curve` holds the validation MRR@100 of each epoch; the maps are those of the best epoch."""
+
     def __init__(self, n_text: int, n_image: int, dim: int, seed: int) -> None:
         super().__init__()
         draws = generator(seed, "aligned (contrastive): initial weights")
@@ -42,6 +43,7 @@ class _Maps(nn.Module):
         def matrix(n_in: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(n_in, dim, generator=draws) / n_in**0.5)
 
+        self.curve: list[float] = []
         self.text, self.image = matrix(n_text), matrix(n_image)
         self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())  # CLIP's initial temperature
         for name, width in (("text", n_text), ("image", n_image)):
@@ -52,23 +54,12 @@ class _Maps(nn.Module):
         centred = (x - getattr(self, f"{reads}_shift")) / getattr(self, f"{reads}_scale")
         return nn.functional.normalize(centred @ getattr(self, reads), dim=1)
 
-
-@dataclass(frozen=True)
-class Aligned:
-    """Trained maps. `curve` holds the validation MRR@100 of each epoch; the maps are those of the best epoch."""
-
-    maps: nn.Module
-    curve: list[float]
-
     @torch.no_grad()
     def embed(self, reads: str, x: np.ndarray) -> np.ndarray:
         """Embeddings of "text" or "image" (n, D) in the shared space: (n, dim), of length 1."""
-        check_embeddings(x, getattr(self.maps, reads).shape[0])
-        device = self.maps.log_scale.device
+        check_embeddings(x, getattr(self, reads).shape[0])
         with one_thread():
-            return (
-                self.maps(reads, torch.from_numpy(np.asarray(x, dtype=np.float32)).to(device)).cpu().numpy()
-            )
+            return self(reads, as_tensor(x).to(self.log_scale.device)).cpu().numpy()
 
 
 def fit_aligned(
@@ -90,13 +81,13 @@ def fit_aligned(
 
     where = resolve_device(device)
     tensors = {}
-    maps = _Maps(train.text.shape[1], train.image.shape[1], config.dim, seed)
+    maps = Aligned(train.text.shape[1], train.image.shape[1], config.dim, seed)
     for reads in ("text", "image"):
         x = train.embeddings(reads)
         check_embeddings(x)
         getattr(maps, f"{reads}_shift").copy_(torch.from_numpy(x.mean(axis=0)))
         getattr(maps, f"{reads}_scale").copy_(torch.from_numpy(x.std(axis=0) + 1e-6))
-        tensors[reads] = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(where)
+        tensors[reads] = as_tensor(x).to(where)
     maps.to(where)
     loss = ClipLoss()
     optimizer = torch.optim.AdamW(
@@ -107,7 +98,7 @@ def fit_aligned(
         lr=config.lr,
     )
     draws = generator(seed, "aligned (contrastive): batches", device=where)
-    best, best_state, curve = -1.0, copy.deepcopy(maps.state_dict()), []
+    best, best_state = -1.0, copy.deepcopy(maps.state_dict())
     ids = [str(row) for row in range(len(validation))]
     batch = min(config.batch_size, len(train))
     with training_threads(batch * config.dim * (train.text.shape[1] + train.image.shape[1])):
@@ -116,24 +107,19 @@ def fit_aligned(
             for start in range(0, len(train) - batch + 1, batch):
                 rows = order[start : start + batch]
                 optimizer.zero_grad(set_to_none=True)
-                loss(
-                    maps("image", tensors["image"][rows]),
-                    maps("text", tensors["text"][rows]),
-                    maps.log_scale.exp(),
-                ).backward()
+                image, text = (maps(reads, tensors[reads][rows]) for reads in ("image", "text"))
+                loss(image, text, maps.log_scale.exp()).backward()
                 optimizer.step()
                 with torch.no_grad():
                     maps.log_scale.clamp_(max=float(np.log(100)))  # as CLIP
-            score = _score(Aligned(maps, []), validation, ids)
-            curve.append(score)
+            ranks = target_ranks(
+                *(maps.embed(r, validation.embeddings(r)) for r in ("text", "image")), ids, ids
+            )
+            score = retrieval_figures(ranks.ranks)["mrr_100"]
+            maps.curve.append(score)
             if score > best:
                 best, best_state = score, copy.deepcopy(maps.state_dict())
-            elif epoch - int(np.argmax(curve)) >= config.patience:
+            elif epoch - int(np.argmax(maps.curve)) >= config.patience:
                 break
     maps.load_state_dict(best_state)
-    return Aligned(maps.eval(), curve)
-
-
-def _score(aligned: Aligned, pairs: Pairs, ids: Sequence[str]) -> float:
-    ranks = target_ranks(aligned.embed("text", pairs.text), aligned.embed("image", pairs.image), ids, ids)
-    return retrieval_figures(ranks.ranks)["mrr_100"]
+    return maps.eval()

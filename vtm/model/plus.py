@@ -1,4 +1,12 @@
-"""A space that texts and pictures share, in closed form: canonical correlations with a ridge."""
+"""VTM+: topics as places in a space that texts and pictures share, words as what stands there.
+
+The space is found in closed form, by canonical correlations with a ridge. A topic is a direction e_k of it, and a
+document's topics are the posterior of a mixture of von Mises-Fisher distributions around them (Banerjee et al. 2005):
+theta_k ~ exp(concentration * z . e_k), with z the document's place, found by one linear map from its text or from its
+picture alone. Both modalities thus have one theta, and a topic has one list of words. The directions come from
+spherical k-means on training pairs, in which place and words count both, so that a topic's documents also speak of
+the same things.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from vtm.config import numpy_generator
 from vtm.errors import ConfigError, DataError
@@ -79,15 +88,6 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
-# VTM+: topics as places in a space that texts and pictures share, words as what stands there.
-#
-# A topic is a direction e_k of the shared space (`vtm.model.plus`), and a document's topics are the posterior of a
-# mixture of von Mises-Fisher distributions around them (Banerjee et al. 2005): theta_k ~ exp(concentration * z . e_k),
-# with z the document's place, found by one linear map from its text or from its picture alone. Both modalities thus
-# have one theta, and a topic has one list of words. The directions come from spherical k-means on training pairs, in
-# which place and words count both, so that a topic's documents also speak of the same things.
-
-
 @dataclass(frozen=True)
 class PlusConfig:
     """VTM+'s settings; the defaults were chosen on the validation part (results/study/plus-validation.json).
@@ -147,7 +147,7 @@ class PlusModel:
 
     def theta(self, reads: str, x: np.ndarray) -> np.ndarray:
         """Topic distributions over the topics of all members side by side, (n, M * K)."""
-        return (softmax(self.logits(reads, x)) / len(self.anchors)).reshape(len(x), -1)
+        return (softmax(self.logits(reads, x), axis=-1) / len(self.anchors)).reshape(len(x), -1)
 
     def words(self, theta: np.ndarray) -> np.ndarray:
         """Each document's distribution over words, theta (n, M * K) -> (n, V)."""
@@ -182,16 +182,12 @@ def fit_plus(
         raise ConfigError(f"n_topics={config.n_topics}: there are {len(text)} pairs only")
     space = fit_space(text, image, ridge=config.ridge)
     places = {"text": space.embed("text", text), "image": space.embed("image", image)}
-    joint = unit(
-        np.concatenate(
-            [
-                places["text"],
-                config.image_weight * places["image"],
-                config.word_weight * weighted_words(counts),
-            ],
-            axis=1,
-        )
-    ).astype(np.float32)
+    parts = (
+        places["text"],
+        config.image_weight * places["image"],
+        config.word_weight * weighted_words(counts),
+    )
+    joint = unit(np.concatenate(parts, axis=1)).astype(np.float32)
     overall = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() + 1
     overall /= overall.sum()
     anchors, topic_word, topic_share = [], [], []
@@ -200,7 +196,7 @@ def fit_plus(
         cluster = spherical_kmeans(joint, config.n_topics, draws=draws, iterations=config.iterations)
         of = np.eye(config.n_topics)[cluster]  # (n, K)
         anchors.append(unit(of.T @ (places["text"] + places["image"])))
-        near = softmax(config.word_concentration * joint @ unit(of.T.astype(np.float32) @ joint).T)
+        near = softmax(config.word_concentration * joint @ unit(of.T.astype(np.float32) @ joint).T, axis=-1)
         kept = cut(near, config.kept)
         words = topic_word_counts(kept, counts) + config.smoothing * overall
         topic_word.append(words / words.sum(axis=1, keepdims=True))
@@ -246,12 +242,6 @@ def _spread_seeds(x: np.ndarray, n_clusters: int, draws: np.random.Generator) ->
         chosen.append(row)
         distance = np.minimum(distance, 1 - x @ x[row])
     return chosen
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def cut(theta: np.ndarray, k: int) -> np.ndarray:

@@ -10,7 +10,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,7 +113,7 @@ class Draws:
         target: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         config, device = network.config, x.device
-        self.sources, self.bags = {"x": x}, bags
+        self.x, self.bags = x, bags
         self.shift, self.inverse_scale = network.shift, 1 / network.scale
         self.n, self.dropout = len(x), config.dropout
         self.batch = min(config.batch_size, self.n)
@@ -145,49 +144,40 @@ class Draws:
         """Shuffle, then fill the buffers again and again: yields how many steps each filling holds."""
         for replica, source in enumerate(self.generators):
             torch.randperm(self.n, generator=source, out=self.order[replica])
-        widths = self._widths()
         for first in range(0, self.n_steps, self.size):
             steps = min(self.size, self.n_steps - first)
-            self.width = next(widths)
-            self._draw(steps)
-            self._gather(first, steps)
+            rows = self.order[:, first * self.batch : (first + steps) * self.batch]
+            if len(self.widths) > 1:
+                longest = int(self.bags.lengths[rows].max())
+                self.width = self.widths[bisect_left(self.widths, longest)]
+            for replica, source in enumerate(self.generators):
+                self._fill(replica, rows[replica], source)
             yield steps
 
     def step(self, index: int) -> dict[str, Tensor]:
         """The arrays of the `vtm.model.network.Batch` of step `index` of the present filling, by their names."""
         return {name: array[:, index] for name, array in (self.buffers | self._bags()).items()}
 
-    def _widths(self) -> Iterator[int]:
-        """How wide each filling of the epoch is to be."""
-        if len(self.widths) == 1:
-            return repeat(self.width)
-        lengths = self.bags.lengths[self.order[:, : self.documents_an_epoch]]
-        longest = torch.stack([part.max() for part in lengths.split(self.size * self.batch, dim=1)])
-        return (self.widths[bisect_left(self.widths, length)] for length in longest.tolist())
-
     def _bags(self) -> dict[str, Tensor]:
         """Words and counts (R, steps, B, width) in the cells that they take of the buffers."""
         shape = (self.size, self.batch, self.width)
         return {name: cells[:, : math.prod(shape)].unflatten(1, shape) for name, cells in self.cells.items()}
 
-    def _draw(self, steps: int) -> None:
-        for name in ("keep_hidden", "keep_theta"):
-            for replica, source in enumerate(self.generators):
-                mask = self.buffers[name][replica, :steps].uniform_(generator=source)
-                torch.ge(mask, self.dropout, out=mask).mul_(1 / (1 - self.dropout))
-        for replica, source in enumerate(self.generators):
-            self.buffers["noise"][replica, :steps].normal_(generator=source)
-
-    def _gather(self, first: int, steps: int) -> None:
-        bags = self._bags()
-        for replica, order in enumerate(self.order):
-            rows = order[first * self.batch : (first + steps) * self.batch]
-            self.bags.pad(rows, *(array[replica, :steps].flatten(0, 1) for array in bags.values()))
-            sources = self.sources | {name: array[replica] for name, array in self.target.items()}
-            for name, source in sources.items():
-                out = self.buffers[name][replica, :steps].flatten(0, 1)
-                torch.index_select(source, 0, rows, out=out)
-        self.buffers["x"][:, :steps].sub_(self.shift).mul_(self.inverse_scale)
+    def _fill(self, replica: int, rows: Tensor, source: torch.Generator) -> None:
+        """Draw a replica's random numbers for the documents of some steps, and gather these."""
+        arrays = {
+            name: array[replica].flatten(0, 1)[: len(rows)]
+            for name, array in (self.buffers | self._bags()).items()
+        }
+        for keep in (arrays["keep_hidden"], arrays["keep_theta"]):
+            keep.uniform_(generator=source)
+            torch.ge(keep, self.dropout, out=keep).mul_(1 / (1 - self.dropout))
+        arrays["noise"].normal_(generator=source)
+        self.bags.pad(rows, arrays["words"], arrays["counts"])
+        for name, target in self.target.items():
+            torch.index_select(target[replica], 0, rows, out=arrays[name])
+        torch.index_select(self.x, 0, rows, out=arrays["x"])
+        arrays["x"].sub_(self.shift).mul_(self.inverse_scale)
 
 
 class AutogradStep:
@@ -391,8 +381,8 @@ def step_graph(
         slopes.append(slope)
     dropped = g.op("Mul", hidden[-1], "keep_hidden")
     raw = g.gemm(dropped, "head_weight", bias="head_bias")
-    head = g.batch_norm(raw, batch, mean="head_mean", var="head_var")
-    mu, log_var = g.op("Split", head.normed, n_outputs=2, axis=1, num_outputs=2)
+    head, scaling = g.batch_norm(raw, batch, mean="head_mean", var="head_var")
+    mu, log_var = g.op("Split", head, n_outputs=2, axis=1, num_outputs=2)
     sigma = g.op("Exp", g.scale(log_var, 0.5))
     sigma_noise = g.op("Mul", sigma, "noise")
     theta = g.op("Softmax", g.op("Add", mu, sigma_noise), axis=1)
@@ -419,7 +409,7 @@ def step_graph(
     sampled = g.scale(g.op("Mul", d_theta, sigma_noise), 0.5)
     d_log_var = g.op("Add", sampled, g.scale(excess, 0.5 * weight))
 
-    gradient = g.batch_norm_backward(head, g.op("Concat", d_mu, d_log_var, axis=1))
+    gradient = g.batch_norm_backward(g.op("Concat", d_mu, d_log_var, axis=1), head, scaling, batch)
     g.gemm(dropped, gradient, transposed=(True, False), out="d_head_weight")
     gradient = g.op("Mul", g.gemm(gradient, "head_weight", transposed=(False, True)), "keep_hidden")
     for layer in reversed(range(len(config.hidden))):
@@ -433,23 +423,23 @@ def step_graph(
 
 def _multiply(g: Graph, kept: str, network: TopicNetwork, batch: int) -> str:
     """prodLDA's loss and d_beta; returns the gradient of `kept`, what dropout keeps of theta."""
-    scores = g.batch_norm(g.gemm(kept, "beta"), batch, mean="beta_mean", var="beta_var")
-    probability = g.op("Softmax", scores.normed, axis=1)
+    scores, scaling = g.batch_norm(g.gemm(kept, "beta"), batch, mean="beta_mean", var="beta_var")
+    probability = g.op("Softmax", scores, axis=1)
     minus_counts = g.op("Neg", "counts")
     found = g.op("GatherElements", probability, "words", axis=1)
     _count_words(g, found, minus_counts, np.finfo(np.float32).tiny)
     # d loss / d scores = number of words * softmax - counts; the counts are never made dense.
     expected = g.op("Mul", probability, g.sum("counts", 1))
     d_scores = g.op("ScatterElements", expected, "words", minus_counts, axis=1, reduction="add")
-    gradient = g.batch_norm_backward(scores, d_scores)
+    gradient = g.batch_norm_backward(d_scores, scores, scaling, batch)
     g.gemm(kept, gradient, transposed=(True, False), out="d_beta")
     return g.gemm(gradient, "beta", transposed=(False, True))
 
 
 def _mix(g: Graph, kept: str, network: TopicNetwork, batch: int) -> str:
     """LDA's loss and d_beta; returns the gradient of `kept`."""
-    scores = g.batch_norm("beta", network.n_topics, mean="beta_mean", var="beta_var")
-    topic_words = g.op("Softmax", scores.normed, axis=1)
+    scores, scaling = g.batch_norm("beta", network.n_topics, mean="beta_mean", var="beta_var")
+    topic_words = g.op("Softmax", scores, axis=1)
     words = g.gemm(kept, topic_words)
     minus_counts = g.op("Neg", "counts")
     found = g.op("GatherElements", words, "words", axis=1)
@@ -458,7 +448,7 @@ def _mix(g: Graph, kept: str, network: TopicNetwork, batch: int) -> str:
     nothing = g.constant(np.zeros((batch, network.n_words)))
     d_words = g.op("ScatterElements", nothing, "words", share, axis=1, reduction="add")
     gradient = g.softmax_backward(topic_words, g.gemm(kept, d_words, transposed=(True, False)))
-    g.batch_norm_backward(scores, gradient, out="d_beta")
+    g.batch_norm_backward(gradient, scores, scaling, network.n_topics, out="d_beta")
     return g.gemm(d_words, topic_words, transposed=(False, True))
 
 
@@ -467,15 +457,6 @@ def _count_words(g: Graph, probability: str, minus_counts: str, offset: float) -
     probability = g.op("Add", probability, g.constant(offset))
     g.sum(g.op("Mul", g.op("Log", probability), minus_counts), 1, keepdims=0, out="reconstruction")
     return probability
-
-
-@dataclass(frozen=True)
-class Normed:
-    """A batch norm's result: the normed array, what it was multiplied by, and over how many rows."""
-
-    normed: str
-    inverse: str
-    n: int
 
 
 class Graph:
@@ -555,22 +536,26 @@ class Graph:
         """Sums over the n rows of x, times a factor, (1, F): a product with a row of numbers is quickest."""
         return self.gemm(self.constant(np.full((1, n), factor)), x, out=out)
 
-    def batch_norm(self, x: str, n: int, *, mean: str, var: str) -> Normed:
-        """Norm the columns of x (n, F); its mean and unbiased variance (1, F) become outputs of these names."""
+    def batch_norm(self, x: str, n: int, *, mean: str, var: str) -> tuple[str, str]:
+        """Norm the columns of x (n, F); returns the result and what it was multiplied by.
+
+        The mean and the unbiased variance (1, F) become outputs of these names.
+        """
         centered = self.op("Sub", x, self.column_sums(x, n, 1 / n, out=mean))
         squares = self.op("Mul", centered, centered)
         unbiased = self.column_sums(squares, n, 1 / (n - 1), out=var)
         floored = self.op("Add", self.scale(unbiased, (n - 1) / n), self.constant(self.floor))
         inverse = self.op("Reciprocal", self.op("Sqrt", floored))
-        return Normed(self.op("Mul", centered, inverse), inverse, n)
+        return self.op("Mul", centered, inverse), inverse
 
-    def batch_norm_backward(self, norm: Normed, gradient: str, *, out: str | None = None) -> str:
+    def batch_norm_backward(
+        self, gradient: str, normed: str, inverse: str, n: int, *, out: str | None = None
+    ) -> str:
         """From the gradient of the normed array to that of the raw one."""
-        n = norm.n
-        dot = self.column_sums(self.op("Mul", gradient, norm.normed), n, 1 / n)
+        dot = self.column_sums(self.op("Mul", gradient, normed), n, 1 / n)
         centered = self.op("Sub", gradient, self.column_sums(gradient, n, 1 / n))
-        rest = self.op("Sub", centered, self.op("Mul", norm.normed, dot))
-        return self.op("Mul", rest, norm.inverse, out=out)
+        rest = self.op("Sub", centered, self.op("Mul", normed, dot))
+        return self.op("Mul", rest, inverse, out=out)
 
     def model(self, outputs: dict[str, Sequence[int]]) -> ModelProto:
         """The finished graph, with outputs of these names and shapes."""
