@@ -277,6 +277,23 @@ def test_a_damaged_shard_is_named_set_aside_and_computed_again(tmp_path, picture
     assert last.batches == []
 
 
+def test_lack_of_memory_is_no_damage(tmp_path, pictures, monkeypatch):
+    import safetensors.numpy
+
+    cache = tmp_path / "cache"
+    embed(Counting(), pictures[:2], cache)
+    before = shards(cache)
+
+    def no_memory(path):
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(safetensors.numpy, "load_file", no_memory)
+        embed(Counting(), pictures[:2], cache)
+    assert shards(cache) == before and list(cache.rglob("*.damaged")) == []
+    embed(Counting(break_after=0), pictures[:2], cache)
+
+
 def test_every_byte_of_a_shard_is_guarded(tmp_path, pictures):
     cache = tmp_path / "cache"
     embed(Counting(), pictures[:2], cache)
