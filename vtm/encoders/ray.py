@@ -323,16 +323,22 @@ def embed_on_ray(
 @contextmanager
 def _quiet_data(ray: Any) -> Iterator[None]:
     """Ray Data without bars and log lines of its own, and with a worker's own error; put back afterwards."""
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.raise_original_map_exception = True
-    context.max_consecutive_actor_init_deaths = RETRIES
+    context = ray.data.DataContext.get_current()
+    wanted = {
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+        "raise_original_map_exception": True,
+        "max_consecutive_actor_init_deaths": RETRIES,
+    }
+    before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
     logger = logging.getLogger("ray.data")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    for name in before:
+        setattr(context, name, wanted[name])
     try:
-        with ray.data.DataContext.current(context):
-            yield
+        yield
     finally:
+        for name, value in before.items():
+            setattr(context, name, value)
         logger.setLevel(level)
