@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vtm.config import parse_encoder
 from vtm.encoders.cache import embed_images, embed_texts
 from vtm.errors import ConfigError
+from vtm.files import data_dir
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ ENCODERS = {
     "clip": "vtm.encoders.clip",
     "sentence": "vtm.encoders.sentence",
 }
-# Those with a function prefetch(...) -> Path that takes the options of load.
+# Those whose load has an option fetch, without which it does not use the network.
 PREFETCH = ("clip", "sentence")
 
 
@@ -152,10 +153,12 @@ def prefetch_encoder(name: str, /, **options: Any) -> Path:
     Returns the folder that the weights are in. Errors are those of `load_encoder`; a ConfigError for an encoder that
     is not among `PREFETCH`, a MissingError where weights cannot be fetched from here.
     """
-    _load_function(name, options)
+    load = _load_function(name, options)
     if name not in PREFETCH:
         raise ConfigError(f"encoder {name} has no weights on the hub; choose from {', '.join(PREFETCH)}")
-    return importlib.import_module(ENCODERS[name]).prefetch(**options)
+    pair = load(device="cpu", fetch=True, **options)
+    _ = pair.text.key, pair.image.key  # reads, and so checks, all files
+    return data_dir() / "weights"
 
 
 def _load_function(name: str, options: dict[str, Any]) -> Callable[..., EncoderPair]:
@@ -163,7 +166,7 @@ def _load_function(name: str, options: dict[str, Any]) -> Callable[..., EncoderP
     if name not in ENCODERS:
         raise ConfigError(f"no encoder is called {name!r}; choose from {', '.join(ENCODERS)}")
     load: Callable[..., EncoderPair] = importlib.import_module(ENCODERS[name]).load
-    possible = [option for option in inspect.signature(load).parameters if option != "device"]
+    possible = [option for option in inspect.signature(load).parameters if option not in ("device", "fetch")]
     if unknown := [option for option in options if option not in possible]:
         has = f"its options are {', '.join(possible)}" if possible else "it has no options"
         raise ConfigError(f"encoder {name} has no option {unknown[0]!r}; {has}")

@@ -30,7 +30,7 @@ import numpy as np
 from vtm.encoders import EncoderPair
 from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import data_dir, hash_file, hash_json, read_json
+from vtm.files import hash_file, hash_json, read_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,6 +71,7 @@ CUDA_ROWS = 64
 def load(
     *,
     device: str = "auto",
+    fetch: bool = False,
     language: str = "en",
     model: str = "",
     pretrained: str = "",
@@ -79,7 +80,7 @@ def load(
     aligned: str = "auto",
     precision: str = "auto",
 ) -> EncoderPair:
-    """The pair "clip". Nothing is downloaded: `prefetch` does that.
+    """The pair "clip". Nothing is downloaded, unless told to `fetch`.
 
     Parameters
     ----------
@@ -110,31 +111,32 @@ def load(
     if aligned not in ("auto", "yes", "no"):
         raise ConfigError(f"aligned={aligned}: choose from auto, yes, no")
     cuda = use_cuda(device)
-    if precision in ("fp16", "bf16") and not cuda:
+    if precision in ("fp16", "bf16") and not (cuda or fetch):
         raise ConfigError(f"precision={precision}: half precision needs a CUDA device; give fp32 or auto")
     if precision == "auto":
         precision = "fp16" if cuda else "fp32"
-    models = _models(language, str(model), str(pretrained), str(text_model), str(text_pretrained))
-    hub = Hub(_spec(*models))
-    pair = _pair(*models, hub=hub, device="cuda" if cuda else "cpu", precision=precision)
-    if aligned == "yes" and pair.text.dim != pair.image.dim:
-        raise ConfigError(
-            f"aligned=yes: texts have {pair.text.dim} numbers and pictures {pair.image.dim}, so they share "
-            "no space"
-        )
-    return pair if aligned == "auto" else replace(pair, aligned=aligned == "yes")
-
-
-def prefetch(**options: Any) -> Path:
-    """Fetch the weights that `load` needs with the same options, unless they are there; the folder of all weights."""
-    named = ("model", "pretrained", "text_model", "text_pretrained")
-    models = _models(options.get("language", "en"), *(str(options.get(name, "")) for name in named))
-    hub = Hub(_spec(*models), fetch=True)
-    if all(name.startswith(LOCAL) or is_file(tag) for name, tag in models):
+    pictures, texts = _models(language, str(model), str(pretrained), str(text_model), str(text_pretrained))
+    hub = Hub(_spec(pictures, texts), fetch=fetch)
+    if fetch and all(name.startswith(LOCAL) or is_file(tag) for name, tag in (pictures, texts)):
         raise ConfigError(f"{hub.spec}: names weights on this machine; there is nothing to fetch")
-    pair = _pair(*models, hub=hub, device="cpu", precision="fp32")
-    _ = pair.text.key, pair.image.key  # reads, and so checks, all files
-    return data_dir() / "weights"
+    how = {"device": "cuda" if cuda else "cpu", "precision": precision}
+    clip = replace(find_clip(*pictures, hub=hub), **how)
+    name, image, text = clip.name, ClipImage(clip), ClipText(clip)
+    if texts[0].startswith(SENTENCE):
+        from vtm.encoders.sentence import SentenceText, find_folder
+
+        folder = find_folder(texts[0].removeprefix(SENTENCE), hub=hub)
+        name, text = texts[0], SentenceText(folder, device=how["device"])
+    elif texts != pictures:
+        text = ClipText(replace(find_clip(*texts, hub=hub), **how))
+        name = text.clip.name
+    if aligned == "yes" and text.dim != image.dim:
+        raise ConfigError(
+            f"aligned=yes: texts have {text.dim} numbers and pictures {image.dim}, so they share no space"
+        )
+    share = name == clip.name or (name, clip.name) in ALIGNED
+    share = share if aligned == "auto" else aligned == "yes"
+    return EncoderPair(name="clip", text=text, image=image, aligned=share)
 
 
 def _models(
@@ -160,25 +162,6 @@ def _spec(image: tuple[str, str], text: tuple[str, str]) -> str:
     if text != image:
         options |= {"text_model": text[0], "text_pretrained": text[1]}
     return "clip:" + ",".join(f"{name}={value}" for name, value in options.items() if value)
-
-
-def _pair(
-    image: tuple[str, str], text: tuple[str, str], *, hub: Hub, device: str, precision: str
-) -> EncoderPair:
-    """The pair of these models, aligned if the two are known to share a space."""
-    how = {"device": device, "precision": precision}
-    clip = replace(find_clip(*image, hub=hub), **how)
-    name, texts = clip.name, ClipText(clip)
-    if text[0].startswith(SENTENCE):
-        from vtm.encoders.sentence import SentenceText, find_folder
-
-        folder = find_folder(text[0].removeprefix(SENTENCE), hub=hub)
-        name, texts = text[0], SentenceText(folder, device=device)
-    elif text != image:
-        other = replace(find_clip(*text, hub=hub), **how)
-        name, texts = other.name, ClipText(other)
-    share = name == clip.name or (name, clip.name) in ALIGNED
-    return EncoderPair(name="clip", text=texts, image=ClipImage(clip), aligned=share)
 
 
 @dataclass

