@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from hostile_tables import Input
 
-from vtm.files import hash_file, load_arrays, read_json, read_sealed, save_arrays, write_sealed
+from vtm.files import load_arrays, read_json, read_sealed, save_arrays, write_sealed
 
 REMOVED = object()
 MODEL, RESULT = ("does not hold what a model's does", "train anew"), ("does not hold what a result's does",)
+NO_INDEX = ("does not hold what an index's does", "build the index anew")
 CHANGED, UNREADABLE = ("its content is not what was",), ("not readable as JSON",)
 
 
@@ -79,16 +80,8 @@ def change_values(value: dict[str, Any], changes: Mapping[str, Any]) -> None:
             holder[last] = new
 
 
-def replace_arrays(
-    arrays: Path, description: str, hash_name: str, change: Callable[[dict[str, np.ndarray]], object]
-) -> None:
-    """Change arrays, under the hash that the description beside them states."""
-    from safetensors.numpy import load_file, save_file
-
-    held = load_file(arrays)
-    change(held)
-    save_file(held, arrays)
-    reseal(arrays.with_name(description), {hash_name: hash_file(arrays)})
+def as_bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("latin-1"), dtype=np.uint8)
 
 
 def model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
@@ -136,22 +129,24 @@ def result_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
 
 
 def unsealed(kind: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
-    """What is said of a model's or a result's arrays, changed under the hash that it states."""
+    """What is said of a model's, a result's or an index's arrays, changed under the hash that it states."""
 
     def run(folder: Path) -> object:
         from safetensors import safe_open
         from safetensors.numpy import load_file, save_file
 
         from vtm.experiment.results import Result
+        from vtm.metrics.index import ThetaIndex
         from vtm.model.topicmodel import TopicModel
 
-        {"model": small_model, "result": small_result}[kind](folder)
-        path = folder / {"model": "text.safetensors", "result": "result.safetensors"}[kind]
+        {"model": small_model, "result": small_result, "index": small_index}[kind](folder)
+        path = folder / {"model": "text.safetensors", "result": "result.safetensors", "index": "index.safetensors"}[kind]
         with safe_open(path, framework="np") as opened:
             head = json.loads(opened.metadata()["vtm"])
         change(head)
         save_file(load_file(path), path, {"vtm": json.dumps(head)})
-        return TopicModel.load(folder / "text") if kind == "model" else Result.load(folder)
+        load = {"model": TopicModel.load, "result": Result.load, "index": ThetaIndex.load}[kind]
+        return load(folder if kind == "result" else folder / path.stem)
 
     return run
 
@@ -169,7 +164,7 @@ def index(changes: Mapping[str, Any]) -> Callable[[Path], object]:
         from vtm.metrics.index import ThetaIndex
 
         path = small_index(folder)
-        reseal(folder / "index.json", changes)
+        reseal_arrays(folder / "index.safetensors", changes)
         return ThetaIndex.load(path)
 
     return run
@@ -180,7 +175,7 @@ def index_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[
         from vtm.metrics.index import ThetaIndex
 
         path = small_index(folder)
-        replace_arrays(folder / "index.safetensors", "index.json", "arrays_sha256", change)
+        reseal_arrays(folder / "index.safetensors", {}, change)
         return ThetaIndex.load(path)
 
     return run
@@ -368,11 +363,13 @@ FINDINGS: tuple[Input, ...] = (
       for value in (None, 0, True, "x")),
     *(Input(f"CLIP: mean {value!r}", "clip-folder", clip(mean=value), ("mean and std",))
       for value in ([], ["x"] * 3, [0.5], None, [None] * 3)),
-    *(Input(f"index: {name}", "index-json", index(changes), ("does not hold what an index's does", "build the index anew"))
-      for name, changes in (("no ids", {"ids": REMOVED}), ("a number for ids", {"ids": 1.5}), ("no measure", {"measure": None}))),
-    Input("index: no hash of the arrays", "index-json", index({"arrays_sha256": REMOVED}), ("not what was saved",)),
+    *(Input(f"index: {name}", "index-arrays", index_arrays(change), NO_INDEX)
+      for name, change in (("no ids", lambda a: a.pop("ids")), ("a number for ids", lambda a: a.update(ids=as_bytes("1.5"))),
+                           ("ids are no JSON", lambda a: a.update(ids=as_bytes("\xff"))))),
+    Input("index: no measure", "index-json", index({"measure": None}), NO_INDEX),
+    Input("index: no hash of the arrays", "index-json", unsealed("index", lambda head: head.pop("sha256")), ("not a file of vtm's",)),
     Input("index: unknown measure", "index-json", index({"measure": "x"}), ("no index for the measure 'x'",)),
-    Input("index: fewer ids than rows", "index-json", index({"ids": ["a"]}), ("ids",)),
+    Input("index: fewer ids than rows", "index-arrays", index_arrays(lambda a: a.update(ids=as_bytes('["a"]'))), ("ids",)),
     Input("index: no theta", "index-arrays", index_arrays(lambda a: a.update(x=a.pop("theta"))), ("an index's",)),
     Input("index: a number for theta", "index-arrays", index_arrays(lambda a: a.update(theta=np.array(1.0))), ("an index's",)),
     Input("index: centres of other topics", "index-arrays",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import numpy as np
@@ -13,9 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from benchmarks.search import bench_search, synthetic_theta
 from vtm.errors import ConfigError, DataError, MissingError
+from vtm.files import save_arrays
 from vtm.metrics import index as search
-from vtm.metrics import index as search_blocks
-from vtm.metrics import index as search_scan
 from vtm.metrics.index import ThetaIndex
 from vtm.metrics.ranking import TIE_TOLERANCE, top_items
 
@@ -85,8 +83,8 @@ KINDS = (sparse, spread, one_hot, repeated, collapsed, rising)
 @pytest.fixture
 def small(monkeypatch):
     """Several blocks and parts out of few rows, and a sample that is not all of them."""
-    monkeypatch.setattr(search_blocks, "BLOCK", search_blocks.COLUMNS)
-    monkeypatch.setattr(search_blocks, "SAMPLE", 256)
+    monkeypatch.setattr(search, "BLOCK", search.COLUMNS)
+    monkeypatch.setattr(search, "SAMPLE", 256)
 
 
 WAYS = ("product", "head", "mixed", "many", "split")
@@ -95,12 +93,12 @@ WAYS = ("product", "head", "mixed", "many", "split")
 def force(way, monkeypatch):
     monkeypatch.setattr(search, "FEW", 0 if way in ("many", "split") else 1000)
     if way == "product":
-        monkeypatch.setattr(search_scan, "HEAD_COST", np.inf)
+        monkeypatch.setattr(search, "HEAD_COST", np.inf)
     if way == "head":
-        monkeypatch.setattr(search_scan, "HEAD_COST", 0.0)
-        monkeypatch.setattr(search_scan, "SCORE_COST", 0.0)
+        monkeypatch.setattr(search, "HEAD_COST", 0.0)
+        monkeypatch.setattr(search, "SCORE_COST", 0.0)
     if way == "split":
-        monkeypatch.setattr(search_scan, "MAX_HITS", 100)
+        monkeypatch.setattr(search, "ROOM", 0)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -183,14 +181,10 @@ def test_the_order_of_rows_does_not_matter():
 
 
 def test_the_head_leaves_few_rows_of_sparse_theta(small, monkeypatch):
-    scored = []
-    products = ThetaIndex._products
-    monkeypatch.setattr(
-        ThetaIndex, "_products", lambda *a, **k: scored.append(len(a[1])) or products(*a, **k)
-    )
-    heads = []
-    head_filter = search_scan._head_filter
-    monkeypatch.setattr(search_scan, "_head_filter", lambda *a: heads.append(len(a[3])) or head_filter(*a))
+    scored, heads = [], []
+    products, by_head = ThetaIndex.products, search.Scan._by_head
+    monkeypatch.setattr(ThetaIndex, "products", lambda *a: scored.append(len(a[1])) or products(*a))
+    monkeypatch.setattr(search.Scan, "_by_head", lambda *a: heads.append(len(a[2])) or by_head(*a))
     rng = np.random.default_rng(4)
     theta = sparse(rng, 20_000, 40).astype(np.float32)
     ThetaIndex.build(theta, names(20_000)).search(sparse(rng, 1, 40), 10, threads=1)
@@ -278,22 +272,20 @@ def test_files_that_are_not_what_was_saved(tmp_path):
     ThetaIndex.build(theta, "abcd").save(tmp_path / "index")
     with pytest.raises(MissingError, match="other.safetensors"):
         ThetaIndex.load(tmp_path / "other")
-    arrays, description = tmp_path / "index.safetensors", tmp_path / "index.json"
-    content = arrays.read_bytes()
-    arrays.write_bytes(content[:-1] + b"\x01")
-    with pytest.raises(DataError, match="index.safetensors: not what was saved"):
-        ThetaIndex.load(tmp_path / "index")
-    arrays.write_bytes(content)
-    written = description.read_bytes()
+    file = tmp_path / "index.safetensors"
+    written = file.read_bytes()
     for place in range(len(written)):  # one bit of any byte
         changed = bytearray(written)
         changed[place] ^= 1
-        description.write_bytes(changed)
-        with pytest.raises(DataError, match=r"index\.json"):
+        file.write_bytes(changed)
+        with pytest.raises(DataError, match=r"index\.safetensors"):
             ThetaIndex.load(tmp_path / "index")
-    description.write_text(json.dumps(json.loads(written) | {"format": 99}))
+    arrays = {"theta": theta, "ids": np.frombuffer(b'["a", "b", "c", "d"]', dtype=np.uint8)}
+    save_arrays(file, arrays, {"format": 99, "measure": "cosine"})
     with pytest.raises(DataError, match="format 99"):
         ThetaIndex.load(tmp_path / "index")
+    save_arrays(file, arrays, {"format": search.FORMAT, "measure": "cosine"})
+    assert ThetaIndex.load(tmp_path / "index").ids == ("a", "b", "c", "d")
 
 
 def test_what_cannot_be_searched_is_named():

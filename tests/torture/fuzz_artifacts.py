@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from fuzz_base import Reader, about_reader, arrays_reader, attempt, json_reader, sealed_reader, weights_reader
+from fuzz_base import Reader, about_reader, attempt, json_reader, sealed_reader, weights_reader
 
 
 def _small_model(folder: Path) -> Path:
@@ -135,12 +135,12 @@ def fitted_model(folder: Path) -> Reader:
     return sealed_reader(folder / "model" / MODEL_FILE, check)
 
 
-def _small_index(folder: Path) -> tuple[Path, Path]:
+def _small_index(folder: Path) -> Path:
     from vtm.metrics.index import ThetaIndex
 
     theta = np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
     ThetaIndex.build(theta, ("a", "b", "c")).save(folder / "index")
-    return folder / "index.safetensors", folder / "index.json"
+    return folder / "index.safetensors"
 
 
 def _use_index(folder: Path) -> None:
@@ -153,12 +153,11 @@ def _use_index(folder: Path) -> None:
 
 
 def index_json(folder: Path) -> Reader:
-    _, description = _small_index(folder)
-    return sealed_reader(description, lambda: _use_index(folder))
+    return about_reader(_small_index(folder), lambda: _use_index(folder))
 
 
 def index_arrays(folder: Path) -> Reader:
-    return arrays_reader(*_small_index(folder), "arrays_sha256", lambda: _use_index(folder))
+    return weights_reader(_small_index(folder), lambda: _use_index(folder))
 
 
 def embeddings_manifest(folder: Path) -> Reader:

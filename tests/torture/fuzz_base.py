@@ -124,17 +124,3 @@ def weights_reader(path: Path, check: Callable[[], Any]) -> Reader:
         check()
 
     return Reader([path.read_bytes()], read)
-
-
-def arrays_reader(arrays: Path, description: Path, hash_name: str, check: Callable[[], Any]) -> Reader:
-    """The arrays' own format: the description always names the hash of what is there."""
-    from vtm.files import hash_file, read_sealed, write_sealed
-
-    about = read_sealed(description)
-
-    def read(data: bytes) -> None:
-        arrays.write_bytes(data)
-        write_sealed(description, about | {hash_name: hash_file(arrays)})
-        check()
-
-    return Reader([arrays.read_bytes()], read)

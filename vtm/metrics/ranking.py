@@ -113,12 +113,15 @@ def target_ranks(
     ConfigError, DataError
         As `similarity`; also for ids that are repeated or too few, or a query that `targets` lacks.
     """
-    q_ids, i_ids = _ids(query_ids, len(queries), "query"), _ids(item_ids, len(items), "item")
+    q_ids, i_ids = (
+        unique_ids(query_ids, len(queries), "query id"),
+        unique_ids(item_ids, len(items), "item id"),
+    )
     wanted = q_ids if targets is None else [targets.get(i) for i in q_ids]
     if targets is not None and (missing := [i for i in q_ids if i not in targets]):
         raise DataError(f"targets: no item named for {len(missing)} queries, the first is {missing[0]!r}")
     # Canonical order: BLAS rounds by position, so the same rows in another order may differ in a last digit.
-    q_order, i_order = _order(q_ids), _order(i_ids)
+    q_order, i_order = id_order(q_ids), id_order(i_ids)
     left, right = _prepare_pair(queries, items, measure)
     left, right = left[q_order], right[i_order]
     place = {i_ids[position]: column for column, position in enumerate(i_order)}
@@ -172,8 +175,8 @@ def top_items(
     """
     if k < 1:
         raise ConfigError(f"k must be at least 1, not {k}")
-    i_ids = _ids(item_ids, len(items), "item")
-    order = _order(i_ids)
+    i_ids = unique_ids(item_ids, len(items), "item id")
+    order = id_order(i_ids)
     left, right = _prepare_pair(queries, items, measure)
     right = right[order]
     k = min(k, len(right))
@@ -191,7 +194,7 @@ def top_items(
 def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
     if measure not in MEASURES:
         raise ConfigError(f"unknown similarity measure {measure!r}: choose one of {', '.join(MEASURES)}")
-    left, right = _prepare(queries, "queries", measure), _prepare(items, "items", measure)
+    left, right = prepare(queries, "queries", measure), prepare(items, "items", measure)
     if left.shape[1] != right.shape[1]:
         raise DataError(
             f"queries have {left.shape[1]} columns and items {right.shape[1]}: they must share one space"
@@ -199,13 +202,22 @@ def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple
     return left, right
 
 
-def _prepare(rows: np.ndarray, name: str, measure: str) -> np.ndarray:
-    """Checked float64 rows, transformed so that a product of two gives the similarity where it can."""
+def prepare(rows: np.ndarray, name: str, measure: str, positions: np.ndarray | None = None) -> np.ndarray:
+    """Checked float64 rows, transformed so that a product of two gives the similarity where it can.
+
+    Each row by itself. `positions` name rows in errors where these are some of many.
+    """
     x = np.asarray(rows, dtype=np.float64)
     if x.ndim != 2 or 0 in x.shape:
         raise DataError(f"{name}: a matrix of at least one row and column is needed, not shape {x.shape}")
+
+    def first(some: np.ndarray) -> int:
+        return some[0] if positions is None else positions[some].min()
+
     if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
-        raise DataError(f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {bad[0]}")
+        raise DataError(
+            f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {first(bad)}"
+        )
     if measure == "cosine":
         # Divided by the largest entry first, so that squares neither overflow nor vanish.
         largest = np.abs(x).max(axis=1, keepdims=True)
@@ -218,7 +230,7 @@ def _prepare(rows: np.ndarray, name: str, measure: str) -> np.ndarray:
         if len(wrong):
             raise DataError(
                 f"{name}: {measure} compares distributions, but {len(wrong)} of {len(x)} rows are negative "
-                f"or do not sum to 1, the first is row {wrong[0]}; use cosine"
+                f"or do not sum to 1, the first is row {first(wrong)}; use cosine"
             )
         x = x / total
         return np.sqrt(x) if measure == "hellinger" else x
@@ -265,17 +277,19 @@ def _tolerance(left: np.ndarray, right: np.ndarray, measure: str) -> np.ndarray:
     return TIE_TOLERANCE * np.maximum(scale, 1.0)
 
 
-def _ids(ids: Sequence[str], n_rows: int, name: str) -> list[str]:
+def unique_ids(ids: Sequence[str], n_rows: int, name: str) -> list[str]:
+    """Ids as text; one for each row, and no two alike."""
     ids = [str(i) for i in ids]
     if len(ids) != n_rows:
-        raise DataError(f"{len(ids)} {name} ids for {n_rows} rows: each row needs its own")
+        raise DataError(f"{len(ids)} {name}s for {n_rows} rows: each row needs its own")
     seen: set[str] = set()
     for i in ids:
         if i in seen:
-            raise DataError(f"{name} id {i!r} occurs more than once: ids must be unique")
+            raise DataError(f"{name} {i!r} occurs more than once: ids must be unique")
         seen.add(i)
     return ids
 
 
-def _order(ids: list[str]) -> np.ndarray:
+def id_order(ids: Sequence[str]) -> np.ndarray:
+    """Positions in the order of the ids."""
     return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
