@@ -33,6 +33,8 @@ from vtm.files import (
     recover_folder,
     write_sealed,
 )
+from vtm.metrics.index import MEASURES as INDEXED
+from vtm.metrics.index import ThetaIndex
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import (
     ORDERS,
@@ -1050,7 +1052,11 @@ class Readings(Topics):
             why = f"; the first: {bad[0].detail}" if bad else ""
             raise DataError(f"{len(text)} texts and {len(usable)} usable pictures: nothing to rank{why}")
         places = [f"{row:012d}" for row in usable]  # sorted as the numbers are
-        positions, similarities = top_items(text, image[usable], places, k=top, measure=measure)
+        if measure in INDEXED:
+            index = ThetaIndex.build(image[usable], places, measure=measure)
+            positions, similarities = index.search(text, top)
+        else:
+            positions, similarities = top_items(text, image[usable], places, k=top, measure=measure)
         return usable[positions], similarities
 
     def _image_theta(self, images: Any, image_embeddings: Any) -> tuple[np.ndarray, tuple[Dropped, ...]]:

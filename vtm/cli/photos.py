@@ -177,7 +177,7 @@ def match(
     """
     import numpy as np
 
-    from vtm.metrics.ranking import top_items
+    from vtm.metrics.index import ThetaIndex
     from vtm.report.contact import Card, check_suffix, write_sheet
 
     kind, wanted = choose_format(format, out), _text(text, text_file)
@@ -196,7 +196,8 @@ def match(
     theta = np.concatenate(blocks)
     usable = np.flatnonzero(~np.isnan(theta[:, 0]))
     _require_some(len(usable), bad)
-    positions, similarities = top_items(text_theta, theta[usable], [f"{row:012d}" for row in usable], k=top)
+    index = ThetaIndex.build(theta[usable], [f"{row:012d}" for row in usable])
+    positions, similarities = index.search(text_theta, top)
     rows, cards = [], []
     for row, similarity in zip(usable[positions[0]], similarities[0], strict=True):
         picture, place = found.pictures[row], len(rows) + 1
