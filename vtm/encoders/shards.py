@@ -128,12 +128,15 @@ class Manifest:
                 state = "is missing" if data is None else "is not what was written"
                 raise DataError(f"{path}: {state}; run `vtm embed` again, which writes it anew")
             try:
-                table = pq.read_table(pa.BufferReader(data)).combine_chunks()
-                vectors = table["embedding"].combine_chunks()
-                embeddings = vectors.flatten().to_numpy().reshape(rows, self.dim)
-                yield table["id"].to_pylist(), table["sha256"].to_pylist(), embeddings
+                table = pq.read_table(pa.BufferReader(data))
+                vectors = table["embedding"].combine_chunks().flatten().to_numpy()
+                embeddings = vectors.reshape(len(table), self.dim)
+                ids, contents = table["id"].to_pylist(), table["sha256"].to_pylist()
             except (KeyError, ValueError, AttributeError) as error:
-                raise DataError(f"{path}: not a file of {rows} embeddings ({error})") from error
+                raise DataError(f"{path}: not a file of embeddings ({error})") from error
+            if len(table) != rows:
+                raise DataError(f"{path}: {len(table)} embeddings, not {rows}")
+            yield ids, contents, embeddings
 
 
 def read_embeddings(folder: Path | str, *, side: str | None = None) -> tuple[tuple[str, ...], np.ndarray]:
@@ -249,8 +252,8 @@ def embed_corpus(
                 f"address={address!r}: Ray Data does not run through Ray Client; run this on a machine of the cluster "
                 "with address auto, or send it there with `ray job submit`"
             )
-    name, options = parse_corpus(corpus)
-    loaded = load_corpus(name, **options)
+    name, named = parse_corpus(corpus)
+    loaded = load_corpus(name, **named)
     pair = load_named(encoder, device=device, language=loaded.language)
     images = [Path(path).absolute() for path in loaded.images]
     halves = {
@@ -273,7 +276,7 @@ def embed_corpus(
 
 
 def _take_in(folder: Path, side: str, key: str, cache: Path | str | None) -> None:
-    """Put what the folder holds of this encoder into the cache, as far as it is whole."""
+    """Put what the folder holds of this encoder into the cache, up to the first file that is not whole."""
     try:
         if Manifest.load(folder, side).key == key:
             import_embeddings(folder, side=side, cache=cache)
