@@ -29,8 +29,9 @@ def lay_out(folder: Path) -> None:
     from vtm import VisualTopicModel, load_corpus
 
     scenes = load_corpus("scenes", n=120)
-    for name in ("photos", "mixed", "documents"):
+    for name in ("photos", "mixed", "documents", "older"):
         (folder / name).mkdir()
+    (folder / "older" / "model.json").write_text("{}")
     rows = []
     for text, picture in zip(scenes.texts, scenes.images, strict=True):
         shutil.copy(picture, folder / "photos" / picture.name)

@@ -182,10 +182,10 @@ def index_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[
 
 
 def api_model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
-    """A fitted model's folder with other values in its description."""
+    """A fitted model with other values in its description."""
 
     def run(folder: Path) -> object:
-        from vtm.api import MODEL_FILE, ModelWarning, VisualTopicModel
+        from vtm.api import ModelWarning, VisualTopicModel
 
         x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
         fitted = VisualTopicModel(
@@ -195,7 +195,7 @@ def api_model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
             warnings.simplefilter("ignore", ModelWarning)
             fitted.fit(["cat dog", "dog cow"] * 4, text_embeddings=x, image_embeddings=x)
         fitted.save(folder / "model")
-        reseal(folder / "model" / MODEL_FILE, changes)
+        reseal_arrays(folder / "model", changes)
         return VisualTopicModel.load(folder / "model")
 
     return run
@@ -374,7 +374,7 @@ FINDINGS: tuple[Input, ...] = (
     Input("index: a number for theta", "index-arrays", index_arrays(lambda a: a.update(theta=np.array(1.0))), ("an index's",)),
     Input("index: centres of other topics", "index-arrays",
           index_arrays(lambda a: a.update(centres=np.eye(2, dtype=np.float32))), ("an index's",)),
-    Input("fitted model: a number for the hashes", "fitted-model", api_model({"sha256": 1.5}), CHANGED),
+    Input("fitted model: a number for a network", "fitted-model", api_model({"text": 1.5}), MODEL),
     Input("fitted model: no layers", "fitted-model", api_model({"parameters.hidden": None}), ("model", "train anew")),
     Input("fitted model: endlessly many pairs", "fitted-model", api_model({"n_pairs": float("inf")}), MODEL),
     Input("fitted model: no pictures", "fitted-model", api_model({"best_pictures": None}), MODEL),

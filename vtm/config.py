@@ -274,6 +274,7 @@ class Experiment:
 def parse_corpus(spec: str) -> tuple[str, dict[str, str | int]]:
     """Split `name:key=value,key=value` into the corpus' name and its options.
 
+    >>> from vtm.config import parse_corpus
     >>> parse_corpus("stamps:lang=de")
     ('stamps', {'lang': 'de'})
     """
@@ -283,6 +284,7 @@ def parse_corpus(spec: str) -> tuple[str, dict[str, str | int]]:
 def parse_encoder(spec: str) -> tuple[str, dict[str, str | int]]:
     """Split an encoder's `name:key=value,key=value` as `parse_corpus` does a corpus'.
 
+    >>> from vtm.config import parse_encoder
     >>> parse_encoder("clip:model=local-dir:/weights/clip")
     ('clip', {'model': 'local-dir:/weights/clip'})
     """

@@ -247,7 +247,8 @@ def save_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], about: Mappi
     plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     described = json.loads(json.dumps(about))
     # One entry: the order of several is another in each process.
-    head = json.dumps({"about": described, "sha256": _digest(plain, described)}, ensure_ascii=False)
+    # In ASCII: a file's name may be no text, which UTF-8 cannot hold.
+    head = json.dumps({"about": described, "sha256": _digest(plain, described)})
     with atomic_path(path) as temporary:
         save_file(plain, temporary, {_HEAD: head})
 

@@ -129,7 +129,7 @@ def test_tutorial_with_stand_ins(tmp_path: Path, no_data: None) -> None:
     new = sorted(path.name for path in (tmp_path / "new").iterdir())
     pictures = [name for name in new if name.endswith(".png")]
     assert len(pictures) == 6 and new == sorted([*pictures, *(f"{name}.xmp" for name in pictures)])
-    for made in ("model/model.json", "tags.csv", "sheet.html", "explorer/index.html"):
+    for made in ("model", "tags.csv", "sheet.html", "explorer/index.html"):
         assert (tmp_path / made).is_file(), made
 
 
@@ -168,7 +168,7 @@ def test_own_data_as_typed(tmp_path: Path, no_data: None) -> None:
 
     doc_blocks.lay_out(tmp_path)
     check(PAGES["own-data"], tmp_path, change)
-    for made in ("my-book/04-text-teacher.ipynb", "out.ipynb", "from-arrays/model.json"):
+    for made in ("my-book/04-text-teacher.ipynb", "out.ipynb", "from-arrays"):
         assert (tmp_path / made).is_file(), made
     assert "photos.csv:text_column=headline" in (tmp_path / "out.ipynb").read_text("utf-8")
 

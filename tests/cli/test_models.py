@@ -26,16 +26,16 @@ from PIL import Image
 from stopping import wait_for
 from typer.testing import CliRunner
 
-from vtm import api as api_encoding
+from vtm import api as api_module
 from vtm.api import VisualTopicModel
 from vtm.cli import Commands, options, photos
 from vtm.cli import models as commands
 from vtm.cli.keywords import sidecar_path
-from vtm.cli.models import absolute_corpus
+from vtm.cli.models import corpus_note
 from vtm.cli.photos import SKIPPED
 from vtm.cli.tagging import find_pictures, tag_pictures
 from vtm.config import parse_corpus
-from vtm.corpora import load_corpus
+from vtm.corpora import absolute_corpus, load_corpus
 from vtm.corpora.pictures import open_picture
 from vtm.errors import ConfigError, storable
 from vtm.metrics.topics import topic_diversity
@@ -200,7 +200,7 @@ def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
     (tmp_path / "full" / "mine.txt").touch()
     # Before anything is read: there is no such corpus either.
     line = error("train", "scene", "-o", tmp_path / "full")
-    assert "full: exists and is no model (it holds mine.txt)" in line
+    assert "full: is a folder, and a model is one file; name another place for the model" in line
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
 
 
@@ -269,7 +269,7 @@ def test_one_picture_and_other_keywords(model, api, photos):
 
 
 def test_bad_pictures_are_listed_and_the_exit_code_says_so(model, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(api_encoding, "BLOCK", 2)
+    monkeypatch.setattr(api_module, "BLOCK", 2)
     (photos / "1broken.png").write_bytes(b"no picture")
     (photos / "b" / "empty.jpg").touch()
     missing = tmp_path / "gone.jpg"
@@ -301,7 +301,7 @@ def test_when_nothing_can_be_used_it_is_an_error_and_no_file(model, photos, tmp_
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, monkeypatch, suffix):
     blocks = VisualTopicModel.transform_blocks
-    monkeypatch.setattr(api_encoding, "BLOCK", 2)
+    monkeypatch.setattr(api_module, "BLOCK", 2)
 
     def interrupted(self, images):
         yield next(iter(blocks(self, images)))
@@ -341,7 +341,7 @@ main()
 def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command, sent):
     place = tmp_path / "place"
     shutil.copytree(photos, place / "photos")
-    shutil.copytree(model, place / "old")
+    shutil.copy(model, place / "old")
     (place / "old.csv").write_text("as it was")
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     arguments = {
@@ -589,7 +589,7 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     run("train", "captions.csv:text_column=title,lang=de", "-o", tmp_path / "m", *small)
     monkeypatch.chdir(tmp_path)
     corpus = f"{photos}/captions.csv:text_column=title,lang=de"
-    assert VisualTopicModel.load("m").notes_["corpus"] == corpus
+    assert VisualTopicModel.load("m").notes_["corpus"] == "./photos/captions.csv:text_column=title,lang=de"
 
     named = run("match", "m", photos, "--text", "two boats")
     shutil.copy(photos / "0.png", photos / "of-no-caption.png")
@@ -613,6 +613,26 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     assert "no such file" in line and line.endswith("; name the pictures")
 
 
+def test_a_model_that_is_moved_with_its_table_finds_it(tmp_path, photos, monkeypatch):
+    scenes = load_corpus("scenes", n=120)
+    rows = [f"{'b/' if n % 2 else ''}{n}.png,{scenes.texts[n].replace(',', ' ')}" for n in range(6)]
+    (photos / "captions.csv").write_text("\n".join(["file_name,text", *rows]), encoding="utf-8")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "models")  # a folder from which `..` leads elsewhere
+    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1, "--epochs", 2)
+    run("train", photos / "captions.csv", "-o", tmp_path / "link" / "m", *small)
+    told = (tmp_path / "models" / "m").read_bytes()
+    assert os.fsencode(tmp_path) not in told, "it tells where its maker's pictures lie"
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("photos", "models"):
+        shutil.move(tmp_path / name, tmp_path / "elsewhere" / name)
+    monkeypatch.chdir(tmp_path / "elsewhere" / "models")
+    for model in ("m", tmp_path / "elsewhere" / "models" / "m"):
+        result = run("match", model, "--text", "two boats")
+        assert f"trained on: {tmp_path}/elsewhere/photos/captions.csv\n" in result.stderr
+        assert len(result.stdout.splitlines()) == 7
+
+
 def test_a_model_that_names_no_corpus_needs_pictures(api, tmp_path):
     for notes in ({}, {"corpus": 3}, {"corpus": " "}):
         api.save(tmp_path / "m", **notes)
@@ -621,7 +641,8 @@ def test_a_model_that_names_no_corpus_needs_pictures(api, tmp_path):
             "name the pictures"
         )
     api.save(tmp_path / "m", corpus="no corpus\n")
-    assert "no corpus is called" in run("match", tmp_path / "m", "--text", "a boat", code=2).stderr
+    told = run("match", tmp_path / "m", "--text", "a boat", code=2).stderr
+    assert f"cannot be read now ({tmp_path}/no corpus: no such file or folder" in told
 
 
 def test_tag_asks_for_pictures(model):
@@ -630,18 +651,29 @@ def test_tag_asks_for_pictures(model):
 
 def test_what_a_model_notes_of_its_corpus_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/me")
-    for typed, noted in (
-        ("scenes:n=120,seed=3", "scenes:n=120,seed=3"),
-        ("stamps", "stamps"),
-        ("photos", f"{tmp_path}/photos"),
-        (" a/../b.csv:text_column=007,lang=de ", f"{tmp_path}/b.csv:text_column=007,lang=de"),
-        ("~/b.csv", "/home/me/b.csv"),
-        ("a:b.csv", f"{tmp_path}/a:b.csv"),
-        ("newsimages:folder=news,lang=de", f"newsimages:folder={tmp_path}/news,lang=de"),
+    monkeypatch.setenv("HOME", f"{tmp_path}/me")
+    for folder in ("photos", "me", "models", "scenes"):
+        (tmp_path / folder).mkdir()
+    for table in ("b.csv", "me/b.csv", "a:b.csv"):
+        (tmp_path / table).touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "me" / "b.csv")
+    for typed, absolute, noted in (
+        ("scenes:n=120,seed=3", "scenes:n=120,seed=3", "scenes:n=120,seed=3"),
+        ("stamps", "stamps", "stamps"),
+        ("photos", f"{tmp_path}/photos", "./../photos"),
+        ("./scenes", f"{tmp_path}/scenes", "./../scenes"),
+        ("link.csv", f"{tmp_path}/link.csv", "./../link.csv"),
+        (" a/../b.csv:text_column=007,lang=de ", f"{tmp_path}/b.csv:text_column=007,lang=de", None),
+        ("~/b.csv", f"{tmp_path}/me/b.csv", "./../me/b.csv"),
+        ("a:b.csv", f"{tmp_path}/a:b.csv", "./../a:b.csv"),
+        ("newsimages:folder=news,lang=de", f"newsimages:folder={tmp_path}/news,lang=de", None),
     ):
-        assert absolute_corpus(typed) == noted
-        assert parse_corpus(noted)[1].keys() == parse_corpus(typed)[1].keys()
+        assert absolute_corpus(typed) == absolute
+        assert parse_corpus(absolute)[1].keys() == parse_corpus(typed)[1].keys()
+        note = corpus_note(typed, tmp_path / "models" / "m")
+        assert note == noted or (noted is None and note == absolute.replace(f"{tmp_path}", "./.."))
+    assert corpus_note("./scenes", tmp_path / "m") == "./scenes"  # a folder, and not our own scenes
+    assert absolute_corpus("gone.csv") == "gone.csv"
 
 
 def test_match_needs_one_text(model, photos, tmp_path):

@@ -258,6 +258,20 @@ def test_table_corpus_is_part_of_the_inputs(
 
 
 @pytest.mark.usefixtures("here")
+def test_a_folder_of_the_news_is_found_from_the_kernels_folder(
+    tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "news").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    write_notebook(folders[0], "01-first", "corpus = 'scenes'", LOG.format(values="corpus"))
+    run(folders, {"corpus": "newsimages:folder=news,pictures=../link,lang=en"})
+    assert log(folders[1])[0] == (
+        f"newsimages:folder={tmp_path / 'here' / 'news'},pictures={tmp_path / 'link'},lang=en"
+    )
+
+
+@pytest.mark.usefixtures("here")
 def test_stored_measurements_are_part_of_the_inputs_of_what_shows_them(
     tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

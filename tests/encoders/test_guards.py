@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import io
 import json
 import os
@@ -22,7 +21,7 @@ from PIL import Image
 from vtm.corpora import load_corpus
 from vtm.encoders import embed_texts, load_encoder
 from vtm.errors import DataError, MissingError, VtmError
-from vtm.files import read_json, read_tensors, write_json, write_sealed
+from vtm.files import read_json, read_tensors, write_json
 from vtm.newsimages import corpus as newsimages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,13 +185,10 @@ def plant_tensors(folder: Path, content: bytes) -> None:
 
 
 def plant_api_model(folder: Path, content: bytes) -> None:
-    from vtm.api import FILES, MODEL_FILE, VisualTopicModel
+    from vtm.api import VisualTopicModel
 
-    for name in FILES:
-        (folder / name).write_bytes(content)
-    hashes = {name: hashlib.sha256(content).hexdigest() for name in FILES}
-    write_sealed(folder / MODEL_FILE, {"format": 2, "sha256": hashes, "parameters": {}, "notes": {}})
-    VisualTopicModel.load(folder)
+    (folder / "model").write_bytes(content)
+    VisualTopicModel.load(folder / "model")
 
 
 def plant_table(suffix: str) -> Callable[[Path, bytes], None]:

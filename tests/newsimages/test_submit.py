@@ -10,6 +10,7 @@ import pytest
 from news import MiniNews, write_news
 from typer.testing import CliRunner
 
+from vtm.api import VisualTopicModel
 from vtm.cli import app
 from vtm.cli.plan import make_plan
 from vtm.config import from_parameters
@@ -127,6 +128,19 @@ def test_pictures_that_are_lost_count_as_not_found(news: MiniNews, home: Path) -
     assert (
         evaluate({id: line[:26] for id, line in run.items()}, content.truth).figures["recall_100"] <= 25 / 40
     )
+
+
+def test_a_model_of_ones_own_is_submitted(news: MiniNews, home: Path) -> None:
+    data = prepare(from_parameters({"corpus": "newsimages:lang=en", **SMALL}))
+    own = VisualTopicModel(6, encoder="pixels", epochs=5, min_df=2, validation=0, progress=False)
+    own.fit(data.corpus.texts, text_embeddings=data.text, image_embeddings=data.image).save(home / "m")
+    told = CliRunner().invoke(app, ["submit", str(home / "m"), "-o", str(home / "run.tsv")])
+    assert told.exit_code == 0, told.output
+    content = read(news.folder)
+    task = embed_task(content, load_encoder("pixels"), pictures_folder(news.folder))
+    images = [picture.iid for picture in content.test_images]
+    expected = task_run(task, images, models=(own.text_model_, own.image_model_))
+    assert {line.article: line.images for line in read_run(home / "run.tsv").lines} == expected
 
 
 def test_what_cannot_be_submitted_is_refused(news: MiniNews, home: Path) -> None:

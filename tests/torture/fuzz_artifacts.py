@@ -116,7 +116,7 @@ def fitted_model(folder: Path) -> Reader:
     """The description of a model of `vtm.VisualTopicModel`."""
     import warnings
 
-    from vtm.api import MODEL_FILE, VisualTopicModel
+    from vtm.api import VisualTopicModel
 
     rng = np.random.default_rng(0)
     given = {f"{reads}_embeddings": rng.normal(size=(8, 3)).astype(np.float32) for reads in ("text", "image")}
@@ -132,7 +132,7 @@ def fitted_model(folder: Path) -> Reader:
             theta = attempt(lambda: found.transform(image_embeddings=given["image_embeddings"]))
             assert theta is None or theta.shape == (8, 2)
 
-    return sealed_reader(folder / "model" / MODEL_FILE, check)
+    return about_reader(folder / "model", check)
 
 
 def _small_index(folder: Path) -> Path:

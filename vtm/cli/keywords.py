@@ -210,6 +210,7 @@ def _clean(keyword: str) -> str:
 def sidecar_path(picture: Path | str) -> Path:
     """The sidecar of a picture: its whole name and `.xmp`, as digiKam and darktable call it.
 
+    >>> from vtm.cli.keywords import sidecar_path
     >>> sidecar_path("holiday/boat.jpg").as_posix()
     'holiday/boat.jpg.xmp'
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vtm.corpora import Corpus, Dropped
 
 
-Model = Annotated[Path, typer.Argument(help="Folder of a model that `vtm train` wrote.", metavar="MODEL")]
+Model = Annotated[Path, typer.Argument(help="A model that `vtm train` wrote.", metavar="MODEL")]
 Format = Annotated[
     str | None,
     typer.Option(
@@ -46,7 +46,7 @@ Relevance = Annotated[
 
 
 def load_model(path: Path, **options: Any) -> VisualTopicModel:
-    """The model of a folder; options as for `VisualTopicModel.load`."""
+    """A saved model; options as for `VisualTopicModel.load`."""
     from vtm.api import VisualTopicModel
 
     return VisualTopicModel.load(path, **options)
@@ -57,34 +57,24 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-# The corpus that a model was trained on: noted with the model, and found again from any folder.
-
-
+# What a model notes of its training: the corpus, its places as seen from the model's file. Both can be moved together,
+# and whoever gets the model does not see where they lay.
 NOTE = "corpus"
-# Options of a corpus that name a file or a folder.
-_PLACES = ("folder", "pictures", "ground_truth")
 
 
-def absolute_corpus(spec: str) -> str:
-    """A corpus as it was named, its files and folders by their absolute paths; options stay.
+def corpus_note(spec: str, path: Path) -> str:
+    """A corpus as a model that is saved in `path` notes it."""
+    from vtm.corpora import absolute_corpus, with_places
 
-    >>> absolute_corpus("stamps:lang=de"), absolute_corpus("/photos/../a.csv:text_column=title")
-    ('stamps:lang=de', '/a.csv:text_column=title')
-    """
-    from vtm.config import parse_corpus
-    from vtm.corpora import CORPORA
-
-    name, options = parse_corpus(spec)
-    if name not in CORPORA:
-        return _absolute(name) + spec.strip()[len(name) :]
-    settings = ",".join(
-        f"{key}={_absolute(str(value)) if key in _PLACES else value}" for key, value in options.items()
+    folder = os.path.realpath(path.parent)
+    # With a dot in front no folder is taken for one of our corpora.
+    return with_places(
+        absolute_corpus(spec), lambda place: os.path.join(".", os.path.relpath(_real(place), folder))
     )
-    return f"{name}:{settings}" if settings else name
 
 
 def load_trained_corpus(model: VisualTopicModel, path: Path) -> Corpus:
-    """The corpus that the model in `path` was trained on; stderr says which, and what of it cannot be used.
+    """The corpus that the model in `path` notes; stderr says which, and what of it cannot be used.
 
     Raises
     ------
@@ -92,7 +82,7 @@ def load_trained_corpus(model: VisualTopicModel, path: Path) -> Corpus:
         The model does not say which, or it cannot be read any more.
     """
     from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus
+    from vtm.corpora import load_corpus, with_places
 
     spec = model.notes_.get(NOTE)
     if not isinstance(spec, str) or not spec.strip():
@@ -100,8 +90,10 @@ def load_trained_corpus(model: VisualTopicModel, path: Path) -> Corpus:
             f"{path}: does not say which corpus it was trained on, only a model of `vtm train` does; "
             "name the pictures"
         )
-    say(f"with the corpus that the model was trained on: {spec}")
+    folder = os.path.realpath(path.parent)
     try:
+        spec = with_places(spec, lambda place: os.path.normpath(os.path.join(folder, place)))
+        say(f"with the corpus that the model was trained on: {spec}")
         name, options = parse_corpus(spec)
         corpus = load_corpus(name, **options)
     except (ConfigError, DataError, MissingError) as error:
@@ -114,11 +106,10 @@ def load_trained_corpus(model: VisualTopicModel, path: Path) -> Corpus:
     return corpus
 
 
-def _absolute(path: str) -> str:
-    return os.path.abspath(Path(path).expanduser())
-
-
-# Commands for a model of one's own: train it, show its topics; with it, tag pictures and find some for a text.
+def _real(path: Path | str) -> str:
+    """A path without the links above it: only so does `..` lead where it says."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def train(
@@ -129,7 +120,7 @@ def train(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder for the model; an older model is replaced.")
+        Path, typer.Option("-o", "--out", help="The model's file; an older model there is replaced.")
     ],
     n_topics: Annotated[int, typer.Option(min=2, help="How many topics.")] = 60,
     teacher: Annotated[str, typer.Option(help="What the picture model learns from: text or joint.")] = "text",
@@ -175,7 +166,7 @@ def train(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         model.fit(data.texts, data.images, ids=data.ids)
-    model.save(out, **{NOTE: absolute_corpus(corpus)}, source=data.source)
+    model.save(out, **{NOTE: corpus_note(corpus, out)}, source=data.source)
     _report(model, out, data.dropped, language=_language_line(language, data.language, options))
 
 

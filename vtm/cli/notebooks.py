@@ -276,15 +276,13 @@ def run_notebooks(
 
 
 def _values(profile: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """All parameters, with a corpus' path made absolute: a kernel works in another folder."""
+    """All parameters, with a corpus' paths made absolute: a kernel works in another folder."""
+    from vtm.corpora import absolute_corpus
+
     given = {name: plain(value) for name, value in parameters.items()}
-    found = {**profile_parameters(profile), **given}
-    corpus = given.get("corpus")
-    if isinstance(corpus, str):
-        name = parse_corpus(corpus)[0]
-        if _is_path(name) and (path := Path(name).expanduser()).exists():
-            found["corpus"] = str(path.resolve()) + corpus.strip()[len(name) :]
-    return found
+    if isinstance(given.get("corpus"), str):
+        given["corpus"] = absolute_corpus(given["corpus"])
+    return {**profile_parameters(profile), **given}
 
 
 def _experiment(profile: str, parameters: Mapping[str, Any]) -> Experiment:

@@ -23,7 +23,8 @@ def submit_run(
     models: Annotated[
         str,
         typer.Argument(
-            help="Folder of one seed's models (runs/.../seed-0), or `baseline`: the encoder's own cosine."
+            help="A model, or the folder of one seed's models (runs/.../seed-0), or `baseline`: the encoder's own "
+            "cosine."
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The run file to write.")],
@@ -37,6 +38,7 @@ def submit_run(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Write a run for the NewsImages task: for each test article the 100 best images."""
+    from vtm.cli.models import load_model
     from vtm.config import parse_corpus
     from vtm.encoders import load_named
     from vtm.newsimages import corpus as newsimages
@@ -44,7 +46,10 @@ def submit_run(
 
     data = newsimages.read(folder)
     pair, notes = None, {}
-    if models != "baseline":
+    if Path(models).is_file():
+        own = load_model(Path(models))
+        pair, notes = (own.text_model_, own.image_model_), {"encoder": own.encoder}
+    elif models != "baseline":
         *pair, notes = task.load_models(models)
     encoders = load_named(encoder or notes.get("encoder") or "clip", device=device, language="de")
     if pair is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from vtm.config import parse_corpus
 from vtm.corpora.base import Corpus, Dropped, split
 from vtm.errors import ConfigError, DataError, MissingError
 
-__all__ = ["CORPORA", "Corpus", "Dropped", "load_corpus", "split"]
+__all__ = ["CORPORA", "Corpus", "Dropped", "absolute_corpus", "load_corpus", "split"]
 
 CORPORA = {
     "openclipart": "Debian's Open Clip Art: drawings with titles, descriptions and keywords",
@@ -20,6 +22,8 @@ CORPORA = {
     "newsimages": "MediaEval 2021 NewsImages, the paper's own data: German news and their photographs "
     "(test=development without the ground truth)",
 }
+# Options of a corpus that name a file or a folder.
+PLACES = ("folder", "pictures", "ground_truth")
 
 
 def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
@@ -87,6 +91,34 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
             + (f"its options are {', '.join(possible)}" if possible else "it has no options")
         )
     return loader(*arguments, **{key: _as_annotated(value, possible[key]) for key, value in options.items()})
+
+
+def absolute_corpus(spec: str) -> str:
+    """A corpus as it was named, for another working folder: its files and folders by their absolute paths.
+
+    Links stay, and so does a table that is not there: its error names it as it was typed.
+
+    >>> from vtm.corpora import absolute_corpus
+    >>> absolute_corpus("stamps:lang=de"), absolute_corpus("newsimages:folder=/a/../news,lang=de")
+    ('stamps:lang=de', 'newsimages:folder=/news,lang=de')
+    """
+
+    def absolute(path: str) -> str:
+        return os.path.abspath(Path(path).expanduser())
+
+    name = parse_corpus(spec)[0]
+    return with_places(spec, absolute) if name in CORPORA or os.path.exists(absolute(name)) else spec
+
+
+def with_places(spec: str, change: Callable[[str], str]) -> str:
+    """A corpus as it was named, with its files and folders as `change` gives them; other options stay."""
+    name, options = parse_corpus(spec)
+    if name not in CORPORA:
+        return change(name) + spec.strip()[len(name) :]
+    settings = (
+        f"{option}={change(str(value)) if option in PLACES else value}" for option, value in options.items()
+    )
+    return f"{name}:{','.join(settings)}" if options else name
 
 
 def module_of(corpus: str) -> str:

@@ -196,6 +196,7 @@ def is_number(id: str) -> bool:
 def scrambled_to_truth(article_id: str) -> str:
     """The ground truth's id of a test article: characters 7 to 10 of its scrambled id, then 2 to 6.
 
+    >>> from vtm.newsimages.corpus import scrambled_to_truth
     >>> scrambled_to_truth("1000265260")
     '526000026'
 

@@ -595,13 +595,13 @@ def _baseline(model: VisualTopicModel, texts: Sequence[str], pictures: Sequence[
 
     All were embedded for theta before, so that they come from the cache.
     """
-    encoding = model._encoding
-    name = encoding.pair.name
-    if not encoding.pair.aligned:
+    encoders = model._encoders
+    name = encoders.pair.name
+    if not encoders.pair.aligned:
         return {"notes": (NO_BASELINE.format(encoder=name),)}
-    image, _ = encoding.images(pictures, [str(path) for path in pictures], progress=False)
+    image, _ = encoders.embed_images(pictures, [str(path) for path in pictures], progress=False)
     return {
-        "baseline": (encoding.texts(texts, progress=False), image),
+        "baseline": (encoders.embed_texts(texts, progress=False), image),
         "baseline_name": f"baseline: {baseline_name(True, name)}",
     }
 
