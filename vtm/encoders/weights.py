@@ -133,7 +133,7 @@ def quiet_loading() -> Iterator[None]:
 class Hub:
     """Files of the Hugging Face hub, in huggingface_hub's own cache inside of the data folder.
 
-    What has come once stays at its commit, until it is deleted.
+    A model that has come whole stays at its commit, until it is deleted.
 
     Parameters
     ----------
@@ -156,14 +156,18 @@ class Hub:
         """
         import huggingface_hub
 
+        prefetch = f"vtm prefetch --encoder {shlex.quote(self.spec)}"
+        elsewhere = (
+            f"if there is no network here, run `VTM_DATA=vtm-weights {prefetch}` on a machine that has one, and "
+            f"then, there too, `rsync -a vtm-weights/ {shlex.quote(f'{socket.gethostname()}:{data_dir()}/')}`"
+        )
         where = {"cache_dir": hub_folder(), "allow_patterns": patterns, "ignore_patterns": list(but)}
         try:
             return Path(huggingface_hub.snapshot_download(repository, local_files_only=True, **where))
         except Exception as error:  # nothing, or not all
             if not self.fetch:
-                raise MissingError(
-                    f"{what} not in {hub_folder()}; `{self._prefetch()}` fetches them; {self._how_to_bring()}"
-                ) from error
+                told = f"{what} not in {hub_folder()}; `{prefetch}` fetches them; {elsewhere}"
+                raise MissingError(told) from error
         if not sys.stderr.isatty():
             huggingface_hub.utils.disable_progress_bars()
         try:
@@ -171,7 +175,7 @@ class Hub:
         except Exception as error:  # of the HTTP client, of the hub, of the disk
             why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise MissingError(
-                f"{repository}: cannot be fetched from the Hugging Face hub ({why}); {self._how_to_bring()}"
+                f"{repository}: cannot be fetched from the Hugging Face hub ({why}); {elsewhere}"
             ) from error
 
     def names(self, repository: str) -> list[str]:
@@ -181,16 +185,6 @@ class Hub:
         return [
             file.path for file in huggingface_hub.get_cached_repo_tree(repository, cache_dir=hub_folder())
         ]
-
-    def _prefetch(self) -> str:
-        return f"vtm prefetch --encoder {shlex.quote(self.spec)}"
-
-    def _how_to_bring(self) -> str:
-        there = shlex.quote(f"{socket.gethostname()}:{data_dir()}/")
-        return (
-            f"if there is no network here, run `VTM_DATA=vtm-weights {self._prefetch()}` on a machine that has "
-            f"one, and then, there too, `rsync -a vtm-weights/ {there}`"
-        )
 
 
 def hub_folder() -> Path:
@@ -206,19 +200,18 @@ def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     DataError
         A file that is not what was fetched.
     """
-    return {name: _checked_hash(folder / name) for name in names}
-
-
-def _checked_hash(path: Path) -> str:
-    found = hash_file(path)
-    stored = path.resolve()
-    if stored.parent.name == "blobs":
+    found = {name: hash_file(folder / name) for name in names}
+    for name, digest in found.items():
+        stored = (folder / name).resolve()
+        if stored.parent.name != "blobs":
+            continue
         # The hub's cache names files by their content: large ones by SHA-256, others as git does.
-        content = b"" if len(stored.name) == 64 else stored.read_bytes()
-        now = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() if content else found
-        if now != stored.name:
+        if len(stored.name) != 64:
+            content = stored.read_bytes()
+            digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        if digest != stored.name:
             raise DataError(
-                f"{path}: its hash is {now}, that of what was fetched is {stored.name}; "
+                f"{folder / name}: its hash is {digest}, that of what was fetched is {stored.name}; "
                 f"delete the folder {stored.parent.parent}, and fetch or copy it again"
             )
     return found
