@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import shutil
 from collections.abc import Iterator
@@ -136,10 +137,17 @@ def fetched(repository: str) -> Path:
     return data_dir() / "weights/hub" / name / "snapshots" / COMMIT
 
 
+@functools.cache
+def tiny_tokens() -> torch.Tensor:
+    """The texts by open_clip's own tokenizer, whose vocabulary takes long to read."""
+    return open_clip.get_tokenizer("ViT-B-32", context_length=TINY["text_cfg"]["context_length"])(TEXTS)
+
+
 def directly(folder: Path, **options) -> tuple[np.ndarray, np.ndarray]:
     """The oracle: embeddings of 21 random pictures and of the texts, by open_clip called directly."""
     model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True, **options).eval()
-    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)
+    own = (folder / "tokenizer.json").is_file()
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS) if own else tiny_tokens()
     with torch.no_grad():
         image = model.encode_image(torch.from_numpy(noise()), normalize=True)
         text = model.encode_text(tokens, normalize=True)
