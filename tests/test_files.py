@@ -1,176 +1,133 @@
-"""A folder that replaces an older one: what is there after an error, and after a kill at any moment."""
+"""Arrays with a description in one file, and what is made once and kept."""
 
 from __future__ import annotations
 
-import os
-import signal
+import json
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from vtm import files as folders
-from vtm.files import LEFT_BEHIND, atomic_folder, exchange, recover_folder
+from vtm.errors import DataError, MissingError, VtmError
+from vtm.files import code_of, kept, load_about, load_arrays, locked, save_arrays
 
-# Replace the folder that is named, and die at the nth moment before or after a folder changes its name.
-REPLACE = """
-import os, signal, sys
-from vtm import files as folders
-
-path, system, moment = sys.argv[1], sys.argv[2], int(sys.argv[3])
-moments = 0
-
-def around(step):
-    def stepped(*arguments):
-        die()
-        done = step(*arguments)
-        die()
-        return done
-    return stepped
-
-def die():
-    global moments
-    moments += 1
-    if moments == moment:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-os.rename = around(os.rename)
-folders.exchange = around(folders.exchange) if system == "exchange" else lambda *names: False
-with folders.atomic_folder(path) as new:
-    for name in "ab":
-        (new / name).write_text("second")
-"""
+ARRAYS = {
+    "theta": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "turned": np.arange(12).reshape(3, 4).T,
+    "ordered": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "known": np.array([True, False]),
+    "none": np.zeros((0, 3), np.float32),
+}
+ABOUT = {"ids": ["a", "ä"], "n": 3, "nested": {"x": [1.5, None]}}
 
 
-def write(path: Path, text: str) -> None:
-    with atomic_folder(path) as new:
-        for name in "ab":
-            (new / name).write_text(text)
+def test_what_was_saved_is_loaded_whatever_the_order_of_the_axes(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.safetensors"
+    save_arrays(path, ARRAYS, ABOUT)
+    arrays, about = load_arrays(path)
+    assert about == ABOUT == load_about(path)
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+    np.testing.assert_array_equal(load_file(path)["turned"], ARRAYS["turned"])  # by the library itself
 
 
-def content(path: Path) -> dict[str, str]:
-    return {entry.name: entry.read_text() for entry in path.iterdir()}
+def test_the_same_content_is_the_same_file(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np\nfrom vtm.files import save_arrays\n"
+        "save_arrays(sys.argv[1], {'b': np.ones(3), 'a': np.zeros(2)}, {'y': 1, 'x': 2})"
+    )
+    for seed in "12":
+        command = [sys.executable, "-c", code, str(tmp_path / seed)]
+        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)})
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def replace(path: Path, system: str, moment: int) -> int:
-    command = [sys.executable, "-c", REPLACE, str(path), system, str(moment)]
-    return subprocess.run(command, check=False).returncode
+def test_any_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_arrays(path, {"theta": ARRAYS["theta"]}, ABOUT)
+    good = path.read_bytes()
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        try:
+            arrays, about = load_arrays(path)
+        except DataError as error:
+            assert str(path) in str(error)
+        else:  # white space that JSON does not read, or a digit of a name's escape
+            assert about == ABOUT and np.array_equal(arrays["theta"], ARRAYS["theta"]), place
+    path.write_bytes(good[:-1])
+    with pytest.raises(DataError, match="delete it and run again"):
+        load_arrays(path)
+    with pytest.raises(MissingError, match="no such file"):
+        load_about(tmp_path / "gone")
 
 
-def leave_behind(*asides: Path) -> None:
-    for aside in asides:
-        os.utime(aside, (time.time() - LEFT_BEHIND - 9,) * 2)
+def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "x.safetensors"
+    for metadata in (None, {"format": "pt"}, {"vtm": "[]"}, {"vtm": json.dumps({"about": 1, "sha256": ""})}):
+        save_file({"x": np.zeros(1)}, path, metadata)
+        for read in (load_about, load_arrays):
+            with pytest.raises(DataError, match="not a file of vtm's"):
+                read(path)
 
 
-FIRST, SECOND = ({name: text for name in "ab"} for text in ("first", "second"))
+@pytest.mark.parametrize("name", ["x.json", "x.safetensors"])
+def test_it_is_made_once_for_a_key_and_again_for_another_or_when_damaged(tmp_path: Path, name: str) -> None:
+    path, made = tmp_path / "folder" / name, []
+
+    def make():
+        made.append(1)
+        about = {"n": len(made)}
+        return ({"x": np.array([len(made)])}, about) if path.suffix == ".safetensors" else about
+
+    def n(found) -> int:
+        return found[1]["n"] if path.suffix == ".safetensors" else found["n"]
+
+    assert [n(kept(path, key, make)) for key in ("one", "one", "two", "two")] == [1, 1, 2, 2]
+    damaged = path.read_bytes().replace(b'n"', b'm"').replace(b'n\\"', b'm\\"')
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=f"{name}: .*; it is made again"):
+        assert n(kept(path, "two", make)) == 3
+    assert n(kept(path, "two", make)) == 3
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    path = tmp_path / "models" / "m[1]"
-    write(path, "first")
-    return path
+def test_two_threads_make_it_once(tmp_path: Path) -> None:
+    made, found = [], []
+    entered = threading.Barrier(2, timeout=20)
+
+    def work() -> None:
+        entered.wait()
+        found.append(kept(tmp_path / "x.json", "key", lambda: made.append(1) or {"n": 1}))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert made == [1] and [value["n"] for value in found] == [1, 1]
 
 
-@pytest.fixture(params=["exchange", "renames"])
-def system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Systems that can exchange two folders, and others."""
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-    if request.param == "renames":
-        monkeypatch.setattr(folders, "exchange", lambda *names: False)
-    elif not exchange(tmp_path / "one", tmp_path / "other"):
-        pytest.skip("this system cannot exchange two folders")
-    return request.param
+def test_an_error_of_what_makes_it_leaves_nothing_and_frees_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        kept(tmp_path / "x.json", "key", lambda: 1 / 0)
+    with locked(tmp_path, wait=False):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        with pytest.raises(VtmError, match="is writing there"), locked(tmp_path, wait=False):
+            pass
 
 
-def test_a_folder_is_made_replaced_and_kept_after_an_error(place: Path, system: str) -> None:
-    assert content(place) == FIRST
-    write(place, "second")
-    assert content(place) == SECOND
-    with pytest.raises(ZeroDivisionError), atomic_folder(place) as new:
-        (new / "a").write_text("third")
-        raise ZeroDivisionError
-    assert content(place) == SECOND
-    assert list(place.parent.iterdir()) == [place]
-
-
-def test_two_folders_change_places(tmp_path: Path) -> None:
-    if sys.platform != "linux":
-        assert not exchange(tmp_path, tmp_path)
-        return
-    write(tmp_path / "one", "first")
-    write(tmp_path / "other", "second")
-    inodes = [(tmp_path / name).stat().st_ino for name in ("one", "other")]
-    if not exchange(tmp_path / "one", tmp_path / "other"):
-        pytest.skip("this file system cannot exchange two folders")
-    assert content(tmp_path / "one") == SECOND and content(tmp_path / "other") == FIRST
-    assert [(tmp_path / name).stat().st_ino for name in ("other", "one")] == inodes
-    assert not exchange(tmp_path / "one", tmp_path / "gone")
-
-
-@pytest.mark.parametrize("broken", [1, 2])
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
-def test_the_older_folder_comes_back_when_the_new_one_cannot_take_its_place(
-    place: Path, monkeypatch: pytest.MonkeyPatch, broken: int, error: BaseException
-) -> None:
-    renames = iter(range(1, 9))
-    rename = os.rename
-
-    def failing(*names) -> None:
-        if next(renames) == broken:
-            raise error
-        rename(*names)
-
-    monkeypatch.setattr(folders, "exchange", lambda *names: False)
-    monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(type(error)):
-        write(place, "second")
-    assert content(place) == FIRST
-    assert list(place.parent.iterdir()) == [place]
-
-
-# What is in the place after a kill at each moment; None: nothing, until the folder is recovered.
-AFTER = {"exchange": [FIRST, SECOND], "renames": [FIRST, None, None, SECOND]}
-
-
-@pytest.mark.parametrize("moment", [1, 2, 3, 4])
-def test_a_kill_leaves_the_older_folder_or_the_new_one(place: Path, system: str, moment: int) -> None:
-    if moment > len(AFTER[system]):
-        assert replace(place, system, moment) == 0
-        assert content(place) == SECOND
-        return
-    assert replace(place, system, moment) == -signal.SIGKILL
-    assert len(list(place.parent.glob(".*.tmp"))) == 1
-    expected = AFTER[system][moment - 1]
-    assert place.exists() == (expected is not None)
-    recover_folder(place)
-    assert content(place) == (expected or SECOND)
-    leave_behind(*place.parent.glob(".*.tmp"))
-    write(place, "third")
-    assert set(content(place).values()) == {"third"}
-    assert list(place.parent.iterdir()) == [place]
-
-
-def test_what_is_missing_is_recovered_before_it_is_replaced(place: Path) -> None:
-    assert replace(place, "renames", 2) == -signal.SIGKILL
-    with pytest.raises(ZeroDivisionError), atomic_folder(place):
-        raise ZeroDivisionError
-    assert content(place) == SECOND
-    assert list(place.parent.iterdir()) == [place]
-
-
-def test_only_what_killed_runs_left_of_the_same_folder_goes(place: Path) -> None:
-    def aside(name: str, *entries: str) -> Path:
-        for entry in entries:
-            (place.parent / name / entry).mkdir(parents=True)
-        return place.parent / name
-
-    old = aside(".m[1].abcdefgh.tmp", "new")
-    leave_behind(old, other := aside(".m[1].x.abcdefgh.tmp", "new"), mine := aside(".m[1].pictures.tmp", "a"))
-    young = aside(".m[1].hgfedcba.tmp", "new")
-    recover_folder(place.parent / "m")
-    write(place, "second")
-    assert set(place.parent.iterdir()) == {place, other, mine, young}
+def test_the_code_that_a_figure_follows_from_is_what_its_module_imports() -> None:
+    reached = code_of("vtm_study.reference", without=("vtm.errors",))
+    assert {"vtm_study.reference", "vtm.model.network", "vtm.model.training", "vtm.config"} <= reached.keys()
+    assert "vtm.errors" not in reached and "vtm.cli" not in reached
+    peers = code_of("vtm_study.peers")
+    assert "vtm_study.reference" in peers, "the peers seed with the reference trainer"
+    assert "vtm.encoders" not in code_of("vtm_study.peers", without=("vtm.encoders",))

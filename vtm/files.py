@@ -1,23 +1,20 @@
-"""Where things lie. Importing this module creates nothing."""
+"""Files as vtm keeps them: places, hashes, whole or not at all, made once. Importing this module creates nothing."""
 
 from __future__ import annotations
 
 import ast
-import ctypes
 import errno
-import glob
 import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +23,24 @@ from vtm.errors import DataError, MissingError, StorageError, VtmError
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+# What the system says of a place that is full, over its limit, read-only, another's, or broken.
+_UNWRITABLE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)
+}
+# A temporary file this old, in seconds, was left by a killed run.
+LEFT_BEHIND = 3600.0
+# Of the file in a folder that has one writer at a time, see `locked`.
+LOCK = ".lock"
+# Whose source a stored figure may follow from.
+_OURS = ("vtm", "vtm_study", "benchmarks")
+# File systems that have no locks say so by one of these; then nothing is locked.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+# The one entry of metadata in a file of `save_arrays`.
+_HEAD = "vtm"
 
 
 def checkout() -> Path | None:
@@ -56,21 +71,6 @@ def runs_dir() -> Path:
     if root := checkout():
         return root / "runs"
     return Path.cwd() / "vtm-runs"
-
-
-# Small helpers for files: atomic writes and hashes. Nothing here knows about topics or pictures.
-
-
-# What the system says of a place that is full, over its limit, read-only, another's, or broken.
-_UNWRITABLE = {
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
-    if hasattr(errno, name)
-}
-# A temporary file this old, in seconds, was left by a killed run.
-LEFT_BEHIND = 3600.0
-# Of the file in a folder that has one writer at a time, see `locked`.
-LOCK = ".lock"
 
 
 @contextmanager
@@ -273,9 +273,6 @@ def load_about(path: Path | str) -> dict[str, Any]:
     return _head(path)["about"]
 
 
-_HEAD = "vtm"
-
-
 def _head(path: Path | str) -> dict[str, Any]:
     from safetensors import safe_open
 
@@ -347,10 +344,6 @@ def hash_json(value: Any) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-# Whose source a stored figure may follow from.
-_OURS = ("vtm", "vtm_study", "benchmarks")
-
-
 def code_hash(*modules: str, without: Sequence[str] = ()) -> str:
     """Which code a stored figure follows from: the hash of `modules` and of all of ours that they import.
 
@@ -393,90 +386,6 @@ def _is_module(name: str) -> bool:
     return find_spec(package).submodule_search_locations is not None and (
         (folder / f"{last}.py").is_file() or (folder / last / "__init__.py").is_file()
     )
-
-
-# A folder that takes the place of an older one in one step, as `vtm.files.atomic_path` does with files.
-
-
-NEW, OLD = "new", "old"
-# Of linux/fcntl.h and linux/fs.h.
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-
-
-@contextmanager
-def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it takes `path`'s place, and what was there is removed.
-
-    After an error `path` is what it was before. When the process is killed, it is what it was or the new folder; where
-    the system cannot exchange two folders, there may be none, until `recover_folder` brings the new one. Missing
-    parent folders are made, and what killed runs left is removed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    recover_folder(path)
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-    try:
-        new, old = aside / NEW, aside / OLD
-        new.mkdir()
-        yield new
-        if not os.path.lexists(path):
-            new.rename(path)
-        elif not exchange(new, path):
-            try:
-                path.rename(old)
-                new.rename(path)
-            except BaseException:
-                if not os.path.lexists(path):
-                    old.rename(path)
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    for left in _asides(path):
-        with suppress(OSError):  # another process was faster
-            if time.time() - left.stat().st_mtime > LEFT_BEHIND:
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def recover_folder(path: Path | str) -> None:
-    """Finish what a killed `atomic_folder` began: where it took the older folder away, bring the new one."""
-    path = Path(path)
-    if os.path.lexists(path):
-        return
-    for aside in _asides(path):
-        # The new folder is complete before the older one is taken away.
-        if (aside / OLD).is_dir() and (aside / NEW).is_dir():
-            with suppress(OSError):  # another process was faster, or it is not ours to move
-                (aside / NEW).rename(path)
-                shutil.rmtree(aside, ignore_errors=True)
-                return
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Let two paths of one file system change places in one step; False where that cannot be done."""
-    if sys.platform != "linux":
-        return False
-    try:
-        rename = ctypes.CDLL(None).renameat2
-    except AttributeError:  # an older C library
-        return False
-    names = os.fsencode(one), os.fsencode(other)
-    return rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
-
-
-def _asides(path: Path) -> list[Path]:
-    """Folders that `atomic_folder` has made beside `path`, by the names that it gives them."""
-    found = path.parent.glob(f"{glob.escape(f'.{path.name}.')}{'?' * 8}.tmp")
-    return [aside for aside in found if aside.is_dir() and _entries(aside) <= {NEW, OLD}]
-
-
-def _entries(folder: Path) -> set[str]:
-    with suppress(OSError):
-        return set(os.listdir(folder))
-    return set()
-
-
-# File systems that have no locks say so by one of these; then nothing is locked.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 @contextmanager
