@@ -195,8 +195,7 @@ class Fetcher:
     accept: str  # how a server is asked for them
     max_bytes: int = 20_000_000  # of the content, unpacked
     per_host: int = 4  # requests to one host at the same time
-    # For a try, from the first connection to the last byte, redirects included; looking a name up and waiting for
-    # one's turn come on top.
+    # For a try, from the look-up of the name to the last byte, redirects included; waiting for one's turn comes on top.
     timeout: float = 20.0  # seconds
     retries: int = 3  # after connection errors, timeouts and the answers in PASSING
     backoff: float = 0.5  # seconds before the first retry; twice as many before each further one
