@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import math
 import os
@@ -23,7 +24,7 @@ from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
 from vtm.corpora.words import build_vocabulary, language_doubts, stop_words
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
-from vtm.files import hash_file, load_about, load_arrays, save_arrays
+from vtm.files import hash_file, load_about, load_arrays, remove_leftovers, save_arrays
 from vtm.metrics.index import MEASURES, ThetaIndex
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import (
@@ -534,7 +535,9 @@ class VisualTopicModel(BaseEstimator):
             raise DataError(f"{len(text)} texts and {len(usable)} usable pictures: nothing to rank{why}")
         places = [f"{row:012d}" for row in usable]  # sorted as the numbers are
         if measure in MEASURES:
-            positions, similarities = ThetaIndex.build(image[usable], places, measure=measure).search(text, top)
+            positions, similarities = ThetaIndex.build(image[usable], places, measure=measure).search(
+                text, top
+            )
         else:
             positions, similarities = top_items(text, image[usable], places, k=top, measure=measure)
         return usable[positions], similarities
@@ -699,6 +702,7 @@ class VisualTopicModel(BaseEstimator):
             arrays |= {f"{model.reads}/{name}": array for name, array in weights.items()}
             arrays[f"coherence_{model.reads}"] = self.coherence_[model.reads]
         save_arrays(path, arrays, about)
+        remove_leftovers(Path(path).parent, f".{glob.escape(Path(path).name)}.????????.tmp")
 
     @classmethod
     def load(

@@ -133,9 +133,9 @@ def _storage_error(path: Path, told: str | None) -> StorageError:
     return StorageError(f"{path}: cannot be written ({told}); make room or name another folder")
 
 
-def remove_leftovers(folder: Path | str) -> None:
-    """Remove the temporary files of `atomic_path` below `folder` that killed runs left there."""
-    for path in Path(folder).rglob(".*.tmp"):
+def remove_leftovers(folder: Path | str, name: str = "**/.*.tmp") -> None:
+    """Remove the temporary files of `atomic_path` below `folder`, or of one name, that killed runs left there."""
+    for path in Path(folder).glob(name):
         try:
             if path.is_file() and time.time() - path.stat().st_mtime > LEFT_BEHIND:
                 path.unlink()

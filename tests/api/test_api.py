@@ -11,6 +11,7 @@ import pickle
 import shutil
 import signal
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -28,12 +29,20 @@ from vtm.corpora import Corpus, load_corpus
 from vtm.corpora.words import Vocabulary
 from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
-from vtm.files import load_arrays, save_arrays
+from vtm.files import LEFT_BEHIND, load_arrays, save_arrays
 from vtm.metrics.topics import class_tfidf, npmi
 
 # The examples of the model itself are run by test_examples.
 MODULES = (
-    *("config", "corpora", "corpora.base", "corpora.words", "encoders", "metrics.topics", "newsimages.corpus"),
+    *(
+        "config",
+        "corpora",
+        "corpora.base",
+        "corpora.words",
+        "encoders",
+        "metrics.topics",
+        "newsimages.corpus",
+    ),
     *("cli.tagging", "cli.keywords", "report.contact"),
 )
 SMALL = {"n_topics": 6, "encoder": "pixels", "epochs": 60, "device": "cpu"}
@@ -743,6 +752,12 @@ def test_a_model_is_there_when_its_replacement_was_killed(corpus, model, tmp_pat
     loaded = VisualTopicModel.load(place)
     assert loaded.notes_ == {"number": 1 if moment == "before" else 3}
     np.testing.assert_array_equal(loaded.transform(corpus.images[:3]), model.transform(corpus.images[:3]))
+    (tmp_path / ".mine.tmp").touch()
+    for left in tmp_path.glob(".m*.tmp"):
+        os.utime(left, (time.time() - LEFT_BEHIND - 9,) * 2)
+    model.save(place, number=4)
+    assert VisualTopicModel.load(place).notes_ == {"number": 4}
+    assert {*tmp_path.iterdir()} == {place, tmp_path / ".mine.tmp"}
 
 
 def test_a_model_is_pickled_copied_and_sent_to_workers(corpus, model, tmp_path):
