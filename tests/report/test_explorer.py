@@ -19,8 +19,9 @@ from PIL import Image
 
 import vtm.report.explorer.shown as positions_module
 from vtm.errors import ConfigError, DataError
+from vtm.experiment.runs import saved_topic_word
 from vtm.report.explorer import Match, build_explorer, from_arrays, from_results, layout
-from vtm.report.explorer.shown import top_words
+from vtm.report.explorer.shown import words_with_weights
 from vtm.report.explorer.written import (
     COLUMNS,
     PER_SHEET,
@@ -180,10 +181,10 @@ def test_shared_topics_by_hand() -> None:
 
 
 def test_top_words_with_ties() -> None:
-    words = top_words(np.array([[0.1, 0.4, 0.1, 0.4]]), ("a", "b", "c", "d"), top=3)
+    words = words_with_weights(np.array([[0.1, 0.4, 0.1, 0.4]]), ("a", "b", "c", "d"), top=3)
     assert words == ((("b", 0.4), ("d", 0.4), ("a", 0.1)),)
     with pytest.raises(DataError, match="vocabulary of 3"):
-        top_words(np.ones((1, 4)), ("a", "b", "c"))
+        words_with_weights(np.ones((1, 4)), ("a", "b", "c"))
 
 
 def test_a_sample_is_drawn_with_the_seed_and_said(tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_results_of_an_experiment_are_shown_by_id(trained: SimpleNamespace, tmp_
     from vtm.model.topicmodel import TopicModel
 
     data, model = trained.data, trained.model
-    shown = from_results(data, trained.baseline, model)
+    shown = from_results(data, trained.baseline, model, topic_word=saved_topic_word(data, model))
     assert list(shown.ids) == data.ids("test") and list(shown.texts) == data.texts("test")
     assert shown.pictures == tuple(data.pictures[id] for id in shown.ids)
     assert np.array_equal(shown.theta_image, model.image("test"))
@@ -295,7 +296,12 @@ def test_results_of_an_experiment_are_shown_by_id(trained: SimpleNamespace, tmp_
     # Rows in another order are found by their ids.
     turned = {part: ids[::-1] for part, ids in model.ids.items()}
     arrays = {name: array[::-1] for name, array in model.arrays.items()}
-    again = from_results(data, trained.baseline, dataclasses.replace(model, ids=turned, arrays=arrays))
+    again = from_results(
+        data,
+        trained.baseline,
+        dataclasses.replace(model, ids=turned, arrays=arrays),
+        topic_word=saved_topic_word(data, model),
+    )
     assert np.array_equal(again.theta_image, shown.theta_image) and again.matches == shown.matches
 
 
@@ -305,10 +311,15 @@ def test_results_that_do_not_belong_together_are_refused(trained: SimpleNamespac
         baseline, ids=baseline.ids | {"test": [f"x{i}" for i in baseline.ids["test"]]}
     )
     with pytest.raises(DataError, match="baseline is of .* other test pairs"):
-        from_results(data, other, model)
+        from_results(data, other, model, topic_word=saved_topic_word(data, model))
     topics = {reads: [list(reversed(topic)) for topic in model.topics[reads]] for reads in model.topics}
     with pytest.raises(DataError, match="topic 0 of the result is none of the text model's"):
-        from_results(data, baseline, dataclasses.replace(model, topics=topics))
+        from_results(
+            data,
+            baseline,
+            dataclasses.replace(model, topics=topics),
+            topic_word=saved_topic_word(data, model),
+        )
 
 
 # The page as a file

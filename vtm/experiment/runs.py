@@ -372,6 +372,18 @@ def model_folder(data: Prepared, kind: str, n_topics: int, *, config: ModelConfi
     return run_folder(data) / f"{kind}-{n_topics}-{setting[:8]}"
 
 
+def saved_topic_word(data: Prepared, run: Result) -> dict[str, np.ndarray]:
+    """Word distributions (K, V) of the topics of the models that were saved with a run, "text" and "image".
+
+    Raises
+    ------
+    MissingError
+        The run's models are not on disk.
+    """
+    folder = model_folder(data, run.row, run.n_topics) / f"seed-{run.seed}"
+    return {reads: TopicModel.load(folder / reads).topic_word() for reads in ("text", "image")}
+
+
 def result_key(data: Prepared, kind: str, n_topics: int, *, config: ModelConfig | None = None) -> str:
     """Under what the results of one kind and K are current, whatever the seed: data, settings and code."""
     setting = _setting(data, data.experiment.model if config is None else config)

@@ -32,7 +32,7 @@ import numpy as np
 from vtm.config import stream
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import load_about, load_arrays, save_arrays
-from vtm.metrics.ranking import TIE_TOLERANCE, id_order, prepare, unique_ids
+from vtm.metrics.ranking import TIE_TOLERANCE, id_order, prepared_rows, unique_ids
 
 MEASURES = ("cosine", "dot", "hellinger")
 COLUMNS = 1024  # rows of one product; with 256 queries it stays in a core's cache
@@ -460,7 +460,7 @@ def unit_rows(
     rows: np.ndarray, name: str, measure: str, positions: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `values_of` rows at length 1, checked, and their lengths: (r, K), (r,)."""
-    units = prepare(rows, name, "hellinger" if measure == "hellinger" else "cosine", positions)
+    units = prepared_rows(rows, name, "hellinger" if measure == "hellinger" else "cosine", positions)
     return units, np.einsum("ij,ij->i", values_of(rows, measure), units)
 
 

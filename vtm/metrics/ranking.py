@@ -194,7 +194,7 @@ def top_items(
 def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
     if measure not in MEASURES:
         raise ConfigError(f"unknown similarity measure {measure!r}: choose one of {', '.join(MEASURES)}")
-    left, right = prepare(queries, "queries", measure), prepare(items, "items", measure)
+    left, right = prepared_rows(queries, "queries", measure), prepared_rows(items, "items", measure)
     if left.shape[1] != right.shape[1]:
         raise DataError(
             f"queries have {left.shape[1]} columns and items {right.shape[1]}: they must share one space"
@@ -202,7 +202,9 @@ def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple
     return left, right
 
 
-def prepare(rows: np.ndarray, name: str, measure: str, positions: np.ndarray | None = None) -> np.ndarray:
+def prepared_rows(
+    rows: np.ndarray, name: str, measure: str, positions: np.ndarray | None = None
+) -> np.ndarray:
     """Checked float64 rows, transformed so that a product of two gives the similarity where it can.
 
     Each row by itself. `positions` name rows in errors where these are some of many.

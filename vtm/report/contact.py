@@ -6,10 +6,13 @@ import base64
 import html
 import io
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from vtm.corpora.pictures import PictureError, open_picture
 from vtm.errors import ConfigError, printable
@@ -17,12 +20,11 @@ from vtm.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from PIL import Image
-    from PIL.ImageFont import FreeTypeFont
 
 
 SUFFIXES = (".png", ".html", ".htm")
 # Pixels of the PNG.
-_SIDE, _GAP, _FONT, _LINE = 220, 16, 13, 17
+_SIDE, _GAP, _FONT, _LINE, _LETTER = 220, 16, 13, 17, 8
 _COLUMNS = 5
 _HTML_SIDE = 320
 _STYLE = """
@@ -92,38 +94,47 @@ def check_suffix(path: Path) -> None:
 
 def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:
     """The sheet as an RGB picture, five cards in a line."""
-    from PIL import Image, ImageDraw
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+    from PIL import Image
 
-    plain, bold = _font("DejaVuSans.ttf"), _font("DejaVuSans-Bold.ttf")
     columns = min(_COLUMNS, max(len(cards), 3))
     width = _GAP + columns * (_SIDE + _GAP)
-    title = _wrap(heading, plain, width - 2 * _GAP, 6)
+    title = _wrap(heading, width - 2 * _GAP, 6)
     texts = [
-        (
-            _wrap(card.heading, bold, _SIDE, 2),
-            [line for text in card.lines for line in _wrap(text, plain, _SIDE, 3)],
-        )
+        (_wrap(card.heading, _SIDE, 2), [line for text in card.lines for line in _wrap(text, _SIDE, 3)])
         for card in cards
     ]
     top = _GAP + len(title) * _LINE + _GAP
     lines = [texts[start : start + columns] for start in range(0, len(texts), columns)]
     heights = [_SIDE + _GAP + max(len(b) + len(p) for b, p in line) * _LINE + _GAP for line in lines]
-    sheet = Image.new("RGB", (width, top + sum(heights)), "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.multiline_text((_GAP, _GAP), "\n".join(title), "black", font=plain, spacing=_LINE - _FONT)
-    for index, card in enumerate(cards):
+    height = top + sum(heights)
+    figure = Figure((width / 72, height / 72), dpi=72, facecolor="white")  # a point is a pixel
+    canvas = FigureCanvasAgg(figure)
+
+    def write(x: int, y: int, rows: Sequence[str], most: int, weight: str = "normal") -> None:
+        room = Bbox.from_extents(x, 0, x + most, height)
+        for place, row in enumerate(rows):
+            at = x / width, 1 - (y + place * _LINE) / height
+            text = figure.text(*at, row, size=_FONT, weight=weight, va="top", parse_math=False)
+            text.set(clip_on=True, clip_box=room)
+
+    write(_GAP, _GAP, title, width - 2 * _GAP)
+    for index, (card, (bold, plain)) in enumerate(zip(cards, texts, strict=True)):
         line, column = divmod(index, columns)
         x, y = _GAP + column * (_SIDE + _GAP), top + sum(heights[:line])
+        axes = figure.add_axes((x / width, 1 - (y + _SIDE) / height, _SIDE / width, _SIDE / height))
+        axes.set(xticks=[], yticks=[])
         thumbnail = _thumbnail(card.picture, _SIDE)
         if thumbnail:
-            sheet.paste(thumbnail, (x, y))
-        draw.rectangle((x - 1, y - 1, x + _SIDE, y + _SIDE), outline="#bbbbbb")
+            axes.imshow(thumbnail)
         y += _SIDE + 4
-        for part, font in zip(texts[index], (bold, plain), strict=True):
-            for text in part:
-                draw.text((x, y), text, "black", font=font)
-                y += _LINE
-    return sheet
+        write(x, y, bold, _SIDE, "bold")
+        write(x, y + len(bold) * _LINE, plain, _SIDE)
+    with warnings.catch_warnings(action="ignore"):  # of characters that the font lacks
+        canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> str:
@@ -166,36 +177,6 @@ def _thumbnail(picture: Path, side: int) -> Image.Image | None:
         return None
 
 
-def _font(name: str) -> FreeTypeFont:
-    """A font that knows most alphabets; matplotlib brings it."""
-    from matplotlib import get_data_path
-    from PIL import ImageFont
-
-    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", name)), _FONT)
-
-
-def _wrap(text: str, font: FreeTypeFont, width: int, most: int) -> list[str]:
-    """A text in at most `most` lines that are not wider than `width` pixels; words that are too long are cut."""
-    lines: list[str] = [""]
-    words = text.split()[::-1]
-    while words and len(lines) <= most:
-        word = words.pop()
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width:
-            lines[-1] = longer
-        elif lines[-1]:
-            words.append(word)
-            lines.append("")
-        else:
-            fits = min(len(word), width)  # hardly a letter is narrower than a pixel
-            while fits > 1 and font.getlength(word[:fits]) > width:
-                fits -= 1
-            lines[-1] = word[:fits]
-            words.append(word[fits:])
-            lines.append("")
-    if len(lines) <= most:
-        return lines
-    last = lines[most - 1]
-    while last and font.getlength(f"{last}…") > width:
-        last = last[:-1]
-    return [*lines[: most - 1], f"{last}…"]
+def _wrap(text: str, width: int, most: int) -> list[str]:
+    """A text in at most `most` lines of about `width` pixels."""
+    return textwrap.wrap(text, width // _LETTER, max_lines=most, placeholder=" …")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtm.experiment.results import Result, by_row, healthy
-from vtm.metrics.ranking import top_items
-from vtm.metrics.retrieval import Test, expected_random, group_hit, paired_bootstrap, per_item, told
+from vtm.metrics.retrieval import Test, expected_random, paired_bootstrap, per_item, told
 from vtm.metrics.topics import top_mass
-from vtm.report.tables import TABLE_1
+from vtm.report.tables import TABLE_1, own_category
 
 PAPER_TOPICS = 120  # the more of the paper's two numbers of topics, with which its models match better
 HELD, REVERSED, OPEN = "held", "did not hold: it was the other way round", "is not decided by these data"
@@ -36,26 +35,6 @@ def reciprocal_ranks(results: Sequence[Result], part: str = "test") -> np.ndarra
     if not runs:
         return np.zeros((0, 0))
     return np.stack([per_item(run.ranks(part))["mrr_100"] for run in runs])
-
-
-def own_category(
-    results: Sequence[Result], groups: Sequence[str], *, k: int = 10, part: str = "test"
-) -> np.ndarray:
-    """Share of a text's k best pictures, its own picture left out, that are of the text's category: (S, n).
-
-    Leaving out the own picture separates "a picture of the same topic" from "the picture itself".
-    """
-    category = dict(zip(results[0].ids[part], groups, strict=True))
-    shares = []
-    for run in healthy(results):
-        ids = run.ids[part]
-        top, _ = top_items(run.text(part), run.image(part), ids, k=min(k + 1, len(ids)), measure=run.measure)
-        own = np.arange(len(ids))[:, None]
-        # The own picture moves behind the others; then the first k are the best k others.
-        others = np.take_along_axis(top, np.argsort(top == own, axis=1, kind="stable"), axis=1)[:, :k]
-        of_ids = [category[i] for i in ids]
-        shares.append(group_hit(others, of_ids, of_ids))
-    return np.stack(shares) if shares else np.zeros((0, 0))
 
 
 def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:

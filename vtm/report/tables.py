@@ -1,4 +1,4 @@
-"""What the paper reports, to stand beside ours (Pivovarova and Zosa 2021, Table 1)."""
+"""Tables of the book, made from results, beside what the paper reports (Pivovarova and Zosa 2021, Table 1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vtm.experiment.results import Result, by_row, healthy
-from vtm.files import atomic_path
+from vtm.files import atomic_path, runs_dir
 from vtm.metrics.ranking import top_items
 from vtm.metrics.retrieval import (
     bootstrap_interval,
@@ -20,6 +20,7 @@ from vtm.metrics.retrieval import (
     seed_summary,
 )
 from vtm.metrics.topics import (
+    c_v,
     diagonal_summary,
     effective_topics,
     theta_information,
@@ -345,8 +346,6 @@ def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from vtm.metrics.topics import c_v
-
     tokens = [data.vocabulary.tokens(text) for text in data.texts("train")]
 
     lines = []
@@ -371,10 +370,28 @@ def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
     return frame(lines).T if lines else pd.DataFrame()
 
 
+def own_category(
+    results: Sequence[Result], groups: Sequence[str], *, k: int = 10, part: str = "test"
+) -> np.ndarray:
+    """Share of a text's k best pictures, its own picture left out, that are of the text's category: (S, n).
+
+    Leaving out the own picture separates "a picture of the same topic" from "the picture itself".
+    """
+    category = dict(zip(results[0].ids[part], groups, strict=True))
+    shares = []
+    for run in healthy(results):
+        ids = run.ids[part]
+        top, _ = top_items(run.text(part), run.image(part), ids, k=min(k + 1, len(ids)), measure=run.measure)
+        own = np.arange(len(ids))[:, None]
+        # The own picture moves behind the others; then the first k are the best k others.
+        others = np.take_along_axis(top, np.argsort(top == own, axis=1, kind="stable"), axis=1)[:, :k]
+        of_ids = [category[i] for i in ids]
+        shares.append(group_hit(others, of_ids, of_ids))
+    return np.stack(shares) if shares else np.zeros((0, 0))
+
+
 def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataFrame:
     """Share of texts whose first picture is of their own gold category, and the same of the ten best others."""
-    from vtm.report.findings import own_category
-
     lines = []
     for name, runs in by_row(results).items():
         good = healthy(runs)
@@ -421,8 +438,6 @@ def save_table(table: pd.DataFrame, path: Path | str) -> None:
 
 def tables_dir(data: Prepared) -> Path:
     """Folder of the tables as CSV files, beside the runs that they are made from."""
-    from vtm.files import runs_dir
-
     return runs_dir() / f"{data.corpus.name}-{data.experiment.encoder_name}-tables"
 
 

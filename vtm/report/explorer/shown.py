@@ -14,7 +14,7 @@ from vtm.config import numpy_generator, stream
 from vtm.corpora import Dropped
 from vtm.errors import ConfigError, DataError
 from vtm.metrics.ranking import target_ranks, top_items
-from vtm.metrics.topics import RELEVANCE_WEIGHT, relevance
+from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance
 from vtm.report.tables import baseline_name
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class ExplorerData:
                 raise DataError(f"explorer: a match has {' and '.join(METHODS)}, not {list(match.found)}")
 
 
-def top_words(
+def words_with_weights(
     topic_word: np.ndarray,
     vocabulary: Sequence[str],
     *,
@@ -284,7 +284,7 @@ def from_arrays(
     ----------
     ids, texts, pictures : n each, aligned; ids are unique. Pass empty texts for pictures that have none.
     theta_image : (n, K)
-    words : "text" and/or "image" -> K lists of (word, weight), as `top_words` makes them from a matrix.
+    words : "text" and/or "image" -> K lists of (word, weight), as `words_with_weights` makes them from a matrix.
     theta_text : (n, K), optional
         Without it the page compares no pictures for texts.
     coherence : the keys of `words` -> (K,) NPMI.
@@ -398,7 +398,7 @@ def from_results(
     baseline: Result,
     model: Result,
     *,
-    topic_word: Mapping[str, np.ndarray] | None = None,
+    topic_word: Mapping[str, np.ndarray],
     part: str = "test",
     limit: int = LIMIT,
     seed: int = 0,
@@ -409,8 +409,8 @@ def from_results(
 
     Parameters
     ----------
-    topic_word : "text" and "image" -> (K, V) word distributions of the topics, rows in any order. By
-        default those of the models that the experiment saved with the run.
+    topic_word : "text" and "image" -> (K, V) word distributions of the run's topics, rows in any order
+        (`vtm.experiment.runs.saved_topic_word`).
     limit, seed : see `from_arrays`.
     weight : of relevance, by which a topic's words are ordered (`vtm.metrics.topics.relevance`).
 
@@ -418,13 +418,7 @@ def from_results(
     ------
     DataError
         The three do not belong together: other ids, or topics that no row of `topic_word` has.
-    MissingError
-        The run's models are not on disk.
     """
-    from vtm.metrics.topics import npmi
-
-    if topic_word is None:
-        topic_word = _saved_topic_word(data, model)
     ids = data.ids(part)
     counts = data.counts[data.rows["train"]]
     name = baseline_name(data.aligned, data.experiment.encoder_name)
@@ -466,14 +460,6 @@ def from_results(
     )
 
 
-def _saved_topic_word(data: Prepared, model: Result) -> dict[str, np.ndarray]:
-    from vtm.experiment.runs import model_folder
-    from vtm.model.topicmodel import TopicModel
-
-    folder: Path = model_folder(data, model.row, model.n_topics) / f"seed-{model.seed}"
-    return {reads: TopicModel.load(folder / reads).topic_word() for reads in READS}
-
-
 def _in_order(result: Result, reads: str, part: str, ids: list[str]) -> np.ndarray:
     """Rows of a result in the order of `ids`."""
     row_of = {id: row for row, id in enumerate(result.ids[part])}
@@ -497,7 +483,7 @@ def _words(
 
     A topic's row is found by its most probable words: rows may stand in another order than the topics.
     """
-    probable = top_words(topic_word, vocabulary, top=len(topics[0]))
+    probable = words_with_weights(topic_word, vocabulary, top=len(topics[0]))
     row_of = {tuple(word for word, _ in topic): row for row, topic in enumerate(probable)}
     missing = [k for k, topic in enumerate(topics) if tuple(topic) not in row_of]
     if missing:
@@ -506,7 +492,7 @@ def _words(
             "the model on disk is of another run; run the experiment again"
         )
     in_order = topic_word[[row_of[tuple(topic)] for topic in topics]]
-    return top_words(in_order, vocabulary, scores=relevance(in_order, share, weight=weight))
+    return words_with_weights(in_order, vocabulary, scores=relevance(in_order, share, weight=weight))
 
 
 # From a user's own model and pictures to what the explorer shows.
