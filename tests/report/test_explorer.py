@@ -20,20 +20,24 @@ from PIL import Image
 import vtm.report.explorer.shown as positions_module
 from vtm.errors import ConfigError, DataError
 from vtm.experiment.runs import saved_topic_word
-from vtm.report.explorer import Match, build_explorer, from_arrays, from_results, layout
-from vtm.report.explorer.shown import words_with_weights
-from vtm.report.explorer.written import (
+from vtm.report.explorer import (
     COLUMNS,
     PER_SHEET,
     SCRIPTS,
     SIZE,
+    Match,
     Sheets,
+    build_explorer,
+    from_arrays,
+    from_results,
+    layout,
     payload,
     render,
     shared_topics,
     to_json,
     write_sheets,
 )
+from vtm.report.explorer.shown import words_with_weights
 
 PAGE = Path(positions_module.__file__).parent / "page"
 
@@ -364,7 +368,7 @@ def test_every_asset_is_in_the_page_and_in_the_package() -> None:
     import tomllib
 
     assert {path.name for path in PAGE.iterdir()} == {*SCRIPTS, "explorer.css", "index.html"}
-    project = tomllib.loads((PAGE.parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((PAGE.parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["vtm.report.explorer"]
     packed = {path for pattern in patterns for path in PAGE.parent.glob(pattern)}
     assert packed >= set(PAGE.iterdir())

@@ -116,7 +116,7 @@ def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
     """The files of a folder that are sheets of an explorer there."""
     if "index.html" not in files:
         return set()
-    from vtm.report.explorer.written import PATTERN, holds_explorer
+    from vtm.report.explorer import PATTERN, holds_explorer
 
     return set(fnmatch.filter(files, PATTERN)) if holds_explorer(folder) else set()
 
