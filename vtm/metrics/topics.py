@@ -1,4 +1,4 @@
-"""Which words stand for a topic: by probability, by relevance, or by class-based TF-IDF. Arrays and words only."""
+"""Topics from arrays and words alone: which words stand for one, how coherent they are, how theta is spread."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 
 ORDERS = ("relevance", "probability", "ctfidf")
+Topics = Sequence[Sequence[str]]  # lists of words, best first
+EPSILON = 1e-12  # gensim's, added to a pair's probability
+# A column of theta whose spread is below this share of its mean is rounding of float32, not a topic that varies.
+_CONSTANT = 1e-6
 # Readers named topics best from words in the order of this weight (Sievert and Shirley 2014, section 4).
 RELEVANCE_WEIGHT = 0.6
 
@@ -127,16 +131,6 @@ def top_words(scores: np.ndarray, vocabulary: Sequence[str], top: int) -> list[l
         raise ConfigError(f"top must be at least 1 word, not {top}")
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [[vocabulary[column] for column in row] for row in order]
-
-
-# Figures of topic quality from the topics' words: coherence and diversity.
-#
-# Topics are lists of words, best first. NPMI comes first and C_V second, and both name the documents they
-# were measured on: neither figure means anything without its reference corpus.
-
-
-Topics = Sequence[Sequence[str]]
-EPSILON = 1e-12  # gensim's, added to a pair's probability
 
 
 def npmi(
@@ -336,14 +330,6 @@ def _require_known(heads: list[list[str]], known: dict[str, int] | set[str], whe
         raise DataError(f"{len(unknown)} topic words are not in {where}, the first is {unknown[0]!r}")
 
 
-# Figures of document-topic distributions theta (n, K): how peaked they are, what they say of the
-# documents, how they fit gold categories, and whether texts and images agree on a topic.
-
-
-# A column whose spread is below this share of its mean is rounding of float32, not a topic that varies.
-_CONSTANT = 1e-6
-
-
 def top_mass(theta: np.ndarray, k: int) -> np.ndarray:
     """Probability that each document puts on its k largest topics.
 
@@ -418,10 +404,10 @@ def purity(assignment: Sequence[int] | np.ndarray, groups: Sequence[str]) -> flo
     DataError
         Lengths that do not fit, no documents.
     """
-    clusters, labels = _labels(assignment, groups)
-    table = np.zeros((clusters.max() + 1, labels.max() + 1))
-    np.add.at(table, (clusters, labels), 1)
-    return float(table.max(axis=1).sum() / len(labels))
+    from sklearn.metrics.cluster import contingency_matrix
+
+    _check_pairs(assignment, groups)
+    return float(contingency_matrix(groups, assignment).max(axis=0).sum() / len(groups))
 
 
 def nmi(assignment: Sequence[int] | np.ndarray, groups: Sequence[str]) -> float:
@@ -436,8 +422,8 @@ def nmi(assignment: Sequence[int] | np.ndarray, groups: Sequence[str]) -> float:
     """
     from sklearn.metrics import normalized_mutual_info_score
 
-    clusters, labels = _labels(assignment, groups)
-    return float(normalized_mutual_info_score(labels, clusters))
+    _check_pairs(assignment, groups)
+    return float(normalized_mutual_info_score(groups, assignment))
 
 
 def topic_agreement(theta_text: np.ndarray, theta_image: np.ndarray) -> np.ndarray:
@@ -579,9 +565,6 @@ def _standardised(theta: np.ndarray) -> np.ndarray:
     return np.where(constant, 0.0, centred / np.where(constant, 1.0, length))
 
 
-def _labels(assignment: Sequence[int] | np.ndarray, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def _check_pairs(assignment: Sequence[int] | np.ndarray, groups: Sequence[str]) -> None:
     if len(assignment) != len(groups) or len(groups) == 0:
         raise DataError(f"{len(assignment)} documents with a cluster and {len(groups)} with a category")
-    _, clusters = np.unique(np.asarray(assignment), return_inverse=True)
-    _, labels = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    return clusters, labels

@@ -262,11 +262,8 @@ def settings_chart(rows: Sequence[dict]) -> Figure:
 
 
 def _axes(width: float, height: float):
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(width, height))
-    pyplot.close(figure)  # a notebook would show an open figure a second time
-    return figure, axes
+    figure, grid = grid_of_axes(1, 1, width=width, height=height)
+    return figure, grid[0][0]
 
 
 def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
@@ -274,7 +271,7 @@ def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
     from matplotlib import pyplot
 
     figure, grid = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
-    pyplot.close(figure)  # as in _axes
+    pyplot.close(figure)  # a notebook would show an open figure a second time
     return figure, grid
 
 
