@@ -312,7 +312,8 @@ def write_original(
         mode = stat.S_IMODE(path.stat().st_mode)
         if not mode & _WRITABLE or not os.access(path, os.W_OK):
             raise DataError("it is write-protected")
-        old = read_xmp(before) or EMPTY.encode()
+        old = read_xmp(before)
+        old = EMPTY.encode() if old is None else old
         new = replace_keywords(old, keywords, hierarchy)
         if new == old:
             return False
