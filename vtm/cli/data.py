@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vtm.cli.options import Corpus, Device, labelled
 from vtm.errors import ConfigError, printable
 
 # What is fetched by other ways than the artifacts of vtm.corpora.fetch.
@@ -80,13 +81,13 @@ def fetch_named(
             _fetch_news_pictures(folder, any_host=any_host, retry_lost=retry_lost, **options)
         return
     for group, members in GROUPS.items():
-        typer.echo(_line(group, f"{_megabytes(members)}  {_licence(group)}"))
+        typer.echo(labelled(group, f"{_megabytes(members)}  {_licence(group)}"))
         for name in members:
             state = "fetched" if _is_fetched([name]) else "not fetched"
-            typer.echo(_line(f"  {name}", f"{_megabytes([name])}  {ARTIFACTS[name].version}, {state}"))
-    typer.echo(_line(NEWS_FILES, f"   7 MB  {_licence(NEWS_FILES)}"))
+            typer.echo(labelled(f"  {name}", f"{_megabytes([name])}  {ARTIFACTS[name].version}, {state}"))
+    typer.echo(labelled(NEWS_FILES, f"   7 MB  {_licence(NEWS_FILES)}"))
     typer.echo(
-        _line(NEWS_PICTURES, "         the pictures of corpus:newsimages, from the newspaper's own server")
+        labelled(NEWS_PICTURES, "         the pictures of corpus:newsimages, from the newspaper's own server")
     )
 
 
@@ -105,7 +106,7 @@ def corpora() -> None:
 
 
 def show_corpus(
-    name: Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")],
+    name: Corpus,
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     examples: Annotated[int, typer.Option(min=0, help="How many pairs to show.")] = 3,
 ) -> None:
@@ -116,18 +117,20 @@ def show_corpus(
     path, settings = parse_corpus(name)
     corpus = load_corpus(path, **settings)
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
-    typer.echo(_line(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
-    typer.echo(_line("source", printable(corpus.source)))
+    typer.echo(labelled(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
+    typer.echo(labelled("source", printable(corpus.source)))
     parts = split(corpus, seed=split_seed)
-    typer.echo(_line("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
-    typer.echo(_line("dropped", str(len(corpus.dropped))))
+    typer.echo(labelled("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
+    typer.echo(labelled("dropped", str(len(corpus.dropped))))
     for reason, count in corpus.drop_counts().items():
         first = next(item for item in corpus.dropped if item.reason == reason)
-        typer.echo(_line(f"  {reason}", f"{count:6}  such as {_short(first.id)}"))
+        typer.echo(labelled(f"  {reason}", f"{count:6}  such as {_short(first.id)}"))
     # Spread over the corpus: neighbours are often alike.
     step = max(1, len(corpus) // max(1, examples))
     for position in range(0, len(corpus), step)[:examples]:
-        typer.echo(_line("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}"))
+        typer.echo(
+            labelled("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}")
+        )
 
 
 def _fetch_groups(names: Iterable[str]) -> None:
@@ -137,7 +140,7 @@ def _fetch_groups(names: Iterable[str]) -> None:
     for name in names:
         members = [artifact.name for artifact in artifacts_for([name])]
         state = "already there" if _is_fetched(members) else "to be fetched"
-        typer.echo(_line(name, f"{_megabytes(members)}  {state}; {_licence(name)}"))
+        typer.echo(labelled(name, f"{_megabytes(members)}  {state}; {_licence(name)}"))
         for member in members:
             fetch(member)
     typer.echo(f"everything is in {data_dir()}")
@@ -177,10 +180,6 @@ def _licence(name: str) -> str:
     return licence_of(name if ":" in name else next(group for group in GROUPS if name in GROUPS[group]))
 
 
-def _line(label: str, text: str) -> str:
-    return f"{label:<26} {text}"
-
-
 def _short(text: str) -> str:
     from textwrap import shorten
 
@@ -188,7 +187,7 @@ def _short(text: str) -> str:
 
 
 def embed(
-    corpus: Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")],
+    corpus: Corpus,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the embeddings.")],
     encoder: Annotated[
         str, typer.Option(help="Encoder; options as in clip:model=ViT-B-32,pretrained=openai.")
@@ -201,7 +200,7 @@ def embed(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode pictures; with ray, encoders at work.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     address: Annotated[
         str | None,
         typer.Option(help="Ray cluster: auto or HOST:6379; by default one is started here."),

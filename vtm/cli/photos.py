@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtm.cli.models import (
-    Device,
-    Encoder,
-    Format,
-    MaxPixels,
-    Model,
-    Order,
-    Out,
-    Relevance,
-    load_model,
-    load_trained_corpus,
-    say,
-)
+from vtm.cli.models import load_model, load_trained_corpus
+from vtm.cli.options import Device, Encoder, Format, MaxPixels, Model, Order, Out, Relevance, Words, say
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import ConfigError, DataError, MissingError, printable, storable
@@ -52,7 +41,7 @@ def tag(
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="No topic below this probability.")
     ] = 0.05,
-    words: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 5,
+    words: Words = 5,
     ctfidf: Order = False,
     relevance: Relevance = 0.6,
     write_sidecars: Annotated[
@@ -164,7 +153,7 @@ def match(
     sheet: Annotated[
         Path | None, typer.Option(help="Also write a contact sheet, .png or .html.", metavar="FILE")
     ] = None,
-    words: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 5,
+    words: Words = 5,
     format: Format = None,
     out: Out = None,
     max_pixels: MaxPixels = MAX_PIXELS,

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vtm.cli.options import Device, NewsFolder, RunFile
 from vtm.errors import DataError, printable
 
-Folder = Annotated[Path | None, typer.Option(help="Folder of the NewsImages files, if not the usual one.")]
-RunFile = Annotated[Path, typer.Argument(help="A run file.")]
 SHOWN = 20  # problems of a run; a wrong id column makes thousands
 COLUMNS = {
     "correct_100": "correct in top 100",
@@ -31,11 +30,11 @@ def submit_run(
     encoder: Annotated[
         str, typer.Option(help="Encoder; by default that of the models, or clip for the baseline.")
     ] = "",
-    folder: Folder = None,
+    folder: NewsFolder = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the pictures, if not the usual one.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Write a run for the NewsImages task: for each test article the 100 best images."""
     from vtm.cli.models import load_model
@@ -77,7 +76,7 @@ def submit_run(
 
 def check_run_file(
     run: RunFile,
-    folder: Folder = None,
+    folder: NewsFolder = None,
 ) -> None:
     """Check a run file against the NewsImages task; refuse it with all its problems."""
     from vtm.newsimages import corpus as newsimages
