@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import typer
 from click.testing import Result
 from explorer_data import simple
 from PIL import Image
@@ -28,10 +27,9 @@ from typer.testing import CliRunner
 
 from vtm import api as api_module
 from vtm.api import VisualTopicModel
-from vtm.cli import Commands, options, photos
-from vtm.cli import models as commands
+from vtm.cli import app
 from vtm.cli.keywords import sidecar_path
-from vtm.cli.models import corpus_note
+from vtm.cli.noted import corpus_note
 from vtm.cli.photos import SKIPPED
 from vtm.cli.tagging import find_pictures, tag_pictures
 from vtm.config import parse_corpus
@@ -43,10 +41,6 @@ from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
 
 ROOT = Path(__file__).resolve().parents[2]
-app = typer.Typer(cls=Commands)
-app.callback()(options)
-for command in (commands.train, photos.tag, photos.match, commands.topics):
-    app.command()(command)
 runner = CliRunner()
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vtm.cli import app
-from vtm.cli import photos as pictures
 from vtm.cli.rows import open_rows
 from vtm.corpora import Dropped
 from vtm.errors import DataError, printable, storable
@@ -130,7 +129,7 @@ def test_tag_prints_no_head_before_an_error(stop, tmp_path, monkeypatch):
             raise stop
         yield [Dropped("a.png", "unreadable", "a.png: not a picture")]
 
-    monkeypatch.setattr(pictures, "load_model", lambda *arguments, **options: None)
+    monkeypatch.setattr("vtm.api.VisualTopicModel.load", lambda *arguments, **options: None)
     monkeypatch.setattr("vtm.cli.tagging.tag_pictures", tag_pictures)
     done = CliRunner().invoke(app, ["tag", "model", str(tmp_path), "--format", "csv"])
     assert done.exit_code == 2, done.output

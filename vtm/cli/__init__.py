@@ -43,7 +43,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def options(
+def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     show_version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
@@ -66,10 +66,10 @@ for _name, _command in {
     "submit": submit.submit_run,
     "check-run": submit.check_run_file,
     "evaluate": submit.evaluate_run_file,
-    "train": models.train,
+    "train": models.train_model,
     "tag": photos.tag,
     "match": photos.match,
-    "topics": models.topics,
+    "topics": models.show_topics,
     "explore": photos.explore,
     "embed": data.embed,
     "version": version,

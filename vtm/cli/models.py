@@ -1,9 +1,7 @@
-"""What the commands on models share: options, loading, and speaking on stderr."""
+"""Commands that make a model and show it."""
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,108 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vtm.cli.noted import NOTE, corpus_note
+from vtm.cli.options import Device, Format, MaxPixels, Model, Order, Out, Relevance, labelled, say
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
-from vtm.errors import ConfigError, DataError, MissingError, printable, storable
+from vtm.errors import printable, storable
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
-    from vtm.corpora import Corpus, Dropped
+    from vtm.corpora import Dropped
 
 
-Model = Annotated[Path, typer.Argument(help="A model that `vtm train` wrote.", metavar="MODEL")]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="table, csv, jsonl or parquet; by default a table on a terminal, else CSV.",
-        metavar="NAME",
-    ),
-]
-Out = Annotated[
-    Path | None, typer.Option("-o", "--out", help="Write to this file; its suffix names the format.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Encoder = Annotated[
-    str | None, typer.Option(help="The model's encoder under another name, if its weights lie elsewhere.")
-]
-MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are not used.")]
-Order = Annotated[
-    bool, typer.Option("--ctfidf", help="Choose keywords by class-based TF-IDF, not by relevance.")
-]
-Relevance = Annotated[
-    float, typer.Option(min=0, max=1, help="Lambda of relevance: 1 orders by probability, 0 by lift.")
-]
-
-
-def load_model(path: Path, **options: Any) -> VisualTopicModel:
-    """A saved model; options as for `VisualTopicModel.load`."""
-    from vtm.api import VisualTopicModel
-
-    return VisualTopicModel.load(path, **options)
-
-
-def say(text: str) -> None:
-    """Print a line to stderr; stdout is for rows."""
-    print(printable(text), file=sys.stderr)
-
-
-# What a model notes of its training: the corpus, its places as seen from the model's file. Both can be moved together,
-# and whoever gets the model does not see where they lay.
-NOTE = "corpus"
-
-
-def corpus_note(spec: str, path: Path) -> str:
-    """A corpus as a model that is saved in `path` notes it."""
-    from vtm.corpora import absolute_corpus, with_places
-
-    folder = os.path.realpath(path.parent)
-    # With a dot in front no folder is taken for one of our corpora.
-    return with_places(
-        absolute_corpus(spec), lambda place: os.path.join(".", os.path.relpath(_real(place), folder))
-    )
-
-
-def load_trained_corpus(model: VisualTopicModel, path: Path) -> Corpus:
-    """The corpus that the model in `path` notes; stderr says which, and what of it cannot be used.
-
-    Raises
-    ------
-    ConfigError, MissingError
-        The model does not say which, or it cannot be read any more.
-    """
-    from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus, with_places
-
-    spec = model.notes_.get(NOTE)
-    if not isinstance(spec, str) or not spec.strip():
-        raise ConfigError(
-            f"{path}: does not say which corpus it was trained on, only a model of `vtm train` does; "
-            "name the pictures"
-        )
-    folder = os.path.realpath(path.parent)
-    try:
-        spec = with_places(spec, lambda place: os.path.normpath(os.path.join(folder, place)))
-        say(f"with the corpus that the model was trained on: {spec}")
-        name, options = parse_corpus(spec)
-        corpus = load_corpus(name, **options)
-    except (ConfigError, DataError, MissingError) as error:
-        raise MissingError(
-            f"{path}: was trained on {spec}, which cannot be read now ({error}); name the pictures"
-        ) from None
-    if corpus.dropped:
-        counts = ", ".join(f"{count} {reason}" for reason, count in corpus.drop_counts().items())
-        say(f"{len(corpus.dropped)} of its pairs are left out ({counts}), such as {corpus.dropped[0].id}")
-    return corpus
-
-
-def _real(path: Path | str) -> str:
-    """A path without the links above it: only so does `..` lead where it says."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(os.path.realpath(folder), name)
-
-
-def train(
+def train_model(
     corpus: Annotated[
         str,
         typer.Argument(
@@ -179,28 +87,28 @@ def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> st
 
 def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, language: str) -> None:
     held_out = f", {model.n_validation_} of them held out to judge it" if model.n_validation_ else ""
-    typer.echo(_line("pairs", f"{model.n_pairs_}{held_out}"))
+    typer.echo(labelled("pairs", f"{model.n_pairs_}{held_out}"))
     by_reason: dict[str, list[str]] = {}
     for item in (*dropped, *model.dropped_):
         by_reason.setdefault(item.reason, []).append(item.id)
-    typer.echo(_line("left out", str(sum(map(len, by_reason.values())))))
+    typer.echo(labelled("left out", str(sum(map(len, by_reason.values())))))
     for reason, ids in by_reason.items():
-        typer.echo(_line(f"  {reason}", f"{len(ids):6}  such as {printable(ids[0])}"))
-    typer.echo(_line("language", language))
-    typer.echo(_line("words", str(len(model.vocabulary_))))
-    typer.echo(_line("topics", str(model.n_topics)))
+        typer.echo(labelled(f"  {reason}", f"{len(ids):6}  such as {printable(ids[0])}"))
+    typer.echo(labelled("language", language))
+    typer.echo(labelled("words", str(len(model.vocabulary_))))
+    typer.echo(labelled("topics", str(model.n_topics)))
     for reads, what in (("text", "texts"), ("image", "pictures")):
-        typer.echo(_line(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))
+        typer.echo(labelled(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))
     judged = {"not judged": "not judged: no pairs were held out"}
-    typer.echo(_line("training", judged.get(model.status_, model.status_)))
-    typer.echo(_line("model", f"{out}; `vtm topics {out}` shows its topics"))
+    typer.echo(labelled("training", judged.get(model.status_, model.status_)))
+    typer.echo(labelled("model", f"{out}; `vtm topics {out}` shows its topics"))
     for warning in model.warnings_:
         typer.echo(f"warning: {warning}", err=True)
     if model.status_ == "doubtful":
         typer.echo("warning: another --n-topics or more pairs may help", err=True)
 
 
-def topics(
+def show_topics(
     model: Model,
     top: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 10,
     ctfidf: Order = False,
@@ -217,9 +125,10 @@ def topics(
     """
     import numpy as np
 
+    from vtm.api import VisualTopicModel
     from vtm.metrics.topics import topic_diversity
 
-    kind, loaded = choose_format(format, out), load_model(model)
+    kind, loaded = choose_format(format, out), VisualTopicModel.load(model)
     keywords = loaded.topics(top, order="ctfidf" if ctfidf else "relevance", weight=relevance)
     rows = [
         {
@@ -242,7 +151,3 @@ def topics(
     )
     for warning in loaded.warnings_:
         say(f"warning: {warning}")
-
-
-def _line(label: str, text: str) -> str:
-    return f"{label:<26} {text}"

@@ -12,7 +12,7 @@ from vtm.errors import printable
 
 Corpus = Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Model = Annotated[Path, typer.Argument(help="Folder of a model that `vtm train` wrote.", metavar="MODEL")]
+Model = Annotated[Path, typer.Argument(help="A model that `vtm train` wrote.", metavar="MODEL")]
 Encoder = Annotated[
     str | None, typer.Option(help="The model's encoder under another name, if its weights lie elsewhere.")
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtm.cli.models import load_model, load_trained_corpus
+from vtm.cli.noted import load_trained_corpus
 from vtm.cli.options import Device, Encoder, Format, MaxPixels, Model, Order, Out, Relevance, Words, say
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
@@ -67,13 +67,14 @@ def tag(
     Pictures that cannot be used are listed at the end; the exit code is 3 if there are any, and the others' tags are
     complete. Interrupted, it leaves no half-written file, and takes up again where it was.
     """
+    from vtm.api import VisualTopicModel
     from vtm.cli.tagging import Tagged, tag_pictures
 
     kind = choose_format(format, out)
     columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
     found = _find(pictures)
     _spare(found, "--out", out)
-    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     bad, untagged, tagged = list(found.unreadable), 0, 0
     writers = [_Writer("sidecar")] * write_sidecars + [_Writer("picture")] * write_originals
     blocks = tag_pictures(
@@ -166,6 +167,7 @@ def match(
     """
     import numpy as np
 
+    from vtm.api import VisualTopicModel
     from vtm.metrics.index import ThetaIndex
     from vtm.report.contact import Card, check_suffix, write_sheet
 
@@ -173,7 +175,7 @@ def match(
     if sheet is not None:
         check_suffix(sheet)
     found = _find(pictures) if pictures else None
-    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     found = found or _find(load_trained_corpus(loaded, model).images)
     _spare(found, "--sheet", sheet)
     _spare(found, "--out", out)
@@ -295,11 +297,12 @@ def explore(
     With texts the page also shows the pictures that fit each text, beside those that the encoder finds by itself where
     it can, as CLIP does. Pictures that cannot be read are named; the exit code is then 3.
     """
+    from vtm.api import VisualTopicModel
     from vtm.report.explorer import build_explorer
     from vtm.report.explorer.shown import from_model
 
     items = _items(source) if source else None
-    loaded = load_model(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     ids, texts, pictures = items or _of_corpus(load_trained_corpus(loaded, model))
     data, dropped = from_model(
         loaded,

@@ -37,7 +37,7 @@ def submit_run(
     device: Device = "auto",
 ) -> None:
     """Write a run for the NewsImages task: for each test article the 100 best images."""
-    from vtm.cli.models import load_model
+    from vtm.api import VisualTopicModel
     from vtm.config import parse_corpus
     from vtm.encoders import load_named
     from vtm.newsimages import corpus as newsimages
@@ -46,7 +46,7 @@ def submit_run(
     data = newsimages.read(folder)
     pair, notes = None, {}
     if Path(models).is_file():
-        own = load_model(Path(models))
+        own = VisualTopicModel.load(models)
         pair, notes = (own.text_model_, own.image_model_), {"encoder": own.encoder}
     elif models != "baseline":
         *pair, notes = task.load_models(models)
