@@ -130,7 +130,7 @@ def test_a_graph_is_replayed_for_fillings_of_its_width_alone(cuda):
     """One long document among short ones: its filling has arrays of its own."""
     short = csr_matrix(np.eye(149, 200, dtype=np.float32))
     counts = vstack([short, csr_matrix(np.ones((1, 200), dtype=np.float32))]).tocsr()
-    options = dict(batch_size=4, epochs=12)
+    options = dict(batch_size=4, epochs=6)
     _, expected = trained(counts, cuda, capture=False, **options)
     fillings, found = trained(counts, cuda, capture=True, **options)
     assert {width for _, width in fillings} == {ROOM * counts.nnz // 150, 200}

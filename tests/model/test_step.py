@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pkgutil
+import re
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +77,13 @@ def batch(seed=0, *, taught=False, dropout=0.3, replicas=R) -> dict[str, torch.T
         noise=normal(K),
     )
     return arrays | (dict(target_mu=normal(K), target_log_var=normal(K)) if taught else {})
+
+
+def test_what_the_methods_chapter_names_exists():
+    text = (Path(__file__).parents[2] / "book" / "method.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(vtm\.[\w.]+)`", text))
+    assert {"vtm.model.network.loss", "vtm.model.network.kl_divergence"} <= named
+    assert all(pkgutil.resolve_name(name) for name in named)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,12 +35,12 @@ ROOM = 8
 
 @dataclass(frozen=True)
 class Bags:
-    """Bags of words on the device, one document's words after another's, and at the end word 0 at count 0.
+    """Bags of words on the device, one document's words after another's, each with word 0 at count 0 at its end.
 
     Parameters
     ----------
     starts, lengths : (n,) int64, where each document's words begin, and how many different ones it has.
-    words, counts : (m + 1,) int64 and float32.
+    words, counts : (m + n,) int64 and float32.
     longest : the largest of `lengths`, at least 1.
     room : so many words a document as a rectangle of all may be wide, `longest` at most.
     """
@@ -57,19 +58,16 @@ class Bags:
         lengths = np.diff(counts.indptr).astype(np.int64)
         longest = max(int(lengths.max(initial=0)), 1)
         room = min(longest, max(ROOM * counts.nnz // max(len(lengths), 1), 1))
-        arrays = (
-            counts.indptr[:-1].astype(np.int64),
-            lengths,
-            np.append(counts.indices, 0).astype(np.int64),
-            np.append(counts.data, 0).astype(np.float32),
-        )
+        starts = counts.indptr[:-1].astype(np.int64) + np.arange(len(lengths))
+        words = np.insert(counts.indices, counts.indptr[1:], 0).astype(np.int64)
+        arrays = starts, lengths, words, np.insert(counts.data, counts.indptr[1:], 0).astype(np.float32)
         return cls(*(torch.from_numpy(array).to(device) for array in arrays), longest, room)
 
     def pad(self, rows: Tensor, words: Tensor, counts: Tensor) -> None:
         """Write the bags of documents rows (m,) into arrays (m, w), w being enough for each of them."""
         column = torch.arange(words.shape[1], device=rows.device)
-        beyond = column >= self.lengths[rows].unsqueeze(1)
-        places = (self.starts[rows].unsqueeze(1) + column).masked_fill_(beyond, len(self.words) - 1)
+        places = torch.minimum(column, self.lengths[rows].unsqueeze(1))
+        places.add_(self.starts[rows].unsqueeze(1))
         torch.take(self.words, places, out=words)
         torch.take(self.counts, places, out=counts)
 
@@ -123,9 +121,7 @@ class Draws:
         self.generators = [generator(seed, "training", device=device) for seed in seeds]
         self.order = torch.empty(len(seeds), self.n, dtype=torch.int64, device=device)
         self.size = min(STEPS_A_DRAW, self.n_steps)
-        self.target = (
-            {} if target is None else dict(zip(("target_mu", "target_log_var"), target, strict=True))
-        )
+        self.target = dict(zip(("target_mu", "target_log_var"), target or (), strict=False))
         widths = {"x": x.shape[1], "keep_hidden": config.hidden[-1]}
         widths |= dict.fromkeys(("keep_theta", "noise", *self.target), network.n_topics)
         lead = (len(seeds), self.size, self.batch)
@@ -212,11 +208,9 @@ class AutogradStep:
         self.sums = torch.zeros(2, network.n_replicas, draws.batch, device=network.beta.device)
         self.capture = self.sums.is_cuda if capture is None else capture
         self.parameters = list(network.trained.values())
+        betas = (config.beta1, config.beta2)
         self.optimizer = torch.optim.Adam(
-            self.parameters,
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            capturable=self.sums.is_cuda,
+            self.parameters, lr=config.lr, betas=betas, capturable=self.sums.is_cuda
         )
         self.graphs: dict[tuple[int, int], torch.cuda.CUDAGraph | None] = {}
 
@@ -274,29 +268,27 @@ class CompiledStep:
     """
 
     def __init__(self, network: TopicNetwork, draws: Draws) -> None:
-        self.network, self.draws, trained = network, draws, network.trained
-        self.values = torch.cat([p.detach().flatten() for p in trained.values()])
-        self.gradient = torch.zeros_like(self.values)
-        self.moments = torch.zeros_like(self.values), torch.zeros_like(self.values)
-        self.n_updates = torch.zeros(())
-        sizes = [p.numel() for p in trained.values()]
-        parts = zip(trained.items(), self.values.split(sizes), self.gradient.split(sizes), strict=True)
-        self.gradients: dict[str, Tensor] = {}
-        for (name, p), values, gradient in parts:
-            p.data = values.view(p.shape)
-            self.gradients[name] = gradient.view(p.shape)
-        buffers = [getattr(network, name) for name in STATISTICS]
-        widths = [buffer.numel() for buffer in buffers]
-        self.running = torch.cat([buffer.flatten() for buffer in buffers])
-        self.batch_statistics = torch.zeros_like(self.running)
-        for name, view in zip(STATISTICS, self.running.split(widths), strict=True):
-            setattr(network, name, view.unsqueeze(0))
+        self.network, self.draws, config = network, draws, network.config
+        self.values, views = _joined(network.trained.values())
+        for parameter, view in zip(network.trained.values(), views, strict=True):
+            parameter.data = view
+        self.gradient, views = _joined(torch.zeros_like(view) for view in views)
+        self.gradients = dict(zip(network.trained, views, strict=True))
+        self.running, views = _joined(getattr(network, name) for name in STATISTICS)
+        for name, view in zip(STATISTICS, views, strict=True):
+            setattr(network, name, view)
+        self.batch_statistics, views = _joined(torch.zeros_like(view) for view in views)
         self.losses = torch.zeros(2, 1, draws.batch)  # of the last batch: reconstruction, KL
         self.sums = torch.zeros_like(self.losses)
         self.outputs = {"reconstruction": self.losses[0, 0].numpy(), "kl": self.losses[1, 0].numpy()}
-        for name, array in zip(STATISTICS, self.batch_statistics.split(widths), strict=True):
-            self.outputs[name] = array.unsqueeze(0).numpy()
+        self.outputs |= {name: view.numpy() for name, view in zip(STATISTICS, views, strict=True)}
         self.outputs |= {f"d_{name}": gradient[0].numpy() for name, gradient in self.gradients.items()}
+        # The function below torch.optim.Adam, which takes a tenth of a step's time for itself.
+        state = [self.values, self.gradient, torch.zeros_like(self.values), torch.zeros_like(self.values)]
+        rates = {"lr": config.lr, "beta1": config.beta1, "beta2": config.beta2, "eps": 1e-8}
+        off = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
+        arrays = [*([array] for array in state), [], [torch.zeros(())]]  # and the number of updates
+        self.update = partial(adam, *arrays, **rates, **off, fused=True)
         self.sessions: dict[int, InferenceSession] = {}  # of each width of the bags of words, see `Draws`
         self.bound: dict[int, list[Callable[[], None]]] = {}  # the steps of a filling, of each width
         self.n_threads = torch.get_num_threads()
@@ -342,29 +334,17 @@ class CompiledStep:
             session.run_with_iobinding(binding)
             self.sums.add_(self.losses)
             self.running.lerp_(self.batch_statistics, self.network.MOMENTUM)
-            self._update()
+            self.update()
 
         return take
 
-    def _update(self) -> None:
-        first, second = self.moments
-        config = self.network.config
-        adam(
-            [self.values],
-            [self.gradient],
-            [first],
-            [second],
-            [],
-            [self.n_updates],
-            fused=True,
-            amsgrad=False,
-            beta1=config.beta1,
-            beta2=config.beta2,
-            lr=config.lr,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
+
+def _joined(arrays: Iterable[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One array that holds all these, and views of its parts in their shapes."""
+    arrays = [array.detach() for array in arrays]
+    joined = torch.cat([array.flatten() for array in arrays])
+    parts = joined.split([array.numel() for array in arrays])
+    return joined, [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
 def step_graph(
