@@ -30,7 +30,7 @@ _NAMES = {
     "TopicModel": "vtm.model.topicmodel",
     "VisualTopicModel": "vtm.api",
     "train_pair": "vtm.model.distill",
-    "Pairs": "vtm.model.distill",
+    "Pairs": "vtm.model.training",
     "VtmError": "vtm.errors",
 }
 __all__ = ["__version__", *_NAMES]

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.sparse import csr_matrix
 
 from vtm.config import BowConfig
-from vtm.corpora.words import Vocabulary, build_vocabulary, language_doubts, padded_words, stop_words
+from vtm.corpora.words import Vocabulary, build_vocabulary, language_doubts, stop_words
 from vtm.errors import ConfigError, DataError
 
 EVERY = BowConfig(min_df=1, max_df=1.0)
@@ -127,18 +125,6 @@ def test_no_word_left_is_one_clear_line(texts):
     ) as error:
         build_vocabulary(texts)
     assert "\n" not in str(error.value) and "min_df" in str(error.value)
-
-
-@given(arrays(np.int64, st.tuples(st.integers(0, 6), st.integers(1, 7)), elements=st.integers(0, 3)))
-def test_padded_words_hold_every_count(dense):
-    counts = csr_matrix(dense.astype(np.float32))
-    word, number = padded_words(counts)
-    assert word.dtype == np.int64 and number.dtype == np.float32
-    assert word.shape == number.shape == (len(dense), max((dense > 0).sum(axis=1).max(initial=0), 1))
-    again = np.zeros_like(dense, dtype=np.float32)
-    for row in range(len(dense)):
-        np.add.at(again[row], word[row], number[row])
-    np.testing.assert_array_equal(again, dense)
 
 
 @given(st.lists(st.text(alphabet="abß ü,1_\u0308ि", max_size=20), min_size=1, max_size=4))

@@ -8,11 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from planted import planted
+from planted import padded_words, planted
 from scipy.sparse import csr_matrix, lil_matrix
 
 from vtm.config import ModelConfig
-from vtm.corpora.words import padded_words
 from vtm.model.network import TopicNetwork
 from vtm.model.steps import ROOM, STEPS_A_DRAW, Bags, Draws
 
@@ -147,3 +146,15 @@ def test_bags_are_padded_as_their_own_documents_ask_for(dense, start, size):
     if start < len(dense):
         for found, expected in zip(Bags.of(counts).padded(part), padded_words(counts[part]), strict=True):
             np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@given(arrays(np.int64, st.tuples(st.integers(0, 6), st.integers(1, 7)), elements=st.integers(0, 3)))
+def test_padded_words_hold_every_count(dense):
+    counts = csr_matrix(dense.astype(np.float32))
+    word, number = padded_words(counts)
+    assert word.dtype == np.int64 and number.dtype == np.float32
+    assert word.shape == number.shape == (len(dense), max((dense > 0).sum(axis=1).max(initial=0), 1))
+    again = np.zeros_like(dense, dtype=np.float32)
+    for row in range(len(dense)):
+        np.add.at(again[row], word[row], number[row])
+    np.testing.assert_array_equal(again, dense)

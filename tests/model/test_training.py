@@ -9,11 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from planted import planted
+from planted import padded_words, planted
 from scipy.sparse import csr_matrix, vstack
 
 from vtm.config import ModelConfig
-from vtm.corpora.words import padded_words
 from vtm.errors import ConfigError, DataError
 from vtm.model import network as networks
 from vtm.model import steps, training

@@ -183,22 +183,3 @@ def build_vocabulary(
         ) from None
     words = tuple(sorted(vectorizer.vocabulary_))
     return Vocabulary(words=words, language=language, min_length=config.min_length)
-
-
-def padded_words(counts: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Sparse counts as two rectangular arrays, so that a batch is one index operation.
-
-    Returns
-    -------
-    words (n, L) int64, numbers (n, L) float32
-        L is the largest number of different words in a text; shorter rows are filled with count 0.
-    """
-    n_words = np.diff(counts.indptr)  # (n,)
-    width = max(int(n_words.max(initial=0)), 1)
-    words = np.zeros((counts.shape[0], width), dtype=np.int64)
-    numbers = np.zeros((counts.shape[0], width), dtype=np.float32)
-    rows = np.repeat(np.arange(counts.shape[0]), n_words)
-    columns = np.arange(counts.nnz) - np.repeat(counts.indptr[:-1], n_words)
-    words[rows, columns] = counts.indices
-    numbers[rows, columns] = counts.data
-    return words, numbers
