@@ -29,7 +29,7 @@ from vtm import api as api_module
 from vtm.api import VisualTopicModel
 from vtm.cli import app
 from vtm.cli.keywords import sidecar_path
-from vtm.cli.noted import corpus_note
+from vtm.cli.options import corpus_note
 from vtm.cli.photos import SKIPPED
 from vtm.cli.tagging import find_pictures, tag_pictures
 from vtm.config import parse_corpus

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 import vtm
-from vtm.cli import data, models, notebooks, photos, submit
-from vtm.errors import VtmError, printable
+from vtm.cli import data, models, photos, submit
+from vtm.errors import ConfigError, MissingError, VtmError, printable
 
 
 class Commands(TyperGroup):
@@ -52,13 +54,88 @@ def _options(
     """Visual topic modelling: topics for pictures, learned from texts, as a paper that runs."""
 
 
+def reproduce(
+    profile: Annotated[
+        str, typer.Option(help="smoke, default or paper: a set of parameters; study: its measurements.")
+    ] = "default",
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter, as in -p n_topics=[60,120]."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the executed notebooks, or for the study's results.")
+    ] = None,
+    notebooks: Annotated[Path | None, typer.Option(help="Folder of the notebooks' sources.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this notebook alone, as 03-joint, or this part of the study."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: train the models as tasks of a Ray cluster first.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; by default one is started on this machine.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would run and why, what would be trained, and what is missing."
+        ),
+    ] = False,
+) -> None:
+    """Run the paper's notebooks in order, skipping those that are current; with --profile study, measure the study."""
+    from vtm.cli import notebooks as pipeline
+
+    if profile == "study":
+        measure = _plugin(profile)
+        if notebooks is not None or engine != "local":
+            raise ConfigError(
+                "--profile study: runs no notebooks and trains here; leave out --notebooks and --engine"
+            )
+        experiment = pipeline.experiment_of(profile, pipeline.parse_parameters(parameter or []))
+        return measure(experiment, folder=out, parts=only or (), force=force, dry_run=dry_run)
+    from rich.console import Console
+
+    from vtm.encoders.shards import ENGINES
+
+    if engine not in ENGINES:
+        raise ConfigError(f"--engine {engine}: choose from {', '.join(ENGINES)}")
+    overrides = pipeline.parse_parameters(parameter or [])
+    if engine == "ray" and not dry_run:
+        from vtm.experiment.cluster import warm
+
+        warm(pipeline.experiment_of(profile, overrides), address=address)
+    options = {"out": out, "force": force, "only": only, "dry_run": dry_run, "console": Console()}
+    steps = pipeline.run_notebooks(profile, overrides, notebooks=notebooks, **options)
+    if dry_run:
+        from vtm.cli.plan import make_plan
+
+        for step in steps:
+            typer.echo(f"current {step.name}" if not step.reason else f"run     {step.name} ({step.reason})")
+            for name, value in step.parameters.items():
+                typer.echo(f"          {name}={value}")
+        typer.echo("\n".join(make_plan(pipeline.experiment_of(profile, overrides)).lines()))
+
+
+def _plugin(profile: str) -> Callable[..., None]:
+    """What measures a profile that is no set of notebooks: packages beside vtm declare theirs as `vtm.profiles`."""
+    from importlib.metadata import entry_points
+
+    for found in entry_points(group="vtm.profiles", name=profile):
+        return found.load()
+    raise MissingError(f"--profile {profile}: is not installed; run `make setup`, or `pip install -e .`")
+
+
 def version() -> None:
     """Print the version."""
     typer.echo(f"vtm {vtm.__version__}")
 
 
 for _name, _command in {
-    "reproduce": notebooks.reproduce,
+    "reproduce": reproduce,
     "prefetch": data.prefetch,
     "fetch": data.fetch_named,
     "corpora": data.corpora,

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtm.cli.noted import NOTE, corpus_note
-from vtm.cli.options import Device, Format, MaxPixels, Model, Order, Out, Relevance, labelled, say
+from vtm.cli.options import (
+    NOTE,
+    Device,
+    Format,
+    MaxPixels,
+    Model,
+    Order,
+    Out,
+    Relevance,
+    corpus_note,
+    labelled,
+    say,
+)
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import printable, storable

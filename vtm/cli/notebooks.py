@@ -12,13 +12,11 @@ import re
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from vtm.config import Experiment, from_parameters, parse_corpus, plain, profile_parameters, unknown_parameter
 from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
@@ -56,79 +54,6 @@ REASONS = {
 ERROR_MARKER = "papermill-error-cell-tag"
 # Their messages name the thing and the remedy, and need no class name and no traceback.
 OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, StorageError, VtmError)}
-
-
-def reproduce(
-    profile: Annotated[
-        str, typer.Option(help="smoke, default or paper: a set of parameters; study: its measurements.")
-    ] = "default",
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-p", "--parameter", metavar="NAME=VALUE", help="Set a parameter, as in -p n_topics=[60,120]."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the executed notebooks, or for the study's results.")
-    ] = None,
-    notebooks: Annotated[Path | None, typer.Option(help="Folder of the notebooks' sources.")] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Run this notebook alone, as 03-joint, or this part of the study."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray: train the models as tasks of a Ray cluster first.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster; by default one is started on this machine.")
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Say what would run and why, what would be trained, and what is missing."
-        ),
-    ] = False,
-) -> None:
-    """Run the paper's notebooks in order, skipping those that are current; with --profile study, measure the study."""
-    if profile == "study":
-        measure = _plugin(profile)
-        if notebooks is not None or engine != "local":
-            raise ConfigError(
-                "--profile study: runs no notebooks and trains here; leave out --notebooks and --engine"
-            )
-        experiment = _experiment(profile, parse_parameters(parameter or []))
-        return measure(experiment, folder=out, parts=only or (), force=force, dry_run=dry_run)
-    from rich.console import Console
-
-    from vtm.encoders.shards import ENGINES
-
-    if engine not in ENGINES:
-        raise ConfigError(f"--engine {engine}: choose from {', '.join(ENGINES)}")
-    overrides = parse_parameters(parameter or [])
-    if engine == "ray" and not dry_run:
-        from vtm.experiment.cluster import warm
-
-        warm(_experiment(profile, overrides), address=address)
-    options = {"out": out, "force": force, "only": only, "dry_run": dry_run, "console": Console()}
-    steps = run_notebooks(profile, overrides, notebooks=notebooks, **options)
-    if dry_run:
-        from vtm.cli.plan import make_plan
-
-        for step in steps:
-            typer.echo(f"current {step.name}" if not step.reason else f"run     {step.name} ({step.reason})")
-            for name, value in step.parameters.items():
-                typer.echo(f"          {name}={value}")
-        typer.echo("\n".join(make_plan(_experiment(profile, overrides)).lines()))
-
-
-def _plugin(profile: str) -> Callable[..., None]:
-    """What measures a profile that is no set of notebooks: packages beside vtm declare theirs as `vtm.profiles`."""
-    from importlib.metadata import entry_points
-
-    for found in entry_points(group="vtm.profiles", name=profile):
-        return found.load()
-    raise MissingError(f"--profile {profile}: is not installed; run `make setup`, or `pip install -e .`")
 
 
 def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
@@ -285,7 +210,13 @@ def _values(profile: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {**profile_parameters(profile), **given}
 
 
-def _experiment(profile: str, parameters: Mapping[str, Any]) -> Experiment:
+def experiment_of(profile: str, parameters: Mapping[str, Any]) -> Experiment:
+    """The experiment that a profile and the parameters set over it describe.
+
+    Raises
+    ------
+    ConfigError
+    """
     return from_parameters(_values(profile, parameters))
 
 

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtm.cli.noted import load_trained_corpus
-from vtm.cli.options import Device, Encoder, Format, MaxPixels, Model, Order, Out, Relevance, Words, say
+from vtm.cli.options import (
+    Device,
+    Encoder,
+    Format,
+    MaxPixels,
+    Model,
+    Order,
+    Out,
+    Relevance,
+    Words,
+    load_trained_corpus,
+    say,
+)
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import ConfigError, DataError, MissingError, printable, storable
