@@ -51,9 +51,8 @@ PER_CELL = 64  # rows that the centre of a cell is learned from
 TINY = 1e-15
 FORMAT = 3
 
-Hits = tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]  # (h,) queries, rows, and similarities to within the rounding
+# (h,) each: queries, rows of the blocks, and their products to within the rounding.
+Hits = tuple[np.ndarray, np.ndarray, np.ndarray]
 NO_HITS: Hits = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
@@ -376,11 +375,11 @@ class Scan:
             if held > self.room:
                 parts = [self._rise(parts)]
                 held = len(parts[0][0])
-        return self._rise(parts)
+        return joined(parts)
 
     def _rise(self, parts: list[Hits]) -> Hits:
         """Raise the limits to what `top` hits reach, and drop those that are below."""
-        hits = query, _, value = tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+        hits = query, _, value = joined(parts)
         order = np.argsort(query, kind="stable")
         ends = np.searchsorted(query[order], np.arange(len(self.q) + 1))
         ordered = value[order]
@@ -448,6 +447,10 @@ class Scan:
         if cost.min(initial=np.inf) >= len(q):
             return None
         return largest[: sizes[cost.argmin()]]
+
+
+def joined(parts: list[Hits]) -> Hits:
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def values_of(rows: np.ndarray, measure: str) -> np.ndarray:
