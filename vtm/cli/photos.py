@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,18 +31,91 @@ from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import ConfigError, DataError, MissingError, printable, storable
 
 if TYPE_CHECKING:
-    from vtm.cli.tagging import Found, Tagged
+    from vtm.cli.tagging import Tagged
     from vtm.corpora import Corpus, Dropped
 
 # Ids and texts, where they have any, and pictures.
 Items = tuple[list[str] | None, list[str] | None, list[Path]]
 
+# In a folder these are pictures, whatever their case; a file that is named is opened whatever it is called.
+SUFFIXES = frozenset(
+    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
 LEAST_CONTRIBUTION = 0.05  # a topic with less of the similarity is no reason for it
 SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
 
 Pictures = Annotated[
     list[Path], typer.Argument(help="Pictures, or folders to search for them.", metavar="PICTURES...")
 ]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pictures that were named or lie in named folders, folders that could not be read, and how many links."""
+
+    pictures: tuple[Path, ...]
+    unreadable: tuple[Dropped, ...]
+    n_links: int
+
+
+def find_pictures(paths: Iterable[Path | str]) -> Found:
+    """The named pictures, and those in named folders and their subfolders, sorted by folder and name.
+
+    In folders, what is hidden (its name begins with a dot) is passed over, and so are an explorer's sheets of
+    thumbnails. Links are not followed: they may lead in a circle or to the same picture again. A picture that is
+    found twice counts once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.cli.photos import find_pictures
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png"):
+    ...         Path(folder, name).touch()
+    ...     [picture.name for picture in find_pictures([folder]).pictures]
+    ['a.png', 'b.JPG']
+    """
+    from vtm.corpora import Dropped
+
+    pictures: dict[str, Path] = {}
+    unreadable: list[Dropped] = []
+    n_links = 0
+
+    def refused(error: OSError) -> None:
+        where = str(error.filename)
+        unreadable.append(
+            Dropped(where, "unreadable", f"{where}: the folder cannot be read ({error.strerror})")
+        )
+
+    for named in map(Path, paths):
+        if not named.is_dir():
+            pictures.setdefault(os.path.abspath(named), named)
+            continue
+        for folder, subfolders, files in os.walk(named, onerror=refused):
+            links = [name for name in subfolders if os.path.islink(os.path.join(folder, name))]
+            subfolders[:] = sorted(
+                name for name in subfolders if not name.startswith(".") and name not in links
+            )
+            n_links += len(links)
+            for name in sorted(set(files) - _explorer_sheets(folder, files)):
+                if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
+                    continue
+                path = Path(folder, name)
+                if path.is_symlink():
+                    n_links += 1
+                else:
+                    pictures.setdefault(os.path.abspath(path), path)
+    return Found(tuple(pictures.values()), tuple(unreadable), n_links)
+
+
+def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
+    """The files of a folder that are sheets of an explorer there."""
+    if "index.html" not in files:
+        return set()
+    from vtm.report.explorer import PATTERN, holds_explorer
+
+    return set(fnmatch.filter(files, PATTERN)) if holds_explorer(folder) else set()
 
 
 def tag(
@@ -245,8 +320,6 @@ def _text(text: str | None, text_file: Path | None) -> str:
 
 
 def _find(pictures: Sequence[Path]) -> Found:
-    from vtm.cli.tagging import find_pictures
-
     found = find_pictures(pictures)
     if not found.pictures:
         where = ", ".join(map(printable, pictures))
@@ -336,7 +409,6 @@ def explore(
 
 def _items(source: list[str]) -> Items:
     """Ids, texts and pictures of a corpus or table, or pictures alone."""
-    from vtm.cli.tagging import SUFFIXES, find_pictures
     from vtm.config import parse_corpus
     from vtm.corpora import CORPORA, load_corpus
     from vtm.corpora.table import METADATA

@@ -1,10 +1,8 @@
-"""Pictures of a folder, and their topics with keywords, one after the other in bounded memory."""
+"""The topics of pictures with their keywords, one after the other in bounded memory."""
 
 from __future__ import annotations
 
-import fnmatch
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,20 +18,7 @@ if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
 
 
-# In a folder these are pictures, whatever their case; a file that is named is opened whatever it is called.
-SUFFIXES = frozenset(
-    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
 MIN_PROBABILITY = 0.05
-
-
-@dataclass(frozen=True)
-class Found:
-    """Pictures that were named or lie in named folders, folders that could not be read, and how many links."""
-
-    pictures: tuple[Path, ...]
-    unreadable: tuple[Dropped, ...]
-    n_links: int
 
 
 @dataclass(frozen=True)
@@ -61,64 +46,6 @@ class Tagged:
     def hierarchy(self) -> tuple[tuple[str, str, str], ...]:
         """The keywords under their topic, for photo programs that show keywords as a tree."""
         return tuple((ROOT, " ".join(tag.keywords[:3]), word) for tag in self.tags for word in tag.keywords)
-
-
-def find_pictures(paths: Iterable[Path | str]) -> Found:
-    """The named pictures, and those in named folders and their subfolders, sorted by folder and name.
-
-    In folders, what is hidden (its name begins with a dot) is passed over, and so are an explorer's sheets of
-    thumbnails. Links are not followed: they may lead in a circle or to the same picture again. A picture that is
-    found twice counts once.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from vtm.cli.tagging import find_pictures
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png"):
-    ...         Path(folder, name).touch()
-    ...     [picture.name for picture in find_pictures([folder]).pictures]
-    ['a.png', 'b.JPG']
-    """
-    pictures: dict[str, Path] = {}
-    unreadable: list[Dropped] = []
-    n_links = 0
-
-    def refused(error: OSError) -> None:
-        where = str(error.filename)
-        unreadable.append(
-            Dropped(where, "unreadable", f"{where}: the folder cannot be read ({error.strerror})")
-        )
-
-    for named in map(Path, paths):
-        if not named.is_dir():
-            pictures.setdefault(os.path.abspath(named), named)
-            continue
-        for folder, subfolders, files in os.walk(named, onerror=refused):
-            links = [name for name in subfolders if os.path.islink(os.path.join(folder, name))]
-            subfolders[:] = sorted(
-                name for name in subfolders if not name.startswith(".") and name not in links
-            )
-            n_links += len(links)
-            for name in sorted(set(files) - _explorer_sheets(folder, files)):
-                if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
-                    continue
-                path = Path(folder, name)
-                if path.is_symlink():
-                    n_links += 1
-                else:
-                    pictures.setdefault(os.path.abspath(path), path)
-    return Found(tuple(pictures.values()), tuple(unreadable), n_links)
-
-
-def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
-    """The files of a folder that are sheets of an explorer there."""
-    if "index.html" not in files:
-        return set()
-    from vtm.report.explorer import PATTERN, holds_explorer
-
-    return set(fnmatch.filter(files, PATTERN)) if holds_explorer(folder) else set()
 
 
 def tag_pictures(
