@@ -3,13 +3,14 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test torture mutants lock audit browser clean distclean
+.PHONY: help setup data book test bench torture mutants lock audit browser clean distclean
 
 PYTHON ?= python3
 VENV ?= .venv
 AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 ifneq ($(words $(CURDIR)),1)
 $(error The path of this checkout has a space in it, which make cannot handle: move it)
@@ -35,7 +36,7 @@ TOOLS := build/tools/.installed
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 	@echo "Variables: PYTHON=python3.11, VENV=folder, PROFILE=smoke|default|paper, VTM_DATA=folder, VTM_RUNS=folder,"
-	@echo "           PYTEST_ARGS='-k metrics'"
+	@echo "           PYTEST_ARGS='-k metrics', BENCH_ARGS=--quick"
 
 setup: $(INSTALLED) ## virtual environment with every package, at the versions of constraints.txt
 
@@ -50,6 +51,9 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 
 test: $(INSTALLED) $(PREFETCHED) browser ## run every test
 	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(INSTALLED) $(PREFETCHED) ## measure training, embedding, search and start-up beside what else there is
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and fuzz the pipeline: results/torture*.json
 	$(BIN)/python tests/torture/torture.py --kills 50 --seed 0

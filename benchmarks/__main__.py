@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import operator
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vtm.errors import MissingError, VtmError
+from vtm.cli import Commands
+from vtm.errors import ConfigError, VtmError
+from vtm.files import atomic_path, write_json
 from vtm_study.machine import commit, machine
 
 # The sizes of a full and of a quick run; ratios do not depend on epochs (`benchmarks.training` shows it).
@@ -32,6 +37,17 @@ QUICK: dict[str, Any] = {
     "search": {"n": 1_000_000, "n_batch": 64, "rounds": 3, "n_single": 15},
     "starts": 7,
     "grid": {"epochs": 8, "repeats": 1},
+}
+# The figures of a run: where in its details each stands.
+FIGURES = {
+    "help_s": ("start-up", "help_s"),
+    "import_s": ("start-up", "import_s"),
+    "fit_vs_ctm": ("training", "ratio", "median"),
+    "embed_vs_raw": ("embedding", "embed_vs_raw"),
+    "search_exact_ms_1e6": ("search", "search_exact_ms"),
+    "search_ms_1e6": ("search", "search_ms"),
+    "search_recall": ("search", "search_recall"),
+    "grid_vs_ctm": ("grid", "ratio", "median"),
 }
 
 
@@ -66,89 +82,46 @@ def run_bench(
     ConfigError
         `device` is another, or not there.
     """
-    if device is not None:
-        from benchmarks.training import check_device
+    from benchmarks import embedding, growth, search, training
 
-        check_device(device)
     sizes = QUICK if quick else FULL
-    found: dict[str, Any] = {}
+    parts: dict[str, Callable[[], dict[str, Any]]]
+    if device is not None:
+        training.check_device(device)
+        parts = {"grid": lambda: training.bench_grid(device=device, **sizes["grid"])}
+    else:
+        parts = {
+            "start-up": lambda: bench_start(sizes["starts"]),
+            "training": lambda: training.bench_fit(**sizes["fit"]),
+            "embedding": lambda: embedding.bench_encoder("offline", **sizes["embedding"]),
+            "search": lambda: search.bench_search(**sizes["search"]),
+        }
+        if "growth" in sizes:
+            parts["growth"] = lambda: {"rows": growth.grow(**sizes["growth"])}
     details: dict[str, Any] = {}
     skipped: dict[str, str] = {}
-
-    def part(
-        name: str, work: Callable[[], dict[str, Any]], figures: Callable[[dict[str, Any]], dict]
-    ) -> None:
+    for name, measure in parts.items():
         say(f"measuring {name}")
         try:
-            details[name] = work()
+            details[name] = measure()
         except subprocess.CalledProcessError as error:
             said = (error.stderr or "").strip().splitlines()
             skipped[name] = said[-1] if said else f"its process ended with {error.returncode}"
         except (VtmError, OSError) as error:
             skipped[name] = str(error)
-        else:
-            found.update(figures(details[name]))
-
-    def fit() -> dict[str, Any]:
-        from benchmarks.training import bench_fit
-
-        return bench_fit(**sizes["fit"])
-
-    def embedding() -> dict[str, Any]:
-        from benchmarks.embedding import bench_embedding
-        from vtm.corpora.fetch import GROUPS, is_fetched
-        from vtm.encoders import load_encoder
-
-        if not all(is_fetched(name) for name in GROUPS["encoder:offline"]):
-            raise MissingError("the encoder's weights are not here: `vtm prefetch --encoder offline`")
-        encoder = load_encoder("offline").image
-        return bench_embedding(encoder, raw=encoder.reference(), **sizes["embedding"])
-
-    def search() -> dict[str, Any]:
-        from benchmarks.search import bench_search
-
-        return bench_search(**sizes["search"])
-
-    def grid() -> dict[str, Any]:
-        from benchmarks.training import bench_grid
-
-        return bench_grid(device=str(device), **sizes["grid"])
-
-    def growth() -> dict[str, Any]:
-        from benchmarks.growth import grow
-
-        return {"rows": grow(**sizes["growth"])}
-
-    def about() -> dict[str, Any]:
-        return {
-            "quick": quick,
-            "machine": machine(),
-            "date": datetime.date.today().isoformat(),
-            "commit": commit(),
-            "skipped": skipped,
-            "details": details,
-        }
-
-    if device is not None:
-        part("grid", grid, lambda d: {"grid_vs_ctm": d["ratio"]["median"]})
-        return {**found, "device": device, **about()}
-    part(
-        "start-up", lambda: bench_start(sizes["starts"]), lambda d: {k: d[k] for k in ("help_s", "import_s")}
-    )
-    part("training", fit, lambda d: {"fit_vs_ctm": d["ratio"]["median"]})
-    part("embedding", embedding, lambda d: {"embed_vs_raw": d["embed_vs_raw"]})
-    part(
-        "search",
-        search,
-        lambda d: {
-            "search_exact_ms_1e6": d["search_exact_ms"],
-            "search_ms_1e6": d["search_ms"],
-            "search_recall": d["search_recall"],
-        },
-    )
-    if "growth" in sizes:
-        part("growth", growth, lambda d: {})
-    return {**found, **about()}
+    return {
+        name: functools.reduce(operator.getitem, place, details)
+        for name, place in FIGURES.items()
+        if place[0] in details
+    } | {
+        **({} if device is None else {"device": device}),
+        "quick": quick,
+        "machine": machine(),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "skipped": skipped,
+        "details": details,
+    }
 
 
 def bench_start(rounds: int = 7) -> dict[str, Any]:
@@ -185,9 +158,47 @@ def bench_start(rounds: int = 7) -> dict[str, Any]:
     }
 
 
-# The command that measures what things cost.
+def bench_lines(found: dict[str, Any]) -> list[str]:
+    """A measurement as lines of text, ratios with their spread where they were measured more than once."""
+    from vtm_study.costs import measured_pairs, with_spread
+
+    details = found["details"]
+    lines = [f"{name:<12} {value}" for name, value in found["machine"].items()]
+    for pair in measured_pairs(details):
+        lines.append(
+            f"{pair.label}: {with_spread(pair.ratio)} times as fast, {pair.ours} beside {pair.other}"
+        )
+    losses = {f"{size} topics": of for size, of in details.get("grid", {}).get("held_out", {}).items()}
+    if fit := details.get("training"):
+        losses["one model"] = fit["held_out"]
+    for label, loss in losses.items():
+        beside = f"theirs {loss['reference']:.2f}"
+        lines.append(f"{label}: held-out loss {loss['ours']:.2f} nats a document, {beside}")
+    if search := details.get("search"):
+        recall = f"recall {search['search_recall']:.4f}"
+        lines.append(f"approximate search, one text: {search['search_ms']:.2f} ms, {recall}")
+    for row in details.get("growth", {}).get("rows", ()):
+        lines.append(
+            f"growth       {row['documents']:>9,} documents: {row['seconds_an_epoch']:.2f} s an epoch, "
+            f"{row['microseconds_a_document']:.1f} microseconds a document, recovery {row['recovery']:.2f}, "
+            f"{row['anonymous']:.0f} MiB of its own and {row['mapped']:.0f} MiB of mapped files"
+        )
+    if start := details.get("start-up"):
+        lines.append(f"start-up     vtm --help {start['help_s']:.2f} s, import vtm {start['import_s']:.3f} s")
+    return [*lines, *(f"skipped      {name}: {why}" for name, why in found["skipped"].items())]
 
 
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    subcommand_metavar="",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
 def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer epochs and pictures: within 50 seconds.")
@@ -202,12 +213,6 @@ def bench(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the JSON to this file, too.")] = None,
 ) -> None:
     """Measure training, embedding, search and start-up beside what they are compared with, in one run."""
-    from json import dumps
-
-    from vtm.errors import ConfigError
-    from vtm.files import atomic_path, write_json
-    from vtm_study.costs import bench_lines
-
     if out is not None and out.is_dir():
         raise ConfigError(f"-o {out}: is a folder; name a file in it, as {out / 'bench.json'}")
     show = sys.stderr.isatty()
@@ -223,4 +228,4 @@ def bench(
 
 
 if __name__ == "__main__":
-    typer.run(bench)
+    app()

@@ -9,9 +9,25 @@ from pathlib import Path
 
 import numpy as np
 
+from vtm.corpora.fetch import GROUPS, is_fetched
 from vtm.corpora.pictures import open_picture
-from vtm.encoders import ImageEncoder, embed_images
+from vtm.encoders import ImageEncoder, embed_images, load_encoder
+from vtm.errors import MissingError
 from vtm.files import hash_file
+
+
+def bench_encoder(name: str, **sizes: int) -> dict[str, float | list[float]]:
+    """`bench_embedding` of an encoder's image side, beside its graph as published.
+
+    Raises
+    ------
+    MissingError
+        Its weights are not here.
+    """
+    if not all(is_fetched(part) for part in GROUPS[f"encoder:{name}"]):
+        raise MissingError(f"the encoder's weights are not here: `vtm prefetch --encoder {name}`")
+    encoder = load_encoder(name).image
+    return bench_embedding(encoder, raw=encoder.reference(), **sizes)
 
 
 def bench_embedding(

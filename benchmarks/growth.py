@@ -121,7 +121,7 @@ def grow(
     Returns
     -------
     A dict for each size: documents, epochs, seconds_an_epoch, microseconds_a_document, memory (peak of the training
-    process, in MiB, mapped pages included), anonymous, mapped (`vtm_study.driver.MemoryWatch`), embeddings (their size in
+    process, in MiB, mapped pages included), anonymous, mapped (`vtm_study.machine.MemoryWatch`), embeddings (their size in
     MiB), recovery.
 
     Raises
@@ -178,7 +178,7 @@ def train_on(folder: Path | str, n: int, n_topics: int, seed: int, steps: int) -
 def _apart(function: str, **arguments: Any) -> Any:
     """What a function of this module returns in a process of its own."""
     code = (
-        "import json, sys; from vtm import growth\n"
+        "import json, sys; from benchmarks import growth\n"
         "print(json.dumps(getattr(growth, sys.argv[1])(**json.loads(sys.argv[2]))))"
     )
     done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,10 @@ import torch
 from scipy.special import softmax
 
 from vtm.config import ModelConfig, generator, stream
-from vtm.encoders import embed_texts, load_named
 from vtm.errors import DataError
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import BY_CONTENT
-from vtm.files import code_hash, hash_json, read_current, runs_dir, write_sealed
+from vtm.files import code_hash, hash_json, kept, runs_dir
 from vtm.metrics.topics import (
     effective_topics,
     match_topics,
@@ -38,16 +36,8 @@ from vtm_study.measures import (
     spread,
     welch,
 )
+from vtm_study.others import embed
 from vtm_study.settings import SETTINGS, WIDTH_AND_DEPTH, Setting
-
-# Other inputs for the same pairs: texts cut short, words to embed, both embeddings in one linear space.
-
-
-def embed(data: Prepared, texts: Sequence[str]) -> np.ndarray:
-    """Embeddings (n, D) of other texts by the text encoder that the data were embedded with."""
-    experiment = data.experiment
-    encoder = load_named(experiment.encoder, device=experiment.device, language=data.corpus.language)
-    return embed_texts(encoder.text, list(texts), progress=False)
 
 
 def first_words(text: str, n: int) -> str:
@@ -84,9 +74,6 @@ def in_space(space: SharedSpace, pairs: Pairs) -> Pairs:
     """The pairs with both embeddings replaced by their places in a shared space, float32."""
     places = (np.float32(space.embed(reads, pairs.embeddings(reads))) for reads in ("text", "image"))
     return Pairs(*places, pairs.counts)
-
-
-# What each choice of the plain text-teacher costs or brings, on the validation part; one row is kept at a time.
 
 
 def measure(data: Prepared, settings: tuple[Setting, ...] = SETTINGS) -> dict[str, Any]:
@@ -129,26 +116,13 @@ def measure(data: Prepared, settings: tuple[Setting, ...] = SETTINGS) -> dict[st
     }
 
 
-def finished(data: Prepared) -> tuple[Setting, ...]:
-    """The settings whose rows are on disk."""
-    return tuple(setting for setting in SETTINGS if read_current(*_place(data, setting)) is not None)
-
-
-def _place(data: Prepared, setting: Setting) -> tuple[Any, str]:
-    experiment = data.experiment
-    described = [setting.described(), dataclasses.asdict(experiment.model), experiment.seeds]
+def _row(data: Prepared, setting: Setting) -> dict[str, Any]:
+    described = [setting.described(), dataclasses.asdict(data.experiment.model), data.experiment.seeds]
     # Which settings there are does not matter to the row of one.
     code = code_hash(__name__, without=(*BY_CONTENT, "vtm_study.settings"))
     key = hash_json([data.fingerprint(), described, code])
-    return runs_dir() / "study-rows" / f"{hash_json(described)[:12]}.json", key
-
-
-def _row(data: Prepared, setting: Setting) -> dict[str, Any]:
-    path, key = _place(data, setting)
-    if (found := read_current(path, key)) is None:
-        found = {"key": key, "row": _measured(data, setting)}
-        write_sealed(path, found)
-    return dict(found["row"])
+    path = runs_dir() / "study-rows" / f"{hash_json(described)[:12]}.json"
+    return dict(kept(path, key, lambda: {"row": _measured(data, setting)})["row"])
 
 
 def _measured(data: Prepared, setting: Setting) -> dict[str, Any]:
@@ -172,8 +146,12 @@ def _measured(data: Prepared, setting: Setting) -> dict[str, Any]:
         pairs = known(Pairs(pairs.text, pairs.image, pairs.counts[:, words]))
     reference = whole if setting.text_words else pairs.counts
     vocabulary = tuple(data.vocabulary.words[word] for word in words)
-    fit = _train_with_dropout if setting.dropout_teacher else _train
-    models = fit(pairs, vocabulary, setting, config, data.experiment.seeds, data.experiment.device)
+    common = {"n_topics": setting.n_topics, "config": config, "device": data.experiment.device}
+    common["seeds"] = data.experiment.seeds
+    if setting.dropout_teacher:
+        models = _train_with_dropout(pairs, vocabulary, **common)
+    else:
+        models = train_pair(setting.kind, pairs, vocabulary, mode=setting.mode, **common)
     figures, values = [], []
     for one in models.values():
         found = similarities(one, validation, ids, matched_on=pairs if setting.mode == "none" else None)
@@ -230,36 +208,17 @@ def similarities(
     return found
 
 
-def _train(
-    pairs: Pairs,
-    vocabulary: tuple[str, ...],
-    setting: Setting,
-    config: ModelConfig,
-    seeds: tuple[int, ...],
-    device: str,
-) -> dict[int, Trained]:
-    return train_pair(
-        setting.kind,
-        pairs,
-        vocabulary,
-        n_topics=setting.n_topics,
-        config=config,
-        seeds=seeds,
-        mode=setting.mode,
-        device=device,
-    )
-
-
 def _train_with_dropout(
     pairs: Pairs,
     vocabulary: tuple[str, ...],
-    setting: Setting,
+    *,
+    n_topics: int,
     config: ModelConfig,
     seeds: tuple[int, ...],
     device: str,
 ) -> dict[int, Trained]:
-    """As `_train` for a text-teacher whose posteriors are taken in training mode: dropout, and norms of the batch."""
-    common = dict(n_topics=setting.n_topics, config=config, device=device)
+    """A text-teacher whose posteriors are taken in training mode: dropout, and norms of the batch."""
+    common = {"n_topics": n_topics, "config": config, "device": device}
     teacher, history = train(
         pairs.text, pairs.counts, seeds=[stream(seed, "teacher") for seed in seeds], **common
     )

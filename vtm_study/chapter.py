@@ -1,28 +1,20 @@
-"""The study's stored result files: read, with the tables of the test part."""
+"""The study's chapter: tables, sentences and figures from its stored result files."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtm.errors import MissingError
 from vtm.files import read_sealed, results_dir
+from vtm.metrics.retrieval import Test, told
 from vtm.report.figures import COLOURS, grid_of_axes
 from vtm.report.tables import frame, provenance
-from vtm_study.measures import (
-    ablation_tests,
-    adjusted,
-    difference_cell,
-    information_tests,
-    interval_cell,
-    p_cell,
-    plus_tests,
-    spread_cell,
-    told,
-    welch,
-)
+from vtm_study.formats import NONE, Row, difference_cell, interval_cell, p_cell, spread_cell, table
+from vtm_study.measures import ablation_tests, adjusted, information_tests, measured, plus_tests, welch
 from vtm_study.settings import Setting
 
 if TYPE_CHECKING:
@@ -32,6 +24,7 @@ if TYPE_CHECKING:
     from vtm.experiment.prepare import Prepared
 
 
+Part = dict[str, Any]  # what a result file holds
 # The parts that chapters show.
 CHAPTER = ("summary", "information", "mismatches", "ablations", "contrastive", "plus-validation", "peers")
 NAMES = {
@@ -54,10 +47,11 @@ QUALITIES = {
     "inverted_rbo": "inverted RBO",
 }
 TEACHER = ("text_teacher", "text_teacher text", "text_teacher image")
+THETA = "mrr, cosine of theta"
 
 
-def stored(folder: Path | str = "") -> dict[str, dict[str, Any]]:
-    """The parts of a study that `vtm_study.run` wrote; by default those that come with the source.
+def stored(folder: Path | str = "") -> dict[str, Part]:
+    """The parts of a study that `vtm_study.driver` wrote; by default those that come with the source.
 
     Raises
     ------
@@ -69,95 +63,73 @@ def stored(folder: Path | str = "") -> dict[str, dict[str, Any]]:
         raise MissingError(
             f"{folder}/{missing[0]}.json: not there; `vtm reproduce --profile study` measures it"
         )
-    return {path.stem: read_sealed(path) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: measured(read_sealed(path)) for path in sorted(folder.glob("*.json"))}
 
 
-def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def provenance_table(found: dict[str, Part]) -> pd.DataFrame:
     """Each part: when, on what commit and machine, with how many seeds."""
-    return frame(
-        [
-            {
-                "part": name,
-                **provenance(part),
-                "seeds": len(part["seeds"]),
-            }
-            for name, part in found.items()
-        ],
-        "part",
-    )
+    lines = [{"part": name, **provenance(part), "seeds": len(part["seeds"])} for name, part in found.items()]
+    return frame(lines, "part")
 
 
-def names(summary: dict[str, Any]) -> dict[str, str]:
+def names(summary: Part) -> dict[str, str]:
     """Ranking -> its label; the baseline is called what it was."""
     return NAMES | {"baseline": f"baseline: {summary['details']['baseline_name']}"}
 
 
-def ranking_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def ranking_table(found: dict[str, Part]) -> pd.DataFrame:
     """MRR@100 on the test part: mean, sd over seeds, interval over items, and paired differences from the baseline, with
     p alone and adjusted, and from the shared space without topics."""
-    summary = found["summary"]
-    details, holm = summary["details"], adjusted(plus_tests(found))
-    lines = []
-    for name, label in names(summary).items():
-        versus, space = details["minus_baseline"].get(name), details["minus_shared_space"].get(name)
-        lines.append(
-            {
-                "": label,
-                "MRR@100": interval_cell(details["mrr"][name]),
-                "minus baseline": difference_cell(versus) if versus else "–",
-                "p": p_cell(versus["p"]) if versus else "–",
-                "p (Holm)": p_cell(holm.get(f"minus_baseline {name}")),
-                "minus the shared space": difference_cell(space) if space else "–",
-            }
-        )
-    return frame(lines)
+    details, holm = found["summary"]["details"], adjusted(plus_tests(found))
+    labels, base, space = names(found["summary"]), details["minus_baseline"], details["minus_shared_space"]
+    return table(
+        [{"name": name} for name in labels],
+        {
+            "": lambda row: labels[row["name"]],
+            "MRR@100": lambda row: interval_cell(details["mrr"][row["name"]]),
+            "minus baseline": lambda row: difference_cell(base[row["name"]]),
+            "p": lambda row: p_cell(base[row["name"]].p),
+            "p (Holm)": lambda row: p_cell(holm[f"minus_baseline {row['name']}"]),
+            "minus the shared space": lambda row: difference_cell(space[row["name"]]),
+        },
+    )
 
 
-def quality_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def quality_table(found: dict[str, Part]) -> pd.DataFrame:
     """Coherence, diversity and keyword hits of VTM+ and of the text-teacher, mean of its two models and each, and VTM+
     less the mean."""
     details, holm = found["summary"]["details"], adjusted(plus_tests(found))
     quality, hits, words = details["quality"], details["keyword_hit_rate"], details["distinct_words"]
-    most = quality["at_most"]
+    most, whole = quality["at_most"], quality["whole"]
+    columns = ("VTM+", "text-teacher, mean of its models", "its text model", "its picture model", "at most")
+
+    def line(label: str, *values: str, test: str = "") -> dict[str, str]:
+        cells = dict.fromkeys(columns, NONE) | dict(zip(columns, values, strict=False))
+        difference = difference_cell(plus_tests(found)[test]) if test else NONE
+        p = p_cell(holm.get(test, nan))
+        return {"figure": label, **cells, "difference [95 %]": difference, "p (Holm)": p}
+
     lines = []
     for key, label in QUALITIES.items():
         values = [spread_cell(quality[model][key]) for model in ("vtm_plus", *TEACHER)]
-        lines.append(
-            [label, *values, f"{most[key]:.3f}" if key in most else "–"]
-            + [difference_cell(quality["difference"][key]), p_cell(holm.get(f"quality {key}"))]
-        )
-    for key, label in (("diversity_top10", "diversity of 10 words"), ("inverted_rbo", "inverted RBO")):
-        whole = [f"{quality['whole'][model][key]:.3f}" for model in ("vtm_plus", "text_teacher")]
-        most_of = f"{most['whole vtm_plus']:.3f}" if key == "diversity_top10" else "–"
-        lines.append([f"{label}, all members together", *whole, "–", "–", most_of, "–", "–"])
-    test = details["keyword_hit_difference"]
-    lines.append(
-        ["keyword hit rate", f"{hits['vtm_plus']:.3f}", f"{hits['text_teacher']:.3f}", "–", "–", "–"]
-        + [difference_cell(test), p_cell(holm.get("keyword_hit_difference"))]
-    )
+        values.append(f"{most[key]:.3f}" if key in most else NONE)
+        lines.append(line(label, *values, test=f"quality {key}"))
+    for key in ("diversity_top10", "inverted_rbo"):
+        values = [f"{whole[model][key]:.3f}" for model in ("vtm_plus", "text_teacher")]
+        limit = f"{most['whole vtm_plus']:.3f}" if key == "diversity_top10" else NONE
+        lines.append(line(f"{QUALITIES[key]}, all members together", *values, NONE, NONE, limit))
+    rates = (f"{hits[model]:.3f}" for model in ("vtm_plus", "text_teacher"))
+    lines.append(line("keyword hit rate", *rates, test="keyword_hit_difference"))
     for name, label in (("vtm_plus", ""), ("vtm_plus one member", ", one member")):
-        lines.append(
-            [f"words in a picture's ten lists{label}", f"{words[name]:.1f}", f"{words['text_teacher']:.1f}"]
-            + ["–"] * 5
-        )
-    columns = (
-        "figure",
-        "VTM+",
-        "text-teacher, mean of its models",
-        "its text model",
-        "its picture model",
-        "at most",
-        "difference [95 %]",
-        "p (Holm)",
-    )
-    return frame([dict(zip(columns, line, strict=True)) for line in lines], "figure")
+        values = [f"{words[model]:.1f}" for model in (name, "text_teacher")]
+        lines.append(line(f"words in a picture's ten lists{label}", *values))
+    return frame(lines, "figure")
 
 
-def goals_table(summary: dict[str, Any]) -> pd.DataFrame:
+def goals_table(summary: Part) -> pd.DataFrame:
     """Each goal of the study, whether it is met, and what it is judged by, with the interval of the difference."""
     details = summary["details"]
-    quality, mrr = details["quality"], details["mrr"]
-    base = mrr["baseline"]["mean"]
+    quality, mrr = details["quality"], {name: value["mean"] for name, value in details["mrr"].items()}
     whole, most, hits = quality["whole"], quality["at_most"], details["keyword_hit_rate"]
 
     def beside(name: str) -> str:
@@ -165,11 +137,11 @@ def goals_table(summary: dict[str, Any]) -> pd.DataFrame:
         return f"{ours:.3f} beside {theirs:.3f}: {difference_cell(quality['difference'][name])}"
 
     judged = {
-        "posterior at least the baseline": f"{mrr['posterior']['mean']:.3f} beside {base:.3f}: "
+        "posterior at least the baseline": f"{mrr['posterior']:.3f} beside {mrr['baseline']:.3f}: "
         + difference_cell(details["minus_baseline"]["posterior"]),
-        "ten largest topics at least 90 % of the baseline": f"{mrr['top10']['mean']:.3f} beside {0.9 * base:.3f}: "
+        "ten largest topics at least 90 % of the baseline": f"{mrr['top10']:.3f} beside {0.9 * mrr['baseline']:.3f}: "
         + difference_cell(details["top10_minus_90_percent_of_baseline"]),
-        "fusion above the baseline": f"{mrr['fusion']['mean']:.3f} beside {base:.3f}: "
+        "fusion above the baseline": f"{mrr['fusion']:.3f} beside {mrr['baseline']:.3f}: "
         + difference_cell(details["minus_baseline"]["fusion"]),
         "NPMI not below": f"training texts, as is usual: {beside('npmi')}",
         "NPMI not below on unseen texts": f"test texts: {beside('npmi_unseen')}",
@@ -182,46 +154,35 @@ def goals_table(summary: dict[str, Any]) -> pd.DataFrame:
         "keyword hits not below": f"{hits['vtm_plus']:.3f} beside {hits['text_teacher']:.3f}: "
         + difference_cell(details["keyword_hit_difference"]),
     }
-    return frame(
-        [
-            {"goal": goal, "met": "yes" if summary["goals"][goal] else "no", "judged by": by}
-            for goal, by in judged.items()
-        ],
-        "goal",
-    )
+    met = {goal: "yes" if summary["goals"][goal] else "no" for goal in judged}
+    return frame([{"goal": goal, "met": met[goal], "judged by": by} for goal, by in judged.items()], "goal")
 
 
-def mismatches_table(mismatches: dict[str, Any]) -> pd.DataFrame:
+def mismatches_table(mismatches: Part) -> pd.DataFrame:
     """How often wrong pictures are at least of the text's own category, on the test part; else why that is not known."""
     if not mismatches["rows"]:
         return frame([{"": mismatches["reason"]}])
-    return frame(
-        [
-            {
-                "": row["model"],
-                "first picture is wrong": f"{row['mismatches']:.1%}",
-                "of these, own category": f"{row['own category, mismatches']:.1%}",
-                "best other picture, own category": (
-                    f"{row['own category, best other']:.1%} [{row['interval'][0]:.1%}, {row['interval'][1]:.1%}]"
-                ),
-                "minus baseline": "–"
-                if row["model"] == "baseline"
-                else difference_cell(row["minus_baseline"]),
-            }
-            for row in mismatches["rows"]
-        ]
-    )
+    columns = {
+        "": "{model}",
+        "first picture is wrong": "{mismatches:.1%}",
+        "of these, own category": "{own category, mismatches:.1%}",
+        "best other picture, own category": "{own category, best other:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]",
+        "minus baseline": _less("minus_baseline", of="model", itself="baseline"),
+    }
+    return table(mismatches["rows"], columns)
 
 
-# The study's tables of other models, from the stored result file.
+def _less(key: str, *, of: str, itself: str) -> Callable[[Row], str]:
+    """A column of differences, none for what all others are compared with."""
+    return lambda row: NONE if row[of] == itself else difference_cell(row[key])
 
 
 VERSUS = {"text-teacher": "minus_text_teacher", "VTM+, one member": "minus_one_member"}
 
 
-def peers_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def peers_table(found: dict[str, Part]) -> pd.DataFrame:
     """Other models beside ours on the test part: retrieval, coherence and diversity of words and of pictures."""
-    peers, holm = found["peers"], adjusted(plus_tests(found))
+    holm = adjusted(plus_tests(found))
     figures = {
         "R@10": "recall_10",
         "NPMI": "npmi",
@@ -231,48 +192,31 @@ def peers_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
         "IEPS": "ieps",
         "keyword hits": "keyword_hits",
     }
-    return frame(
-        [
-            {"": row["model"], "MRR@100": interval_cell(row["mrr_100"])}
-            | {
-                f"minus {other}{suffix}": cell
-                for other, key in VERSUS.items()
-                for suffix, cell in zip(
-                    ("", ", p (Holm)"),
-                    (difference_cell(row[key]), p_cell(holm.get(f"peers {row['model']} {key}")))
-                    if key in row and row["model"] != other
-                    else ("–", "–"),
-                    strict=True,
-                )
-            }
-            | {
-                label: f"{row['figures'][key]['mean']:.3f}" if key in row["figures"] else "–"
-                for label, key in figures.items()
-            }
-            | {"package": row["package"] or "–"}
-            for row in peers["rows"]
-        ]
-    )
+    columns: dict[str, Any] = {"": "{model}", "MRR@100": lambda row: interval_cell(row["mrr_100"])}
+    for other, key in VERSUS.items():
+        columns[f"minus {other}"] = _less(key, of="model", itself=other)
+        columns[f"minus {other}, p (Holm)"] = lambda row, key=key: p_cell(holm[f"peers {row['model']} {key}"])
+    columns |= {label: f"{{figures[{key}][mean]:.3f}}" for label, key in figures.items()}
+    return table(found["peers"]["rows"], columns | {"package": lambda row: row["package"] or NONE})
 
 
-def tried_table(peers: dict[str, Any]) -> pd.DataFrame:
+def tried_table(peers: Part) -> pd.DataFrame:
     """What was tried for each other model on the validation part, and which of it was chosen."""
-    return frame(
-        [
-            {
-                "": row["model"],
-                "setting": name,
-                "MRR@100, validation": spread_cell(value),
-                "chosen": "yes" if name == row["chosen"] else "",
-            }
-            for row in peers["rows"]
-            for name, value in row["validation"].items()
-            if len(row["validation"]) > 1
-        ]
-    )
+    lines = [
+        {
+            "": row["model"],
+            "setting": name,
+            "MRR@100, validation": spread_cell(value),
+            "chosen": "yes" if name == row["chosen"] else "",
+        }
+        for row in peers["rows"]
+        for name, value in row["validation"].items()
+        if len(row["validation"]) > 1
+    ]
+    return frame(lines)
 
 
-def peers_sentence(peers: dict[str, Any]) -> str:
+def peers_sentence(peers: Part) -> str:
     """Who matches better than the plain text-teacher and who worse, who was not run, and which of the models that are not
     of this book have topics more coherent than its text model's, with an interval over seeds (Welch) above 0."""
     plain = next(row for row in peers["rows"] if row["model"] == "text-teacher")
@@ -281,14 +225,13 @@ def peers_sentence(peers: dict[str, Any]) -> str:
     for row in peers["rows"]:
         if row["model"] in ("baseline", "text-teacher"):
             continue
-        name, test = model_name(row), row["minus_text_teacher"]
-        verdict = better if test["low"] > 0 else worse if test["high"] < 0 else level
-        verdict.append(f"{name} {row['mrr_100']['mean']:.3f}")
+        name = model_name(row)
+        told(row["minus_text_teacher"], better, worse, level).append(f"{name} {row['mrr_100']['mean']:.3f}")
         if row["model"].startswith(("VTM+", "text-teacher")):
             continue
         for key, listed in (("npmi", coherent), ("npmi_unseen", unseen)):
             value = row["figures"][key]
-            if told(welch(value, plain["figures"][key]), True, False, False):
+            if welch(value, plain["figures"][key]).verdict == "better":
                 listed.append(f"{name} {value['mean']:+.3f}")
     verdicts = {"match better": better, "match worse": worse, "are not told apart from it": level}
     said = "; ".join(f"{', '.join(names)} {verdict}" for verdict, names in verdicts.items() if names)
@@ -305,93 +248,66 @@ def peers_sentence(peers: dict[str, Any]) -> str:
     return text
 
 
-def _beside_one_member(peers: dict[str, Any]) -> str:
+def _beside_one_member(peers: Part) -> str:
     """Which of the other models one member of VTM+, which has as many topics, beats."""
     better, worse, level = [], [], []
     for row in peers["rows"]:
         if "minus_one_member" in row and not row["model"].startswith(("VTM+", "baseline")):
-            test = row["minus_one_member"]
-            told(test, worse, better, level).append(model_name(row))
-    if not better + worse + level:
-        return ""
+            told(row["minus_one_member"], worse, better, level).append(model_name(row))
     said = (("better than", better), ("worse than", worse), ("not told apart from", level))
-    return (
-        " One member of VTM+ with as many topics is "
-        + "; ".join(f"{how} {', '.join(names)}" for how, names in said if names)
-        + "."
-    )
+    listed = "; ".join(f"{how} {', '.join(names)}" for how, names in said if names)
+    return f" One member of VTM+ with as many topics is {listed}." if listed else ""
 
 
-def model_name(row: dict[str, Any]) -> str:
+def model_name(row: Row) -> str:
     """A row's model with what follows its name in brackets, so that a sentence can list it."""
     name, comma, rest = row["model"].partition(", ")
     return f"{name} ({rest})" if comma else name
 
 
-# The study's tables of the validation part, from the stored result files.
+def _spread(key: str, digits: int = 3) -> Callable[[Row], str]:
+    """A column of a row's figure, over seeds."""
+    return lambda row: spread_cell(row["figures"][key], digits=digits)
 
 
-def information_table(information: dict[str, Any]) -> pd.DataFrame:
+def information_table(information: Part) -> pd.DataFrame:
     """What is left at each step, on the validation part."""
     columns = {
-        "MRR, as it is": "mrr, as it is",
-        "MRR, linear maps": "mrr, linear maps",
-        "category, text": "category, text",
-        "category, picture": "category, image",
-        "effective topics": "effective topics",
+        "step": "{model}: {step}",
+        "MRR, as it is": _spread("mrr, as it is"),
+        "MRR, linear maps": _spread("mrr, linear maps"),
+        "category, text": _spread("category, text"),
+        "category, picture": _spread("category, image"),
+        "effective topics": _spread("effective topics", digits=1),
     }
-    return frame(
-        [
-            {"step": f"{row['model']}: {row['step']}"}
-            | {
-                label: spread_cell(row["figures"][key], digits=1 if key == "effective topics" else 3)
-                if key in row["figures"]
-                else "–"
-                for label, key in columns.items()
-            }
-            for row in information["rows"]
-        ],
-        "step",
-    )
+    return table(information["rows"], columns)
 
 
-def ablations_table(ablations: dict[str, Any]) -> pd.DataFrame:
+def ablations_table(ablations: Part) -> pd.DataFrame:
     """The plain text-teacher and each change of it, on the validation part."""
     holm = adjusted(ablation_tests(ablations))
-    return frame(
-        [
-            {
-                "setting": row["setting"],
-                "MRR@100": spread_cell(row["figures"]["mrr, cosine of theta"]),
-                "minus plain [95 %]": "–"
-                if row["setting"] == "plain"
-                else difference_cell(row["minus_plain"]),
-                "p (Holm)": p_cell(holm.get(row["setting"])),
-                "cosine of mu": spread_cell(row["figures"]["mrr, cosine of mu"]),
-                "NPMI, picture model": spread_cell(row["figures"]["npmi, image"]),
-                "effective topics": f"{row['figures']['effective topics']['mean']:.1f}",
-                "training pairs": row["n_train"],
-            }
-            for row in ablations["rows"]
-        ],
-        "setting",
-    )
+    columns = {
+        "setting": "{setting}",
+        "MRR@100": _spread(THETA),
+        "minus plain [95 %]": _less("minus_plain", of="setting", itself="plain"),
+        "p (Holm)": lambda row: p_cell(holm[row["setting"]]),
+        "cosine of mu": _spread("mrr, cosine of mu"),
+        "NPMI, picture model": _spread("npmi, image"),
+        "effective topics": "{figures[effective topics][mean]:.1f}",
+        "training pairs": "{n_train}",
+    }
+    return table(ablations["rows"], columns)
 
 
-def similarities_table(ablations: dict[str, Any]) -> pd.DataFrame:
+def similarities_table(ablations: Part) -> pd.DataFrame:
     """The plain text-teacher by each similarity, on the validation part."""
     figures = ablations["rows"][0]["figures"]
-    return frame(
-        [
-            {"similarity": name.removeprefix("mrr, "), "MRR@100": spread_cell(value)}
-            for name, value in figures.items()
-            if name.startswith("mrr, ")
-        ],
-        "similarity",
-    )
+    ranked = [(name.removeprefix("mrr, "), value) for name, value in figures.items() if "mrr, " in name]
+    lines = [{"similarity": name, "MRR@100": spread_cell(value)} for name, value in ranked]
+    return frame(lines, "similarity")
 
 
-def candidates_table(validation: dict[str, Any]) -> pd.DataFrame:
+def candidates_table(validation: Part) -> pd.DataFrame:
     """The default setting of VTM+ and each other one that was tried, on the validation part."""
     columns = {
         "posterior": "posterior_mrr",
@@ -405,24 +321,19 @@ def candidates_table(validation: dict[str, Any]) -> pd.DataFrame:
     return _settings_table([*validation["rows"], beside], columns)
 
 
-def width_table(ablations: dict[str, Any]) -> pd.DataFrame:
+def width_table(ablations: Part) -> pd.DataFrame:
     """Width and depth of the inference network, each with the other kept, on the validation part."""
     holm = adjusted(ablation_tests(ablations))
-    return frame(
-        [
-            {
-                "change": one["what"],
-                "MRR@100": difference_cell(one["mrr"]),
-                "p (Holm)": p_cell(holm.get(one["what"])),
-                "NPMI, picture model": difference_cell(one["npmi"]),
-            }
-            for one in ablations["width_and_depth"]
-        ],
-        "change",
-    )
+    columns = {
+        "change": "{what}",
+        "MRR@100": lambda one: difference_cell(one["mrr"]),
+        "p (Holm)": lambda one: p_cell(holm[one["what"]]),
+        "NPMI, picture model": lambda one: difference_cell(one["npmi"]),
+    }
+    return table(ablations["width_and_depth"], columns)
 
 
-def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
+def contrastive_table(contrastive: Part) -> pd.DataFrame:
     """The models trained with a contrastive loss from random weights, on the validation part."""
     columns = {
         "mu": "mu_mrr",
@@ -436,52 +347,45 @@ def contrastive_table(contrastive: dict[str, Any]) -> pd.DataFrame:
     return _settings_table(contrastive["rows"], columns)
 
 
-def _settings_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> pd.DataFrame:
+def _settings_table(rows: Sequence[Row], columns: Mapping[str, str]) -> pd.DataFrame:
     """A line for each setting, with the figures that the columns name."""
-    return frame(
-        [
-            {"setting": row["setting"]}
-            | {label: spread_cell(row[key]) if key in row else "–" for label, key in columns.items()}
-            for row in rows
-        ],
-        "setting",
-    )
+    spreads = {label: lambda row, key=key: spread_cell(row[key]) for label, key in columns.items()}
+    return table(rows, {"setting": "{setting}", **spreads})
 
 
-# The numbers and sentences of the study that chapters quote.
-
-
-def numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
+def numbers(found: dict[str, Part]) -> dict[str, float | str]:
     """The numbers that the chapter's prose quotes; NaN for what these data cannot tell."""
     summary = found["summary"]
     details = summary["details"]
+    mrr, base, words = details["mrr"], details["minus_baseline"], details["distinct_words"]
     steps = {
         (row["model"], row["step"]): row["figures"]["mrr, linear maps"]["mean"]
         for row in found["information"]["rows"]
     }
     own = {row["model"]: row["own category, best other"] for row in found["mismatches"]["rows"]}
-    changed = {
-        row["setting"]: row["figures"]["mrr, cosine of theta"]["mean"] for row in found["ablations"]["rows"]
-    }
+    changed = {row["setting"]: row["figures"][THETA]["mean"] for row in found["ablations"]["rows"]}
     own, changed = defaultdict(lambda: nan, own), defaultdict(lambda: nan, changed)
-    met = sum(summary["goals"].values())
+
+    def verdict(name: str) -> str:
+        return told(base[name], "better", "worse", "not told apart from it")
+
     return {
         "baseline_mrr": summary["baseline_mrr"],
-        "together_mrr": details["mrr"]["baselines together"]["mean"],
+        "together_mrr": mrr["baselines together"]["mean"],
         "teacher_mrr": summary["text_teacher_mrr"],
-        "space_mrr": details["mrr"]["shared space"]["mean"],
-        "one_mrr": details["mrr"]["one member posterior"]["mean"],
+        "space_mrr": mrr["shared space"]["mean"],
+        "one_mrr": mrr["one member posterior"]["mean"],
         "posterior_mrr": summary["vtm_plus_posterior_mrr"],
         "top10_mrr": summary["vtm_plus_top10_mrr"],
         "top10_share": summary["vtm_plus_top10_mrr"] / summary["baseline_mrr"],
         "fusion_mrr": summary["fusion_mrr"],
-        "space_fusion_mrr": details["mrr"]["fusion with the space"]["mean"],
+        "space_fusion_mrr": mrr["fusion with the space"]["mean"],
         "plain_mrr": changed["plain"],
-        "posterior_low": details["minus_baseline"]["posterior"]["low"],
-        "posterior_high": details["minus_baseline"]["posterior"]["high"],
+        "posterior_low": base["posterior"].low,
+        "posterior_high": base["posterior"].high,
         "fusion_low": summary["fusion_minus_baseline_mrr_ci"][0],
         "fusion_high": summary["fusion_minus_baseline_mrr_ci"][1],
-        "goals_met": str(met),
+        "goals_met": str(sum(summary["goals"].values())),
         "goals_all": str(len(summary["goals"])),
         "k": str(details["plus"]["n_topics"]),
         "members": str(details["plus"]["members"]),
@@ -491,24 +395,16 @@ def numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
         "category_teacher": own["text-teacher"],
         "category_top10": own["VTM+, ten largest topics"],
         "category_plus": own["VTM+"],
-        "one_top10_mrr": details["mrr"]["one member top10"]["mean"],
-        "one_top10_test": difference_cell(details["minus_baseline"]["one member top10"]),
-        "one_test": difference_cell(details["minus_baseline"]["one member posterior"]),
-        "words_plus": details["distinct_words"]["vtm_plus"],
-        "words_one": details["distinct_words"]["vtm_plus one member"],
-        "words_teacher": details["distinct_words"]["text_teacher"],
-        "verdict_posterior": told(
-            details["minus_baseline"]["posterior"], "better", "worse", "not told apart from it"
-        ),
-        "verdict_fusion": told(
-            details["minus_baseline"]["fusion"], "better", "worse", "not told apart from it"
-        ),
-        "verdict_one": told(
-            details["minus_baseline"]["one member posterior"], "better", "worse", "not told apart from it"
-        ),
-        "verdict_one_top10": told(
-            details["minus_baseline"]["one member top10"], "better", "worse", "not told apart from it"
-        ),
+        "one_top10_mrr": mrr["one member top10"]["mean"],
+        "one_top10_test": difference_cell(base["one member top10"]),
+        "one_test": difference_cell(base["one member posterior"]),
+        "words_plus": words["vtm_plus"],
+        "words_one": words["vtm_plus one member"],
+        "words_teacher": words["text_teacher"],
+        "verdict_posterior": verdict("posterior"),
+        "verdict_fusion": verdict("fusion"),
+        "verdict_one": verdict("one member posterior"),
+        "verdict_one_top10": verdict("one member top10"),
         "goals_sentence": goals_sentence(summary),
         "coherence_sentence": coherence_sentence(summary),
         "topics_sentence": topics_sentence(summary),
@@ -528,13 +424,7 @@ def numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
     }
 
 
-# What chapters say about the study's results, each sentence from its stored numbers.
-
-
-THETA = "mrr, cosine of theta"
-
-
-def rule_sentence(validation: dict[str, Any]) -> str:
+def rule_sentence(validation: Part) -> str:
     """Which candidate the rule names, and whether that is the default setting."""
     name, teacher, default = validation["by_rule"], validation["text_teacher"], validation["rows"][0]
     beside = " and ".join(
@@ -550,7 +440,7 @@ def rule_sentence(validation: dict[str, Any]) -> str:
     return f"{said}. The default's NPMI is {beside}."
 
 
-def width_sentence(ablations: dict[str, Any]) -> str:
+def width_sentence(ablations: Part) -> str:
     """What width and depth of the inference network do, each with the other kept."""
     said = [
         f"{one['what']}, {told(one['mrr'], 'match better', 'match worse', 'are not told apart in matching')} "
@@ -561,22 +451,22 @@ def width_sentence(ablations: dict[str, Any]) -> str:
     return f"Of the inference network, {'; '.join(said)}." if said else "Width and depth were not varied."
 
 
-def plain_sentence(ablations: dict[str, Any]) -> str:
+def plain_sentence(ablations: Part) -> str:
     """The settings of the plain text-teacher."""
     model = ablations["parameters"]["model"]
     layers = " and ".join(str(units) for units in model["hidden"])
     return f"{Setting('plain').n_topics} topics, hidden layers of {layers} units and a KL weight of {model['kl_weight']:g}"
 
 
-def cost_sentence(ablations: dict[str, Any], *, shown: int = 6) -> str:
+def cost_sentence(ablations: Part, *, shown: int = 6) -> str:
     """The settings whose interval lies below the plain one's, worst first, and those whose interval lies above, best
     first, at most `shown` of each."""
     rows = sorted(ablations["rows"], key=lambda row: row["figures"][THETA]["mean"])
     plain = next(row for row in rows if row["setting"] == "plain")["figures"][THETA]["mean"]
-    worse = [row for row in rows if told(row["minus_plain"], False, True, False)]
-    better = [row for row in reversed(rows) if told(row["minus_plain"], True, False, False)]
+    worse = [row for row in rows if row["minus_plain"].verdict == "worse"]
+    better = [row for row in reversed(rows) if row["minus_plain"].verdict == "better"]
 
-    def listed(found: list[dict[str, Any]]) -> str:
+    def listed(found: list[Part]) -> str:
         said = ", ".join(f"{row['setting']} ({row['figures'][THETA]['mean']:.3f})" for row in found[:shown])
         return f"{said or 'none'}{f' and {len(found) - shown} more' if len(found) > shown else ''}"
 
@@ -586,7 +476,7 @@ def cost_sentence(ablations: dict[str, Any], *, shown: int = 6) -> str:
     )
 
 
-def hidden_sentence(information: dict[str, Any]) -> str:
+def hidden_sentence(information: Part) -> str:
     """What linear maps rank from the hidden layer, beside embeddings cut to as few dimensions."""
     steps = {row["step"]: row["figures"] for row in information["rows"] if row["model"] != "VTM+"}
     mrr = {step: figures["mrr, linear maps"]["mean"] for step, figures in steps.items()}
@@ -607,7 +497,7 @@ def hidden_sentence(information: dict[str, Any]) -> str:
     )
 
 
-def sparsity_sentence(ablations: dict[str, Any]) -> str:
+def sparsity_sentence(ablations: Part) -> str:
     """How MRR goes with the effective number of topics and with the mass of the three largest, over the settings."""
     rows = ablations["rows"]
     if len(rows) < 4:
@@ -626,7 +516,7 @@ def sparsity_sentence(ablations: dict[str, Any]) -> str:
     )
 
 
-def contrastive_sentence(contrastive: dict[str, Any]) -> str:
+def contrastive_sentence(contrastive: Part) -> str:
     """Whether the models with a contrastive loss rank better than a text-teacher, and whether topics cohere as well."""
     said = [
         f"{row['setting']} {told(row['minus_text_teacher'], 'ranks better', 'ranks worse', 'is not told apart in ranking')} "
@@ -638,13 +528,13 @@ def contrastive_sentence(contrastive: dict[str, Any]) -> str:
     return f"Beside a text-teacher with as many topics, by posterior and by NPMI: {'; '.join(said)}."
 
 
-def goals_sentence(summary: dict[str, Any]) -> str:
+def goals_sentence(summary: Part) -> str:
     """Which goals are missed."""
     missed = [goal for goal, met in summary["goals"].items() if not met]
     return f"Missed: {'; '.join(missed)}." if missed else "None is missed."
 
 
-def coherence_sentence(summary: dict[str, Any]) -> str:
+def coherence_sentence(summary: Part) -> str:
     """NPMI on texts that the models were trained on, and on texts that none has seen."""
     quality = summary["details"]["quality"]
     said = []
@@ -661,7 +551,7 @@ def coherence_sentence(summary: dict[str, Any]) -> str:
     return _listed(said)
 
 
-def topics_sentence(summary: dict[str, Any]) -> str:
+def topics_sentence(summary: Part) -> str:
     """What the topics cost beside the shared space without them, and what they add in a fusion."""
     details = summary["details"]
     labels = {
@@ -670,22 +560,19 @@ def topics_sentence(summary: dict[str, Any]) -> str:
         "one member posterior": "one member by its posterior",
         "one member top10": "one member by ten topics",
     }
-    said = [
-        f"{label} {difference_cell(details['minus_shared_space'][name])} "
-        f"({told(details['minus_shared_space'][name], 'better', 'worse', 'not told apart')})"
-        for name, label in labels.items()
-    ]
-    adds, together = (
-        details[f"fusion_minus_{other}"] for other in ("fusion_with_the_space", "baselines_together")
-    )
+
+    def judged(test: Test) -> str:
+        return f"{difference_cell(test)} ({told(test, 'better', 'worse', 'not told apart')})"
+
+    said = [f"{label} {judged(details['minus_shared_space'][name])}" for name, label in labels.items()]
     return (
         f"Less the shared space without topics: {', '.join(said)}. Fused with the baseline, VTM+ less the space is "
-        f"{difference_cell(adds)} ({told(adds, 'better', 'worse', 'not told apart')}), and less the baselines of all seeds "
-        f"together {difference_cell(together)} ({told(together, 'better', 'worse', 'not told apart')})."
+        f"{judged(details['fusion_minus_fusion_with_the_space'])}, and less the baselines of all seeds "
+        f"together {judged(details['fusion_minus_baselines_together'])}."
     )
 
 
-def adjusted_sentence(study: dict[str, dict[str, Any]], *, alpha: float = 0.05) -> str:
+def adjusted_sentence(study: dict[str, Part], *, alpha: float = 0.05) -> str:
     """Which tests with an interval beside zero Holm's p-values leave open, by family."""
     families = {
         "the ablations": ablation_tests(study["ablations"]),
@@ -693,14 +580,12 @@ def adjusted_sentence(study: dict[str, dict[str, Any]], *, alpha: float = 0.05) 
         "VTM+ and the other models": plus_tests(study),
     }
     said = []
-    for name, tests in families.items():
+    for family, tests in families.items():
         holm = adjusted(tests)
-        decided = [
-            t for t, test in tests.items() if test["low"] is not None and not test["low"] <= 0 <= test["high"]
-        ]
-        weak = [t for t in decided if holm.get(t, 0) >= alpha]
+        decided = [name for name, test in tests.items() if test.verdict in ("better", "worse")]
+        weak = [name for name in decided if holm.get(name, 0) >= alpha]
         said.append(
-            f"of {len(tests)} tests on {name}, {len(decided)} intervals lie beside zero and {len(weak)} of these have an adjusted p of {alpha:g} or more"
+            f"of {len(tests)} tests on {family}, {len(decided)} intervals lie beside zero and {len(weak)} of these have an adjusted p of {alpha:g} or more"
         )
     return _listed(said)
 
@@ -711,10 +596,7 @@ def _listed(said: list[str]) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-# The study's figures, from the stored result files.
-
-
-def ranking_figure(summary: dict[str, Any]) -> Figure:
+def ranking_figure(summary: Part) -> Figure:
     """MRR@100 of all rankings with intervals over test items; the line is the baseline."""
     figure, grid = grid_of_axes(1, 1, width=7, height=3.4)
     axes = grid[0][0]
@@ -731,7 +613,7 @@ def ranking_figure(summary: dict[str, Any]) -> Figure:
     return figure
 
 
-def information_figure(information: dict[str, Any]) -> Figure:
+def information_figure(information: Part) -> Figure:
     """What linear maps can still rank at each step."""
     figure, grid = grid_of_axes(1, 1, width=7, height=3.2)
     axes = grid[0][0]
@@ -758,7 +640,7 @@ def information_figure(information: dict[str, Any]) -> Figure:
     return figure
 
 
-def sparsity_figure(ablations: dict[str, Any]) -> Figure:
+def sparsity_figure(ablations: Part) -> Figure:
     """MRR@100 of each setting of the ablations against how many topics a picture has, and how much the largest hold."""
     figure, grid = grid_of_axes(1, 2, width=4.2, height=3.2)
     rows = ablations["rows"]
@@ -779,7 +661,7 @@ def sparsity_figure(ablations: dict[str, Any]) -> Figure:
     return figure
 
 
-def examples_figure(mismatches: dict[str, Any], data: Prepared) -> Figure | None:
+def examples_figure(mismatches: Part, data: Prepared) -> Figure | None:
     """The stored examples of wrong first pictures: each text's own picture, and the first of VTM+ and of the baseline.
 
     None where there are no examples, or where these data are not those of the study.

@@ -26,6 +26,7 @@ from vtm.files import (
 )
 from vtm_study import ablations, contrastive, information, mismatches, peers, summary, validation
 from vtm_study.machine import commit, machine
+from vtm_study.measures import plain
 from vtm_study.tags import chapter as tags
 
 # The parts of the study, each in a JSON file of its own that says where it comes from; what is current is kept.
@@ -146,7 +147,7 @@ def _run(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     stored = {
-        **measure(data),
+        **plain(measure(data)),
         "key": key,
         "commit": commit(),
         "date": datetime.date.today().isoformat(),

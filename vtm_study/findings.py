@@ -1,4 +1,4 @@
-"""A finding as a line of the closing table.
+"""The paper's findings with those of the study, each a line of the table of chapter 15.
 
 A finding is put as "A exceeds B". It held where the 95 % interval of A - B lies above 0, did not hold where it lies
 below, and is not decided where it contains 0. No verdict is written by hand. Verdicts are by a line's own interval; its
@@ -9,22 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
-from typing import TYPE_CHECKING, Any
+from math import nan
+from typing import TYPE_CHECKING
 
 from vtm.experiment.results import Result
+from vtm.metrics.retrieval import Test, told
 from vtm.report.findings import findings
-from vtm.report.tables import TABLE_1, frame
-from vtm_study.chapter import model_name
-from vtm_study.measures import (
-    Test,
-    ablation_tests,
-    adjusted,
-    difference_cell,
-    information_tests,
-    p_cell,
-    plus_tests,
-)
+from vtm.report.tables import TABLE_1
+from vtm_study.chapter import THETA, Part, model_name
+from vtm_study.formats import NONE, difference_cell, p_cell, table
+from vtm_study.measures import ablation_tests, adjusted, information_tests, plus_tests
 from vtm_study.settings import Setting
 
 if TYPE_CHECKING:
@@ -33,63 +27,36 @@ if TYPE_CHECKING:
 
 HELD, FAILED, OPEN, UNTESTED = "held", "did not hold", "not decided", "could not be tested"
 PAPER, OURS = "the paper", "this study"
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Line:
-    """A finding: `whose` it is, what the paper reports, what was measured here, and what speaks to why.
+    """A finding: `whose` it is, what the paper reports, what was measured here, its test, and what speaks to why.
 
-    `difference`, `low`, `high` : A - B with its 95 % interval; NaN where nothing could be measured.
-    `p`, `p_holm` : of the difference, alone and adjusted for its family; NaN where there is none.
+    `p_holm` : of the test, adjusted for its family; NaN where there is none.
     """
 
     whose: str
     finding: str
     paper: str
     measured: str
-    difference: float
-    low: float
-    high: float
+    test: Test
     why: str
-    p: float = nan
     p_holm: float = nan
 
     @property
     def verdict(self) -> str:
-        if isnan(self.low) or isnan(self.high):
-            return UNTESTED
-        if self.low > 0:
-            return HELD
-        return FAILED if self.high < 0 else OPEN
+        return told(self.test, HELD, FAILED, OPEN, UNTESTED)
 
 
 def tested(claim: str, measured: str, name: str, tests: Mapping[str, Test], sign: int, why: str) -> Line:
     """A line of the study from the test of that name; sign -1 turns it round."""
-    p, family = tests[name].get("p"), adjusted(tests)
-    return Line(
-        OURS,
-        claim,
-        "",
-        measured,
-        *signed(tests[name], sign),
-        why,
-        nan if p is None else p,
-        family.get(name, nan),
-    )
+    test = tests[name] if sign > 0 else -tests[name]
+    return Line(OURS, claim, "", measured, test, why, adjusted(tests).get(name, nan))
 
 
-def signed(test: Test, sign: int) -> tuple[float, float, float]:
-    """A stored test of A - B as (difference, low, high), NaN without an interval; with sign -1 of B - A."""
-    if test["low"] is None:
-        return sign * test["difference"], nan, nan
-    low, high = sorted((sign * test["low"], sign * test["high"]))
-    return sign * test["difference"], low, high
-
-
-# What the study found on VTM+ and on other models, as lines of the closing table.
-
-
-def plus_lines(study: dict[str, dict[str, Any]]) -> list[Line]:
+def plus_lines(study: dict[str, Part]) -> list[Line]:
     """VTM+ beside the baseline, beside the shared space without topics, and beside the text-teacher."""
     details = study["summary"]["details"]
     tests = plus_tests(study)
@@ -212,7 +179,7 @@ def plus_lines(study: dict[str, dict[str, Any]]) -> list[Line]:
     return lines
 
 
-def peer_lines(study: dict[str, dict[str, Any]]) -> list[Line]:
+def peer_lines(study: dict[str, Part]) -> list[Line]:
     """Each other model against the plain text-teacher, and one member of VTM+ against each, on the test part."""
     rows = {row["model"]: row for row in study.get("peers", {}).get("rows", [])}
     if "text-teacher" not in rows:
@@ -237,15 +204,12 @@ def peer_lines(study: dict[str, dict[str, Any]]) -> list[Line]:
     return lines
 
 
-# The study's own findings as lines of the closing table, read from its stored result files.
-
-
-def own_findings(study: dict[str, dict[str, Any]]) -> list[Line]:
+def own_findings(study: dict[str, Part]) -> list[Line]:
     """What the study found: its ablations, where information is lost, VTM+, and other models."""
     return [*_ablated(study), *_located(study), *plus_lines(study), *peer_lines(study)]
 
 
-def _ablated(study: dict[str, dict[str, Any]]) -> list[Line]:
+def _ablated(study: dict[str, Part]) -> list[Line]:
     """Claims on single choices, each against the plain text-teacher. 1: the change is better; -1: it is worse."""
     rows = {row["setting"]: row for row in study["ablations"]["rows"]}
     tests = ablation_tests(study["ablations"])
@@ -276,7 +240,7 @@ def _ablated(study: dict[str, dict[str, Any]]) -> list[Line]:
         if setting not in rows:
             continue
         figures = rows[setting]["figures"]
-        value, base = (f["mrr, cosine of theta"]["mean"] for f in (figures, plain))
+        value, base = (f[THETA]["mean"] for f in (figures, plain))
         coherent, beside = (f["npmi, image"]["mean"] for f in (figures, plain))
         measured = f"MRR@100, validation: {value:.3f} ({setting}) beside {base:.3f} (plain)"
         why = f"NPMI of the picture model's topics {coherent:+.3f} beside {beside:+.3f}"
@@ -288,7 +252,7 @@ def _ablated(study: dict[str, dict[str, Any]]) -> list[Line]:
     return lines
 
 
-def _located(study: dict[str, dict[str, Any]]) -> list[Line]:
+def _located(study: dict[str, Part]) -> list[Line]:
     """What linear maps rank at each step: intervals over seeds, as steps are stored as mean and spread."""
     tests = information_tests(study["information"])
     width = study["information"]["width"]
@@ -323,7 +287,7 @@ def _located(study: dict[str, dict[str, Any]]) -> list[Line]:
     return lines
 
 
-def steps_of(study: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+def steps_of(study: dict[str, Part]) -> dict[str, dict[str, float]]:
     """Step of the text-teacher -> MRR@100 after linear maps, mean and spread over seeds."""
     return {
         row["step"]: row["figures"]["mrr, linear maps"]
@@ -332,14 +296,8 @@ def steps_of(study: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-# Every finding, the paper's and ours, in one table: what was measured, how large it is, and whether it held.
-
-
-ALPHA = 0.05
-
-
 def closing_lines(
-    results: Sequence[Result], groups: Sequence[str] | None, study: dict[str, dict[str, Any]]
+    results: Sequence[Result], groups: Sequence[str] | None, study: dict[str, Part]
 ) -> list[Line]:
     """All findings.
 
@@ -354,27 +312,26 @@ def closing_lines(
 
 def closing_table(lines: Sequence[Line], whose: str) -> pd.DataFrame:
     """The findings of `whose`, PAPER or OURS: the paper's with its figures, the study's with their p."""
-    return frame(
-        [
-            {
-                "finding": line.finding,
-                "verdict": line.verdict,
-                "difference [95 %]": "–"
-                if line.verdict == UNTESTED
-                else f"{line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}]",
-                "measured here": line.measured,
-            }
-            | (
-                {"the paper's figure": line.paper}
-                if whose == PAPER
-                else {"p": p_cell(line.p), "p (Holm)": p_cell(line.p_holm)}
-            )
-            | {"what speaks to why": line.why or "–"}
-            for line in lines
-            if line.whose == whose
-        ],
-        "finding",
-    )
+    own = {
+        PAPER: {"the paper's figure": "{line.paper}"},
+        OURS: {
+            "p": lambda row: p_cell(row["line"].test.p),
+            "p (Holm)": lambda row: p_cell(row["line"].p_holm),
+        },
+    }
+    columns = {
+        "finding": "{line.finding}",
+        "verdict": "{line.verdict}",
+        "difference [95 %]": lambda row: _size(row["line"], difference_cell(row["line"].test), NONE),
+        "measured here": "{line.measured}",
+        **own[whose],
+        "what speaks to why": lambda row: row["line"].why or NONE,
+    }
+    return table([{"line": line} for line in lines if line.whose == whose], columns)
+
+
+def _size(line: Line, size: str, untested: str) -> str:
+    return untested if line.verdict == UNTESTED else size
 
 
 def closing_numbers(lines: Sequence[Line]) -> dict[str, str]:
@@ -418,13 +375,10 @@ def _told(line: Line) -> str:
     """The finding with its size, and, where it is tested more than once, of what."""
     of_what = line.measured.partition(": ")[0]
     where = f"{of_what}, " if line.whose == PAPER and of_what != line.measured else ""
-    size = UNTESTED if line.verdict == UNTESTED else f"{line.difference:+.3f}"
-    return f"{line.finding} ({where}{size})"
+    return f"{line.finding} ({where}{_size(line, f'{line.test.difference:+.3f}', UNTESTED)})"
 
 
-def _papers(
-    results: Sequence[Result], groups: Sequence[str] | None, study: dict[str, dict[str, Any]]
-) -> list[Line]:
+def _papers(results: Sequence[Result], groups: Sequence[str] | None, study: dict[str, Part]) -> list[Line]:
     mrr = {(row.row, row.n_topics): row.mrr_100 for row in TABLE_1}
     correct = {(row.row, row.n_topics): row.correct_100 for row in TABLE_1}
     best = max(value for (row, _), value in mrr.items() if row != "baseline")
@@ -448,9 +402,7 @@ def _papers(
             finding.claim,
             papers.get(name, "told without a figure"),
             finding.measured,
-            finding.test.difference,
-            finding.test.low,
-            finding.test.high,
+            finding.test,
             why.get(name, ""),
         )
         for name, finding in findings(results, groups).items()
@@ -460,13 +412,13 @@ def _papers(
             "encoders that were not trained together match only slightly worse than CLIP",
             "told without a figure",
             "nothing: it takes runs with both on the same pictures, and a run of this book has one pair of encoders",
-            *(nan, nan, nan),
+            Test(nan),
             "see linearly aligned embeddings, below",
         )
     ]
 
 
-def _evidence(study: dict[str, dict[str, Any]], *, small: int, large: int) -> dict[str, str]:
+def _evidence(study: dict[str, Part], *, small: int, large: int) -> dict[str, str]:
     """By a finding's name, what the study measured that speaks to its reason.
 
     What belongs to one number of topics stands with the finding on that number alone.
@@ -475,7 +427,7 @@ def _evidence(study: dict[str, dict[str, Any]], *, small: int, large: int) -> di
     changed = {row["setting"]: row["figures"] for row in study["ablations"]["rows"]}
 
     def mrr(setting: str) -> float:
-        return changed[setting]["mrr, cosine of theta"]["mean"]
+        return changed[setting][THETA]["mean"]
 
     plain = Setting("plain").n_topics
     by_k = {plain: mrr("plain")} | {

@@ -127,4 +127,4 @@ def commit() -> str:
         return done.stdout.strip()
 
     head = git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if head and git("status", "--porcelain", "vtm") else "")
+    return head + ("+" if head and git("status", "--porcelain", "vtm", "vtm_study", "benchmarks") else "")

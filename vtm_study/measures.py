@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isnan, sqrt
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from vtm.errors import ConfigError, DataError
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.results import Result
 from vtm.metrics.ranking import NOT_FOUND, target_ranks
-from vtm.metrics.retrieval import bootstrap_interval, paired_bootstrap, per_item, seed_summary
+from vtm.metrics.retrieval import Test, bootstrap_interval, paired_bootstrap, per_item, seed_summary
 from vtm.metrics.topics import inverted_rbo, npmi, topic_diversity
 from vtm.model.plus import unit
 
@@ -118,12 +118,10 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
 # So many that p can go below .001: its smallest value is 2 / (N_RESAMPLES + 1).
 N_RESAMPLES = 10_000
 
-Test = dict[str, float | None]
-
 
 def paired(a: np.ndarray, b: np.ndarray) -> Test:
     """`vtm.metrics.retrieval.paired_bootstrap` of a - b over items, (n,) or (S, n) each, with the study's resamples."""
-    return paired_bootstrap(a, b, n_resamples=N_RESAMPLES).stored()
+    return paired_bootstrap(a, b, n_resamples=N_RESAMPLES)
 
 
 def mrr(values: np.ndarray) -> dict[str, float | list[float] | None]:
@@ -141,42 +139,55 @@ def welch(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> Test:
     """Difference of two means over seeds with Welch's 95 % interval and p (1947), from means, sds and numbers.
 
     Values of one seed share their data, so that a seed counts once. Without a spread on one side (a figure that has no
-    seed) the other's alone counts; without any, low, high and p are None.
+    seed) the other's alone counts; without any there is the difference alone.
     """
     from scipy.stats import t
 
-    difference = a["mean"] - b["mean"]
+    difference = float(a["mean"] - b["mean"])
     errors = [(v["sd"] ** 2 / v["n"], v["n"] - 1) for v in (a, b) if v["sd"]]
     error = sum(e for e, _ in errors)
     if error == 0:
-        return {"difference": difference, "low": None, "high": None, "p": None}
+        return Test(difference)
     freedom = error**2 / sum(e**2 / n for e, n in errors)
-    reach = t.ppf(0.975, freedom) * sqrt(error)
+    reach = float(t.ppf(0.975, freedom) * sqrt(error))
     p = 2 * t.sf(abs(difference) / sqrt(error), freedom)
-    return {
-        "difference": float(difference),
-        "low": float(difference - reach),
-        "high": float(difference + reach),
-        "p": float(p),
-    }
+    return Test(difference, difference - reach, difference + reach, float(p))
 
 
 def not_below(test: Test) -> bool:
     """Whether a is not below b within the interval; without one, by the difference alone."""
-    return bool((test["difference"] if test["high"] is None else test["high"]) >= 0)
+    return bool((test.difference if isnan(test.high) else test.high) >= 0)
 
 
-def holm(p: Mapping[str, float | None]) -> dict[str, float]:
-    """Holm's adjusted p-values (1979) of a family of tests, by name; a test without p is left out.
+def adjusted(tests: Mapping[str, Test]) -> dict[str, float]:
+    """Holm's adjusted p-values (1979) of a family of tests, by name; a test without p has none.
 
     The i-th smallest of m is multiplied by m - i + 1; none is below a smaller one's, nor above 1.
     """
-    known = sorted((value, name) for name, value in p.items() if value is not None)
+    known = sorted((test.p, name) for name, test in tests.items() if not isnan(test.p))
     found, largest = {}, 0.0
     for place, (value, name) in enumerate(known):
         largest = max(largest, min(1.0, (len(known) - place) * value))
         found[name] = largest
     return found
+
+
+def plain(value: Any) -> Any:
+    """What was measured as JSON can hold it: a test is a dict (`Test.stored`)."""
+    if isinstance(value, Test):
+        return value.stored()
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def measured(stored: Any) -> Any:
+    """The inverse of `plain`: what it made of tests are tests again."""
+    if isinstance(stored, dict):
+        if stored.keys() == Test(0.0).stored().keys():
+            return Test.read(stored)
+        return {name: measured(each) for name, each in stored.items()}
+    return [measured(each) for each in stored] if isinstance(stored, list) else stored
 
 
 # The study's tests by family, by name, and their p-values adjusted for how many there are (Holm 1979).
@@ -237,11 +248,6 @@ def peer_tests(peers: dict[str, Any]) -> dict[str, Test]:
         # One member and the text-teacher are compared once.
         if name in row and row["model"] not in ("baseline", "text-teacher", *own)
     }
-
-
-def adjusted(tests: dict[str, Test]) -> dict[str, float]:
-    """Holm's p-values of a family, by the tests' names; a test without p has none."""
-    return holm({name: test.get("p") for name, test in tests.items()})
 
 
 # How good topics are as words: coherence on texts that were read and on texts that were not, and how much they differ.
@@ -363,43 +369,3 @@ def _checked(theta: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     if len(theta) != len(embeddings):
         raise DataError(f"topics of {len(theta)} pictures for {len(embeddings)} embeddings")
     return unit(np.asarray(embeddings, dtype=np.float64))
-
-
-# How the study's tables and sentences print a difference, a spread and a p-value.
-
-
-T = TypeVar("T")
-NB = "\u00a0"  # keeps a number and its sign on one line
-
-
-def difference_cell(test: Mapping[str, float | None], *, digits: int = 3) -> str:
-    """A difference with its 95 % interval, as `+0.012 [-0.010, +0.036]`; alone where it has none."""
-    if test["low"] is None:
-        return f"{test['difference']:+.{digits}f}"
-    return f"{test['difference']:+.{digits}f} [{test['low']:+.{digits}f}, {test['high']:+.{digits}f}]"
-
-
-def spread_cell(value: Mapping[str, float], *, digits: int = 3) -> str:
-    """A mean over seeds with its standard deviation, where there are several seeds."""
-    sd = "" if value["sd"] is None else f" ±{NB}{value['sd']:.{digits}f}"
-    return f"{value['mean']:.{digits}f}{sd}"
-
-
-def interval_cell(value: Mapping[str, float], *, digits: int = 3) -> str:
-    """As `spread_cell`, with the interval over items that the value has."""
-    low, high = value["interval"]
-    return f"{spread_cell(value, digits=digits)} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def p_cell(p: float | None) -> str:
-    """A p-value with three digits, "–" for none."""
-    if p is None or isnan(p):
-        return "–"
-    return f"{p:.3f}" if p >= 0.0005 else f"<{NB}0.001"
-
-
-def told(test: Mapping[str, float | None], better: T, worse: T, level: T) -> T:
-    """The word (or list) for a difference that lies above 0 with its interval, below it, or neither."""
-    if test["low"] is None or test["low"] <= 0 <= test["high"]:
-        return level
-    return better if test["low"] > 0 else worse

@@ -6,29 +6,32 @@ of its text, which is the simplest thing that could give a picture topics.
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vtm.encoders import embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.metrics.ranking import target_ranks
-from vtm.metrics.retrieval import per_item
+from vtm.experiment.prepare import PARTS
+from vtm.metrics.topics import top_words
+from vtm_study.measures import TOP_WORDS, reciprocal
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer
 
+    from vtm.experiment.prepare import Prepared
     from vtm.model.distill import Pairs
 
 
-PARTS = ("train", "validation", "test")
 TEXT_PEERS = ("LDA", "NMF")
 ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 # Of LDA's priors, 1/K each (scikit-learn's) and these, the latter match better on the validation part of openclipart.
@@ -38,21 +41,28 @@ NMF_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
-class PeerTopics:
-    """A peer that was fitted.
+class Fitted:
+    """One model of one seed.
 
-    Attributes
+    Parameters
     ----------
-    image : part -> (n, K) topics of the pictures; larger is more. Rows sum to 1 unless the peer has signed topics.
-    text : (n, K) topics of the validation texts.
-    topic_word : (K, V) weights of the words.
-    figures : "alpha" (of the ridge map), "converged" (1 or 0), "seconds".
+    text, image : part -> (n, K) topics, or embeddings of one space. Rows of topics sum to 1 unless they are signed.
+    topic_word : (K, V) weights of the words by which pictures are tagged; None where there are no topics.
+    topics : each topic's 25 best words.
+    seconds : of the fit, on this machine.
+    members : how many models of K / members topics stand side by side.
+    settings : what was chosen in the fit, on the validation part.
+    converged : whether all its fits came to their end.
     """
 
+    text: dict[str, np.ndarray]
     image: dict[str, np.ndarray]
-    text: np.ndarray
-    topic_word: np.ndarray
-    figures: dict[str, float]
+    topic_word: np.ndarray | None
+    topics: list[list[str]]
+    seconds: float
+    members: int = 1
+    settings: dict[str, float] = field(default_factory=dict)
+    converged: bool = True
 
 
 @dataclass(frozen=True)
@@ -144,43 +154,55 @@ def fit_text_topics(
 
 
 def text_peer(
-    method: str, pairs: Mapping[str, Pairs], validation_ids: Sequence[str], *, n_topics: int, seed: int
-) -> PeerTopics:
-    """LDA or NMF of the training texts, and pictures' topics by a ridge map with the best validation MRR@100.
+    method: str,
+    pairs: Mapping[str, Pairs],
+    validation_ids: Sequence[str],
+    vocabulary: Sequence[str],
+    *,
+    n_topics: int,
+    seed: int,
+) -> Fitted:
+    """LDA or NMF of the training texts, with a ridge map for pictures.
 
     Parameters
     ----------
-    pairs : "train", "validation", "test" -> text and image embeddings and counts; texts of the test part are not read.
+    pairs : "train", "validation", "test" -> text and image embeddings and counts. Pictures get their topics without
+        any text of the test part.
     """
     started = time.perf_counter()
-    counts = {part: pairs[part].counts for part in ("train", "validation")}
+    counts = {part: pairs[part].counts for part in PARTS}
     theta, topic_word, converged = fit_text_topics(method, counts, n_topics=n_topics, seed=seed)
+    fitted = with_ridge(theta, topic_word, pairs, validation_ids, vocabulary, started=started)
+    return replace(fitted, converged=converged)
+
+
+def with_ridge(
+    theta: dict[str, np.ndarray],
+    topic_word: np.ndarray,
+    pairs: Mapping[str, Pairs],
+    validation_ids: Sequence[str],
+    vocabulary: Sequence[str],
+    *,
+    started: float,
+) -> Fitted:
+    """A model of texts, part -> theta (n, K), that reads pictures by the ridge map with the best validation MRR@100.
+
+    started : when the fit began, by `time.perf_counter`.
+    """
     ridge = fit_ridge(
         pairs["train"].image,
         theta["train"],
         pairs["validation"].image,
         lambda found: mean_reciprocal(theta["validation"], as_shares(found), validation_ids),
     )
-    return PeerTopics(
-        image={part: as_shares(ridge(pairs[part].image)) for part in PARTS},
-        text=theta["validation"],
-        topic_word=topic_word,
-        figures={
-            "alpha": ridge.alpha,
-            "converged": float(converged),
-            "seconds": time.perf_counter() - started,
-        },
-    )
-
-
-def reciprocal_ranks(text: np.ndarray, image: np.ndarray, ids: Sequence[str]) -> np.ndarray:
-    """What each text adds to MRR@100, when pictures of the same ids are ranked by cosine (`vtm.metrics.ranking`): (n,)."""
-    return per_item(target_ranks(text, image, ids, ids).ranks)["mrr_100"]
+    image = {part: as_shares(ridge(pairs[part].image)) for part in PARTS}
+    topics, settings = top_words(topic_word, vocabulary, TOP_WORDS), {"alpha": ridge.alpha}
+    return Fitted(theta, image, topic_word, topics, time.perf_counter() - started, settings=settings)
 
 
 def mean_reciprocal(text: np.ndarray, image: np.ndarray, ids: Sequence[str]) -> float:
-    """MRR@100, the mean of `reciprocal_ranks`."""
-    return float(reciprocal_ranks(text, image, ids).mean())
+    """MRR@100, when pictures of the same ids are ranked by cosine."""
+    return float(reciprocal(text, image, ids, measure="cosine").mean())
 
 
 def as_shares(weights: np.ndarray) -> np.ndarray:
@@ -245,6 +267,34 @@ def shared_space(
     return text, {part: _unit(ridge(pairs[part].image)) for part in PARTS}
 
 
+def embed(data: Prepared, texts: Sequence[str]) -> np.ndarray:
+    """Embeddings (n, D) of other texts by the text encoder that the data were embedded with."""
+    experiment = data.experiment
+    encoder = load_named(experiment.encoder, device=experiment.device, language=data.corpus.language)
+    return embed_texts(encoder.text, list(texts), progress=False)
+
+
+def fit_extra(name: str, data: Prepared, *, n_topics: int, seed: int) -> Fitted:
+    """BERTopic or turftopic of a prepared corpus.
+
+    Raises
+    ------
+    MissingError
+        The package is not installed.
+    """
+    if installed_version(name) is None:
+        raise MissingError(f"not installed: {INSTALL}")
+    ids = data.ids("validation")
+    text, image = shared_space({part: data.pairs(part) for part in PARTS}, ids, aligned=data.aligned)
+    tokens = [data.vocabulary.tokens(one) for one in data.texts("train")]
+
+    def embed_words(words: Sequence[str]) -> np.ndarray:
+        return embed(data, words)
+
+    options = {"embed_words": embed_words, "n_topics": n_topics, "seed": seed}
+    return extra_peer(name, text, image, tokens, data.vocabulary.words, ids, **options)
+
+
 def extra_peer(
     name: str,
     text: Mapping[str, np.ndarray],
@@ -256,7 +306,7 @@ def extra_peer(
     embed_words: Callable[[Sequence[str]], np.ndarray],
     n_topics: int,
     seed: int,
-) -> PeerTopics:
+) -> Fitted:
     """Fit BERTopic or turftopic on the training part.
 
     Parameters
@@ -265,47 +315,41 @@ def extra_peer(
     text, image : part -> (n, D) of `shared_space`.
     tokens : words of each training text, all of `vocabulary`.
     embed_words : words to their embeddings (V, D) in the same space; turftopic asks for them.
-
-    Raises
-    ------
-    MissingError
-        The package is not installed.
     """
-    if installed_version(name) is None:
-        raise MissingError(f"{name} is not installed: {INSTALL}")
     started = time.perf_counter()
     documents = [" ".join(words) for words in tokens]
     together = ((text["train"] + image["train"]) / 2).astype(np.float32)
+    settings = {}
     with _quiet() as converged:
         if name == "BERTopic":
-            found = _bertopic(
-                documents, together, text, image, vocabulary, validation_ids, n_topics=n_topics, seed=seed
-            )
+            theta, topic_word = _bertopic(documents, together, vocabulary, n_topics=n_topics, seed=seed)
+
+            def matched(temperature: float) -> float:
+                sides = (theta(side["validation"], temperature) for side in (text, image))
+                return mean_reciprocal(*sides, validation_ids)
+
+            settings["temperature"] = max(TEMPERATURES, key=matched)
+            topics = functools.partial(theta, temperature=settings["temperature"])
         else:
-            found = _turftopic(
+            topics, topic_word = _turftopic(
                 documents, together, text, image, vocabulary, embed_words, n_topics=n_topics, seed=seed
             )
-    figures = {"converged": float(converged()), "seconds": time.perf_counter() - started}
-    return PeerTopics(found.image, found.text, found.topic_word, found.figures | figures)
+        sides = [{part: topics(side[part]) for part in PARTS} for side in (text, image)]
+    words = top_words(topic_word, vocabulary, TOP_WORDS)
+    seconds = time.perf_counter() - started
+    return Fitted(*sides, topic_word, words, seconds, settings=settings, converged=converged())
 
 
 def _bertopic(
-    documents: list[str],
-    together: np.ndarray,
-    text: Mapping[str, np.ndarray],
-    image: Mapping[str, np.ndarray],
-    vocabulary: Sequence[str],
-    validation_ids: Sequence[str],
-    *,
-    n_topics: int,
-    seed: int,
-) -> PeerTopics:
+    documents: list[str], together: np.ndarray, vocabulary: Sequence[str], *, n_topics: int, seed: int
+) -> tuple[Callable[[np.ndarray, float], np.ndarray], np.ndarray]:
     """UMAP, k-means for a given K (HDBSCAN, its default, chooses K and leaves half of the documents without a topic).
 
     k-means gives a document one topic. For a distribution over them, as BERTopic does for models that it loads from a
     file, documents are compared with the topics' embeddings by cosine; softmax makes that a distribution.
     """
     from bertopic import BERTopic
+    from scipy.special import softmax
     from sklearn.cluster import KMeans
     from sklearn.metrics.pairwise import cosine_similarity
     from umap import UMAP
@@ -330,22 +374,9 @@ def _bertopic(
     centres = np.asarray(model.topic_embeddings_)
 
     def theta(x: np.ndarray, temperature: float) -> np.ndarray:
-        from scipy.special import softmax
-
         return softmax(cosine_similarity(x, centres) / temperature, axis=1)
 
-    best = max(
-        TEMPERATURES,
-        key=lambda t: mean_reciprocal(
-            theta(text["validation"], t), theta(image["validation"], t), validation_ids
-        ),
-    )
-    return PeerTopics(
-        image={part: theta(image[part], best) for part in PARTS},
-        text=theta(text["validation"], best),
-        topic_word=np.asarray(model.c_tf_idf_.todense()),
-        figures={"temperature": best},
-    )
+    return theta, np.asarray(model.c_tf_idf_.todense())
 
 
 def _turftopic(
@@ -358,7 +389,7 @@ def _turftopic(
     *,
     n_topics: int,
     seed: int,
-) -> PeerTopics:
+) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """Semantic signal separation: independent components, along which words and documents lie, with either sign."""
     from turftopic import SemanticSignalSeparation
 
@@ -378,16 +409,7 @@ def _turftopic(
             "document_embeddings": together,
         },
     )
-
-    def topics(x: np.ndarray) -> np.ndarray:
-        return model.transform(None, embeddings=x)
-
-    return PeerTopics(
-        image={part: topics(image[part]) for part in PARTS},
-        text=topics(text["validation"]),
-        topic_word=np.asarray(model.components_),
-        figures={},
-    )
+    return lambda x: model.transform(None, embeddings=x), np.asarray(model.components_)
 
 
 def _vectorizer(vocabulary: Sequence[str]) -> CountVectorizer:

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +21,17 @@ from vtm.config import ModelConfig, stream
 from vtm.errors import DataError, MissingError
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import BY_CONTENT, run_folder
-from vtm.files import code_hash, hash_json, read_current, read_sealed, write_sealed
+from vtm.files import code_hash, hash_json, kept
 from vtm.metrics.ranking import target_ranks
-from vtm.metrics.retrieval import retrieval_figures
+from vtm.metrics.retrieval import Test, retrieval_figures, seed_summary
 from vtm.metrics.topics import npmi, topic_diversity
 from vtm.model.distill import Pairs, teacher_posteriors
 from vtm.model.network import Posterior, TopicNetwork, check_embeddings
 from vtm.model.topicmodel import TopicModel
 from vtm.model.training import held_out_reconstruction, input_scaling, train
-from vtm.report.tables import frame, spread
+from vtm.report.tables import spread
+from vtm_study.formats import Row, table
+from vtm_study.measures import welch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +40,12 @@ if TYPE_CHECKING:
 
 
 OURS, THEIRS = "vtm", "contextualized-topic-models"
-FIGURES = ("npmi", "diversity", "reconstruction", "mrr_100")
+FIGURES = {
+    "npmi": "NPMI",
+    "diversity": "diversity",
+    "reconstruction": "held-out reconstruction, nats a text",
+    "mrr_100": "MRR@100",
+}
 
 
 def fit_zeroshot(
@@ -254,11 +261,11 @@ def _figures(teacher: TopicModel, student: TopicModel, pairs: Pairs, validation:
     }
 
 
-def agree(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> dict[str, dict[str, Any]]:
+def agree(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Does our trainer give what the reference package gives, within the seeds' spread?
 
-    Rule: a figure agrees when Welch's interval (1947) of the difference of the two means over seeds, at `level`,
-    holds 0. With three seeds the interval is wide: it is part of the answer, so that a reader sees how large a
+    Rule: a figure agrees when Welch's 95 % interval of the difference of the two means over seeds
+    (`vtm_study.measures.welch`) holds 0. With three seeds the interval is wide: it is part of the answer, so that a reader sees how large a
     difference would have gone unseen.
 
     Parameters
@@ -275,39 +282,31 @@ def agree(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> dict[str, d
     DataError
         Fewer than two finite values of either trainer: they have no spread.
     """
-    return {figure: _agreement(rows, figure, level) for figure in FIGURES}
+    return {figure: _agreement(rows, figure) for figure in FIGURES}
 
 
-def _agreement(rows: Sequence[dict[str, Any]], figure: str, level: float) -> dict[str, Any]:
-    from scipy.stats import t
-
-    values = {
-        trainer: np.array([row[figure] for row in rows if row["trainer"] == trainer], dtype=np.float64)
-        for trainer in (OURS, THEIRS)
-    }
-    finite = {trainer: v[np.isfinite(v)] for trainer, v in values.items()}
+def _agreement(rows: Sequence[dict[str, Any]], figure: str) -> dict[str, Any]:
+    values = {t: [row[figure] for row in rows if row["trainer"] == t] for t in (OURS, THEIRS)}
+    finite = {trainer: [value for value in of if np.isfinite(value)] for trainer, of in values.items()}
     for trainer, v in finite.items():
         if len(v) < 2:
             raise DataError(
                 f"{figure} of {trainer}: {len(v)} finite value(s); a spread needs at least 2 seeds"
             )
-    ours, theirs = finite[OURS], finite[THEIRS]
-    errors = [v.var(ddof=1) / len(v) for v in (ours, theirs)]
-    freedom = [e**2 / (len(v) - 1) for e, v in zip(errors, (ours, theirs), strict=True)]
-    error = sum(errors)
-    difference = ours.mean() - theirs.mean()
-    # No spread at all leaves an interval of no width.
-    reach = t.ppf((1 + level) / 2, error**2 / sum(freedom)) * math.sqrt(error) if error > 0 else 0.0
+    ours, theirs = (seed_summary(finite[trainer]) for trainer in (OURS, THEIRS))
+    test = welch(ours, theirs)
+    if math.isnan(test.low):  # no spread at all leaves an interval of no width
+        test = Test(test.difference, test.difference, test.difference)
     return {
-        "vtm": float(ours.mean()),
-        "reference": float(theirs.mean()),
-        "vtm_sd": float(ours.std(ddof=1)),
-        "reference_sd": float(theirs.std(ddof=1)),
-        "difference": float(difference),
-        "low": float(difference - reach),
-        "high": float(difference + reach),
-        "within": bool(abs(difference) <= reach),
-        "diverged": sum(len(v) for v in values.values()) - len(ours) - len(theirs),
+        "vtm": ours["mean"],
+        "reference": theirs["mean"],
+        "vtm_sd": ours["sd"],
+        "reference_sd": theirs["sd"],
+        "difference": test.difference,
+        "low": test.low,
+        "high": test.high,
+        "within": test.verdict == "undecided",
+        "diverged": sum(map(len, values.values())) - sum(map(len, finite.values())),
     }
 
 
@@ -343,50 +342,39 @@ def reference_rows(data: Prepared) -> dict[str, Any]:
     k = min(experiment.n_topics)
     code = code_hash(__name__, without=BY_CONTENT)
     key = hash_json([data.fingerprint(), dataclasses.asdict(experiment.model), k, experiment.seeds, code])
-    path = run_folder(data) / "reference.json"
-    if saved := read_current(path, key):
-        return saved
-    rows = compare(
-        data.pairs("train"),
-        data.pairs("validation"),
-        data.vocabulary.words,
-        n_topics=k,
-        config=experiment.model,
-        seeds=experiment.seeds,
-    )
-    try:
-        agreement = agree(rows)
-    except DataError:
-        agreement = {}
-    saved = {"key": key, "rows": rows, "agreement": agreement}
-    write_sealed(path, saved)
-    return read_sealed(path)
 
+    def measured() -> dict[str, Any]:
+        rows = compare(
+            data.pairs("train"),
+            data.pairs("validation"),
+            data.vocabulary.words,
+            n_topics=k,
+            config=experiment.model,
+            seeds=experiment.seeds,
+        )
+        try:
+            return {"rows": rows, "agreement": agree(rows)}
+        except DataError:
+            return {"rows": rows, "agreement": {}}
 
-TRAINERS = ("vtm", "contextualized-topic-models")
-FIGURES = {
-    "npmi": "NPMI",
-    "diversity": "diversity",
-    "reconstruction": "held-out reconstruction, nats a text",
-    "mrr_100": "MRR@100",
-}
+    return kept(run_folder(data) / "reference.json", key, measured)
 
 
 def reference_table(saved: dict[str, Any]) -> pd.DataFrame:
     """`reference_rows` as the book shows it: mean ± sd of both trainers, the difference and its interval."""
-    lines = []
-    for figure, label in FIGURES.items():
-        line = {"figure": label}
-        for trainer in TRAINERS:
-            values = [row[figure] for row in saved["rows"] if row["trainer"] == trainer]
-            line[trainer] = spread([value for value in values if np.isfinite(value)])
-        agreement = saved["agreement"].get(figure)
-        line["difference [95 %]"], line["agree"] = "–", "–"
-        if agreement:
-            line["difference [95 %]"] = "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format_map(agreement)
-            line["agree"] = "yes" if agreement["within"] else "no"
-        lines.append(line)
-    return frame(lines, "figure")
+
+    def column(trainer: str) -> Callable[[Row], str]:
+        values = {name: [row[name] for row in saved["rows"] if row["trainer"] == trainer] for name in FIGURES}
+        return lambda row: spread([value for value in values[row["figure"]] if np.isfinite(value)])
+
+    lines = [{"figure": name, **saved["agreement"].get(name, {})} for name in FIGURES]
+    columns = {
+        "figure": lambda row: FIGURES[row["figure"]],
+        **{trainer: column(trainer) for trainer in (OURS, THEIRS)},
+        "difference [95 %]": "{difference:+.3f} [{low:+.3f}, {high:+.3f}]",
+        "agree": lambda row: "yes" if row["within"] else "no",
+    }
+    return table(lines, columns)
 
 
 def reference_numbers(saved: dict[str, Any]) -> dict[str, float]:
@@ -396,7 +384,7 @@ def reference_numbers(saved: dict[str, Any]) -> dict[str, float]:
     seconds: dict[str, list[float]] = {}
     for row in saved["rows"]:
         seconds.setdefault(row["trainer"], []).append(row["seconds"])
-    ours, theirs = (float(np.mean(seconds[name])) for name in TRAINERS)
+    ours, theirs = (float(np.mean(seconds[name])) for name in (OURS, THEIRS))
     return {
         "n_figures": float(len(saved["agreement"])),
         "n_agree": float(sum(found["within"] for found in saved["agreement"].values())),

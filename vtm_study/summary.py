@@ -137,7 +137,7 @@ def measure(data: Prepared) -> dict[str, Any]:
         "vtm_plus_posterior_mrr": float(found["posterior"].mean()),
         "vtm_plus_top10_mrr": float(found["top10"].mean()),
         "fusion_mrr": float(found["fusion"].mean()),
-        "fusion_minus_baseline_mrr_ci": [versus["fusion"]["low"], versus["fusion"]["high"]],
+        "fusion_minus_baseline_mrr_ci": [versus["fusion"].low, versus["fusion"].high],
         **means,
         "keyword_hit_rate": {name: float(hits[name].mean()) for name in ("text_teacher", "vtm_plus")},
         "goals": {
@@ -145,7 +145,7 @@ def measure(data: Prepared) -> dict[str, Any]:
             "ten largest topics at least 90 % of the baseline": bool(
                 found["top10"].mean() >= 0.9 * base.mean()
             ),
-            "fusion above the baseline": versus["fusion"]["low"] > 0,
+            "fusion above the baseline": versus["fusion"].low > 0,
             "NPMI not below": not_below(difference["npmi"]),
             "NPMI not below on unseen texts": not_below(difference["npmi_unseen"]),
             "diversity not below": not_below(difference["diversity_top10"]),

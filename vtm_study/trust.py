@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from vtm.errors import MissingError
 from vtm.files import read_sealed, results_dir
 from vtm.report.tables import frame, provenance
+from vtm_study.formats import NONE, table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+Part = dict[str, Any]
 # What is stored, and the target of make that makes it.
 FILES = {
     "torture": ("torture.json", "torture"),
@@ -38,7 +40,7 @@ WELL = ("read", "right")
 WHOM = {"all": "all processes", "parent": "the first alone", "children": "the others alone"}
 
 
-def stored(folder: Path | str | None = None) -> dict[str, dict[str, Any]]:
+def stored(folder: Path | str | None = None) -> dict[str, Part]:
     """What the suites wrote: "torture", "inputs" and "mutants"; by default the files that come with the source.
 
     Raises
@@ -57,61 +59,54 @@ def stored(folder: Path | str | None = None) -> dict[str, dict[str, Any]]:
     return found
 
 
-def provenance_table(found: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def provenance_table(found: dict[str, Part]) -> pd.DataFrame:
     """Each suite: when, on what commit and machine, and how long."""
     parts = {label: found["torture"][suite] for suite, label in SUITES.items()}
     parts |= {"odd inputs and fuzzing": found["inputs"], "mutants of the code": found["mutants"]}
-    return frame(
-        [
-            {
-                "suite": label,
-                **provenance({"date": "–", "commit": "", "machine": found["torture"]["machine"], **part}),
-                "minutes": f"{part['seconds'] / 60:.0f}" if "seconds" in part else "–",
-            }
-            for label, part in parts.items()
-        ],
-        "suite",
-    )
+    unknown = {"date": NONE, "commit": "", "machine": found["torture"]["machine"]}
+    lines = [
+        {
+            "suite": label,
+            **provenance({**unknown, **part}),
+            "minutes": f"{part['seconds'] / 60:.0f}" if "seconds" in part else NONE,
+        }
+        for label, part in parts.items()
+    ]
+    return frame(lines, "suite")
 
 
-def kills_table(torture: dict[str, Any]) -> pd.DataFrame:
+def kills_table(torture: Part) -> pd.DataFrame:
     """Each job and the stage in which it was killed: how often, which of its processes, and what came of it."""
-    kills = torture["kills"]["kills"]
-    lines = []
-    for job, stage in dict.fromkeys((kill["job"], kill["stage"]) for kill in kills):
-        some = [kill for kill in kills if (kill["job"], kill["stage"]) == (job, stage)]
-        whom = Counter(kill["whom"] for kill in some)
-        moments = [kill["seconds"] for kill in some]
-        lines.append(
-            {
-                "job": job,
-                "killed during": stage,
-                "kills": len(some),
-                **{label: whom[name] for name, label in WHOM.items()},
-                "after seconds": f"{min(moments):.1f} to {max(moments):.1f}",
-                "ended with the same bits": sum(kill["outcome"] == "the same" for kill in some),
-            }
-        )
+    import pandas as pd
+
+    kills = pd.DataFrame(torture["kills"]["kills"])
+    kills["same"] = kills["outcome"] == "the same"
+    lines = [
+        {
+            "job": job,
+            "killed during": stage,
+            "kills": len(some),
+            **{label: int((some["whom"] == name).sum()) for name, label in WHOM.items()},
+            "after seconds": f"{some['seconds'].min():.1f} to {some['seconds'].max():.1f}",
+            "ended with the same bits": int(some["same"].sum()),
+        }
+        for (job, stage), some in kills.groupby(["job", "stage"], sort=False)
+    ]
     return frame(lines, "job")
 
 
-def jobs_table(torture: dict[str, Any]) -> pd.DataFrame:
+def jobs_table(torture: Part) -> pd.DataFrame:
     """Each job: how long it takes undisturbed, and what was compared after each kill."""
-    return frame(
-        [
-            {
-                "job": name,
-                "seconds, undisturbed": f"{sum(job['seconds'].values()):.0f}",
-                "compared": job["compared"],
-                "vary by themselves": len(job["varying"]),
-            }
-            for name, job in torture["kills"]["jobs"].items()
-        ],
-        "job",
-    )
+    columns = {
+        "job": "{name}",
+        "seconds, undisturbed": lambda job: f"{sum(job['seconds'].values()):.0f}",
+        "compared": lambda job: job["compared"],
+        "vary by themselves": lambda job: len(job["varying"]),
+    }
+    return table(_named(torture["kills"]["jobs"]), columns)
 
 
-def faults_table(torture: dict[str, Any]) -> pd.DataFrame:
+def faults_table(torture: Part) -> pd.DataFrame:
     """Each fault: how often it was made, and what came of it."""
     lines = [
         {
@@ -127,12 +122,12 @@ def faults_table(torture: dict[str, Any]) -> pd.DataFrame:
     return frame(lines, "fault")
 
 
-def inputs_table(inputs: dict[str, Any]) -> pd.DataFrame:
+def inputs_table(inputs: Part) -> pd.DataFrame:
     """Odd inputs of each part: how many were read right, and how many refused for which reason."""
     return frame([_outcomes(label, inputs[part]) for part, label in INPUTS.items()], "input")
 
 
-def kinds_table(inputs: dict[str, Any], part: str) -> pd.DataFrame:
+def kinds_table(inputs: Part, part: str) -> pd.DataFrame:
     """As `inputs_table`, for each kind of a part of `INPUTS`."""
     wrong = Counter(line.partition(": ")[0] for line in inputs[part]["wrong"])
     lines = []
@@ -142,12 +137,9 @@ def kinds_table(inputs: dict[str, Any], part: str) -> pd.DataFrame:
     return frame(lines, "input")
 
 
-def _outcomes(label: str, told: dict[str, Any]) -> dict[str, Any]:
-    refused = {
-        reason: count
-        for reason, count in told["outcomes"].items()
-        if reason not in (*WELL, "wrong", "refused")
-    }
+def _outcomes(label: str, told: Part) -> dict[str, Any]:
+    known = (*WELL, "wrong", "refused")
+    refused = {reason: count for reason, count in told["outcomes"].items() if reason not in known}
     count = sum(refused.values()) + told["outcomes"].get("refused", 0)
     reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
     return {
@@ -159,45 +151,56 @@ def _outcomes(label: str, told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fuzz_table(inputs: dict[str, Any]) -> pd.DataFrame:
+def fuzz_table(inputs: Part) -> pd.DataFrame:
     """Each reader of files: for how long it was fuzzed, with how many inputs, and how many findings there are."""
-    return frame(
-        [
-            {
-                "reader": name,
-                "seconds": f"{told['seconds']:.0f}",
-                "inputs": f"{told['executions']:,}",
-                "findings": len(told["findings"]),
-            }
-            for name, told in inputs["fuzz"]["readers"].items()
-        ],
-        "reader",
-    )
+    columns = {
+        "reader": "{name}",
+        "seconds": "{seconds:.0f}",
+        "inputs": "{executions:,}",
+        "findings": lambda told: len(told["findings"]),
+    }
+    return table(_named(inputs["fuzz"]["readers"]), columns)
 
 
-def repeats_table(torture: dict[str, Any]) -> pd.DataFrame:
+def repeats_table(torture: Part) -> pd.DataFrame:
     """The same seed twice: how many arrays have the same bits, and how far the others differ, at the most."""
-    return frame(
-        [
-            {
-                "data": pair["data"] + (", all threads at one network" if pair["all_threads"] else ""),
-                "threads": " and ".join(map(str, pair["threads"])),
-                "arrays": pair["arrays"],
-                "same bits": pair["same"],
-                **{f"{kind}, apart": _apart(away) for kind, away in pair["largest"].items()},
-                "MRR@100, apart": _apart(pair["mrr"]),
-            }
-            for pair in torture["repeats"]["compared"]
-        ],
-        "data",
-    )
+    pairs = torture["repeats"]["compared"]
+
+    def apart(difference: float) -> str:
+        return f"{difference:.0e}" if difference else "0"
+
+    whole = ", all threads at one network"
+    columns = {
+        "data": lambda pair: pair["data"] + (whole if pair["all_threads"] else ""),
+        "threads": lambda pair: " and ".join(map(str, pair["threads"])),
+        "arrays": lambda pair: pair["arrays"],
+        "same bits": lambda pair: pair["same"],
+        **{
+            f"{kind}, apart": lambda pair, kind=kind: apart(pair["largest"][kind])
+            for kind in pairs[0]["largest"]
+        },
+        "MRR@100, apart": lambda pair: apart(pair["mrr"]),
+    }
+    return table(pairs, columns)
 
 
-def _apart(difference: float) -> str:
-    return f"{difference:.0e}" if difference else "0"
+def mutants_table(mutants: Part) -> pd.DataFrame:
+    """Each module: mutants, and what the tests made of them."""
+    explained = Counter(each["module"] for each in mutants["survivors"] if each["why"])
+    counts = {"mutants": "mutants", "killed": "killed", "never end": "timeouts", "survive": "survived"}
+    columns = {
+        "module": "{name}",
+        **{label: lambda told, key=key: told[key] for label, key in counts.items()},
+        "of these, explained": lambda told: explained[told["name"]],
+    }
+    return table(_named(mutants["modules"]), columns)
 
 
-def trust_numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
+def _named(parts: dict[str, Part]) -> list[Part]:
+    return [{"name": name, **part} for name, part in parts.items()]
+
+
+def trust_numbers(found: dict[str, Part]) -> dict[str, float | str]:
     """The numbers that the chapter's prose quotes."""
     torture, inputs, mutants = found["torture"], found["inputs"], found["mutants"]
     modules = mutants["modules"].values()
@@ -234,29 +237,7 @@ def trust_numbers(found: dict[str, dict[str, Any]]) -> dict[str, float | str]:
     }
 
 
-# Tables of the chapter on trust about mutants: changes of the code, and whether the tests notice them.
-
-
-def mutants_table(mutants: dict[str, Any]) -> pd.DataFrame:
-    """Each module: mutants, and what the tests made of them."""
-    explained = Counter(each["module"] for each in mutants["survivors"] if each["why"])
-    return frame(
-        [
-            {
-                "module": name,
-                "mutants": counts["mutants"],
-                "killed": counts["killed"],
-                "never end": counts["timeouts"],
-                "survive": counts["survived"],
-                "of these, explained": explained[name],
-            }
-            for name, counts in mutants["modules"].items()
-        ],
-        "module",
-    )
-
-
-def survivors_table(mutants: dict[str, Any]) -> pd.DataFrame:
+def survivors_table(mutants: Part) -> pd.DataFrame:
     """Each change of the code that no test noticed, and why none can."""
     lines = []
     for each in mutants["survivors"]:

@@ -10,16 +10,17 @@ import pytest
 from scipy.stats import ttest_ind
 
 from vtm.experiment.results import Result
+from vtm.metrics.retrieval import Test
 from vtm.report.tables import TABLE_1
 from vtm_study import findings as closing
-from vtm_study.findings import FAILED, HELD, OPEN, OURS, PAPER, UNTESTED, Line, signed
+from vtm_study.findings import FAILED, HELD, OPEN, OURS, PAPER, UNTESTED, Line
 from vtm_study.measures import welch
 
 N = 40
 
 
 def line(difference: float, low: float, high: float, whose: str = OURS) -> Line:
-    return Line(whose, f"claim {difference}", "", "", difference, low, high, "")
+    return Line(whose, f"claim {difference}", "", "", Test(difference, low, high), "")
 
 
 def test_verdicts_follow_from_intervals() -> None:
@@ -43,21 +44,21 @@ def test_verdicts_follow_from_intervals() -> None:
 
 
 def test_a_turned_comparison_has_a_turned_interval() -> None:
-    test = {"difference": 0.1, "low": -0.1, "high": 0.4}
-    assert signed(test, 1) == (0.1, -0.1, 0.4)
-    assert signed(test, -1) == (-0.1, -0.4, 0.1)
-    without = signed({"difference": 0.1, "low": None, "high": None}, -1)
-    assert without[0] == -0.1 and np.isnan(without[1:]).all()
+    tests = {"a": Test(0.1, -0.1, 0.4), "b": Test(0.1)}
+    assert closing.tested("", "", "a", tests, 1, "").test == Test(0.1, -0.1, 0.4)
+    turned = closing.tested("", "", "a", tests, -1, "").test
+    assert (turned.difference, turned.low, turned.high) == (-0.1, -0.4, 0.1)
+    without = closing.tested("", "", "b", tests, -1, "").test
+    assert without.difference == -0.1 and np.isnan([without.low, without.high]).all()
 
 
 def test_decided_lines_that_holm_leaves_open_are_named() -> None:
     weak, strong = line(0.2, 0.1, 0.3), line(-0.2, -0.3, -0.1)
-    found = closing.closing_numbers(
-        [dataclasses.replace(weak, p=0.02, p_holm=0.3), dataclasses.replace(strong, p=0.001, p_holm=0.01)]
-    )
+    weak = dataclasses.replace(weak, test=dataclasses.replace(weak.test, p=0.02), p_holm=0.3)
+    found = closing.closing_numbers([weak, dataclasses.replace(strong, p_holm=0.01)])
     assert found["holm_open"] == "1" and found["holm_open_list"] == "claim 0.2 (+0.200)"
-    table = closing.closing_table([dataclasses.replace(weak, p=0.02, p_holm=0.3), strong], OURS)
-    assert list(table["p (Holm)"]) == ["0.300", "–"]
+    table = closing.closing_table([weak, strong], OURS)
+    assert list(table["p"]) == ["0.020", "–"] and list(table["p (Holm)"]) == ["0.300", "–"]
 
 
 def test_welch_is_scipys() -> None:
@@ -67,11 +68,11 @@ def test_welch_is_scipys() -> None:
     interval = ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     found = welch(*stored)
     expected = (a.mean() - b.mean(), interval.low, interval.high)
-    assert (found["difference"], found["low"], found["high"]) == pytest.approx(expected)
+    assert (found.difference, found.low, found.high) == pytest.approx(expected)
     fixed = {"mean": 1.0, "sd": 0.0, "n": 5}
     found = welch(fixed, stored[1])
-    assert found["difference"] - found["low"] == pytest.approx(3.182 * stored[1]["sd"] / 2, rel=1e-3)
-    assert welch(fixed, fixed)["low"] is None
+    assert found.difference - found.low == pytest.approx(3.182 * stored[1]["sd"] / 2, rel=1e-3)
+    assert np.isnan(welch(fixed, fixed).low)
 
 
 def result(row: str, n_topics: int, quality: float) -> Result:
@@ -96,16 +97,13 @@ def change(setting: str, value: float) -> dict:
         "npmi, image": spread(0.1),
         "effective topics": spread(40),
     }
-    difference = {"difference": value - 0.3, "low": value - 0.31, "high": value - 0.29, "p": 0.01}
-    return {"setting": setting, "figures": figures, "minus_plain": difference}
+    test = Test(value - 0.3, value - 0.31, value - 0.29, 0.01)
+    return {"setting": setting, "figures": figures, "minus_plain": test}
 
 
 def study() -> dict:
     """Stored parts with figures of our own making."""
-    up, level = (
-        {"difference": 0.1, "low": 0.05, "high": 0.15, "p": 0.01},
-        {"difference": 0.0, "low": -0.1, "high": 0.1, "p": 0.9},
-    )
+    up, level = Test(0.1, 0.05, 0.15, 0.01), Test(0.0, -0.1, 0.1, 0.9)
     steps = {"embedding": 0.4, "hidden layer": 0.2, "theta": 0.2}
     controls = {"principal components": 0.3, "random projection": 0.1}
     qualities = ("npmi", "npmi_unseen", "diversity", "diversity_top10", "inverted_rbo")
@@ -204,7 +202,7 @@ def test_the_papers_findings_stand_beside_the_papers_figures(lines: dict[str, Li
     papers = [one for one in lines.values() if one.whose == PAPER]
     assert [one.verdict for one in papers].count(UNTESTED) == 1 and len(papers) == 9
     first = papers[0]
-    assert first.verdict == HELD and first.difference > 0
+    assert first.verdict == HELD and first.test.difference > 0
     mrr = {(row.row, row.n_topics): row.mrr_100 for row in TABLE_1}
     assert first.paper == f"MRR@100 {mrr['baseline', 0]:.3f} against {mrr['joint', 120]:.3f}"
     assert "0.400" in first.why and "0.200" in first.why
@@ -223,8 +221,8 @@ def test_the_papers_findings_stand_beside_the_papers_figures(lines: dict[str, Li
     own = closing.closing_numbers(papers)["papers_own_sentence"]
     assert "text-teacher has 816" in own and "0.042" in own and "joint model 767 and 0.043" in own
     told = closing.closing_numbers(papers)["paper_held_list"]
-    assert f"more topics match better (text-teacher, {more.difference:+.3f})" in told
-    assert told.startswith(f"{first.finding} ({first.difference:+.3f})")
+    assert f"more topics match better (text-teacher, {more.test.difference:+.3f})" in told
+    assert told.startswith(f"{first.finding} ({first.test.difference:+.3f})")
 
 
 def test_the_studys_findings_have_their_signs(lines: dict[str, Line]) -> None:
@@ -251,9 +249,9 @@ def test_the_stored_study_fills_the_table() -> None:
     ours = {one.finding: one for one in lines if one.whose == OURS}
     top10 = ours["VTM+ by ten topics reaches more than 90 % of the baseline"]
     expected = found["summary"]["vtm_plus_top10_mrr"] - 0.9 * found["summary"]["baseline_mrr"]
-    assert top10.difference == pytest.approx(expected)
+    assert top10.test.difference == pytest.approx(expected)
     assert len([name for name in ours if name.startswith("whole texts")]) >= 3
-    assert all(np.isfinite([one.low, one.high]).all() for one in ours.values())
+    assert all(np.isfinite([one.test.low, one.test.high]).all() for one in ours.values())
     json.dumps([dataclasses.asdict(one) for one in lines])
     assert sum(len(closing.closing_table(lines, whose)) for whose in (PAPER, OURS)) == len(lines)
     why = {one.measured.partition(":")[0]: one.why for one in lines if one.finding.startswith("two or three")}

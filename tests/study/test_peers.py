@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.model.distill import Pairs
+from vtm_study.measures import reciprocal
 from vtm_study.others import (
     EXTRA_PEERS,
     LDA_ITERATIONS,
@@ -20,10 +21,10 @@ from vtm_study.others import (
     TEXT_PEERS,
     as_shares,
     extra_peer,
+    fit_extra,
     fit_ridge,
     fit_text_topics,
     installed_version,
-    reciprocal_ranks,
     shared_space,
     text_peer,
 )
@@ -68,7 +69,7 @@ def tokens(pairs: dict[str, Pairs]) -> list[list[str]]:
 def test_planted_topics_are_found_in_pictures(planted, method):
     pairs, topics = planted
     # LDA ends in a local optimum; one of several seeds finds all topics.
-    found = [text_peer(method, pairs, IDS, n_topics=K, seed=seed) for seed in range(5)]
+    found = [text_peer(method, pairs, IDS, WORDS, n_topics=K, seed=seed) for seed in range(5)]
     peer = max(found, key=lambda peer: agreement(peer.image["train"].argmax(axis=1), topics["train"]))
     for part, topic in topics.items():
         theta = peer.image[part]
@@ -77,7 +78,7 @@ def test_planted_topics_are_found_in_pictures(planted, method):
         assert agreement(theta.argmax(axis=1), topic) > 0.9, part
     for k, row in enumerate(peer.topic_word):
         assert len({int(column) // 10 for column in np.argsort(-row)[:8]}) == 1, k
-    again = text_peer(method, pairs, IDS, n_topics=K, seed=0)
+    again = text_peer(method, pairs, IDS, WORDS, n_topics=K, seed=0)
     np.testing.assert_array_equal(found[0].image["test"], again.image["test"])
 
 
@@ -113,7 +114,7 @@ def test_texts_of_the_test_part_are_not_read(planted):
         "test": Pairs(pairs["test"].text * np.nan, pairs["test"].image, pairs["test"].counts * 0)
     }
     for method in TEXT_PEERS:
-        one, other = (text_peer(method, p, IDS, n_topics=K, seed=1) for p in (pairs, blind))
+        one, other = (text_peer(method, p, IDS, WORDS, n_topics=K, seed=1) for p in (pairs, blind))
         np.testing.assert_array_equal(one.image["test"], other.image["test"])
 
 
@@ -146,7 +147,7 @@ def test_matching_is_the_mean_of_reciprocal_ranks():
         image / np.linalg.norm(image, axis=1, keepdims=True)
     ).T
     expected = [1 / (1 + (cosine[i] > cosine[i, i]).sum()) for i in range(12)]
-    np.testing.assert_allclose(reciprocal_ranks(text, image, ids), expected)
+    np.testing.assert_allclose(reciprocal(text, image, ids, measure="cosine"), expected)
     assert mrr(text, image, ids) == pytest.approx(np.mean(expected))
 
 
@@ -166,8 +167,8 @@ def test_an_extra_that_is_not_installed_is_named_with_the_remedy(planted, monkey
     monkeypatch.setitem(sys.modules, "bertopic", None)
     monkeypatch.setattr("vtm_study.others.find_spec", lambda name: None)
     assert installed_version("BERTopic") is None
-    with pytest.raises(MissingError, match=r"BERTopic is not installed: pip install bertopic turftopic"):
-        extra_peer("BERTopic", {}, {}, [], WORDS, IDS, embed_words=None, n_topics=2, seed=0)
+    with pytest.raises(MissingError, match=r"not installed: pip install bertopic turftopic"):
+        fit_extra("BERTopic", None, n_topics=2, seed=0)
 
 
 @pytest.mark.slow
@@ -194,9 +195,9 @@ def test_extras_find_planted_topics_offline_and_in_silence(planted, name, monkey
     ]
     peer = found[0]
     np.testing.assert_allclose(peer.image["test"], found[1].image["test"], rtol=1e-4, atol=1e-5)
-    assert peer.topic_word.shape == (K, V) and peer.text.shape == (30, K)
-    assert mrr(peer.text, peer.image["validation"], IDS) > mrr(
-        np.roll(peer.text, 7, axis=0), peer.image["validation"], IDS
+    assert peer.topic_word.shape == (K, V) and peer.text["validation"].shape == (30, K)
+    assert mrr(peer.text["validation"], peer.image["validation"], IDS) > mrr(
+        np.roll(peer.text["validation"], 7, axis=0), peer.image["validation"], IDS
     )
     if name == "BERTopic":
         assert agreement(peer.image["test"].argmax(axis=1), topics["test"]) > 0.9

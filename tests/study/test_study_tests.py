@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.decomposition import PCA
 from vtm.config import BowConfig, Experiment, ModelConfig
 from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import run_baseline
+from vtm.metrics.retrieval import Test, told
 from vtm.model.plus import PlusConfig
 from vtm_study import (
     ablations,
@@ -23,12 +25,11 @@ from vtm_study import (
     summary,
     validation,
 )
-from vtm_study.measures import difference_cell, p_cell, told, topic_figures
+from vtm_study.formats import difference_cell, p_cell
+from vtm_study.measures import topic_figures
 
-ABOVE = {"difference": 0.2, "low": 0.1, "high": 0.3, "p": 0.001}
-BELOW = {"difference": -0.2, "low": -0.3, "high": -0.1, "p": 0.001}
-LEVEL = {"difference": 0.1, "low": -0.1, "high": 0.3, "p": 0.4}
-NONE = {"difference": -0.1, "low": None, "high": None, "p": None}
+ABOVE, BELOW = Test(0.2, 0.1, 0.3, 0.001), Test(-0.2, -0.3, -0.1, 0.001)
+LEVEL, NONE = Test(0.1, -0.1, 0.3, 0.4), Test(-0.1)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +57,20 @@ def lossy(data):
 
 
 def test_holm_by_hand() -> None:
-    found = measures.holm({"a": 0.04, "b": 0.01, "c": 0.03, "d": None, "e": 0.6})
+    def holm(**p: float) -> dict[str, float]:
+        return measures.adjusted({name: Test(0.0, p=value) for name, value in p.items()})
+
+    found = holm(a=0.04, b=0.01, c=0.03, d=np.nan, e=0.6)
     assert found == pytest.approx({"b": 0.04, "c": 0.09, "a": 0.09, "e": 0.6})
-    assert measures.holm({"a": 0.9, "b": 0.8})["b"] == 1.0
-    assert measures.holm({}) == {}
+    assert holm(a=0.9, b=0.8)["b"] == 1.0
+    assert holm() == {}
+
+
+def test_a_part_is_read_as_it_was_measured() -> None:
+    part = {"rows": [{"minus": ABOVE, "n": (1, 2)}], "one": NONE, "spread": {"mean": 1.0, "sd": None}}
+    stored = json.loads(json.dumps(measures.plain(part), allow_nan=False))
+    assert stored["rows"][0]["minus"] == {"difference": 0.2, "low": 0.1, "high": 0.3, "p": 0.001}
+    assert measures.measured(stored) == {**part, "rows": [{"minus": ABOVE, "n": [1, 2]}]}
 
 
 def test_over_seeds_is_welchs_test() -> None:
@@ -67,16 +78,14 @@ def test_over_seeds_is_welchs_test() -> None:
     expected = ttest_ind(a, b, equal_var=False)
     interval = expected.confidence_interval(0.95)
     found = measures.over_seeds(a, b)
-    assert (found["low"], found["high"], found["p"]) == pytest.approx(
-        (interval.low, interval.high, expected.pvalue)
-    )
-    assert measures.over_seeds([0.2], [0.1]) == {**NONE, "difference": 0.1}
+    assert (found.low, found.high, found.p) == pytest.approx((interval.low, interval.high, expected.pvalue))
+    assert measures.over_seeds([0.2], [0.1]) == Test(0.1)
     assert [measures.not_below(one) for one in (ABOVE, BELOW, LEVEL, NONE)] == [True, False, True, False]
 
 
 def test_p_can_go_below_a_thousandth() -> None:
     found = measures.paired(np.ones(50), np.zeros(50))
-    assert found["p"] == pytest.approx(2 / 10_001)
+    assert found.p == pytest.approx(2 / 10_001)
 
 
 def test_missing_pictures_count_as_not_found(lossy, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +183,7 @@ def test_words_for_a_difference_follow_its_interval() -> None:
 
 
 def test_what_costs_most_is_the_head_of_the_sorted_table() -> None:
-    def row(setting: str, value: float, test: dict) -> dict:
+    def row(setting: str, value: float, test: Test) -> dict:
         return {"setting": setting, "figures": {chapter.THETA: {"mean": value}}, "minus_plain": test}
 
     rows = [row("plain", 0.3, NONE), row("bad", 0.2, BELOW), row("worst", 0.1, BELOW)]
@@ -188,7 +197,7 @@ def test_what_costs_most_is_the_head_of_the_sorted_table() -> None:
 
 
 def test_cells_say_what_is_small_and_what_is_not_there() -> None:
-    assert [p_cell(p) for p in (None, float("nan"), 0.2959, 0.0002)] == ["–", "–", "0.296", "<\u00a00.001"]
+    assert [p_cell(p) for p in (float("nan"), 0.2959, 0.0002)] == ["–", "0.296", "<\u00a00.001"]
 
 
 def test_width_and_depth_are_compared_setting_by_setting(
@@ -202,7 +211,7 @@ def test_width_and_depth_are_compared_setting_by_setting(
     )
     found = ablations.measure(data, settings)
     mrr = {row["setting"]: row["figures"]["mrr, cosine of theta"]["mean"] for row in found["rows"]}
-    compared = {one["what"]: one["mrr"]["difference"] for one in found["width_and_depth"]}
+    compared = {one["what"]: one["mrr"].difference for one in found["width_and_depth"]}
     assert compared == pytest.approx(
         {
             "400 units in place of 100, in one layer": mrr["hidden: (400,)"] - mrr["hidden: (100,)"],
@@ -222,7 +231,7 @@ def test_contrastive_models_stand_beside_a_text_teacher(
     monkeypatch.setattr(contrastive, "VARIANTS", (("one", config),))
     (row,) = contrastive.measure(data)["rows"]
     difference = row["posterior_mrr"]["mean"] - row["text_teacher_mrr"]["mean"]
-    assert row["minus_text_teacher"]["difference"] == pytest.approx(difference)
+    assert row["minus_text_teacher"].difference == pytest.approx(difference)
     assert "one " in chapter.contrastive_sentence({"rows": [row]})
 
 

@@ -346,8 +346,12 @@ def test_a_peer_that_fails_is_reported_and_the_study_goes_on(data, results, stud
     def broken(*args, **kwargs):
         raise RuntimeError("no space\nleft")
 
-    monkeypatch.setattr(measured_in, "installed_version", lambda name: "1.0" if name == "BERTopic" else None)
-    monkeypatch.setattr(measured_in, "extra_peer", broken)
+    def installed(name):
+        return "1.0" if name == "BERTopic" else None
+
+    for module in (measured_in, peers_extra):
+        monkeypatch.setattr(module, "installed_version", installed)
+    monkeypatch.setattr(peers_extra, "shared_space", broken)
     found = tag_study(data, results, progress=False)
     assert found.peers == (
         PeerStatus("BERTopic", False, "1.0", "RuntimeError: no space"),
@@ -398,12 +402,12 @@ def test_comparisons_take_the_best_of_validation_and_say_which_is_more():
     found = findings.comparisons(synthetic(0.8, 0.2, 0.5))
     assert {c.one for c in found.values()} == {"joint 6"}
     assert found["linear_peer"].other == "LDA 6" and found["linear_peer"].verdict == "more"
-    assert found["words_map"].difference == pytest.approx(0.3) and found["words_map"].verdict == "more"
+    assert found["words_map"].test.difference == pytest.approx(0.3) and found["words_map"].verdict == "more"
     found = findings.comparisons(synthetic(0.2, 0.8, 0.5))
     assert {c.verdict for c in found.values()} == {"less"}
-    assert found["matched_peer"].difference == pytest.approx(-0.6)
+    assert found["matched_peer"].test.difference == pytest.approx(-0.6)
     close = findings.comparisons(synthetic(0.52, 0.5, 0.5))["words_map"]
-    assert close.difference == pytest.approx(0.02) and close.verdict == "not decided"
+    assert close.test.difference == pytest.approx(0.02) and close.verdict == "not decided"
 
 
 @pytest.mark.parametrize(
@@ -477,7 +481,7 @@ def test_without_a_healthy_run_the_chapter_says_so(data, monkeypatch):
 
 def test_a_stored_study_shows_the_tables_that_were_measured(data, results, study, tmp_path, monkeypatch):
     from vtm_study import driver
-    from vtm_study.tags import study as part
+    from vtm_study.tags import chapter as part
 
     with pytest.raises(MissingError, match="reproduce --profile study --only tags"):
         stored_studies(tmp_path)

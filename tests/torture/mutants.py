@@ -49,9 +49,8 @@ def main() -> int:
     except importlib.metadata.PackageNotFoundError:
         parser.error("mutmut is not here: `make mutants` brings it")
 
-    from benchmarks.__main__ import commit
     from vtm.files import runs_dir, write_sealed, write_text
-    from vtm_study.machine import machine
+    from vtm_study.machine import commit, machine
 
     work = (options.work or runs_dir() / "mutants").resolve()
     lay_out(work)

@@ -40,9 +40,8 @@ def main() -> int:
 
     from kills import code
 
-    from benchmarks.__main__ import commit
     from vtm.files import hash_file, hash_json, read_current, read_sealed, runs_dir, write_sealed
-    from vtm_study.machine import machine
+    from vtm_study.machine import commit, machine
 
     work = (options.work or runs_dir() / "torture").resolve()
     work.mkdir(parents=True, exist_ok=True)

@@ -36,8 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "torture-inputs.json")
     options = parser.parse_args()
-    from benchmarks.__main__ import commit
-    from vtm_study.machine import machine
+    from vtm_study.machine import commit, machine
 
     started = time.monotonic()
     about = {"machine": machine(), "date": datetime.date.today().isoformat(), "commit": commit()}

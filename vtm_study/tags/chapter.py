@@ -13,9 +13,10 @@ from vtm.config import KINDS
 from vtm.errors import MissingError
 from vtm.experiment.runs import run_models
 from vtm.files import read_sealed, results_dir
-from vtm.metrics.retrieval import bootstrap_interval, paired_bootstrap
+from vtm.metrics.retrieval import Test, bootstrap_interval, paired_bootstrap, told
 from vtm.report.figures import COLOURS, grid_of_axes
 from vtm.report.tables import frame, provenance, spread
+from vtm_study.formats import difference_cell
 from vtm_study.others import EXTRA_PEERS, TEXT_PEERS
 from vtm_study.tags.metrics import jackknife_interval
 from vtm_study.tags.study import (
@@ -48,22 +49,18 @@ MATCHED = ("matched", "MRR@100 on validation", "validation_matched")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mean of `one` less mean of `other` over the same items, seeds averaged, with its 95 % bootstrap interval."""
+    """Means of `one` and of `other` over the same items, seeds averaged, and the test of their difference."""
 
     figure: str
     one: str
     other: str
     mean_one: float
     mean_other: float
-    difference: float
-    low: float
-    high: float
+    test: Test
 
     @property
     def verdict(self) -> str:
-        if self.low > 0:
-            return "more"
-        return "less" if self.high < 0 else "not decided"
+        return told(self.test, "more", "less", "not decided")
 
 
 def comparisons(study: TagStudy) -> dict[str, Comparison]:
@@ -97,17 +94,7 @@ def compare(
     b = None if other is None else study.items(other, figure)
     if one is None or other is None or a is None or b is None:
         return None
-    paired = paired_bootstrap(a, b)
-    return Comparison(
-        figure=label,
-        one=one,
-        other=other,
-        mean_one=float(a.mean()),
-        mean_other=float(b.mean()),
-        difference=paired.difference,
-        low=paired.low,
-        high=paired.high,
-    )
+    return Comparison(label, one, other, float(a.mean()), float(b.mean()), paired_bootstrap(a, b))
 
 
 def chapter_numbers(study: TagStudy) -> dict[str, float | str]:
@@ -181,8 +168,8 @@ def _peers(study: TagStudy, found: dict[str, Comparison]) -> str:
 
 def _verdict(compared: Comparison) -> str:
     """In words, with the difference and its interval."""
-    said = {"more": "ours more", "less": "ours less", "not decided": "not decided"}[compared.verdict]
-    return f"{said}: {compared.difference:+.3f} [{compared.low:+.3f}, {compared.high:+.3f}]"
+    said = told(compared.test, "ours more", "ours less", "not decided")
+    return f"{said}: {difference_cell(compared.test)}"
 
 
 def _npmi(study: TagStudy, name: str) -> float:
@@ -394,7 +381,7 @@ def comparisons_table(study: TagStudy) -> pd.DataFrame | str:
                 "": c.figure,
                 "ours": c.one,
                 "beside": c.other,
-                "difference": f"{c.difference:+.3f} [{c.low:+.3f}, {c.high:+.3f}]",
+                "difference": difference_cell(c.test),
                 "verdict": c.verdict,
             }
             for c in found.values()

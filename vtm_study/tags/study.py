@@ -1,4 +1,4 @@
-"""What was measured of one way to tag pictures, as a file; and what is averaged over its seeds. Knows no model."""
+"""What the tags of pictures are worth: each system measured, stored run by run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,25 +13,21 @@ import numpy as np
 
 from vtm.config import KINDS, numpy_generator
 from vtm.errors import MissingError
-from vtm.experiment.prepare import Prepared
+from vtm.experiment.prepare import PARTS, Prepared
 from vtm.experiment.results import Result
 from vtm.experiment.runs import BY_CONTENT, model_folder, run_folder
-from vtm.files import code_hash, hash_json, read_current, write_sealed
+from vtm.files import code_hash, hash_json, kept
 from vtm.metrics.retrieval import per_item
 from vtm.metrics.topics import npmi, relevance, top_words, topic_diversity
 from vtm.model.topicmodel import TopicModel
+from vtm_study.measures import reciprocal
 from vtm_study.others import (
     EXTRA_PEERS,
-    INSTALL,
-    PARTS,
     TEXT_PEERS,
-    PeerTopics,
     as_shares,
-    extra_peer,
+    fit_extra,
     fit_ridge,
     installed_version,
-    reciprocal_ranks,
-    shared_space,
     text_peer,
 )
 from vtm_study.tags.metrics import (
@@ -48,8 +43,6 @@ from vtm_study.tags.metrics import (
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-
-    from vtm.experiment.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -151,18 +144,11 @@ def healthy_models(results: Sequence[Result]) -> tuple[list[Result], tuple[str, 
 
 def stored(path: Path, key: str, measure: Callable[[], TagRun]) -> TagRun:
     """What was stored under `key`, else what `measure` returns, which is then stored."""
-    if saved := read_current(path, key):
-        del saved["key"]
-        return TagRun(**saved)
-    run = measure()
-    write_sealed(path, {"key": key, **dataclasses.asdict(run)})
-    return run
+    found = dict(kept(path, key, lambda: dataclasses.asdict(measure())))
+    del found["key"]
+    return TagRun(**found)
 
 
-# One system's tags measured: what its topics tell of categories, and which of its keywords the texts confirm.
-
-
-MEASURED_PARTS = ("train", "validation", "test")
 # Numbers of keywords; settings are chosen by the first. A text has some four different words of the vocabulary.
 TOPS = (5, 10)
 # The largest topics of a picture that `vtm tag` shows.
@@ -197,13 +183,13 @@ class Material:
 
 def material(data: Prepared) -> Material:
     """The arrays of a prepared corpus."""
-    pairs = {part: data.pairs(part) for part in MEASURED_PARTS}
-    present = {part: pairs[part].counts.toarray() > 0 for part in MEASURED_PARTS}
-    groups = {part: data.groups(part) for part in MEASURED_PARTS}
+    pairs = {part: data.pairs(part) for part in PARTS}
+    present = {part: pairs[part].counts.toarray() > 0 for part in PARTS}
+    groups = {part: data.groups(part) for part in PARTS}
     return Material(
-        ids={part: data.ids(part) for part in MEASURED_PARTS},
-        image={part: pairs[part].image for part in MEASURED_PARTS},
-        text={part: pairs[part].text for part in MEASURED_PARTS},
+        ids={part: data.ids(part) for part in PARTS},
+        image={part: pairs[part].image for part in PARTS},
+        text={part: pairs[part].text for part in PARTS},
         present=present,
         groups=None if data.corpus.groups is None else groups,
         counts=pairs["train"].counts,
@@ -274,9 +260,6 @@ def measure_words(given: Material, scores: Mapping[str, np.ndarray]) -> Measured
     validation = hit_rate(found["validation"][:, :first], given.present["validation"]).mean()
     keywords = [[given.words[column] for column in row] for row in found["test"][:, :first]]
     return {f"validation_hit_{first}": float(validation)}, items, keywords
-
-
-# What tags are held against: guesses, the embeddings themselves, and keywords without any topic.
 
 
 MAJORITY = "majority category"
@@ -386,15 +369,13 @@ def _own(given: Material) -> TagRun:
     return TagRun(OWN, 0, 0, *measure_words(given, scores))
 
 
-# The study of tags: topics of pictures against gold categories, their keywords against the pictures' own texts.
-#
-# Settings are chosen on the validation part; the test part is read once, by what was chosen.
-
-
 def tag_study(
     data: Prepared, results: Sequence[Result], *, extras: bool = True, progress: bool = True
 ) -> TagStudy:
     """Measure the tags of the models' runs, of peers and of references; read back what is stored and current.
+
+    Topics of pictures are held against gold categories, their keywords against the pictures' own texts. Settings are
+    chosen on the validation part; the test part is read once, by what was chosen.
 
     Each measurement is a file in the runs folder, so that a study that was interrupted goes on where it was.
 
@@ -448,25 +429,12 @@ def tag_study(
 
 
 class _Study:
-    """What all measurements of one corpus share, made when it is first asked for."""
+    """What all measurements of one corpus share."""
 
     def __init__(self, data: Prepared) -> None:
-        self.data = data
+        self.data, self.given = data, material(data)
         self.folder = run_folder(data) / "tags"
         self.key = hash_json([data.fingerprint(), code_hash(__name__, without=BY_CONTENT)])
-
-    @cached_property
-    def given(self) -> Material:
-        return material(self.data)
-
-    @cached_property
-    def space(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        pairs = {part: self.data.pairs(part) for part in PARTS}
-        return shared_space(pairs, self.data.ids("validation"), aligned=self.data.aligned)
-
-    @cached_property
-    def tokens(self) -> list[list[str]]:
-        return [self.data.vocabulary.tokens(text) for text in self.data.texts("train")]
 
     def run(self, task: Task) -> TagRun:
         name, k, seed, measure = task
@@ -492,36 +460,19 @@ class _Study:
         return result.row, result.n_topics, result.seed, measure
 
     def of_peer(self, name: str, k: int, seed: int) -> Task:
-        def fit() -> PeerTopics:
+        return name, k, seed, lambda: self.measure_peer(name, k, seed)
+
+    def measure_peer(self, name: str, k: int, seed: int) -> TagRun:
+        given, ids = self.given, self.given.ids["validation"]
+        if name in EXTRA_PEERS:
+            peer = fit_extra(name, self.data, n_topics=k, seed=seed)
+        else:
             pairs = {part: self.data.pairs(part) for part in PARTS}
-            return text_peer(name, pairs, self.data.ids("validation"), n_topics=k, seed=seed)
-
-        return name, k, seed, lambda: self.measure_peer(fit(), name, k, seed)
-
-    def of_extra(self, name: str, k: int, seed: int) -> Task:
-        def fit() -> PeerTopics:
-            if installed_version(name) is None:  # before the encoders are loaded for it
-                raise MissingError(f"not installed: {INSTALL}")
-            text, image = self.space
-            return extra_peer(
-                name,
-                text,
-                image,
-                self.tokens,
-                self.data.vocabulary.words,
-                self.data.ids("validation"),
-                embed_words=self.embed_words,
-                n_topics=k,
-                seed=seed,
-            )
-
-        return name, k, seed, lambda: self.measure_peer(fit(), name, k, seed)
-
-    def measure_peer(self, peer: PeerTopics, name: str, k: int, seed: int) -> TagRun:
-        figures, items, keywords = measure_topics(self.given, peer.image, peer.topic_word)
-        figures["converged"] = min(figures.get("converged", 1.0), peer.figures["converged"])
-        figures = peer.figures | figures
-        matched = reciprocal_ranks(peer.text, peer.image["validation"], self.given.ids["validation"])
+            peer = text_peer(name, pairs, ids, given.words, n_topics=k, seed=seed)
+        figures, items, keywords = measure_topics(given, peer.image, peer.topic_word)
+        figures["converged"] = min(figures.get("converged", 1.0), float(peer.converged))
+        figures |= {**peer.settings, "seconds": peer.seconds}
+        matched = reciprocal(peer.text["validation"], peer.image["validation"], ids, measure="cosine")
         items["matched"] = matched.tolist()
         figures["validation_matched"] = float(matched.mean())
         return TagRun(name, k, seed, figures, items, keywords, installed_version(name) or "")
@@ -532,20 +483,13 @@ class _Study:
         try:
             for k in experiment.n_topics:
                 for seed in experiment.seeds:
-                    runs.append(self.run(self.of_extra(name, k, seed)))
+                    runs.append(self.run(self.of_peer(name, k, seed)))
         except MissingError as error:
             return runs, PeerStatus(name, False, "", str(error))
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             return runs, PeerStatus(name, False, installed_version(name) or "", reason)
         return runs, PeerStatus(name, True, runs[0].version, "")
-
-    def embed_words(self, words: Sequence[str]) -> np.ndarray:
-        from vtm.encoders import embed_texts, load_named
-
-        experiment = self.data.experiment
-        encoder = load_named(experiment.encoder, device=experiment.device, language=self.data.corpus.language)
-        return embed_texts(encoder.text, list(words), progress=False)
 
 
 def _n_new(given: Material) -> int:
