@@ -13,10 +13,10 @@ from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import model_folder, run_models
 from vtm.metrics.topics import effective_topics, top_mass
 from vtm.model.network import softplus
-from vtm.model.plus import PlusConfig, cut, fit_space
+from vtm.model.plus import PlusModel, cut, fit_space
 from vtm.model.topicmodel import TopicModel
 from vtm_study.measures import reciprocal, spread
-from vtm_study.validation import plus_model
+from vtm_study.validation import plus_config, plus_model
 
 RIDGE = 0.15
 PARTS = ("train", "validation")
@@ -32,7 +32,7 @@ def measure(data: Prepared) -> dict[str, Any]:
     category. Controls: the embeddings cut to as many dimensions as the hidden layer has, by principal components and by
     random projections, for what fewer dimensions cost by themselves.
     """
-    config = PlusConfig(n_topics=min(PlusConfig().n_topics, len(data.rows["train"]) // 2))
+    config = plus_config(data)
     run_models(data, "text-teacher", n_topics=[config.n_topics])
     folder = model_folder(data, "text-teacher", config.n_topics)
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -102,7 +102,7 @@ def _controls(data: Prepared, width: int, seed: int) -> dict[str, dict[str, np.n
     return _collected(read, data)
 
 
-def _plus_steps(plus, data: Prepared) -> dict[str, dict[str, np.ndarray]]:
+def _plus_steps(plus: PlusModel, data: Prepared) -> dict[str, dict[str, np.ndarray]]:
     return _collected(
         lambda reads, x: {"shared space": plus.space.embed(reads, x)} | _cuts(plus.theta(reads, x)), data
     )

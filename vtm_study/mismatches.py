@@ -10,9 +10,9 @@ from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import run_baseline, run_models
 from vtm.metrics.ranking import top_items
 from vtm.metrics.retrieval import bootstrap_interval
-from vtm.model.plus import PlusConfig, cut
+from vtm.model.plus import cut
 from vtm_study.measures import N_RESAMPLES, paired
-from vtm_study.validation import plus_model
+from vtm_study.validation import plus_config, plus_model
 
 EXAMPLES = 8
 
@@ -24,7 +24,7 @@ def measure(data: Prepared) -> dict[str, Any]:
     groups = data.groups("test")
     if groups is None:
         return {"rows": [], "reason": "the corpus has no gold categories"}
-    config = PlusConfig(n_topics=min(PlusConfig().n_topics, len(data.rows["train"]) // 2))
+    config = plus_config(data)
     pairs, ids = data.pairs("test"), data.ids("test")
     systems: dict[str, list[tuple[np.ndarray, np.ndarray, str]]] = {
         "baseline": [(run.text(), run.image(), "cosine") for run in run_baseline(data)],

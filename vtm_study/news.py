@@ -1,12 +1,12 @@
-"""Text topics of the real news: what can be trained of the paper's experiment without any picture."""
+"""The chapter on the real news: what is here of the paper's setting, and what can be trained without any picture."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +32,14 @@ from vtm.model.topicmodel import TopicModel
 from vtm.model.training import train
 from vtm.newsimages.corpus import GROUND_TRUTH, NewsImages, picture_path, pictures_folder, read
 from vtm.report.tables import FIGURES, LABELS, frame, paper_rows, spread
+from vtm_study.formats import Row, table
+from vtm_study.measures import TOP_WORDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-TOP_WORDS = 25
+HERE, NOT_HERE = "here", "not here"
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def text_study(
             ]
         )
         folder = runs_dir() / f"newsimages-text-{experiment.encoder_name}" / f"{k}-{key[:8]}"
-        found = {seed: _load(folder, seed, key) for seed in experiment.seeds}
-        missing = [seed for seed, run in found.items() if run is None]
+        paths = {seed: folder / f"seed-{seed}" / "figures.json" for seed in experiment.seeds}
+        saved = {seed: read_current(path, key) for seed, path in paths.items()}
+        missing = [seed for seed, run in saved.items() if run is None]
         if missing:
             network, history = train(
                 x[parts["train"]],
@@ -143,11 +146,11 @@ def text_study(
             for index, seed in enumerate(missing):
                 model = TopicModel(network.replica(index), vocabulary.words, seed, "text", history.of(index))
                 model.save(folder / f"seed-{seed}" / "text", corpus="newsimages", encoder=experiment.encoder)
-                found[seed] = run = _measure(model, x, counts, parts, len(ids), vocabulary)
-                write_sealed(
-                    folder / f"seed-{seed}" / "figures.json", {"key": key, **dataclasses.asdict(run)}
-                )
-        runs += [run for run in found.values() if run is not None]
+                run = _measure(model, x, counts, parts, len(ids), vocabulary)
+                saved[seed] = {"key": key, **dataclasses.asdict(run)}
+                write_sealed(paths[seed], saved[seed])
+        for run in saved.values():
+            runs.append(TextRun(**{name: value for name, value in run.items() if name != "key"}))
     return TextStudy(
         n_train=len(parts["train"]),
         n_validation=len(parts["validation"]),
@@ -200,14 +203,6 @@ def _measure(
     )
 
 
-def _load(folder: Path, seed: int, key: str) -> TextRun | None:
-    saved = read_current(folder / f"seed-{seed}" / "figures.json", key)
-    if saved is None:
-        return None
-    saved.pop("key")
-    return TextRun(**saved)
-
-
 def quality_table(study: TextStudy) -> pd.DataFrame:
     """Topic quality by K: mean ± sd over seeds."""
     labels = {
@@ -220,14 +215,16 @@ def quality_table(study: TextStudy) -> pd.DataFrame:
         "top3": "three largest topics",
         "information": "information, nats",
     }
-    lines = []
-    for k in dict.fromkeys(run.n_topics for run in study.runs):
-        runs = [run for run in study.runs if run.n_topics == k]
-        lines.append(
-            {"": f"{k} topics", "seeds": str(len(runs))}
-            | {label: spread([run.figures[name] for run in runs]) for name, label in labels.items()}
-        )
-    return frame(lines).T
+    by_size = {}
+    for run in study.runs:
+        by_size.setdefault(run.n_topics, []).append(run.figures)
+
+    def figure(name: str) -> Callable[[Row], str]:
+        return lambda row: spread([figures[name] for figures in row["runs"]])
+
+    columns = {"": "{k} topics", "seeds": lambda row: str(len(row["runs"]))}
+    columns |= {label: figure(name) for name, label in labels.items()}
+    return table([{"k": k, "runs": runs} for k, runs in by_size.items()], columns).T
 
 
 def topics_table(run: TextRun, *, n: int = 15, top: int = 10) -> pd.DataFrame:
@@ -246,12 +243,6 @@ def topics_table(run: TextRun, *, n: int = 15, top: int = 10) -> pd.DataFrame:
         ],
         "topic",
     )
-
-
-# Tables of the NewsImages chapter: what the files hold, what is here of the paper's setting, the task's scores.
-
-
-HERE, NOT_HERE = "here", "not here"
 
 
 @dataclass(frozen=True)
@@ -325,34 +316,24 @@ def setting_table(found: Setting) -> pd.DataFrame:
 
 def files_table(news: NewsImages) -> pd.DataFrame:
     """Each file: its encoding, rows, items, and whether it is byte for byte the published one."""
-    return frame(
-        [
-            {
-                "": file.name,
-                "encoding": file.encoding,
-                "rows": file.n_rows,
-                "items": file.n_items,
-                "as published": "yes" if file.as_published else "no",
-            }
-            for file in news.files
-        ]
-    )
+    columns = {
+        "": "{file.name}",
+        "encoding": "{file.encoding}",
+        "rows": lambda row: row["file"].n_rows,
+        "items": lambda row: row["file"].n_items,
+        "as published": lambda row: "yes" if row["file"].as_published else "no",
+    }
+    return table([{"file": file} for file in news.files], columns)
 
 
 def odd_table(news: NewsImages) -> pd.DataFrame | str:
     """Rows that are not as they should be, by file and reason."""
-    if not news.odd:
-        return "Every row is as it should be."
-    counts: dict[tuple[str, str, bool], int] = {}
-    for odd in news.odd:
-        key = (odd.reason, odd.file, odd.dropped)
-        counts[key] = counts.get(key, 0) + 1
-    return frame(
-        [
-            {"": reason, "file": file, "rows": n, "row is": "left out" if dropped else "kept"}
-            for (reason, file, dropped), n in sorted(counts.items())
-        ]
-    )
+    counts = Counter((odd.reason, odd.file, odd.dropped) for odd in news.odd)
+    lines = [
+        {"": reason, "file": file, "rows": n, "row is": "left out" if dropped else "kept"}
+        for (reason, file, dropped), n in sorted(counts.items())
+    ]
+    return frame(lines) if lines else "Every row is as it should be."
 
 
 def chapter_numbers(experiment: Experiment, found: Setting, study: TextStudy | None) -> dict[str, str]:

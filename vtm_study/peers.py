@@ -40,7 +40,7 @@ from vtm_study.measures import (
 )
 from vtm_study.others import EXTRA_PEERS, Fitted, fit_extra, text_peer, with_ridge
 from vtm_study.reference import global_seed, silence
-from vtm_study.validation import plus_model
+from vtm_study.validation import plus_config, plus_model
 
 Fit = Callable[[Prepared, int, Sequence[int]], dict[int, Fitted]]
 RANKED = ("validation", "test")
@@ -244,7 +244,7 @@ def measure(data: Prepared, peers: tuple[Peer, ...] = PEERS) -> dict[str, Any]:
     not_run : name -> why.
     chance : what IEC and IEPS are for sets of pictures drawn at random.
     """
-    n_topics = min(PlusConfig().n_topics, len(data.rows["train"]) // 2)
+    n_topics = plus_config(data).n_topics
     rows, not_run, reciprocal = [], {}, {}
     for peer in tqdm(peers, desc="peers", leave=False, disable=None):
         try:

@@ -30,7 +30,7 @@ from vtm_study.measures import (
     teacher_figures,
     topic_figures,
 )
-from vtm_study.validation import plus_model
+from vtm_study.validation import plus_config, plus_model
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
@@ -101,7 +101,7 @@ QUALITIES = ("npmi", "npmi_unseen", "diversity", "diversity_top10", "inverted_rb
 def measure(data: Prepared) -> dict[str, Any]:
     """All figures of the goals, with sd over seeds, intervals over test items, paired tests and tests over seeds."""
     seeds = data.experiment.seeds
-    config = PlusConfig(n_topics=min(PlusConfig().n_topics, len(data.rows["train"]) // 2))
+    config = plus_config(data)
     baseline = run_baseline(data)
     # An aligned encoder's own cosine has no seed.
     baseline = [baseline[min(index, len(baseline) - 1)] for index in range(len(seeds))]

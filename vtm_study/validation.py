@@ -43,8 +43,7 @@ def choose(data: Prepared) -> dict[str, Any]:
     text_teacher : the plain text-teacher's topic figures, mean of its two models.
     by_rule : what `by_rule` names; None where no candidate qualifies.
     """
-    largest = len(data.rows["train"])
-    default = PlusConfig(n_topics=min(PlusConfig().n_topics, largest // 2))
+    default, largest = plus_config(data), len(data.rows["train"])
     configs = [("default", default)]
     for name, values in CANDIDATES.items():
         configs += [
@@ -75,6 +74,11 @@ def by_rule(rows: list[dict[str, Any]], teacher: dict[str, dict[str, float | Non
         if all(not_below(welch(row[name], teacher[name])) for name in ("npmi", "npmi_unseen"))
     ]
     return max(fit, key=lambda row: row["top10_mrr"]["mean"])["setting"] if fit else None
+
+
+def plus_config(data: Prepared) -> PlusConfig:
+    """The default setting, with as many topics as there are pairs for."""
+    return PlusConfig(n_topics=min(PlusConfig().n_topics, len(data.rows["train"]) // 2))
 
 
 def plus_model(data: Prepared, config: PlusConfig, seed: int) -> PlusModel:

@@ -15,9 +15,7 @@ from planted import planted
 from scipy.sparse import csr_matrix
 from scipy.stats import multivariate_normal
 
-from vtm.config import BowConfig, Experiment, ModelConfig
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import run_models
 from vtm.metrics.retrieval import Test
 from vtm.metrics.topics import npmi
@@ -174,19 +172,6 @@ def test_divergences_of_gaussians_against_one_pair_at_a_time() -> None:
             assert np.exp(distance[row, column]) == pytest.approx(coefficient, rel=0.15)
 
 
-@pytest.fixture(scope="module")
-def data():
-    experiment = Experiment(
-        corpus="scenes:n=300",
-        encoder="pixels",
-        n_topics=(10,),
-        seeds=(0, 1),
-        model=ModelConfig(epochs=4, batch_size=16),
-        bow=BowConfig(min_df=2),
-    )
-    return prepare(experiment, progress=False)
-
-
 def test_figures_of_a_model(data) -> None:
     model = validation.plus_model(data, SMALL, 0)
     found = validation.figures_of(model, data)
@@ -236,12 +221,10 @@ def test_a_part_follows_from_the_modules_that_it_reaches_and_from_no_others() ->
     assert code_hash("vtm_study.ablations", without=["vtm_study.settings"]) != whole
 
 
-def test_summary_information_and_mismatches_on_scenes(data, tmp_path: Path, monkeypatch) -> None:
+def test_summary_information_and_mismatches_on_scenes(data, runs, monkeypatch) -> None:
     from vtm_study import information, mismatches, summary
 
-    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    for module in (validation, summary, information, mismatches):
-        monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
+    monkeypatch.setattr(validation, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
     found = summary.measure(data)
     _check_summary(found, data)
     low, high = found["fusion_minus_baseline_mrr_ci"]
@@ -411,9 +394,8 @@ def test_m3l_learns_planted_pairs_and_a_seed_is_independent_of_its_neighbours() 
         m3l.M3LConfig(divergence="none")
 
 
-def test_peers_are_chosen_on_validation_kept_and_compared(data, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    for module in (peers,):
+def test_peers_are_chosen_on_validation_kept_and_compared(data, runs, monkeypatch) -> None:
+    for module in (validation, peers):
         monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
 
     def noise(data, n_topics, seeds):

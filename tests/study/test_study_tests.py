@@ -10,8 +10,6 @@ import pytest
 from scipy.stats import ttest_ind
 from sklearn.decomposition import PCA
 
-from vtm.config import BowConfig, Experiment, ModelConfig
-from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import run_baseline
 from vtm.metrics.retrieval import Test, told
 from vtm.model.plus import PlusConfig
@@ -30,19 +28,6 @@ from vtm_study.measures import topic_figures
 
 ABOVE, BELOW = Test(0.2, 0.1, 0.3, 0.001), Test(-0.2, -0.3, -0.1, 0.001)
 LEVEL, NONE = Test(0.1, -0.1, 0.3, 0.4), Test(-0.1)
-
-
-@pytest.fixture(scope="module")
-def data():
-    experiment = Experiment(
-        corpus="scenes:n=200",
-        encoder="pixels",
-        n_topics=(8,),
-        seeds=(0, 1),
-        model=ModelConfig(epochs=2, batch_size=16),
-        bow=BowConfig(min_df=2),
-    )
-    return prepare(experiment, progress=False)
 
 
 @pytest.fixture
@@ -96,8 +81,7 @@ def test_missing_pictures_count_as_not_found(lossy, tmp_path, monkeypatch: pytes
     np.testing.assert_array_equal(found["mrr_100"], [1] * 6 + [0, 0])
     np.testing.assert_array_equal(found["recall_10"], [1] * 6 + [0, 0])
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    for module in (validation, summary):
-        monkeypatch.setattr(module, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
+    monkeypatch.setattr(validation, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
     base = run_baseline(lossy)
     ranks = np.stack([run.ranks() for run in base])
     assert ranks.shape[1] == len(lossy.rows["test"]) + 10
@@ -223,10 +207,7 @@ def test_width_and_depth_are_compared_setting_by_setting(
     assert [len(axes.lines) for axes in figure.axes] == [3, 3]
 
 
-def test_contrastive_models_stand_beside_a_text_teacher(
-    data, tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+def test_contrastive_models_stand_beside_a_text_teacher(data, runs, monkeypatch) -> None:
     config = contrastive.ContrastiveConfig(n_topics=8, epochs=1, batch_size=64)
     monkeypatch.setattr(contrastive, "VARIANTS", (("one", config),))
     (row,) = contrastive.measure(data)["rows"]

@@ -1,4 +1,7 @@
-"""What the study of tags found: paired comparisons, and the sentences and numbers that the chapter quotes."""
+"""The chapter on tags: tables, sentences and figures of a study, and of those that are stored.
+
+The tables are stored, a corpus each, so that peers that are no part of vtm are in the book.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from vtm.files import read_sealed, results_dir
 from vtm.metrics.retrieval import Test, bootstrap_interval, paired_bootstrap, told
 from vtm.report.figures import COLOURS, grid_of_axes
 from vtm.report.tables import frame, provenance, spread
-from vtm_study.formats import difference_cell
+from vtm_study.formats import NB, NONE, Row, difference_cell, table
 from vtm_study.others import EXTRA_PEERS, TEXT_PEERS
 from vtm_study.tags.metrics import jackknife_interval
 from vtm_study.tags.study import (
@@ -40,11 +43,6 @@ if TYPE_CHECKING:
 
 
 PEERS = (*TEXT_PEERS, *EXTRA_PEERS)
-# What is compared: the figure of the items, its name, and the validation figure that chooses among models.
-LINEAR_PROBE = ("linear", "categories told by a linear classifier", "validation_linear")
-NEIGHBOUR_PROBE = ("neighbours", "categories told by nearest neighbours", "validation_neighbours")
-HITS = ("mixture_5", "keywords hit, of 5", "validation_hit_5")
-MATCHED = ("matched", "MRR@100 on validation", "validation_matched")
 
 
 @dataclass(frozen=True)
@@ -66,35 +64,33 @@ class Comparison:
 def comparisons(study: TagStudy) -> dict[str, Comparison]:
     """The best topic model, chosen on validation, beside everything that it should be held against."""
     found = {}
-    for key, measure, others in (
-        ("linear", LINEAR_PROBE, {"image": IMAGE}),
-        ("neighbours", NEIGHBOUR_PROBE, {"image": IMAGE}),
+    # The figure of the items, its name, the validation figure that chooses among models, and what else it is beside.
+    for key, figure, label, choice, others in (
+        ("linear", "linear", "categories told by a linear classifier", "validation_linear", {"image": IMAGE}),
+        (
+            "neighbours",
+            "neighbours",
+            "categories told by nearest neighbours",
+            "validation_neighbours",
+            {"image": IMAGE},
+        ),
         (
             "words",
-            HITS,
+            "mixture_5",
+            "keywords hit, of 5",
+            "validation_hit_5",
             {"frequent": FREQUENT, "neighbours": NEIGHBOURS, "map": LINEAR},
         ),
-        ("matched", MATCHED, {}),
+        ("matched", "matched", "MRR@100 on validation", "validation_matched", {}),
     ):
-        figure, label, choice = measure
         one = study.best(KINDS, choice)
-        others = others | {"peer": study.best(PEERS, choice)}
-        for name, other in others.items():
-            compared = compare(study, figure, label, one, other)
-            if compared is not None:
-                found[f"{key}_{name}"] = compared
+        a = one and study.items(one, figure)
+        for name, other in {**others, "peer": study.best(PEERS, choice)}.items():
+            b = other and study.items(other, figure)
+            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+                means = float(a.mean()), float(b.mean())
+                found[f"{key}_{name}"] = Comparison(label, one, other, *means, paired_bootstrap(a, b))
     return found
-
-
-def compare(
-    study: TagStudy, figure: str, label: str, one: str | None, other: str | None
-) -> Comparison | None:
-    """One comparison of two rows; None where either lacks the figure."""
-    a = None if one is None else study.items(one, figure)
-    b = None if other is None else study.items(other, figure)
-    if one is None or other is None or a is None or b is None:
-        return None
-    return Comparison(label, one, other, float(a.mean()), float(b.mean()), paired_bootstrap(a, b))
 
 
 def chapter_numbers(study: TagStudy) -> dict[str, float | str]:
@@ -181,9 +177,6 @@ def _mean(study: TagStudy, name: str, figure: str) -> float:
     return float("nan") if values is None else float(np.mean(values))
 
 
-# The stored studies of tags, a corpus each: measured by `vtm reproduce --profile study --only tags`.
-
-
 Studies = dict[str, dict[str, Any]]
 
 
@@ -253,9 +246,6 @@ def findings_table(studies: Studies) -> pd.DataFrame:
     )
 
 
-# Tables and figures of the chapter on tags, from a study (`vtm_study.tags.study`).
-
-
 NO_GROUPS = "This corpus has no gold categories."
 KEYWORDS = {
     "mixture_5": "5 words",
@@ -284,108 +274,84 @@ def clusters_table(study: TagStudy) -> pd.DataFrame | str:
     """The largest topic of each test picture against gold categories."""
     if study.groups is None:
         return NO_GROUPS
-    lines = []
-    for name, runs in study.rows().items():
-        values = {figure: study.items(name, figure) for figure in ("nmi", "purity")}
-        if values["nmi"] is None:
-            continue
-        cells = {
-            label: _cell(values[figure][:, 0], jackknife_interval(values[figure]))
-            for figure, label in (("nmi", "NMI"), ("purity", "purity"))
-        }
-        adjusted = {"AMI": spread(study.items(name, "ami")[:, 0].tolist())}
-        lines.append({"": name, "topics": runs[0].n_topics, "seeds": len(runs), **cells, **adjusted})
-    # By number of topics, since both figures rise with it.
-    lines.sort(key=lambda line: line.pop("topics"))
-    return frame(lines)
+
+    def figure(name: str) -> Callable[[Row], str]:
+        def cell(row: Row) -> str:
+            values = study.items(row["name"], name)
+            return _cell(values[:, 0], jackknife_interval(values))
+
+        return cell
+
+    rows = [row for row in _rows(study) if study.items(row["name"], "nmi") is not None]
+    rows.sort(key=lambda row: row["runs"][0].n_topics)  # both figures rise with it
+    columns = {"": "{name}", "seeds": lambda row: len(row["runs"]), "NMI": figure("nmi")}
+    columns |= {"purity": figure("purity")}
+    columns |= {"AMI": lambda row: spread(study.items(row["name"], "ami")[:, 0].tolist())}
+    return table(rows, columns)
 
 
 def categories_table(study: TagStudy) -> pd.DataFrame | str:
     """Share of test pictures whose category a classifier tells."""
     if study.groups is None:
         return NO_GROUPS
-    lines = []
-    for name in _ordered(study):
-        linear, near = study.items(name, "linear"), study.items(name, "neighbours")
-        if linear is None or near is None:
-            continue
-        lines.append(
-            {
-                "": name,
-                "seeds": len(linear),
-                "linear classifier": _cell(linear.mean(axis=1), bootstrap_interval(linear)),
-                "nearest neighbours": _cell(near.mean(axis=1), bootstrap_interval(near)),
-            }
-        )
-    return frame(lines)
+    columns = {
+        "": "{name}",
+        "seeds": lambda row: len(study.items(row["name"], "linear")),
+        "linear classifier": _over_pictures(study, "linear"),
+        "nearest neighbours": _over_pictures(study, "neighbours"),
+    }
+    return table([{"name": name} for name in _ordered(study, "linear", "neighbours")], columns)
 
 
 def peers_table(study: TagStudy) -> pd.DataFrame:
     """Topics of our models and of the peers: coherence, diversity, matching on the validation part."""
-    lines = []
-    for name, runs in study.rows().items():
-        matched = study.items(name, "matched")
-        if matched is None:
-            continue
-        lines.append(
-            {
-                "": name,
-                "seeds": len(runs),
-                "NPMI": spread([run.figures["npmi"] for run in runs]),
-                "diversity": spread([run.figures["diversity"] for run in runs]),
-                "MRR@100, validation": _cell(matched.mean(axis=1), bootstrap_interval(matched)),
-            }
-        )
-    return frame(lines)
+
+    def figure(name: str) -> Callable[[Row], str]:
+        return lambda row: spread([run.figures[name] for run in row["runs"]])
+
+    columns = {
+        "": "{name}",
+        "seeds": lambda row: len(row["runs"]),
+        "NPMI": figure("npmi"),
+        "diversity": figure("diversity"),
+        "MRR@100, validation": _over_pictures(study, "matched"),
+    }
+    return table([row for row in _rows(study) if study.items(row["name"], "matched") is not None], columns)
 
 
 def status_table(study: TagStudy) -> pd.DataFrame | str:
     """Which of the peers that are no part of vtm ran, and why others did not."""
     if not study.peers:
         return "They were not asked for."
-    return frame(
-        [
-            {
-                "": peer.name,
-                "ran": "yes" if peer.ran else "no",
-                "version": peer.version or "–",
-                "why not": peer.reason or "–",
-            }
-            for peer in study.peers
-        ]
-    )
+    columns = {
+        "": "{name}",
+        "ran": lambda peer: "yes" if peer["ran"] else "no",
+        "version": lambda peer: peer["version"] or NONE,
+        "why not": lambda peer: peer["reason"] or NONE,
+    }
+    return table([vars(peer) for peer in study.peers], columns)
 
 
 def keywords_table(study: TagStudy) -> pd.DataFrame:
     """Share of a picture's keywords that its own text contains."""
-    lines = []
-    for name in _ordered(study):
-        if study.items(name, "mixture_5") is None:
-            continue
-        cells = {}
-        for figure, label in KEYWORDS.items():
-            hits = study.items(name, figure)
-            cells[label] = "–" if hits is None else _cell(hits.mean(axis=1), bootstrap_interval(hits))
-        lines.append({"": name, **cells})
-    return frame(lines)
+    columns = {label: _over_pictures(study, figure) for figure, label in KEYWORDS.items()}
+    return table([{"name": name} for name in _ordered(study, "mixture_5")], {"": "{name}", **columns})
 
 
 def comparisons_table(study: TagStudy) -> pd.DataFrame | str:
     """Differences over the same pictures, ours less the other."""
     found = comparisons(study)
-    if not found:
-        return "No run of the topic models was healthy."
-    return frame(
-        [
-            {
-                "": c.figure,
-                "ours": c.one,
-                "beside": c.other,
-                "difference": difference_cell(c.test),
-                "verdict": c.verdict,
-            }
-            for c in found.values()
-        ]
+    columns = {
+        "": "{c.figure}",
+        "ours": "{c.one}",
+        "beside": "{c.other}",
+        "difference": lambda row: difference_cell(row["c"].test),
+        "verdict": "{c.verdict}",
+    }
+    return (
+        table([{"c": c} for c in found.values()], columns)
+        if found
+        else "No run of the topic models was healthy."
     )
 
 
@@ -407,10 +373,7 @@ def tags_chart(study: TagStudy) -> Figure:
     if study.groups is not None:
         told = {"linear": "linear classifier", "neighbours": "nearest neighbours"}
         panels = {"test pictures whose category is told": told} | panels
-    rows = [
-        [name for name in _ordered(study) if all(study.items(name, figure) is not None for figure in figures)]
-        for figures in panels.values()
-    ]
+    rows = [_ordered(study, *figures) for figures in panels.values()]
     height = max(2.5, 0.3 * max(len(names) for names in rows))
     figure, grid = grid_of_axes(1, len(panels), width=5.2, height=height)
     for axes, names, (label, figures) in zip(grid[0], rows, panels.items(), strict=True):
@@ -459,28 +422,39 @@ def _example_run(study: TagStudy) -> TagRun:
     return study.rows()[name][0]
 
 
-def _ordered(study: TagStudy) -> list[str]:
-    """Rows from what knows nothing to what knows the answer."""
+def _rows(study: TagStudy) -> list[Row]:
+    return [{"name": name, "runs": runs} for name, runs in study.rows().items()]
+
+
+def _ordered(study: TagStudy, *figures: str) -> list[str]:
+    """Rows that have these figures, from what knows nothing to what knows the answer."""
     rows = study.rows()
     first = [name for name in (MAJORITY, FREQUENT) if name in rows]
     last = [name for name in (LINEAR, TEXT, OWN) if name in rows]
     models = [name for name, runs in rows.items() if runs[0].system in (*KINDS, *PEERS)]
     middle = [name for name in rows if name not in (*first, *last, *models)]
-    return [*first, *middle, *models, *last]
+    ordered = [*first, *middle, *models, *last]
+    return [name for name in ordered if all(study.items(name, f) is not None for f in figures)]
+
+
+def _over_pictures(study: TagStudy, figure: str) -> Callable[[Row], str]:
+    """A column of a row's figure: mean, spread over seeds and interval over pictures."""
+
+    def cell(row: Row) -> str:
+        values = study.items(row["name"], figure)
+        return NONE if values is None else _cell(values.mean(axis=1), bootstrap_interval(values))
+
+    return cell
 
 
 def _cell(seeds: np.ndarray, interval: tuple[float, float]) -> str:
-    """Mean, spread over seeds and interval over pictures."""
     low, high = interval
-    return f"{spread(seeds.tolist())} [{low:.3f},\u00a0{high:.3f}]"
+    return f"{spread(seeds.tolist())} [{low:.3f},{NB}{high:.3f}]"
 
 
 def _unfinished(study: TagStudy) -> str:
     names = [f"{run.name}, seed {run.seed}" for run in study.runs if run.figures.get("converged") == 0]
     return "; ".join(names) or "none"
-
-
-# The study of tags (`vtm_study.tags`) as a part: its tables are stored, so that peers that are no part of vtm are in the book.
 
 
 def measure(data: Prepared) -> dict[str, Any]:
