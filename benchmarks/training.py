@@ -49,6 +49,11 @@ def synthetic(
     return x.astype(np.float32), counts
 
 
+def config(epochs: int) -> ModelConfig:
+    """The settings that both train with."""
+    return ModelConfig(epochs=epochs, kl_weight=1.0, standardize=False)
+
+
 def bench_fit(
     *,
     n: int = 2202,
@@ -89,9 +94,6 @@ def bench_fit(
         The reference package is not installed.
     """
     x, counts = synthetic(n + N_HELD_OUT, n_words=n_words, n_inputs=n_inputs, n_topics=n_topics, seed=seed)
-
-    def config(n_epochs: int) -> ModelConfig:
-        return ModelConfig(epochs=n_epochs, kl_weight=1.0, standardize=False)
 
     def reference(n_epochs: int, seed: int = seed) -> TopicNetwork:
         return reference_network(
@@ -199,9 +201,6 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-# How long all models of Table 1 take to train on one device, beside the reference package's `fit` on the same device.
-
-
 MODELS_A_SEED = {"joint": 3, "text-teacher": 2}  # a teacher and its students
 
 
@@ -267,9 +266,6 @@ def bench_grid(
     pairs = Pairs(x[:n], image[:n], counts[:n])
     words = [f"w{word}" for word in range(n_words)]
     seeds = range(seed, seed + n_seeds)
-
-    def config(n_epochs: int) -> ModelConfig:
-        return ModelConfig(epochs=n_epochs, kl_weight=1.0, standardize=False)
 
     def reference(n_epochs: int, size: int, seed: int) -> Any:
         options = {"n_topics": size, "config": config(n_epochs), "seed": seed, "device": device}

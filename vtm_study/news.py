@@ -246,7 +246,7 @@ def topics_table(run: TextRun, *, n: int = 15, top: int = 10) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Setting:
+class PaperSetting:
     """What is here of the paper's own setting.
 
     Attributes
@@ -268,7 +268,7 @@ class Setting:
         return bool(self.news and self.news.truth and self.pictures and self.weights)
 
 
-def setting(encoder: str = "") -> Setting:
+def setting(encoder: str = "") -> PaperSetting:
     """Look what is here; needs nothing and fetches nothing.
 
     Parameters
@@ -296,7 +296,7 @@ def setting(encoder: str = "") -> Setting:
     weights = _weights_are_here(spec)
     how = "–" if weights else f"vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}"
     lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, how))
-    return Setting(news, n_pictures, weights, tuple(lines))
+    return PaperSetting(news, n_pictures, weights, tuple(lines))
 
 
 def _weights_are_here(spec: str) -> bool:
@@ -309,7 +309,7 @@ def _weights_are_here(spec: str) -> bool:
         return False
 
 
-def setting_table(found: Setting) -> pd.DataFrame:
+def setting_table(found: PaperSetting) -> pd.DataFrame:
     """What the paper's setting needs, whether it is here, and how to get it."""
     return frame([{"": what, "state": state, "to get it": how} for what, state, how in found.lines])
 
@@ -336,7 +336,7 @@ def odd_table(news: NewsImages) -> pd.DataFrame | str:
     return frame(lines) if lines else "Every row is as it should be."
 
 
-def chapter_numbers(experiment: Experiment, found: Setting, study: TextStudy | None) -> dict[str, str]:
+def chapter_numbers(experiment: Experiment, found: PaperSetting, study: TextStudy | None) -> dict[str, str]:
     """The sentences in which the chapter sums up, put together from what was found."""
     news = found.news
     if news is None:
@@ -367,7 +367,7 @@ def chapter_numbers(experiment: Experiment, found: Setting, study: TextStudy | N
     return {"news_sentence": files, "text_sentence": text, "table_sentence": table}
 
 
-def task_table(experiment: Experiment, found: Setting) -> pd.DataFrame:
+def task_table(experiment: Experiment, found: PaperSetting) -> pd.DataFrame:
     """The paper's Table 1 as published, and above it ours, scored as the task does, where they could be run.
 
     Raises
@@ -378,7 +378,7 @@ def task_table(experiment: Experiment, found: Setting) -> pd.DataFrame:
     return frame([*(_own_rows(experiment, found.news) if can_run(experiment, found) else []), *paper_rows()])
 
 
-def can_run(experiment: Experiment, found: Setting) -> bool:
+def can_run(experiment: Experiment, found: PaperSetting) -> bool:
     """Whether the experiment is the paper's, and everything that it needs is here."""
     return found.complete and experiment.corpus_name == "newsimages"
 

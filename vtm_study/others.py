@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from vtm_study.measures import TOP_WORDS, reciprocal
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.pipeline import Pipeline
 
     from vtm.experiment.prepare import Prepared
     from vtm.model.distill import Pairs
@@ -65,17 +66,6 @@ class Fitted:
     converged: bool = True
 
 
-@dataclass(frozen=True)
-class RidgeMap:
-    """A linear map from embeddings (n, D), with the penalty that did best on validation."""
-
-    alpha: float
-    model: Any
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.model.predict(x)
-
-
 def fit_ridge(
     x: np.ndarray,
     y: np.ndarray,
@@ -83,28 +73,24 @@ def fit_ridge(
     score: Callable[[np.ndarray], float],
     *,
     alphas: Sequence[float] = ALPHAS,
-) -> RidgeMap:
+) -> Pipeline:
     """Ridge regression of y (n, K) on x (n, D), scaled to mean 0 and variance 1 by the training documents.
 
     Parameters
     ----------
     score : of the predictions for `x_validation`; the penalty with the largest is kept, at equal scores the first.
+
+    Returns
+    -------
+    A map whose `predict` takes embeddings (n, D); its last step has the penalty as `alpha`.
     """
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    best: tuple[float, RidgeMap] | None = None
-    for alpha in alphas:
-        model = make_pipeline(StandardScaler(), Ridge(alpha=alpha)).fit(
-            np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        )
-        value = score(model.predict(np.asarray(x_validation, dtype=np.float64)))
-        if best is None or value > best[0]:
-            best = (value, RidgeMap(alpha, model))
-    if best is None:
-        raise ConfigError("alphas: at least one is needed")
-    return best[1]
+    x, y, held_out = (np.asarray(a, dtype=np.float64) for a in (x, y, x_validation))
+    maps = [make_pipeline(StandardScaler(), Ridge(alpha=alpha)).fit(x, y) for alpha in alphas]
+    return max(maps, key=lambda found: score(found.predict(held_out)))
 
 
 def fit_text_topics(
@@ -195,8 +181,8 @@ def with_ridge(
         pairs["validation"].image,
         lambda found: mean_reciprocal(theta["validation"], as_shares(found), validation_ids),
     )
-    image = {part: as_shares(ridge(pairs[part].image)) for part in PARTS}
-    topics, settings = top_words(topic_word, vocabulary, TOP_WORDS), {"alpha": ridge.alpha}
+    image = {part: as_shares(ridge.predict(pairs[part].image)) for part in PARTS}
+    topics, settings = top_words(topic_word, vocabulary, TOP_WORDS), {"alpha": ridge[-1].alpha}
     return Fitted(theta, image, topic_word, topics, time.perf_counter() - started, settings=settings)
 
 
@@ -264,7 +250,7 @@ def shared_space(
         pairs["validation"].image,
         lambda found: mean_reciprocal(text["validation"], found, validation_ids),
     )
-    return text, {part: _unit(ridge(pairs[part].image)) for part in PARTS}
+    return text, {part: _unit(ridge.predict(pairs[part].image)) for part in PARTS}
 
 
 def embed(data: Prepared, texts: Sequence[str]) -> np.ndarray:

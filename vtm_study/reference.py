@@ -185,7 +185,6 @@ def compare(
     n_topics: int,
     config: ModelConfig = ModelConfig(),
     seeds: Sequence[int] = (0, 1, 2),
-    progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Train text teachers with both trainers, distil each into an image student, measure both alike.
 
@@ -203,10 +202,7 @@ def compare(
     ------
     MissingError, DataError
     """
-    from tqdm import tqdm
-
     rows: list[dict[str, Any]] = []
-    bar = tqdm(total=2 * len(seeds), desc="fits", leave=False, disable=None if progress else True)
     for trainer, fit in ((OURS, fit_ours), (THEIRS, fit_reference)):
         teachers, seconds = [], []
         for seed in seeds:
@@ -215,12 +211,10 @@ def compare(
                 fit(pairs.text, pairs.counts, vocabulary, n_topics=n_topics, config=config, seed=seed)
             )
             seconds.append(time.perf_counter() - start)
-            bar.update()
         students = _students(teachers, pairs, n_topics=n_topics, config=config, seeds=seeds)
         for seed, teacher, student, duration in zip(seeds, teachers, students, seconds, strict=True):
             figures = _figures(teacher, student, pairs, validation)
             rows.append({"trainer": trainer, "seed": seed, **figures, "seconds": duration})
-    bar.close()
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from os.path import commonprefix
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -260,10 +261,8 @@ def _changed(change: str) -> tuple[str, str]:
     sides = [
         " ".join(line[1:] for line in change.splitlines() if line.startswith(sign)).split() for sign in "-+"
     ]
-    shorter = min(map(len, sides))
-    start = next((n for n in range(shorter) if sides[0][n] != sides[1][n]), shorter)
+    start = len(commonprefix(sides))
     rest = [side[start:] for side in sides]
-    shorter = min(map(len, rest))
-    end = next((n for n in range(shorter) if rest[0][-1 - n] != rest[1][-1 - n]), shorter)
+    end = len(commonprefix([side[::-1] for side in rest]))
     first, second = (" ".join(side[: len(side) - end]) or "–" for side in rest)
     return first, second

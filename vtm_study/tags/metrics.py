@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -177,9 +177,6 @@ def neighbour_words(
     return scores
 
 
-# What features tell of gold categories: a linear classifier and nearest neighbours, chosen on validation.
-
-
 # Inverse weights of the linear probe's penalty, and numbers of neighbours; one of each is chosen on validation.
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 NEIGHBOURS = (1, 3, 5, 10, 20, 30, 50)
@@ -276,15 +273,14 @@ def _choose(
     from sklearn.exceptions import ConvergenceWarning
 
     y = {part: np.asarray(labels, dtype=str) for part, labels in groups.items()}
-    best: tuple[float, float, Any] | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        for setting, classifier in classifiers:
-            classifier.fit(features["train"], y["train"])
-            accuracy = float((classifier.predict(features["validation"]) == y["validation"]).mean())
-            if best is None or accuracy > best[1]:
-                best = (setting, accuracy, classifier)
-    assert best is not None
-    correct = (best[2].predict(features["test"]) == y["test"]).astype(np.float64)
+        fitted = [
+            (setting, classifier.fit(features["train"], y["train"])) for setting, classifier in classifiers
+        ]
+    accuracy = [found.score(features["validation"], y["validation"]) for _, found in fitted]
+    best = int(np.argmax(accuracy))  # the first of equal ones
+    setting, chosen = fitted[best]
+    correct = (chosen.predict(features["test"]) == y["test"]).astype(np.float64)
     stopped = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return Probe(best[0], best[1], correct, converged=not stopped)
+    return Probe(setting, float(accuracy[best]), correct, converged=not stopped)

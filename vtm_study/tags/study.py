@@ -335,16 +335,8 @@ def _frequent(given: Material) -> TagRun:
 
 def _neighbours(given: Material) -> TagRun:
     """Words of the training pictures nearest by cosine; how many pictures, by the hits on validation."""
-    best: tuple[float, int] | None = None
-    top = TOPS[0]
     found = neighbour_words(given.image["validation"], given.image["train"], given.present["train"], SIZES)
-    for size, scores in found.items():
-        words = best_words(scores, top, frequency=given.frequency)
-        hits = float(hit_rate(words, given.present["validation"]).mean())
-        if best is None or hits > best[0]:
-            best = (hits, size)
-    assert best is not None
-    size = best[1]
+    size = max(SIZES, key=lambda size: _hits(given, found[size]))
     test = neighbour_words(given.image["test"], given.image["train"], given.present["train"], (size,))
     figures, items, keywords = measure_words(given, {"validation": found[size], "test": test[size]})
     return TagRun(NEIGHBOURS, 0, 0, figures | {"pictures": float(size)}, items, keywords)
@@ -352,15 +344,21 @@ def _neighbours(given: Material) -> TagRun:
 
 def _linear(given: Material) -> TagRun:
     """Ridge regression from a picture's embedding to the words of its text, with no topics between."""
-
-    def hits(scores: np.ndarray) -> float:
-        words = best_words(scores, TOPS[0], frequency=given.frequency)
-        return float(hit_rate(words, given.present["validation"]).mean())
-
-    ridge = fit_ridge(given.image["train"], given.present["train"], given.image["validation"], hits)
-    scores = {part: ridge(given.image[part]) for part in ("validation", "test")}
+    ridge = fit_ridge(
+        given.image["train"],
+        given.present["train"],
+        given.image["validation"],
+        lambda scores: _hits(given, scores),
+    )
+    scores = {part: ridge.predict(given.image[part]) for part in ("validation", "test")}
     figures, items, keywords = measure_words(given, scores)
-    return TagRun(LINEAR, 0, 0, figures | {"alpha": ridge.alpha}, items, keywords)
+    return TagRun(LINEAR, 0, 0, figures | {"alpha": ridge[-1].alpha}, items, keywords)
+
+
+def _hits(given: Material, scores: np.ndarray) -> float:
+    """The share of validation texts' best words, by scores (n, V), that the texts hold."""
+    words = best_words(scores, TOPS[0], frequency=given.frequency)
+    return float(hit_rate(words, given.present["validation"]).mean())
 
 
 def _own(given: Material) -> TagRun:
