@@ -290,7 +290,7 @@ def test_figures_are_printed_even_if_writing_them_fails(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vtm.files.write_json", full)
+    monkeypatch.setattr(bench, "write_json", full)
     told = CliRunner().invoke(bench.app, ["--quick", "--json", "-o", str(tmp_path / "bench.json")])
     assert told.exit_code == 2 and "No space left" in told.stderr
     assert json.loads(told.stdout)["fit_vs_ctm"] > 0
