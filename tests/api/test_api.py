@@ -43,7 +43,7 @@ MODULES = (
         "metrics.topics",
         "newsimages.corpus",
     ),
-    *("cli.tagging", "cli.keywords", "report.contact"),
+    *("cli.photos", "cli.keywords", "report.contact"),
 )
 SMALL = {"n_topics": 6, "encoder": "pixels", "epochs": 60, "device": "cpu"}
 

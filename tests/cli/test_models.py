@@ -30,8 +30,7 @@ from vtm.api import VisualTopicModel
 from vtm.cli import app
 from vtm.cli.keywords import sidecar_path
 from vtm.cli.options import corpus_note
-from vtm.cli.photos import SKIPPED, find_pictures
-from vtm.cli.tagging import tag_pictures
+from vtm.cli.photos import SKIPPED, find_pictures, tag_pictures
 from vtm.config import parse_corpus
 from vtm.corpora import absolute_corpus, load_corpus
 from vtm.corpora.pictures import open_picture
