@@ -19,17 +19,15 @@ from vtm.config import generator
 from vtm.experiment.prepare import Prepared
 from vtm.experiment.runs import run_models
 from vtm.model.distill import Pairs
-from vtm.model.plus import cut
 from vtm.model.training import training_threads
 from vtm_study.measures import (
     TOP_WORDS,
-    keyword_hits,
     over_seeds,
     paired,
     reciprocal,
     spread,
     teacher_figures,
-    topic_figures,
+    validation_figures,
 )
 
 
@@ -184,14 +182,10 @@ def measure(data: Prepared) -> dict[str, Any]:
 
 def figures_of(model: ContrastiveModel, data: Prepared) -> dict[str, float]:
     """Retrieval, topic quality and keyword hits of one model on the validation part."""
-    pairs, ids, words = data.pairs("validation"), data.ids("validation"), data.vocabulary.words
+    pairs, ids, vocabulary = data.pairs("validation"), data.ids("validation"), data.vocabulary.words
     mu = [model.mu(reads, pairs.embeddings(reads)) for reads in ("text", "image")]
     theta = [model.theta(reads, pairs.embeddings(reads)) for reads in ("text", "image")]
-    topics = [[words[w] for w in np.argsort(-line, kind="stable")[:TOP_WORDS]] for line in model.beta]
-    return {
-        "mu_mrr": float(reciprocal(*mu, ids, measure="cosine").mean()),
-        "posterior_mrr": float(reciprocal(*theta, ids, measure="hellinger").mean()),
-        "top10_mrr": float(reciprocal(*(cut(t, 10) for t in theta), ids, measure="hellinger").mean()),
-        **topic_figures(topics, data, unseen="validation"),
-        "keyword_hit_rate": float(keyword_hits(theta[1] @ softmax(model.beta, axis=-1), pairs.counts).mean()),
-    }
+    topics = [[vocabulary[w] for w in np.argsort(-line, kind="stable")[:TOP_WORDS]] for line in model.beta]
+    mu_mrr = float(reciprocal(*mu, ids, measure="cosine").mean())
+    words = theta[1] @ softmax(model.beta)
+    return {"mu_mrr": mu_mrr} | validation_figures(*theta, words, topics, data)

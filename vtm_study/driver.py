@@ -29,9 +29,6 @@ from vtm_study.machine import commit, machine
 from vtm_study.measures import plain
 from vtm_study.tags import chapter as tags
 
-# The parts of the study, each in a JSON file of its own that says where it comes from; what is current is kept.
-
-
 # Name -> what measures it, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "plus-validation": (validation.choose, 4),

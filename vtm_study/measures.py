@@ -14,7 +14,7 @@ from vtm.experiment.results import Result
 from vtm.metrics.ranking import NOT_FOUND, target_ranks
 from vtm.metrics.retrieval import Test, bootstrap_interval, paired_bootstrap, per_item, seed_summary
 from vtm.metrics.topics import inverted_rbo, npmi, topic_diversity
-from vtm.model.plus import unit
+from vtm.model.plus import cut, unit
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -279,6 +279,31 @@ def topic_figures(
         "inverted_rbo": float(np.mean([inverted_rbo(one) for one in lists])),
         "diversity_top10_whole": topic_diversity(topics, top=10),
         "inverted_rbo_whole": inverted_rbo(topics),
+    }
+
+
+def validation_figures(
+    text: np.ndarray,
+    image: np.ndarray,
+    words: np.ndarray,
+    topics: Sequence[Sequence[str]],
+    data: Prepared,
+    *,
+    kept: int = 10,
+    members: int = 1,
+) -> dict[str, float]:
+    """Retrieval by all topics and by the `kept` largest, topic quality and keyword hits, on the validation part.
+
+    text, image : theta (n, K); words : (n, V) each picture's distribution over words; topics, members : as
+    `topic_figures`.
+    """
+    ids, counts = data.ids("validation"), data.pairs("validation").counts
+    largest = cut(text, kept), cut(image, kept)
+    return {
+        "posterior_mrr": float(reciprocal(text, image, ids, measure="hellinger").mean()),
+        "top10_mrr": float(reciprocal(*largest, ids, measure="hellinger").mean()),
+        **topic_figures(topics, data, unseen="validation", members=members),
+        "keyword_hit_rate": float(keyword_hits(words, counts).mean()),
     }
 
 

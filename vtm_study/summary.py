@@ -92,14 +92,14 @@ def fusion_weights(
     return {name: float(max(of, key=of.__getitem__)) for name, of in scores.items()}, scores
 
 
-# The study's answer on the test part, read once: VTM+, the plain text-teacher and the baseline on the same pairs.
-
-
 QUALITIES = ("npmi", "npmi_unseen", "diversity", "diversity_top10", "inverted_rbo")
 
 
 def measure(data: Prepared) -> dict[str, Any]:
-    """All figures of the goals, with sd over seeds, intervals over test items, paired tests and tests over seeds."""
+    """The study's answer on the test part, read once: VTM+, the plain text-teacher and the baseline on the same pairs.
+
+    All figures of the goals, with sd over seeds, intervals over test items, paired tests and tests over seeds.
+    """
     seeds = data.experiment.seeds
     config = plus_config(data)
     baseline = run_baseline(data)

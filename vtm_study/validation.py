@@ -12,10 +12,9 @@ from vtm_study.measures import (
     TOP_WORDS,
     keyword_hits,
     not_below,
-    reciprocal,
     spread,
     teacher_figures,
-    topic_figures,
+    validation_figures,
     welch,
 )
 
@@ -88,14 +87,11 @@ def plus_model(data: Prepared, config: PlusConfig, seed: int) -> PlusModel:
 
 def figures_of(model: PlusModel, data: Prepared) -> dict[str, float]:
     """Retrieval, topic quality and keyword hits of one model on the validation part."""
-    pairs, ids = data.pairs("validation"), data.ids("validation")
+    pairs = data.pairs("validation")
     text, image = model.theta("text", pairs.text), model.theta("image", pairs.image)
-    kept = cut(text, model.config.kept), cut(image, model.config.kept)
-    topics = model.topics(data.vocabulary.words, TOP_WORDS)
-    return {
-        "posterior_mrr": float(reciprocal(text, image, ids, measure="hellinger").mean()),
-        "top10_mrr": float(reciprocal(*kept, ids, measure="hellinger").mean()),
-        **topic_figures(topics, data, unseen="validation", members=len(model.anchors)),
-        "keyword_hit_rate": float(keyword_hits(model.words(image), pairs.counts).mean()),
-        "keyword_hit_rate_top10": float(keyword_hits(model.words(kept[1]), pairs.counts).mean()),
-    }
+    topics, kept = model.topics(data.vocabulary.words, TOP_WORDS), model.config.kept
+    found = validation_figures(
+        text, image, model.words(image), topics, data, kept=kept, members=len(model.anchors)
+    )
+    hits = keyword_hits(model.words(cut(image, kept)), pairs.counts)
+    return found | {"keyword_hit_rate_top10": float(hits.mean())}
