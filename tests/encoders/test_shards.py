@@ -270,13 +270,12 @@ def test_unusable_options_are_named(tmp_path, monkeypatch):
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
-    from vtm.experiment.cluster import warm
+    from vtm.cli import reproduce
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    experiment = from_parameters(dict(corpus="scenes", encoder="pixels"))
     for call in (
         lambda: embed_corpus(SCENES, tmp_path / "out", encoder="pixels", engine="ray"),
-        lambda: warm(experiment),
+        lambda: reproduce("smoke", engine="ray"),
     ):
         with pytest.raises(MissingError, match=r'pip install -e "\.\[ray\]"'):
             call()
@@ -319,7 +318,7 @@ def test_an_error_of_ours_is_shown_as_it_is():
 
 
 def test_on_a_gpu_the_seeds_of_a_kind_and_size_are_one_training():
-    from vtm.experiment.cluster import tasks_of
+    from vtm.experiment.runs import tasks_of
 
     assert tasks_of([0, 3], together=True) == [(0, 3)]
     assert tasks_of([0, 3], together=False) == [(0,), (3,)]
@@ -524,8 +523,8 @@ def experiment():
 def on_ray(experiment, kinds=("joint", "text-teacher")) -> list:
     """Trained on Ray where there is no current result, and read back."""
     import vtm.experiment.runs
-    from vtm.experiment.cluster import train_on_ray
     from vtm.experiment.prepare import prepare
+    from vtm.experiment.runs import train_on_ray
 
     data = prepare(experiment, progress=False)
     train_on_ray(data, [(kind, k, experiment.model) for kind in kinds for k in experiment.n_topics])
@@ -620,8 +619,8 @@ def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, 
 
 
 def test_another_version_of_vtm_does_not_train(experiment):
-    from vtm.experiment.cluster import _train
     from vtm.experiment.prepare import prepare
+    from vtm.experiment.runs import _train
 
     with pytest.raises(VtmError, match="another version of vtm"):
         _train(prepare(experiment, progress=False), "joint", 6, experiment.model, (0,), "another hash")
@@ -630,15 +629,15 @@ def test_another_version_of_vtm_does_not_train(experiment):
 @pytest.mark.slow
 def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monkeypatch):
     import vtm.experiment.runs
-    from vtm.experiment.cluster import warm
     from vtm.experiment.prepare import prepare
+    from vtm.experiment.runs import warm
 
     monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    monkeypatch.setattr("vtm.experiment.cluster.KL_WEIGHTS", (0.1, 1.0))
+    monkeypatch.setattr("vtm.experiment.runs.KL_WEIGHTS", (0.1, 1.0))
     small = from_parameters(
         dict(corpus="scenes:n=160", encoder="pixels", n_topics=[4, 6], seeds=0, epochs=2, batch_size=16)
     )
-    assert warm(small) is None
+    assert warm(prepare(small, progress=False)) is None
 
     def no_training(*arguments, **options):
         raise AssertionError("trained again")

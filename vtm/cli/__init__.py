@@ -105,9 +105,12 @@ def reproduce(
         raise ConfigError(f"--engine {engine}: choose from {', '.join(ENGINES)}")
     overrides = pipeline.parse_parameters(parameter or [])
     if engine == "ray" and not dry_run:
-        from vtm.experiment.cluster import warm
+        from vtm.encoders.ray import import_ray
+        from vtm.experiment.prepare import prepare
+        from vtm.experiment.runs import warm
 
-        warm(pipeline.experiment_of(profile, overrides), address=address)
+        import_ray()  # fails before anything is embedded
+        warm(prepare(pipeline.experiment_of(profile, overrides)), address=address)
     options = {"out": out, "force": force, "only": only, "dry_run": dry_run, "console": Console()}
     steps = pipeline.run_notebooks(profile, overrides, notebooks=notebooks, **options)
     if dry_run:
