@@ -21,6 +21,7 @@ ARRAYS = {
     "ordered": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
     "known": np.array([True, False]),
     "none": np.zeros((0, 3), np.float32),
+    "single": np.array(2.5),
 }
 ABOUT = {"ids": ["a", "ä"], "n": 3, "nested": {"x": [1.5, None]}}
 
@@ -33,7 +34,7 @@ def test_what_was_saved_is_loaded_whatever_the_order_of_the_axes(tmp_path: Path)
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
-        assert arrays[name].dtype == array.dtype
+        assert arrays[name].dtype == array.dtype and arrays[name].shape == array.shape
     np.testing.assert_array_equal(load_file(path)["turned"], ARRAYS["turned"])  # by the library itself
 
 

@@ -244,7 +244,7 @@ def save_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], about: Mappi
     from safetensors.numpy import save_file
 
     # safetensors 0.8 writes the memory of an array as it lies, whatever the order of its axes.
-    plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    plain = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     described = json.loads(json.dumps(about))
     # One entry: the order of several is another in each process.
     # In ASCII: a file's name may be no text, which UTF-8 cannot hold.

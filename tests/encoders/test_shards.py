@@ -620,10 +620,10 @@ def test_a_damaged_result_is_said_and_made_again(tmp_path, experiment, cluster, 
 
 def test_another_version_of_vtm_does_not_train(experiment):
     from vtm.experiment.prepare import prepare
-    from vtm.experiment.runs import _train
+    from vtm.experiment.runs import _train_apart
 
     with pytest.raises(VtmError, match="another version of vtm"):
-        _train(prepare(experiment, progress=False), "joint", 6, experiment.model, (0,), "another hash")
+        _train_apart(prepare(experiment, progress=False), "joint", 6, experiment.model, (0,), "another hash")
 
 
 @pytest.mark.slow
