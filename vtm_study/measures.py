@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import isnan, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +190,16 @@ def measured(stored: Any) -> Any:
             return Test.read(stored)
         return {name: measured(each) for name, each in stored.items()}
     return [measured(each) for each in stored] if isinstance(stored, list) else stored
+
+
+@contextmanager
+def convergence() -> Iterator[Callable[[], bool]]:
+    """Yields whether all fits of scikit-learn so far came to their end; their warnings are not shown."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield lambda: not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
 # The study's tests by family, by name, and their p-values adjusted for how many there are (Holm 1979).

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,7 @@ from vtm.encoders import embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.experiment.prepare import PARTS
 from vtm.metrics.topics import top_words
-from vtm_study.measures import TOP_WORDS, reciprocal
+from vtm_study.measures import TOP_WORDS, convergence, reciprocal
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -118,7 +117,6 @@ def fit_text_topics(
         Another method.
     """
     from sklearn.decomposition import NMF, LatentDirichletAllocation
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import TfidfTransformer
 
     if method == "LDA":
@@ -131,12 +129,10 @@ def fit_text_topics(
         weights = {part: scale.transform(bags) for part, bags in counts.items()}
     else:
         raise ConfigError(f"peer {method!r}: must be one of {', '.join(TEXT_PEERS)}")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
+    with convergence() as converged:
         model.fit(weights["train"])
         theta = {part: as_shares(model.transform(bags)) for part, bags in weights.items()}
-    stopped = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return theta, as_shares(model.components_), not stopped
+    return theta, as_shares(model.components_), converged()
 
 
 def text_peer(
@@ -415,8 +411,6 @@ def _unit(x: np.ndarray) -> np.ndarray:
 def _quiet() -> Iterator[Callable[[], bool]]:
     """Keep what the packages print and warn of out of a notebook; yields whether all fits converged."""
     from IPython.utils.capture import capture_output
-    from sklearn.exceptions import ConvergenceWarning
 
-    with capture_output(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
-        yield lambda: not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    with capture_output(), convergence() as converged:
+        yield converged

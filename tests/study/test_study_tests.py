@@ -23,7 +23,7 @@ from vtm_study import (
     summary,
     validation,
 )
-from vtm_study.formats import difference_cell, p_cell
+from vtm_study.formats import difference_cell, p_cell, table
 from vtm_study.measures import topic_figures
 
 ABOVE, BELOW = Test(0.2, 0.1, 0.3, 0.001), Test(-0.2, -0.3, -0.1, 0.001)
@@ -182,6 +182,14 @@ def test_what_costs_most_is_the_head_of_the_sorted_table() -> None:
 
 def test_cells_say_what_is_small_and_what_is_not_there() -> None:
     assert [p_cell(p) for p in (float("nan"), 0.2959, 0.0002)] == ["–", "0.296", "<\u00a00.001"]
+
+
+def test_a_table_has_a_line_for_each_row_and_a_dash_for_what_it_lacks() -> None:
+    rows = [{"name": "a", "npmi": {"mean": 0.5}}, {"name": "b"}]
+    found = table(
+        rows, {"model": "{name}", "NPMI": "{npmi[mean]:.2f}", "twice": lambda row: row["npmi"]["mean"] * 2}
+    )
+    assert found.to_dict("index") == {"a": {"NPMI": "0.50", "twice": 1.0}, "b": {"NPMI": "–", "twice": "–"}}
 
 
 def test_width_and_depth_are_compared_setting_by_setting(

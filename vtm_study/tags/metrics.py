@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtm.errors import DataError
+from vtm_study.measures import convergence
 
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
@@ -270,11 +270,8 @@ def _choose(
     groups: Mapping[str, Sequence[str]],
 ) -> Probe:
     """Fit each, keep the best on validation; only that one sees the test part."""
-    from sklearn.exceptions import ConvergenceWarning
-
     y = {part: np.asarray(labels, dtype=str) for part, labels in groups.items()}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ConvergenceWarning)
+    with convergence() as converged:
         fitted = [
             (setting, classifier.fit(features["train"], y["train"])) for setting, classifier in classifiers
         ]
@@ -282,5 +279,4 @@ def _choose(
     best = int(np.argmax(accuracy))  # the first of equal ones
     setting, chosen = fitted[best]
     correct = (chosen.predict(features["test"]) == y["test"]).astype(np.float64)
-    stopped = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
-    return Probe(setting, float(accuracy[best]), correct, converged=not stopped)
+    return Probe(setting, float(accuracy[best]), correct, converged())
