@@ -56,6 +56,20 @@ def data(tmp_path_factory):
         )
 
 
+def test_what_models_are_trained_on_is_in_the_datas_fingerprint(data):
+    rows = {**data.rows, "train": data.rows["train"][1:]}
+    others = [
+        dataclasses.replace(data, **change)
+        for change in (
+            {"text": data.text + 1},
+            {"image": -data.image},
+            {"counts": 2 * data.counts},
+            {"rows": rows},
+        )
+    ]
+    assert len({each.fingerprint() for each in (data, *others)}) == 1 + len(others)
+
+
 @pytest.fixture(scope="module")
 def results(data):
     return [

@@ -88,7 +88,8 @@ class Prepared:
     def fingerprint(self) -> str:
         """Hash of everything that a model trained on these data depends on."""
         digest = hashlib.sha256(self.corpus.fingerprint.encode())
-        for array in (self.text, self.image, *(self.rows[part] for part in PARTS)):
+        counts = (self.counts.indptr.astype(np.int64), self.counts.indices.astype(np.int64), self.counts.data)
+        for array in (self.text, self.image, *(self.rows[part] for part in PARTS), *counts):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr(self.vocabulary).encode())
         return digest.hexdigest()
