@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vtm.errors import DataError, MissingError, VtmError
+from vtm import files
+from vtm.errors import DataError, MissingError, StorageError, VtmError
 from vtm.files import code_of, kept, load_about, load_arrays, locked, save_arrays
 
 ARRAYS = {
@@ -132,3 +134,56 @@ def test_the_code_that_a_figure_follows_from_is_what_its_module_imports() -> Non
     peers = code_of("vtm_study.peers")
     assert "vtm_study.reference" in peers, "the peers seed with the reference trainer"
     assert "vtm.encoders" not in code_of("vtm_study.peers", without=("vtm.encoders",))
+
+
+def test_a_module_that_is_imported_as_such_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_measure.py").write_text(
+        "import json\nimport vtm_study.settings, vtm.metrics.topics as topics\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"vtm_study.settings", "vtm.metrics.topics"} <= code_of("a_measure").keys()
+
+
+def test_a_file_that_another_process_replaces_is_read_as_one_of_the_two(tmp_path: Path) -> None:
+    path, stop = tmp_path / "x.safetensors", threading.Event()
+    contents = [({"x": np.full(9, number)}, {"n": number}) for number in (0, 1)]
+
+    def write() -> None:
+        while not stop.is_set():
+            for content in contents:
+                save_arrays(path, *content)
+
+    save_arrays(path, *contents[0])
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for _ in range(200):
+            arrays, about = load_arrays(path)
+            assert (arrays["x"] == about["n"]).all()
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_what_another_key_has_just_been_stored_under_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    save_arrays(path, {"x": np.zeros(1)}, {"key": "other"})
+    read = files.load_about
+    said = iter([{"key": "mine"}])  # the file as it was a moment before
+    monkeypatch.setattr(files, "load_about", lambda path: next(said, None) or read(path))
+    arrays, _ = kept(path, "mine", lambda: ({"x": np.ones(1)}, {}))
+    assert arrays["x"] == 1
+
+
+def test_a_full_disk_is_told_with_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StorageError, match="No space left.*; make room"), locked(tmp_path):
+        pass
+    monkeypatch.undo()
+    with locked(tmp_path, wait=False):
+        pass

@@ -261,8 +261,9 @@ def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]
     MissingError, DataError
         No such file; it is of another kind, or its content is not what was written.
     """
-    arrays = read_tensors(path)
-    head = _head(path)
+    # From one opening: another process may put another file in this place at any moment.
+    with _opened(path) as (stored, head):
+        arrays = {name: stored.get_tensor(name) for name in stored.keys()}
     if head["sha256"] != _digest(arrays, head["about"]):
         raise DataError(f"{path}: its content is not what was written; delete it and run again")
     return arrays, head["about"]
@@ -270,25 +271,29 @@ def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 def load_about(path: Path | str) -> dict[str, Any]:
     """The description alone, of a file that `save_arrays` wrote; errors as those of `load_arrays`. Reads no array."""
-    return _head(path)["about"]
+    with _opened(path) as (_, head):
+        return head["about"]
 
 
-def _head(path: Path | str) -> dict[str, Any]:
+@contextmanager
+def _opened(path: Path | str) -> Iterator[tuple[Any, dict[str, Any]]]:
     from safetensors import safe_open
 
     try:
         check_regular(path)
-        with safe_open(path, framework="np") as opened:
-            head = json.loads((opened.metadata() or {})[_HEAD])
-        if not (isinstance(head["about"], dict) and isinstance(head["sha256"], str)):
-            raise TypeError("no description")
+        with safe_open(path, framework="np") as stored:
+            head = json.loads((stored.metadata() or {})[_HEAD])
+            if not (isinstance(head["about"], dict) and isinstance(head["sha256"], str)):
+                raise TypeError("no description")
+            yield stored, head
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
     except (DataError, PermissionError, MemoryError):
         raise
-    except Exception as error:  # of the many that safetensors and JSON raise
-        raise DataError(f"{path}: not a file of vtm's ({error}); delete it and run again") from None
-    return head
+    except Exception as error:  # of the many that safetensors, NumPy and JSON raise
+        damaged = type(error).__name__ == "SafetensorError"
+        what = "not readable as safetensors" if damaged else "not a file of vtm's"
+        raise DataError(f"{path}: {what} ({error}); delete it and run again") from None
 
 
 def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
@@ -298,27 +303,6 @@ def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
         total.update(hash_json([name, str(array.dtype), array.shape]).encode())
         total.update(memoryview(array).cast("B") if array.size else b"")
     return total.hexdigest()
-
-
-def read_tensors(path: Path | str) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file.
-
-    Raises
-    ------
-    MissingError, DataError
-        No such file, or it is of another kind.
-    """
-    from safetensors.numpy import load_file
-
-    try:
-        check_regular(path)
-        return load_file(path)
-    except FileNotFoundError:
-        raise MissingError(f"{path}: no such file; run the step that writes it first") from None
-    except (DataError, PermissionError, MemoryError):
-        raise
-    except Exception as error:  # of the many that safetensors and NumPy raise
-        raise DataError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
 
 
 def hash_file(path: Path | str, *, algorithm: str = "sha256") -> str:
@@ -371,6 +355,10 @@ def _imported(node: ast.AST) -> Iterator[str]:
     """Names of our modules that a piece of source imports, wherever in it."""
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         return
+    if isinstance(node, ast.Import):
+        yield from (
+            alias.name for alias in node.names if alias.name.partition(".")[0] in _OURS and "." in alias.name
+        )
     if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in _OURS:
         # The packages' own names are loaded when used: what is used says where it is from.
         if node.module not in _OURS:
@@ -432,7 +420,7 @@ def locked(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
     except OSError as error:
         lock.release()
         raise StorageError(
-            f"{folder}: cannot be written ({error.strerror}); make it writable or name another folder"
+            f"{folder}: cannot be written ({error.strerror}); make room, make it writable or name another folder"
         ) from error
     try:
         yield
@@ -472,7 +460,10 @@ def kept(path: Path | str, key: str, make: Callable[[], Any]) -> Any:
 
 def _current_arrays(path: Path, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     try:
-        return load_arrays(path) if load_about(path).get("key") == key else None
+        if load_about(path).get("key") != key:
+            return None
+        arrays, about = load_arrays(path)
+        return (arrays, about) if about.get("key") == key else None
     except MissingError:
         return None
     except DataError as error:

@@ -25,7 +25,7 @@ from rights import not_root
 
 from vtm.corpora import load_corpus
 from vtm.errors import ConfigError, DataError
-from vtm.files import read_json, read_tensors
+from vtm.files import load_arrays, read_json
 from vtm.newsimages.corpus import MAX_BYTES, read_ground_truth
 from vtm.newsimages.task import read_run
 
@@ -123,7 +123,7 @@ def test_a_fifo_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(DataError, match=r"t\.csv: is no regular file"):
         load_corpus(tmp_path / "t.csv")
-    for read in (read_run, read_ground_truth, read_json, read_tensors):
+    for read in (read_run, read_ground_truth, read_json, load_arrays):
         with pytest.raises(DataError, match=r"t\.csv: is no regular file"):
             read(tmp_path / "t.csv")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from vtm.corpora.base import Dropped
 from vtm.corpora.pictures import open_picture
 from vtm.encoders import cache as cache_module
 from vtm.encoders import cache as store_module
@@ -95,6 +96,16 @@ def test_rows_are_those_of_the_oracle_and_read_back(tmp_path, pictures):
     gone = [path.with_name("gone.png") for path in backwards]
     found, _, _ = embed_images(again, ids[::-2], gone, hashes, cache=tmp_path / "cache", progress=False)
     assert np.array_equal(found, embeddings[::-2])
+
+
+def test_a_picture_that_the_cache_has_is_not_dropped_for_what_was_known_of_it_before(tmp_path, pictures):
+    paths = pictures[:3]
+    hashes = [hash_file(path) for path in paths]
+    known = {content: Dropped("x", "missing", "not on that machine") for content in hashes[1:]}
+    embed(Counting(), paths[:2], tmp_path / "cache")
+    rows, ids, dropped = embed(Counting(), paths, tmp_path / "cache", known=known)
+    assert ids == ("00", "01") and len(rows) == 2
+    assert dropped == (Dropped("02", "missing", "not on that machine"),)
 
 
 @pytest.mark.parametrize("batch_size,workers", [(1, 1), (4, 3), (64, 2)])
@@ -278,17 +289,17 @@ def test_a_damaged_shard_is_named_set_aside_and_computed_again(tmp_path, picture
 
 
 def test_lack_of_memory_is_no_damage(tmp_path, pictures, monkeypatch):
-    import safetensors.numpy
+    import safetensors
 
     cache = tmp_path / "cache"
     embed(Counting(), pictures[:2], cache)
     before = shards(cache)
 
-    def no_memory(path):
+    def no_memory(path, framework):
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(safetensors.numpy, "load_file", no_memory)
+        patch.setattr(safetensors, "safe_open", no_memory)
         embed(Counting(), pictures[:2], cache)
     assert shards(cache) == before and list(cache.rglob("*.damaged")) == []
     embed(Counting(break_after=0), pictures[:2], cache)

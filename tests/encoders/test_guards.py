@@ -21,7 +21,7 @@ from PIL import Image
 from vtm.corpora import load_corpus
 from vtm.encoders import embed_texts, load_encoder
 from vtm.errors import DataError, MissingError, VtmError
-from vtm.files import read_json, read_tensors, write_json
+from vtm.files import load_arrays, read_json, write_json
 from vtm.newsimages import corpus as newsimages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,7 +181,7 @@ def plant_description(folder: Path, content: bytes) -> None:
 
 def plant_tensors(folder: Path, content: bytes) -> None:
     (folder / "x.safetensors").write_bytes(content)
-    read_tensors(folder / "x.safetensors")
+    load_arrays(folder / "x.safetensors")
 
 
 def plant_api_model(folder: Path, content: bytes) -> None:

@@ -208,8 +208,10 @@ def embed_images(
     batch_size = batch_size or max(64, ROWS * cores())
     store = Store(encoder.key, encoder.dim, cache)
     rows = Rows(image_hashes, store)
-    failures = {content: (item.reason, item.detail) for content, item in (known or {}).items()}
-    missing = [content for content in rows.missing() if content not in failures]
+    known, missing = known or {}, rows.missing()
+    # Of what is missing alone: another process may have embedded the rest since.
+    failures = {name: (known[name].reason, known[name].detail) for name in missing if name in known}
+    missing = [content for content in missing if content not in failures]
 
     def prepare(content: str) -> np.ndarray:
         path = Path(images[rows.first[content]])

@@ -90,6 +90,8 @@ class Result:
             arrays, plain = load_arrays(path)
         except MissingError:
             return None
+        if key is not None and plain.get("key") != key:  # another process has just put its own here
+            return None
         try:
             plain.pop("key")
             result = cls(arrays=arrays, **plain | {"reasons": tuple(plain["reasons"])})
