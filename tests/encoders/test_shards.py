@@ -626,6 +626,17 @@ def test_another_version_of_vtm_does_not_train(experiment):
         _train_apart(prepare(experiment, progress=False), "joint", 6, experiment.model, (0,), "another hash")
 
 
+def test_what_is_trained_apart_comes_back_without_a_lock_that_may_be_held_here(tmp_path, monkeypatch):
+    from vtm.experiment.prepare import prepare
+    from vtm.experiment.runs import _train_apart, models_code
+
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    small = from_parameters({"corpus": "scenes:n=60", "encoder": "pixels", "seeds": 0, "epochs": 1})
+    files = _train_apart(prepare(small, progress=False), "joint", 4, small.model, (0,), models_code())
+    names = {Path(name).name for name in files}
+    assert names == {f"{name}.safetensors" for name in ("text", "image", "teacher", "result")}
+
+
 @pytest.mark.slow
 def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monkeypatch):
     import vtm.experiment.runs

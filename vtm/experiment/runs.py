@@ -404,11 +404,6 @@ def models_code() -> str:
     return code_hash(__name__, without=BY_CONTENT)
 
 
-# The same as Ray tasks, whose results the driver writes into the folders that a local run writes. A task is one kind,
-# K and seed. Results come back through Ray, so that the machines need not share a file system. A task whose process or
-# machine dies is run again, from the start of its training.
-
-
 def warm(data: Prepared, *, address: str | None = None) -> None:
     """Train on Ray what the notebooks train on the prepared data, so that they find it done.
 
@@ -438,8 +433,9 @@ def train_on_ray(
 ) -> None:
     """Train for each kind, K and settings the seeds of the experiment that have no current result.
 
-    What is trained lies in the runs folder afterwards as if it had been trained here: `vtm.run_models` reads it. On a
-    CPU a seed trained alone gives the numbers that it gives beside others, to the bit. On GPUs they can differ by
+    What is trained lies in the runs folder afterwards as if it had been trained here: `vtm.run_models` reads it. It
+    comes back through Ray, so that the machines need not share a file system; a task whose process or machine dies is
+    run again, from the start of its training. A task is one kind, K and seed. On a CPU a seed trained alone gives the numbers that it gives beside others, to the bit. On GPUs they can differ by
     rounding, and a task trains all seeds of a kind and K side by side, as a local run does.
 
     Raises
@@ -510,7 +506,8 @@ def _train_apart(
         os.environ["VTM_RUNS"] = scratch  # of this process, which is Ray's
         run_models(data, kind, config=config, n_topics=[k], progress=False)
         root = runs_dir()
-        files = sorted(path for path in root.rglob("*") if path.is_file())
+        # Not the folders' locks, which another run here may hold.
+        files = sorted(path for path in root.rglob("*.safetensors"))
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
