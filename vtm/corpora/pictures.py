@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image as PILImage
 
 
-# What Pillow does not look at, or looks at too late, before it decodes.
-# A progressive JPEG has some ten scans, and each goes over all pixels: a small file may hold thousands.
+# A progressive JPEG has some ten scans, and each goes over all pixels: a small file may hold thousands, which Pillow
+# does not count.
 MAX_SCANS = 100
 
 # The markers of a JPEG that have a segment, and that of its end. Among the coded pixels FF stands before 00 or the
