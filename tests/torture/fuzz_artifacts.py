@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from fuzz_base import Reader, about_reader, attempt, json_reader, sealed_reader, weights_reader
+from fuzz_base import Reader, about_reader, attempt, json_reader, weights_reader
 
 
 def _small_model(folder: Path) -> Path:

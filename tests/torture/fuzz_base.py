@@ -58,18 +58,12 @@ def edited(seed: Any, data: bytes) -> bytes:
     return json.dumps(root[""]).encode()
 
 
-def json_reader(path: Path, seed: Any, check: Callable[[], Any], *, sealed: bool = False) -> Reader:
-    """Most inputs are edits of the seed, the others are the file's bytes; edits are sealed where the file is."""
-    from vtm.files import write_sealed
+def json_reader(path: Path, seed: Any, check: Callable[[], Any]) -> Reader:
+    """Most inputs are edits of the seed, the others are the file's bytes."""
 
     def read(data: bytes) -> None:
         if data[:1] >= b"\xc0":
             path.write_bytes(data[1:])
-        elif data[:1] >= b"\x60" and sealed and isinstance(value := json.loads(edited(seed, data[1:])), dict):
-            try:
-                write_sealed(path, value)
-            except UnicodeEncodeError:  # half a surrogate pair: no file is sealed with that
-                return
         else:
             path.write_bytes(edited(seed, data[1:]))
         check()
@@ -77,13 +71,6 @@ def json_reader(path: Path, seed: Any, check: Callable[[], Any], *, sealed: bool
     text = json.dumps(seed).encode()
     edits = [bytes([mode, n, 3, n, 7 * n % 251, 5, n, n]) for n in range(12) for mode in (0, 0x60)]
     return Reader([b"\x00", *edits, b"\xff" + text], read)
-
-
-def sealed_reader(description: Path, check: Callable[[], Any]) -> Reader:
-    """As `json_reader`, of a sealed file as it was written; the seed is its content."""
-    seed = json.loads(description.read_text(encoding="utf-8"))
-    seed.pop("seal")
-    return json_reader(description, seed, check, sealed=True)
 
 
 def about_reader(path: Path, check: Callable[[], Any]) -> Reader:
