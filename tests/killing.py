@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,13 @@ run_baseline(data)
 for kind in KINDS:
     run_models(data, kind, progress=False)
 """
+
+
+# The parameters of an experiment that is over in seconds.
+PARAMETERS = {
+    **{"corpus": "scenes:n=100", "encoder": "pixels", "n_topics": [4], "seeds": [0, 1]},
+    **{"epochs": 4, "batch_size": 16, "min_df": 2},
+}
 
 
 class DidNotFinish(AssertionError):
@@ -159,7 +167,7 @@ def experiment(parameters: dict[str, Any], name: str = "experiment", **options: 
 
 def copy_package(target: Path) -> Path:
     """A copy of the checkout that a job can run from, so that an edit meanwhile changes nothing."""
-    for name in ("vtm", "notebooks"):
+    for name in ("vtm", "vtm_study", "notebooks"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "_toc.yml"):
         shutil.copy(ROOT / name, target / name)
@@ -198,6 +206,26 @@ def kill(process: subprocess.Popen[bytes], whom: str) -> None:
             except ProcessLookupError:
                 continue
     process.wait()
+
+
+def flip(path: Path, position: int, mask: int = 0x10) -> None:
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] ^= mask
+    path.write_bytes(content)
+
+
+def damage(path: Path, draws: random.Random) -> str:
+    """One fault of a disk: a flipped bit, a lost end, a hole."""
+    content = path.read_bytes()
+    how = draws.choice(("bit", "end", "hole"))
+    place = draws.randrange(len(content))
+    if how == "bit":
+        flip(path, place, 1 << draws.randrange(8))
+    elif how == "end":
+        path.write_bytes(content[:place])
+    else:
+        path.write_bytes(content[:place] + bytes(min(64, len(content) - place)) + content[place + 64 :])
+    return f"{how} at {place} of {path.name}"
 
 
 def contents(folder: Path) -> dict[str, Any]:

@@ -7,11 +7,14 @@ refused for its reason, soon and in little memory.
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,9 @@ ALPHAS = (255, 255, 128, 0)
 # How far a pixel may be off, out of 255: exact formats, and those that lose something.
 EXACT, LOSSY = 1, 14
 LONG_BYTES = 600 << 20
+SMALL_PIXELS = 1_000_000
+# One process reads all files in this address space; a picture of 50 megapixels alone is 150 MB, decoded.
+MEMORY_LIMIT_MB = 3_000
 UNREADABLE, TOO_LARGE, NOT_A_FILE, MISSING = "unreadable", "too-large", "not-a-file", "missing"
 
 
@@ -646,3 +652,39 @@ def places(corpus: Corpus) -> None:
 def by_kind(cases: list[Case]) -> Iterator[tuple[str, list[Case]]]:
     for kind in dict.fromkeys(case.kind for case in cases):
         yield kind, [case for case in cases if case.kind == kind]
+
+
+MEASURE = """
+import json, resource, sys, time, warnings
+warnings.simplefilter("ignore")
+limit = int(sys.argv[1]) << 20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+from vtm.corpora.pictures import PictureError, open_picture
+slowest, outcomes = ("", 0.0), []
+for path in json.load(sys.stdin):
+    started = time.perf_counter()
+    try:
+        open_picture(path, size=64)
+        outcomes.append("")
+    except PictureError as error:
+        outcomes.append(error.reason)
+    seconds = time.perf_counter() - started
+    slowest = max(slowest, (path, seconds), key=lambda each: each[1])
+# Not ru_maxrss, which counts what the process was before it became this one.
+with open("/proc/self/status") as status:
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+json.dump({"outcomes": outcomes, "slowest": slowest, "peak_mb": peak}, sys.stdout)
+"""
+
+
+def measured(cases: Sequence[Case]) -> dict[str, Any]:
+    """All cases read in one process of bounded memory: outcomes, slowest (path, seconds), peak_mb."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(MEMORY_LIMIT_MB)],
+        input=json.dumps([str(case.path) for case in cases]),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
+    )
+    return json.loads(done.stdout)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
-import subprocess
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from malformed_pictures import COLOURS, Case, by_kind, encoded, make, png
+from malformed_pictures import COLOURS, SMALL_PIXELS, Case, by_kind, encoded, make, measured, png
 from rights import not_root
 
 from vtm.corpora.pictures import PictureError, open_picture
@@ -22,9 +19,6 @@ from vtm.encoders import embed_images, load_encoder
 from vtm.errors import DataError
 
 SIZE = 64
-SMALL_PIXELS = 1_000_000
-# One process reads all files in this address space; a picture of 50 megapixels alone is 150 MB, decoded.
-MEMORY_LIMIT_MB = 3_000
 PEAK_MB = 400
 SLOWEST_SECONDS = 30
 
@@ -152,41 +146,9 @@ def test_embedding_goes_on_past_every_bad_file(cases, tmp_path):
     assert (kept_again, dropped_again) == (kept, dropped)
 
 
-MEASURE = """
-import json, resource, sys, time, warnings
-warnings.simplefilter("ignore")
-limit = int(sys.argv[1]) << 20
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-from vtm.corpora.pictures import PictureError, open_picture
-slowest, outcomes = ("", 0.0), []
-for path in json.load(sys.stdin):
-    started = time.perf_counter()
-    try:
-        open_picture(path, size=64)
-        outcomes.append("")
-    except PictureError as error:
-        outcomes.append(error.reason)
-    seconds = time.perf_counter() - started
-    slowest = max(slowest, (path, seconds), key=lambda each: each[1])
-# Not ru_maxrss, which counts what the process was before it became this one.
-with open("/proc/self/status") as status:
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
-json.dump({"outcomes": outcomes, "slowest": slowest, "peak_mb": peak}, sys.stdout)
-"""
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured by Linux's /proc")
 def test_memory_and_time_are_bounded(cases):
-    paths = [str(case.path) for case in cases]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(MEMORY_LIMIT_MB)],
-        input=json.dumps(paths),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=True,
-    )
-    told = json.loads(done.stdout)
+    told = measured(cases)
     assert told["outcomes"] == [case.reason for case in cases]
     assert told["peak_mb"] < PEAK_MB, told
     # Far above what any of them takes; without the limit of scans scans.jpg alone takes longer.

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killing import contents, experiment, kill
+from killing import PARAMETERS, contents, damage, experiment, flip, kill
 from rights import without_rights
 
 from vtm import files as locks
@@ -45,11 +45,6 @@ from vtm.files import (
     write_sealed,
 )
 from vtm.model.topicmodel import TopicModel
-
-PARAMETERS = {
-    **{"corpus": "scenes:n=100", "encoder": "pixels", "n_topics": [4], "seeds": [0, 1]},
-    **{"epochs": 4, "batch_size": 16, "min_df": 2},
-}
 
 
 def run_all() -> Prepared:
@@ -95,12 +90,6 @@ def file_limit(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def flip(path: Path, position: int, mask: int = 0x10) -> None:
-    content = bytearray(path.read_bytes())
-    content[position % len(content)] ^= mask
-    path.write_bytes(content)
 
 
 def test_killed_three_times_and_run_again(undisturbed: Path, tmp_path: Path) -> None:
@@ -208,20 +197,6 @@ def test_a_read_only_folder_serves_what_it_holds_and_is_named_for_the_rest(tmp_p
     total, *said = done.stdout.splitlines()
     assert float(total) == expected.sum() and sorted(cache.rglob("*")) == before
     assert len(said) == 3 and all(f"{cache}" in line and "cannot be written" in line for line in said), said
-
-
-def damage(path: Path, draws: random.Random) -> str:
-    """One fault of a disk: a flipped bit, a lost end, a hole."""
-    content = path.read_bytes()
-    how = draws.choice(("bit", "end", "hole"))
-    place = draws.randrange(len(content))
-    if how == "bit":
-        flip(path, place, 1 << draws.randrange(8))
-    elif how == "end":
-        path.write_bytes(content[:place])
-    else:
-        path.write_bytes(content[:place] + bytes(min(64, len(content) - place)) + content[place + 64 :])
-    return f"{how} at {place} of {path.name}"
 
 
 def same_content(damaged: bytes, whole: bytes, name: str) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+sys.path.insert(0, str(ROOT))
 MEMORY_MB = 4096
 SLOWEST_SECONDS = 25  # one input; libFuzzer ends the process
 LONGEST_INPUT = 8192  # bytes

@@ -33,6 +33,8 @@ ODD_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 3, 1.5, -0.0, 1e400, float("nan"), 10**30, 2**63, 1000),
     *("", "x", "1", "\0", "\ud800", "NaN", [], {}, [[]], [None], ["x", "x"], [1, 2], {"x": 1}, "prodLDA"),
 )
+# Inputs to begin with: bytes that `edited` makes different edits of.
+EDITS = tuple(bytes([0, n, 3, n, 7 * n % 251, 5, n, n]) for n in range(12))
 
 
 def edited(seed: Any, data: bytes) -> bytes:
@@ -62,15 +64,10 @@ def json_reader(path: Path, seed: Any, check: Callable[[], Any]) -> Reader:
     """Most inputs are edits of the seed, the others are the file's bytes."""
 
     def read(data: bytes) -> None:
-        if data[:1] >= b"\xc0":
-            path.write_bytes(data[1:])
-        else:
-            path.write_bytes(edited(seed, data[1:]))
+        path.write_bytes(data[1:] if data[:1] >= b"\xc0" else edited(seed, data[1:]))
         check()
 
-    text = json.dumps(seed).encode()
-    edits = [bytes([mode, n, 3, n, 7 * n % 251, 5, n, n]) for n in range(12) for mode in (0, 0x60)]
-    return Reader([b"\x00", *edits, b"\xff" + text], read)
+    return Reader([b"\x00", *EDITS, b"\xff" + json.dumps(seed).encode()], read)
 
 
 def about_reader(path: Path, check: Callable[[], Any]) -> Reader:
@@ -86,8 +83,7 @@ def about_reader(path: Path, check: Callable[[], Any]) -> Reader:
             save_arrays(path, arrays, json.loads(edited(seed, data[1:])))
         check()
 
-    edits = [bytes([0, n, 3, n, 7 * n % 251, 5, n, n]) for n in range(12)]
-    return Reader([b"\x00", *edits, b"\xff" + path.read_bytes()], read)
+    return Reader([b"\x00", *EDITS, b"\xff" + path.read_bytes()], read)
 
 
 def weights_reader(path: Path, check: Callable[[], Any]) -> Reader:

@@ -157,6 +157,7 @@ def picture(folder: Path) -> Reader:
     from vtm.corpora.pictures import FORMATS, PictureError, open_picture
 
     path = folder / "picture"
+    Image.init()  # without it Pillow knows no format yet that it writes
     seeds = []
     for format in sorted(set(FORMATS) & set(Image.SAVE)):
         stream = io.BytesIO()

@@ -109,7 +109,7 @@ def book(chapters: Sequence[str], *parameters: str) -> Job:
 def code() -> str:
     """Hash of what the jobs run and how they are compared: package, notebooks, the book's settings, the harness."""
     files = [
-        *(ROOT / "vtm").rglob("*.py"),
+        *(path for package in ("vtm", "vtm_study") for path in (ROOT / package).rglob("*.py")),
         *(ROOT / "notebooks").glob("*.ipynb"),
         ROOT / "_config.yml",
         Path(__file__),

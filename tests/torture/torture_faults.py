@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from killing import contents, copy_package, experiment
+from killing import PARAMETERS, contents, copy_package, damage, experiment
 from record import record
 from rights import without_rights
 from safetensors.numpy import load_file
-from test_faults import PARAMETERS, damage
 
 from vtm.errors import DataError
 from vtm.experiment.results import Result

@@ -58,20 +58,16 @@ def main() -> int:
 
 def pictures(folder: Path) -> dict[str, Any]:
     """Each file of the malformed corpus in a process of bounded memory; good ones are compared with the scene."""
-    from malformed_pictures import make
-    from test_malformed_pictures import MEASURE, MEMORY_LIMIT_MB, SMALL_PIXELS
+    from malformed_pictures import MEMORY_LIMIT_MB, SMALL_PIXELS, make, measured
 
     from vtm.corpora.pictures import open_picture
 
     folder.mkdir()
     made = make(folder)
-    command = [sys.executable, "-c", MEASURE, str(MEMORY_LIMIT_MB)]
-    paths = json.dumps([str(case.path) for case in made])
-    done = subprocess.run(command, input=paths, capture_output=True, text=True, check=True)
-    measured = json.loads(done.stdout)
+    told = measured(made)
     by_kind: dict[str, Counter[str]] = {}
     wrong = []
-    for case, outcome in zip(made, measured["outcomes"], strict=True):
+    for case, outcome in zip(made, told["outcomes"], strict=True):
         by_kind.setdefault(case.kind, Counter())[outcome or "read"] += 1
         right = outcome == case.reason
         if right and case.good and case.scene.size < 3 * SMALL_PIXELS:
@@ -85,9 +81,9 @@ def pictures(folder: Path) -> dict[str, Any]:
         "outcomes": dict(sum(by_kind.values(), Counter())),
         "by_kind": {kind: dict(counts) for kind, counts in by_kind.items()},
         "wrong": wrong,
-        "peak_memory_mb": round(measured["peak_mb"]),
+        "peak_memory_mb": round(told["peak_mb"]),
         "memory_limit_mb": MEMORY_LIMIT_MB,
-        "slowest": {"file": Path(measured["slowest"][0]).name, "seconds": round(measured["slowest"][1], 2)},
+        "slowest": {"file": Path(told["slowest"][0]).name, "seconds": round(told["slowest"][1], 2)},
     }
 
 

@@ -61,7 +61,7 @@ def test_no_planted_script_is_in_a_page_or_runs(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "vtm.cli",
+        "vtm",
         "reproduce",
         "--profile",
         "smoke",
