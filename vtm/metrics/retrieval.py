@@ -133,7 +133,7 @@ def retrieval_figures(ranks: np.ndarray, *, cutoff: int = 100, at: Sequence[int]
 def expected_random(
     n_items: int, *, n_queries: int | None = None, cutoff: int = 100, at: Sequence[int] = AT
 ) -> dict[str, float]:
-    """Expectation of `retrieval` when every target's rank is uniform over 1 .. n_items.
+    """Expectation of `retrieval_figures` when every target's rank is uniform over 1 .. n_items.
 
     ``recall_k = min(k, N) / N`` and ``mrr_c = (1 + 1/2 + ... + 1/min(c, N)) / N``; `n_queries` (by default
     n_items) scales the count of correct ones.
@@ -155,7 +155,7 @@ def expected_random(
 
 
 def perfect(n_queries: int, *, cutoff: int = 100, at: Sequence[int] = AT) -> dict[str, float]:
-    """`retrieval` when every target comes first."""
+    """`retrieval_figures` when every target comes first."""
     return retrieval_figures(np.ones(n_queries, dtype=np.int64), cutoff=cutoff, at=at)
 
 

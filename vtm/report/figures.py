@@ -275,9 +275,6 @@ def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
     return figure, grid
 
 
-# Figures that show pictures: topics with their pictures, the paper's Figure 1, contact sheets.
-
-
 PICTURE_SIZE = 128
 
 

@@ -1,4 +1,7 @@
-"""Tables of the book, made from results, beside what the paper reports (Pivovarova and Zosa 2021, Table 1)."""
+"""Tables of the book, made from results, beside what the paper reports (Pivovarova and Zosa 2021, Table 1).
+
+A figure is the mean over healthy runs with its spread, where nothing else is said.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,6 @@ TABLE_1 = (
     PaperRow("text-teacher", 120, 816, 0.042, 0.05, 0.09, 0.30, 0.43),
     PaperRow("text-teacher", 60, 757, 0.037, 0.05, 0.08, 0.26, 0.39),
 )
-
-
-# Tables and numbers of the training chapters: how the runs fared on the validation part.
 
 
 VALIDATION = {
@@ -202,9 +202,6 @@ def spread(values: Sequence[float], *, digits: int = 3) -> str:
     return text if np.isnan(summary["sd"]) else f"{text} ±\u00a0{summary['sd']:.{digits}f}"
 
 
-# Tables and numbers of the data chapter: what a prepared corpus holds.
-
-
 def drop_table(counts: dict[str, int], kept: int) -> pd.DataFrame:
     """What left a corpus, by reason, and what stayed."""
     lines = [{"": reason, "pairs": n} for reason, n in counts.items()]
@@ -260,9 +257,6 @@ def data_numbers(data: Prepared) -> dict[str, float]:
         "words_a_text": float(length.mean()),
         "n_words": float(len(data.vocabulary)),
     }
-
-
-# Tables of the book, made from results; every figure a mean over healthy runs with its spread.
 
 
 FIGURES = ("correct_100", "mrr_100", "recall_1", "recall_5", "recall_10", "recall_50", "recall_100")

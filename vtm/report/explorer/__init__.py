@@ -114,9 +114,6 @@ def _write_sheet(thumbnails: Sequence[PILImage.Image], out: Path) -> tuple[str, 
     return name, n_lines
 
 
-# What the page's script reads: plain values, rounded, positions in place of ids.
-
-
 TOPICS_SHOWN = 5  # of a picture or a text
 REASONS = 3  # topics that explain a match
 BEST = 12  # pictures of a topic
@@ -124,7 +121,7 @@ SMALLEST_SHARE = 0.01  # of a document or of a match; smaller ones are not worth
 
 
 def payload(data: ExplorerData, sheets: Sheets) -> dict[str, Any]:
-    """Everything the page shows, as JSON values. Shares are in thousandths."""
+    """Everything the page shows, as JSON values: rounded, shares in thousandths, positions in place of ids."""
     theta = np.asarray(data.theta_image, dtype=np.float64)
     return {
         "title": data.title,
@@ -237,9 +234,6 @@ def _thousandths(values: np.ndarray) -> list[int]:
 
 def _or_none(value: float) -> float | None:
     return float(f"{value:.3f}") + 0.0 if np.isfinite(value) else None
-
-
-# Write the explorer: a page that holds its script, its styles and its data, and sheets of thumbnails beside it.
 
 
 # One script: a browser that opens a file lets it load no others under a strict policy.

@@ -186,15 +186,12 @@ def _check_theta(name: str, theta: np.ndarray, shape: tuple[int, int]) -> None:
         raise DataError(f"explorer: rows of {name} must not be negative and must sum to 1")
 
 
-# Places for the pictures on a map: those with alike topics lie together.
-
-
 TSNE_UP_TO = 5000  # pictures; beyond, t-SNE takes minutes
 PERPLEXITY = 30.0
 
 
 def layout(theta: np.ndarray, seed: int) -> np.ndarray:
-    """Positions in the unit square.
+    """Positions of pictures on the map, in the unit square: those with alike topics lie together.
 
     t-SNE (van der Maaten and Hinton 2008) of the square roots of theta, whose Euclidean distance is the
     Hellinger distance of the distributions, started from their principal components. The principal
@@ -252,9 +249,6 @@ def _tsne(roots: np.ndarray, seed: int) -> np.ndarray:
         learning_rate="auto",
         random_state=stream(seed, "layout of the map") % 2**32,
     ).fit_transform(roots)
-
-
-# From plain arrays to what the explorer shows.
 
 
 LIMIT = 5000  # pictures of one page; its data grow with them
@@ -390,9 +384,6 @@ def _shown_rows(n: int, limit: int, seed: int) -> np.ndarray:
     return np.sort(numpy_generator(seed, "pictures of the explorer").permutation(n)[:limit])
 
 
-# From the results of an experiment to what the explorer shows.
-
-
 def from_results(
     data: Prepared,
     baseline: Result,
@@ -493,9 +484,6 @@ def _words(
         )
     in_order = topic_word[[row_of[tuple(topic)] for topic in topics]]
     return words_with_weights(in_order, vocabulary, scores=relevance(in_order, share, weight=weight))
-
-
-# From a user's own model and pictures to what the explorer shows.
 
 
 NO_BASELINE = (

@@ -1,6 +1,6 @@
 "use strict";
 
-// What Python wrote (vtm.explorer.payload), and what follows from it.
+// What Python wrote (vtm.report.explorer.payload), and what follows from it.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const N_COLOURS = 10;
