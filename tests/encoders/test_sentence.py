@@ -495,6 +495,26 @@ def test_prefetch_then_no_network(tmp_path, hub):
     assert load_encoder("sentence", **options).text.key == key
 
 
+def test_a_cache_without_a_list_of_what_belongs_to_a_model(tmp_path, hub, monkeypatch):
+    """As other programs, and older ones, fill it."""
+    make_sentence_model(hub.root / "tiny/sentence")
+    make_vit(hub.root / "tiny/vit")
+    options = {"text": "tiny/sentence", "image": "tiny/vit"}
+    prefetch_encoder("sentence", **options)
+    expected = load_encoder("sentence", device="cpu", **options)
+    copy = tmp_path / "copy/weights/hub"
+    shutil.copytree(
+        tmp_path / "data/weights/hub", copy, symlinks=True, ignore=shutil.ignore_patterns("trees")
+    )
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "copy"))
+    assert load_encoder("sentence", device="cpu", **options).text.key == expected.text.key
+    # What is not there is fetched all the same.
+    (copy / "models--tiny--sentence/snapshots" / COMMIT / "model.safetensors").unlink()
+    prefetch_encoder("sentence", **options)
+    found = load_encoder("sentence", device="cpu", **options)
+    assert np.array_equal(found.text.encode(TEXTS), expected.text.encode(TEXTS))
+
+
 def test_what_cannot_be_fetched(tmp_path, hub):
     with pytest.raises(MissingError, match="^no/one: cannot be fetched .*404.*on a machine that has one"):
         prefetch_encoder("sentence", text="no/one")

@@ -248,7 +248,8 @@ def find_folder(name: str, *, hub: Hub) -> Path:
         raise MissingError(f"{name}: no folder with a model in it, which has a config.json")
     what = f"the model {name} is"
     folder = hub.snapshot(name, "*.json", but=("onnx/*", "openvino/*"), what=what)
-    wanted = _wanted(hub.names(name), all_parts(folder))
+    names = hub.names(name) or [path.relative_to(folder).as_posix() for path in folder.rglob("*.*")]
+    wanted = _wanted(names, all_parts(folder))
     if not any(file.endswith((".safetensors", ".bin")) for file in wanted):
         raise MissingError(f"{name}: the hub has no weights of it as safetensors or for PyTorch")
     return hub.snapshot(name, *wanted, what=what)

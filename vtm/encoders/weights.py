@@ -163,7 +163,10 @@ class Hub:
         )
         where = {"cache_dir": hub_folder(), "allow_patterns": patterns, "ignore_patterns": list(but)}
         try:
-            return Path(huggingface_hub.snapshot_download(repository, local_files_only=True, **where))
+            folder = Path(huggingface_hub.snapshot_download(repository, local_files_only=True, **where))
+            # A cache that another program filled may lack the list of what belongs to it.
+            if self.names(repository) or not self.fetch:
+                return folder
         except Exception as error:  # nothing, or not all
             if not self.fetch:
                 told = f"{what} not in {hub_folder()}; `{prefetch}` fetches them; {elsewhere}"
@@ -179,12 +182,14 @@ class Hub:
             ) from error
 
     def names(self, repository: str) -> list[str]:
-        """All files of a repository, here or not, of which a snapshot is here."""
+        """All files of a repository, here or not, of which a snapshot is here; none where the cache has no list."""
         import huggingface_hub
 
-        return [
-            file.path for file in huggingface_hub.get_cached_repo_tree(repository, cache_dir=hub_folder())
-        ]
+        try:
+            tree = huggingface_hub.get_cached_repo_tree(repository, cache_dir=hub_folder())
+        except huggingface_hub.errors.CachedRepoTreeNotFoundError:
+            return []
+        return [file.path for file in tree]
 
 
 def hub_folder() -> Path:
