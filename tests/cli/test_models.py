@@ -762,6 +762,14 @@ def test_a_png_sheet_holds_the_pictures(model, photos, tmp_path):
     assert second[0] > first[0] + 220
 
 
+def test_wide_letters_go_to_the_next_line_of_a_sheet(tmp_path):
+    wide, narrow = (
+        draw_sheet("", [Card(tmp_path / "gone.png", letter * 26, (letter * 26,))]) for letter in ("W", "i")
+    )
+    assert wide.height == narrow.height + 2 * 17
+    assert np.asarray(wide.convert("L"))[:, 16 + 220 + 2 :].min() == 255  # beside the card
+
+
 def test_sheets_bear_long_words_many_lines_and_lost_pictures(tmp_path):
     cards = [Card(tmp_path / "gone.png", "w" * 500, ("x" * 300, "ü " * 400)) for _ in range(7)]
     sheet = draw_sheet("y" * 5000, cards)

@@ -397,5 +397,5 @@ def check_encoder(encoder: EncoderPair) -> None:
     if not encoder.aligned:
         raise ConfigError(
             f"encoder {encoder.name}: its text and image embeddings share no space, so their cosine means "
-            "nothing; name a folder of models, or an aligned encoder such as clip"
+            "nothing; name a model or a folder of models, or an aligned encoder such as clip"
         )

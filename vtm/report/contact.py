@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".html", ".htm")
 # Pixels of the PNG.
-_SIDE, _GAP, _FONT, _LINE, _LETTER = 220, 16, 13, 17, 8
+_SIDE, _GAP, _FONT, _LINE, _LETTER = 220, 16, 13, 17, 8  # a letter: many are wider
 _COLUMNS = 5
 _HTML_SIDE = 320
 _STYLE = """
@@ -96,14 +96,16 @@ def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:
     """The sheet as an RGB picture, five cards in a line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
     columns = min(_COLUMNS, max(len(cards), 3))
     width = _GAP + columns * (_SIDE + _GAP)
     title = _wrap(heading, width - 2 * _GAP, 6)
     texts = [
-        (_wrap(card.heading, _SIDE, 2), [line for text in card.lines for line in _wrap(text, _SIDE, 3)])
+        (
+            _wrap(card.heading, _SIDE, 2, "bold"),
+            [line for text in card.lines for line in _wrap(text, _SIDE, 3)],
+        )
         for card in cards
     ]
     top = _GAP + len(title) * _LINE + _GAP
@@ -113,28 +115,30 @@ def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:
     figure = Figure((width / 72, height / 72), dpi=72, facecolor="white")  # a point is a pixel
     canvas = FigureCanvasAgg(figure)
 
-    def write(x: int, y: int, rows: Sequence[str], most: int, weight: str = "normal") -> None:
-        room = Bbox.from_extents(x, 0, x + most, height)
+    def write(x: int, y: int, rows: Sequence[str], weight: str = "normal") -> None:
         for place, row in enumerate(rows):
             at = x / width, 1 - (y + place * _LINE) / height
-            text = figure.text(*at, row, size=_FONT, weight=weight, va="top", parse_math=False)
-            text.set(clip_on=True, clip_box=room)
+            figure.text(*at, row, size=_FONT, weight=weight, va="top", parse_math=False)
 
-    write(_GAP, _GAP, title, width - 2 * _GAP)
-    for index, (card, (bold, plain)) in enumerate(zip(cards, texts, strict=True)):
-        line, column = divmod(index, columns)
-        x, y = _GAP + column * (_SIDE + _GAP), top + sum(heights[:line])
-        axes = figure.add_axes((x / width, 1 - (y + _SIDE) / height, _SIDE / width, _SIDE / height))
-        axes.set(xticks=[], yticks=[])
-        thumbnail = _thumbnail(card.picture, _SIDE)
-        if thumbnail:
-            axes.imshow(thumbnail)
+    write(_GAP, _GAP, title)
+    places = [
+        (_GAP + index % columns * (_SIDE + _GAP), top + sum(heights[: index // columns]))
+        for index in range(len(cards))
+    ]
+    for (x, y), (bold, plain) in zip(places, texts, strict=True):
         y += _SIDE + 4
-        write(x, y, bold, _SIDE, "bold")
-        write(x, y + len(bold) * _LINE, plain, _SIDE)
+        write(x, y, bold, "bold")
+        write(x, y + len(bold) * _LINE, plain)
     with warnings.catch_warnings(action="ignore"):  # of characters that the font lacks
         canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    sheet = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    draw = ImageDraw.Draw(sheet)
+    for card, (x, y) in zip(cards, places, strict=True):
+        if thumbnail := _thumbnail(card.picture, _SIDE):
+            sheet.paste(thumbnail, (x, y))
+        # Around the picture, which may be as white as the sheet.
+        draw.rectangle((x - 1, y - 1, x + _SIDE, y + _SIDE), outline="#bbbbbb")
+    return sheet
 
 
 def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> str:
@@ -177,6 +181,16 @@ def _thumbnail(picture: Path, side: int) -> Image.Image | None:
         return None
 
 
-def _wrap(text: str, width: int, most: int) -> list[str]:
-    """A text in at most `most` lines of about `width` pixels."""
-    return textwrap.wrap(text, width // _LETTER, max_lines=most, placeholder=" …")
+def _wrap(text: str, width: int, most: int, weight: str = "normal") -> list[str]:
+    """A text in at most `most` lines that are not wider than `width` pixels; words that are too long are cut."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.font_manager import FontProperties
+
+    renderer, font = RendererAgg(1, 1, 72), FontProperties(size=_FONT, weight=weight)
+    lines: list[str] = []
+    with warnings.catch_warnings(action="ignore"):  # of characters that the font lacks
+        for letters in range(width // _LETTER, 2, -1):
+            lines = textwrap.wrap(text, letters, max_lines=most, placeholder=" …")
+            if all(renderer.get_text_width_height_descent(line, font, False)[0] <= width for line in lines):
+                break
+    return lines
