@@ -370,10 +370,8 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 def _is_module(name: str) -> bool:
     package, _, last = name.rpartition(".")
-    folder = Path(find_spec(package).origin).parent
-    return find_spec(package).submodule_search_locations is not None and (
-        (folder / f"{last}.py").is_file() or (folder / last / "__init__.py").is_file()
-    )
+    folders = map(Path, find_spec(package).submodule_search_locations or ())
+    return any((f / f"{last}.py").is_file() or (f / last / "__init__.py").is_file() for f in folders)
 
 
 @contextmanager
