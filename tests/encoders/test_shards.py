@@ -533,7 +533,7 @@ def on_ray(experiment, kinds=("joint", "text-teacher")) -> list:
         raise AssertionError("trained again")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vtm.experiment.runs, "train_pair", no_training)
+        patch.setattr("vtm.model.distill.train_pair", no_training)
         return [run for kind in kinds for run in vtm.experiment.runs.run_models(data, kind, progress=False)]
 
 
@@ -654,7 +654,7 @@ def test_warm_leaves_nothing_to_train_for_the_notebooks(tmp_path, cluster, monke
     def no_training(*arguments, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(vtm.experiment.runs, "train_pair", no_training)
+    monkeypatch.setattr("vtm.model.distill.train_pair", no_training)
     data = prepare(small, progress=False)
     for kind in ("joint", "text-teacher"):
         assert len(vtm.experiment.runs.run_models(data, kind, progress=False)) == 2

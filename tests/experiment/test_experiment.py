@@ -103,12 +103,10 @@ def test_a_corpus_of_which_no_picture_can_be_used_is_refused(data, tmp_path):
 
 
 def test_results_are_read_back_and_not_trained_again(data, results, monkeypatch):
-    import vtm.experiment.runs
-
     def no_training(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(vtm.experiment.runs, "train_pair", no_training)
+    monkeypatch.setattr("vtm.model.distill.train_pair", no_training)
     again = run_models(data, "joint", progress=False)
     for new, old in zip(again, [r for r in results if r.row == "joint"], strict=True):
         for name in old.arrays:

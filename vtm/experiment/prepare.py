@@ -15,10 +15,11 @@ from vtm.corpora.words import Vocabulary, build_vocabulary
 from vtm.encoders import load_named
 from vtm.encoders.cache import embed_images, embed_texts
 from vtm.errors import DataError
-from vtm.model.training import Pairs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from vtm.model.training import Pairs
 
 
 PARTS = ("train", "validation", "test")
@@ -82,6 +83,8 @@ class Prepared:
         return [self.corpus.groups[row] for row in self.rows[part]]
 
     def pairs(self, part: str) -> Pairs:
+        from vtm.model.training import Pairs
+
         rows = self.rows[part]
         return Pairs(self.text[rows], self.image[rows], self.counts[rows])
 

@@ -1,4 +1,7 @@
-"""The experiment itself: baseline and models trained where no current result is on disk, then read back."""
+"""The experiment itself: baseline and models trained where no current result is on disk, then read back.
+
+PyTorch is imported when something is trained: who finds all results on disk need not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +30,15 @@ from vtm.metrics.topics import (
     topic_agreement,
     topic_diversity,
 )
-from vtm.model.align import AlignConfig, fit_aligned
-from vtm.model.distill import Trained, train_pair
 from vtm.model.health import judge, teacher_kl, unigram_reconstruction
-from vtm.model.network import one_thread
-from vtm.model.topicmodel import TopicModel
-from vtm.model.training import Pairs, held_out_reconstruction
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from vtm.experiment.prepare import Prepared
+    from vtm.model.distill import Trained
+    from vtm.model.topicmodel import TopicModel
+    from vtm.model.training import Pairs
 
 
 TOP_WORDS = 25
@@ -73,9 +74,7 @@ def run_baseline(data: Prepared) -> list[Result]:
     seeds = data.experiment.seeds[:1] if data.aligned else data.experiment.seeds
     results = []
     for seed in seeds:
-        key = hash_json(
-            [data.fingerprint(), dataclasses.asdict(AlignConfig()), data.aligned, seed, models_code()]
-        )
+        key = hash_json([data.fingerprint(), data.aligned, seed, models_code()])
         folder = run_folder(data) / "baseline" / f"seed-{seed}"
         result = Result.current(folder, key)
         if result is None:
@@ -90,6 +89,8 @@ def run_baseline(data: Prepared) -> list[Result]:
 
 
 def _baseline(data: Prepared, seed: int) -> Result:
+    from vtm.model.align import fit_aligned
+
     started = time.perf_counter()
     arrays, history = {}, {}
     if data.aligned:
@@ -193,6 +194,8 @@ def _train(
     progress: bool,
 ) -> dict[int, Result]:
     """Train some seeds side by side; write each seed's models and, last, its result."""
+    from vtm.model.distill import train_pair
+
     found: dict[int, Result] = {}
     started = time.perf_counter()
     trained = train_pair(
@@ -298,6 +301,9 @@ def _lessons(models: Trained, validation: Pairs) -> dict[str, tuple[float, float
 
 def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float:
     """Mean reconstruction loss of documents in evaluation mode, nats a document (`held_out_reconstruction`)."""
+    from vtm.model.network import one_thread
+    from vtm.model.training import held_out_reconstruction
+
     with one_thread():
         return float(held_out_reconstruction(model.network, x, counts).mean())
 
@@ -384,6 +390,8 @@ def saved_topic_word(data: Prepared, run: Result) -> dict[str, np.ndarray]:
     MissingError
         The run's models are not on disk.
     """
+    from vtm.model.topicmodel import TopicModel
+
     folder = model_folder(data, run.row, run.n_topics) / f"seed-{run.seed}"
     return {reads: TopicModel.load(folder / reads).topic_word() for reads in ("text", "image")}
 

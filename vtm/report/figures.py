@@ -152,8 +152,8 @@ def alignment_curves(results: Sequence[Result]) -> Figure:
     return figure
 
 
-def topic_mass(results: Sequence[Result], *, largest: int = 10) -> Figure:
-    """How much of a document's probability its largest topics carry, for pictures and for texts."""
+def topic_mass(results: Sequence[Result]) -> Figure:
+    """How much of a document's probability its ten largest topics carry, for pictures and for texts."""
     figure, grid = grid_of_axes(1, 2, width=4.2, height=3.6)
     for axes, reads in zip(grid[0], ("image", "text"), strict=True):
         for position, (name, runs) in enumerate(by_row(results).items()):
@@ -161,7 +161,7 @@ def topic_mass(results: Sequence[Result], *, largest: int = 10) -> Figure:
             if runs[0].n_topics == 0 or not good:
                 continue
             theta = np.stack([getattr(run, reads)() for run in good])  # (S, n, K)
-            mass = np.cumsum(-np.sort(-theta, axis=2), axis=2).mean(axis=(0, 1))[:largest]
+            mass = np.cumsum(-np.sort(-theta, axis=2), axis=2).mean(axis=(0, 1))[:10]
             axes.plot(
                 range(1, len(mass) + 1),
                 mass,
@@ -177,12 +177,12 @@ def topic_mass(results: Sequence[Result], *, largest: int = 10) -> Figure:
     return figure
 
 
-def agreement_heatmap(run: Result, *, part: str = "test", largest: int = 30) -> Figure:
-    """Correlation over documents between text topic i and image topic j, for the topics of most weight."""
+def agreement_heatmap(run: Result) -> Figure:
+    """Correlation over documents between text topic i and image topic j, for the 30 topics of most weight."""
     import seaborn
 
-    text, image = run.text(part), run.image(part)
-    order = np.argsort(-(text + image).sum(axis=0), kind="stable")[:largest]
+    text, image = run.text(), run.image()
+    order = np.argsort(-(text + image).sum(axis=0), kind="stable")[:30]
     figure, axes = _axes(6.2, 5.2)
     seaborn.heatmap(
         topic_agreement(text, image)[np.ix_(order, order)],
@@ -297,42 +297,34 @@ def contact_sheet(pictures: Sequence[Path], captions: Sequence[str], *, columns:
     return figure
 
 
-def best_topics(run: Result, *, n: int = 6, part: str = "test") -> list[int]:
-    """The n topics that text and picture agree on most (correlation over the part's pairs), best first.
+def best_topics(run: Result, *, n: int = 6) -> list[int]:
+    """The n topics that text and picture agree on most (correlation over the test pairs), best first.
 
     A rule, not a choice by eye. Of topics that are the largest in less than 1 % of the pictures nothing could be
     shown but their one or two pictures; they come last.
     """
-    text, image = run.text(part), run.image(part)
+    text, image = run.text(), run.image()
     agreement = np.diag(topic_agreement(text, image)).copy()
     share = np.bincount(image.argmax(axis=1), minlength=image.shape[1]) / len(image)
     agreement[share < 0.01] -= 2.0
     return [int(k) for k in np.argsort(-agreement, kind="stable")[:n]]
 
 
-def topics_with_pictures(
-    run: Result,
-    pictures: dict[str, Path],
-    topics: Sequence[int],
-    *,
-    columns: int = 6,
-    words: int = 8,
-    part: str = "test",
-) -> Figure:
-    """A line for each topic: its keywords, and the pictures in which it is largest.
+def topics_with_pictures(run: Result, pictures: dict[str, Path], topics: Sequence[int]) -> Figure:
+    """A line for each topic: its keywords, and the six pictures in which it is largest.
 
     Parameters
     ----------
     pictures : id -> file.
     """
-    ids, theta = run.ids[part], run.image(part)
-    figure, grid = grid_of_axes(len(topics), columns, width=1.45, height=1.75)
+    ids, theta = run.ids["test"], run.image()
+    figure, grid = grid_of_axes(len(topics), 6, width=1.45, height=1.75)
     for line, topic in zip(grid, topics, strict=True):
-        for axes, row in zip(line, np.argsort(-theta[:, topic], kind="stable")[:columns], strict=False):
+        for axes, row in zip(line, np.argsort(-theta[:, topic], kind="stable")[:6], strict=False):
             _show(axes, pictures[ids[row]])
             axes.set_title(f"{theta[row, topic]:.2f}", fontsize=7, pad=2)
         line[0].annotate(
-            f"topic {topic}: " + ", ".join(run.topics["image"][topic][:words]),
+            f"topic {topic}: " + ", ".join(run.topics["image"][topic][:8]),
             (0, 1.24),
             xycoords="axes fraction",
             fontsize=8,
@@ -344,17 +336,10 @@ def topics_with_pictures(
     return figure
 
 
-def figure_1_texts(
-    run: Result,
-    groups: Sequence[str] | None,
-    *,
-    n: int = 8,
-    seed: int = 0,
-    part: str = "test",
-) -> list[str]:
+def figure_1_texts(run: Result, groups: Sequence[str] | None, *, n: int = 8) -> list[str]:
     """Texts for Figure 1, by a rule: drawn with a seed from all test texts, at most one of each gold category."""
-    ids = run.ids[part]
-    order = numpy_generator(seed, "figure 1").permutation(len(ids))
+    ids = run.ids["test"]
+    order = numpy_generator(0, "figure 1").permutation(len(ids))
     chosen, seen = [], set()
     for row in order:
         group = groups[row] if groups is not None else ids[row]
@@ -374,22 +359,19 @@ def figure_1(
     chosen: Sequence[str],
     *,
     name: str = CONTRASTIVE,
-    part: str = "test",
 ) -> Figure:
     """The paper's Figure 1: for each text the first and second picture of the baseline and of the topic model.
 
     The text's own picture stands beside it; where a method found it, it has a frame.
     """
     figure, grid = grid_of_axes(len(chosen), 6, width=1.75, height=1.9)
-    tops = [
-        top_items(r.text(part), r.image(part), r.ids[part], k=2, measure=r.measure)[0]
-        for r in (baseline, run)
-    ]
-    row_of = {i: row for row, i in enumerate(run.ids[part])}
+    ids = run.ids["test"]
+    tops = [top_items(r.text(), r.image(), r.ids["test"], k=2, measure=r.measure)[0] for r in (baseline, run)]
+    row_of = {i: row for row, i in enumerate(ids)}
     topics = run.topics["text"]
     for line, text_id in zip(grid, chosen, strict=True):
         row = row_of[text_id]
-        largest = int(run.text(part)[row].argmax())
+        largest = int(run.text()[row].argmax())
         words = ", ".join(topics[largest][:5])
         caption = textwrap.fill(texts[text_id], 30, max_lines=6, placeholder=" …")
         line[0].text(0, 0.98, f"{caption}\n\n", fontsize=7, va="top", wrap=True)
@@ -398,7 +380,7 @@ def figure_1(
         for method, top in enumerate(tops):
             for place in range(2):
                 axes = line[2 + 2 * method + place]
-                found = run.ids[part][top[row, place]]
+                found = ids[top[row, place]]
                 _show(axes, pictures[found], frame=found == text_id)
         line[0].axis("off")
     headings = ("text", "its own picture", f"{name}:\nfirst", "second", f"{run.name}:\nfirst", "second")

@@ -29,12 +29,12 @@ class Finding:
         return told(self.test, HELD, REVERSED, OPEN, "could not be tested: no run was healthy")
 
 
-def reciprocal_ranks(results: Sequence[Result], part: str = "test") -> np.ndarray:
+def reciprocal_ranks(results: Sequence[Result]) -> np.ndarray:
     """Reciprocal ranks within the first 100 of every healthy run, (S, n); (0, 0) where none is healthy."""
     runs = healthy(results)
     if not runs:
         return np.zeros((0, 0))
-    return np.stack([per_item(run.ranks(part))["mrr_100"] for run in runs])
+    return np.stack([per_item(run.ranks())["mrr_100"] for run in runs])
 
 
 def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:

@@ -144,12 +144,12 @@ def shown_run(results: Sequence[Result]) -> Result:
     return next(run for run in runs if run.n_topics == largest)
 
 
-def topic_words_table(run: Result, *, n: int = 12, top: int = 10) -> pd.DataFrame:
-    """Keywords of the n topics that text and picture agree on most, and of the n / 2 that they agree on least."""
+def topic_words_table(run: Result) -> pd.DataFrame:
+    """Ten keywords of the 12 topics that text and picture agree on most, and of the 6 that they agree on least."""
     text, image = run.text("validation"), run.image("validation")
     agreement = np.diag(topic_agreement(text, image))
     order = np.argsort(-agreement, kind="stable")
-    n = min(n, len(order))
+    n = min(12, len(order))
     shown = list(dict.fromkeys([*order[:n], *order[-(n // 2) :]]))
     return frame(
         [
@@ -157,8 +157,8 @@ def topic_words_table(run: Result, *, n: int = 12, top: int = 10) -> pd.DataFram
                 "topic": int(k),
                 "agreement": f"{agreement[k]:.2f}",
                 "share of pictures": f"{image[:, k].mean():.1%}",
-                "words, text model": ", ".join(run.topics["text"][k][:top]),
-                "words, image model": ", ".join(run.topics["image"][k][:top]),
+                "words, text model": ", ".join(run.topics["text"][k][:10]),
+                "words, image model": ", ".join(run.topics["image"][k][:10]),
             }
             for k in shown
         ],
@@ -166,9 +166,9 @@ def topic_words_table(run: Result, *, n: int = 12, top: int = 10) -> pd.DataFram
     )
 
 
-def agreement_numbers(run: Result, part: str = "test") -> dict[str, float]:
+def agreement_numbers(run: Result) -> dict[str, float]:
     """Mean correlation of text topic k with image topic k and with other topics, and how often k is its own best."""
-    summary = diagonal_summary(topic_agreement(run.text(part), run.image(part)))
+    summary = diagonal_summary(topic_agreement(run.text(), run.image()))
     return {
         "diagonal": float(summary["mean"]),
         "off_diagonal": float(summary["off_mean"]),
@@ -268,7 +268,7 @@ LABELS = {
 CONTRASTIVE = "aligned (contrastive)"
 
 
-def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataFrame:
+def retrieval_summary(results: Sequence[Result]) -> pd.DataFrame:
     """Mean, spread and interval of every retrieval figure, a line for each row of the table and figure.
 
     Columns: row, n_topics, figure, mean, sd (over seeds; NaN for one run), low, high (95 % bootstrap over test
@@ -279,7 +279,7 @@ def retrieval_summary(results: Sequence[Result], part: str = "test") -> pd.DataF
     lines = []
     for runs in by_row(results).values():
         good = healthy(runs)
-        values = [per_item(run.ranks(part)) for run in good]
+        values = [per_item(run.ranks()) for run in good]
         for figure in FIGURES:
             line = dict(
                 row=runs[0].row, n_topics=runs[0].n_topics, figure=figure, runs=len(good), trained=len(runs)
@@ -364,18 +364,16 @@ def topic_table(results: Sequence[Result], data: Prepared) -> pd.DataFrame:
     return frame(lines).T if lines else pd.DataFrame()
 
 
-def own_category(
-    results: Sequence[Result], groups: Sequence[str], *, k: int = 10, part: str = "test"
-) -> np.ndarray:
+def own_category(results: Sequence[Result], groups: Sequence[str], *, k: int = 10) -> np.ndarray:
     """Share of a text's k best pictures, its own picture left out, that are of the text's category: (S, n).
 
     Leaving out the own picture separates "a picture of the same topic" from "the picture itself".
     """
-    category = dict(zip(results[0].ids[part], groups, strict=True))
+    category = dict(zip(results[0].ids["test"], groups, strict=True))
     shares = []
     for run in healthy(results):
-        ids = run.ids[part]
-        top, _ = top_items(run.text(part), run.image(part), ids, k=min(k + 1, len(ids)), measure=run.measure)
+        ids = run.ids["test"]
+        top, _ = top_items(run.text(), run.image(), ids, k=min(k + 1, len(ids)), measure=run.measure)
         own = np.arange(len(ids))[:, None]
         # The own picture moves behind the others; then the first k are the best k others.
         others = np.take_along_axis(top, np.argsort(top == own, axis=1, kind="stable"), axis=1)[:, :k]

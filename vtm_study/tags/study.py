@@ -19,7 +19,6 @@ from vtm.experiment.runs import BY_CONTENT, model_folder, run_folder
 from vtm.files import code_hash, hash_json, kept
 from vtm.metrics.retrieval import per_item
 from vtm.metrics.topics import npmi, relevance, top_words, topic_diversity
-from vtm.model.topicmodel import TopicModel
 from vtm_study.measures import reciprocal
 from vtm_study.others import (
     EXTRA_PEERS,
@@ -447,6 +446,8 @@ class _Study:
 
     def of_model(self, result: Result) -> Task:
         def measure() -> TagRun:
+            from vtm.model.topicmodel import TopicModel
+
             folder = model_folder(self.data, result.row, result.n_topics) / f"seed-{result.seed}"
             model = TopicModel.load(folder / "image")
             theta = {part: model.theta(self.given.image[part]) for part in PARTS}

@@ -162,7 +162,7 @@ def to_json(value: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def shared_topics(text: np.ndarray, image: np.ndarray, *, top: int = REASONS) -> list[tuple[int, float]]:
+def shared_topics(text: np.ndarray, image: np.ndarray) -> list[tuple[int, float]]:
     """The topics k with the largest theta_text[k] * theta_image[k], and each one's share of the sum.
 
     Parameters
@@ -171,13 +171,13 @@ def shared_topics(text: np.ndarray, image: np.ndarray, *, top: int = REASONS) ->
 
     Returns
     -------
-    Up to `top` pairs (k, share), largest first, ties by the number; shares below 1 % are left out.
+    Up to 3 pairs (k, share), largest first, ties by the number; shares below 1 % are left out.
     """
     products = np.asarray(text, dtype=np.float64) * np.asarray(image, dtype=np.float64)
     total = products.sum()
     if total <= 0:
         return []
-    order = np.argsort(-products, kind="stable")[:top]
+    order = np.argsort(-products, kind="stable")[:REASONS]
     return [(int(k), float(products[k] / total)) for k in order if products[k] / total >= SMALLEST_SHARE]
 
 

@@ -350,10 +350,8 @@ def find_matches(
     ids: Sequence[str],
     rows: Sequence[int],
     spaces: Mapping[str, tuple[np.ndarray, np.ndarray, str]],
-    *,
-    top: int = FOUND,
 ) -> tuple[Match, ...]:
-    """The `top` pictures and the rank of the own picture, for the texts in `rows`, by each method.
+    """The best 8 pictures and the rank of the own picture, for the texts in `rows`, by each method.
 
     Parameters
     ----------
@@ -365,7 +363,7 @@ def find_matches(
     found, ranks = {}, {}
     for method, (text, image, measure) in spaces.items():
         queries = text[list(rows)]
-        found[method] = top_items(queries, image, ids, k=top, measure=measure)[0]
+        found[method] = top_items(queries, image, ids, k=FOUND, measure=measure)[0]
         ranks[method] = target_ranks(queries, image, asked, ids, measure=measure).ranks
     return tuple(
         Match(
