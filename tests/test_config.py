@@ -59,6 +59,10 @@ NAN, INF = float("nan"), float("inf")
         ("max_df", 0.0),
         ("max_df", 1.5),
         ("min_length", 0),
+        ("stop_words", "photo"),
+        ("stop_words", [3]),
+        ("ngrams", 0),
+        ("ngrams", 3),
         ("corpus", ""),
         ("corpus", 3),
         ("encoder", None),
@@ -135,6 +139,7 @@ OTHER = {
     "hidden": (100,),
     "activation": "relu",
     "standardize": not ModelConfig().standardize,
+    "stop_words": ["photo"],
 }
 
 

@@ -21,7 +21,7 @@ from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from vtm.config import BowConfig, ModelConfig, plain
 from vtm.corpora import Dropped
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
-from vtm.corpora.words import build_vocabulary, language_doubts, stop_words
+from vtm.corpora.words import build_vocabulary, language_doubts, read_words, stop_words
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import hash_file, load_about, load_arrays, remove_leftovers, save_arrays
@@ -113,14 +113,15 @@ class VisualTopicModel(BaseEstimator):
         Name of an encoder with its options, as in "clip:model=ViT-B-32,pretrained=openai" (see
         `vtm.encoders.load_encoder`), or an `EncoderPair` of your own.
     language
-        Code of the texts' language, for stop words and for encoders that choose their weights by it.
+        Code of the texts' language, for stop words and for encoders that choose their weights by it; of several with
+        commas between them, as in "de,en".
     random_state
         The seed, a whole number from 0; None is refused, since such a run could not be repeated.
     validation
         Share of the pairs, from 0 to 0.5, that is not trained on but tells whether training worked (`status_`,
         `warnings_`): at least 20 pairs and at most 1,000; of fewer than 80 pairs none.
-    max_words, min_df, max_df, min_length
-        Which words make the vocabulary (`vtm.config.BowConfig`).
+    max_words, min_df, max_df, min_length, stop_words, ngrams
+        Which words make the vocabulary (`vtm.config.BowConfig`); `stop_words` may be a file with one word a line.
     decoder, hidden, activation, dropout, epochs, batch_size, lr, beta1, beta2, kl_weight, standardize, n_samples
         The network and its training (`vtm.config.ModelConfig`); a `batch_size` of None is 64, and 16 for fewer than
         500 pairs.
@@ -185,6 +186,8 @@ class VisualTopicModel(BaseEstimator):
     min_df: int = BowConfig.min_df
     max_df: float = BowConfig.max_df
     min_length: int = BowConfig.min_length
+    stop_words: tuple[str, ...] | Path | str = BowConfig.stop_words
+    ngrams: int = BowConfig.ngrams
     decoder: str = ModelConfig.decoder
     hidden: tuple[int, ...] = ModelConfig.hidden
     activation: str = ModelConfig.activation
@@ -248,6 +251,8 @@ class VisualTopicModel(BaseEstimator):
         """
         texts = _as_texts(texts)
         given = {name: plain(value) for name, value in self.get_params(deep=False).items()}
+        if isinstance(given["stop_words"], str | Path):
+            given["stop_words"] = list(read_words(given["stop_words"]))
         config, bow = _configs(given, len(texts))
         if images is not None:
             images = _as_images(images)
@@ -746,6 +751,7 @@ class VisualTopicModel(BaseEstimator):
         try:
             parameters = about["parameters"] | {
                 "hidden": tuple(about["parameters"]["hidden"]),
+                "stop_words": tuple(about["parameters"].get("stop_words", ())),
                 "encoder": about["parameters"]["encoder"] if encoder is None else encoder,
                 "device": device,
                 "cache": cache,

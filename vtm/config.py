@@ -72,12 +72,21 @@ def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    """Some texts, as a tuple."""
+    _check(
+        isinstance(value, list) and all(isinstance(v, str) for v in value),
+        f"{name}={value!r}: must be a list of words",
+    )
+    return tuple(value)
+
+
 def _check_types(config: Any) -> None:
     """Each value of a dataclass as the type of its default, or an error that names both; the same for every caller."""
     for f in dataclasses.fields(config):
         value, default = plain(getattr(config, f.name)), f.default
         if isinstance(default, tuple):
-            value = _whole_numbers(f.name, value)
+            value = _whole_numbers(f.name, value) if default else _texts(f.name, value)
         elif default is not dataclasses.MISSING:
             kind = numbers.Real if isinstance(default, float) else type(default)
             if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
@@ -171,12 +180,24 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class BowConfig:
-    """Bag of words: the `max_words` most frequent words that stand in at least `min_df` training texts."""
+    """Bag of words: the `max_words` most frequent words that stand in at least `min_df` training texts.
+
+    Parameters
+    ----------
+    max_words : words of the vocabulary at most, phrases among them.
+    min_df : texts that a word must stand in.
+    max_df : the largest share of the texts that it may stand in.
+    min_length : letters of a word.
+    stop_words : words that are left out besides the language's own; of two words, a phrase.
+    ngrams : 2 takes phrases of two words as well, side by side in a text and neither a stop word; 1 takes none.
+    """
 
     max_words: int = 2000
     min_df: int = 3
     max_df: float = 0.5
     min_length: int = 3
+    stop_words: tuple[str, ...] = ()
+    ngrams: int = 1
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -184,6 +205,9 @@ class BowConfig:
         _check(self.min_df >= 1, f"min_df={self.min_df}: must be at least 1 text")
         _check(0 < self.max_df <= 1, f"max_df={self.max_df}: is a share of the texts, above 0 and at most 1")
         _check(self.min_length >= 1, f"min_length={self.min_length}: must be at least 1 letter")
+        _check(
+            self.ngrams in (1, 2), f"ngrams={self.ngrams}: must be 1 (words) or 2 (words, and phrases of two)"
+        )
 
 
 @dataclass(frozen=True)

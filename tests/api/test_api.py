@@ -617,6 +617,26 @@ def test_a_loaded_model_is_the_saved_one(corpus, model, tmp_path):
     assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
 
 
+def test_own_stop_words_and_phrases_are_saved_as_words(corpus, embeddings, tmp_path):
+    (tmp_path / "own.txt").write_text("Red\nblue\n", encoding="utf-8")
+    chosen = dict(n_topics=4, epochs=2, validation=0, encoder="pixels", ngrams=2)
+    text, image = embeddings
+    by_path, by_words = (
+        VisualTopicModel(stop_words=words, **chosen) for words in (str(tmp_path / "own.txt"), ("red", "blue"))
+    )
+    plain = VisualTopicModel(**chosen)
+    for model in (by_path, by_words, plain):
+        model.fit(corpus.texts, text_embeddings=text, image_embeddings=image)
+    assert by_path.vocabulary_ == by_words.vocabulary_
+    assert {"red", "blue"} <= set(plain.vocabulary_) and not {"red", "blue"} & set(by_path.vocabulary_)
+    assert any(" " in word for word in by_path.vocabulary_)
+    by_path.save(tmp_path / "m")
+    (tmp_path / "own.txt").unlink()
+    loaded = VisualTopicModel.load(tmp_path / "m")
+    assert loaded.stop_words == ("Red", "blue") and loaded.ngrams == 2
+    assert loaded.vocabulary_ == by_path.vocabulary_
+
+
 def test_the_file_is_safetensors_and_names_the_encoders_and_versions(model, tmp_path):
     from safetensors.numpy import load_file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtm.config import BowConfig
-from vtm.corpora.words import Vocabulary, build_vocabulary, language_doubts, stop_words
-from vtm.errors import ConfigError, DataError
+from vtm.corpora.words import Vocabulary, build_vocabulary, language_doubts, read_words, stop_words
+from vtm.errors import ConfigError, DataError, MissingError
 
 EVERY = BowConfig(min_df=1, max_df=1.0)
 
@@ -74,6 +75,101 @@ def test_stop_words_follow_the_language():
     assert stop_words("es-419") == stop_words("es")
 
 
+# man, face, fire, house, computer, world, room, page, old, young, small and others, translated by hand.
+THINGS = {
+    "en": "man face fire home computer world room page old young small woman child sun tree water day group area work",
+    "de": "mann gesicht feuer haus computer welt zimmer seite alt alte jung junge klein kleine frau kind sonne tag",
+    "fr": "homme visage feu maison ordinateur monde chambre page vieux vieille jeune petit femme enfant soleil jour",
+    "es": "hombre cara fuego casa ordenador mundo cuarto página viejo joven pequeño mujer niño sol día lado lugar",
+    "it": "uomo faccia volto fuoco casa computer mondo stanza pagina vecchio giovane piccolo donna bambino giorno",
+    "pt": "homem rosto fogo casa computador mundo quarto página velho jovem pequeno mulher dia noite trabalho ponto",
+    "nl": "gezicht vuur huis computer wereld kamer pagina oud jong klein vrouw kind zon boom water dag",
+    "sv": "ansikte eld hus dator värld rum sida gammal ung liten kvinna barn sol träd vatten dag",
+    "fi": "mies kasvot tuli talo koti tietokone maailma huone sivu vanha nuori pieni nainen lapsi aurinko",
+    "pl": "mężczyzna twarz ogień dom komputer świat pokój strona stary młody mały kobieta dziecko dzień",
+    "cs": "muž tvář oheň dům počítač svět pokoj strana starý mladý malý žena dítě slunce den",
+    "ru": "человек мужчина лицо огонь дом компьютер мир комната страница старый молодой маленький женщина день",
+    "uk": "чоловік обличчя вогонь дім світ кімната сторінка старий молодий малий жінка дитина день",
+    "tr": "adam yüz ateş ev bilgisayar dünya oda sayfa eski yaşlı genç küçük kadın çocuk",
+    "id": "pria orang wajah api rumah komputer dunia kamar halaman tua muda kecil wanita anak hari",
+    "ms": "lelaki orang wajah api rumah dunia bilik halaman tua muda kecil wanita anak air hari",
+    "ar": "رجل وجه نار بيت حاسوب عالم غرفة صفحة قديم شاب صغير امرأة طفل يوم",
+    "fa": "مرد چهره آتش خانه رایانه جهان اتاق صفحه پیر جوان کوچک زن کودک روز",
+    "hi": "आदमी चेहरा आग घर कंप्यूटर दुनिया कमरा पृष्ठ पुराना छोटा औरत बच्चा दिन",
+    "zh": "男人 脸 火 家 电脑 世界 房间 页 老 小 女人 孩子 日 人",
+    "ja": "男 顔 火 家 世界 部屋 頁 女 子 人 犬",
+    "ko": "남자 얼굴 불 집 컴퓨터 세계 방 페이지 여자 아이",
+    "th": "ผู้ชาย หน้า ไฟ บ้าน โลก ห้อง แก่ เล็ก เด็ก วัน",
+    "vi": "người mặt lửa nhà phòng trang già trẻ nhỏ cây ngày",
+}
+
+
+@pytest.mark.parametrize("language", THINGS)
+def test_what_people_say_of_pictures_is_no_stop_word(language):
+    listed = stop_words(language)
+    assert not set(THINGS[language].split()) & set(listed) and len(listed) > 90
+    vocabulary = words([THINGS[language]] * 2, language=language, min_length=1)
+    assert set(vocabulary) == set(THINGS[language].split())
+
+
+@pytest.mark.parametrize(
+    "language, functions",
+    [
+        ("en", "the of and which"),
+        ("de-AT", "der und nicht"),
+        ("cs", "který jsem"),  # Czech is cz in the package, Norwegian nb
+        ("no", "ikke hvorfor"),
+        ("nb", "ikke hvorfor"),
+        ("el", "και από"),
+        ("th", "ที่ และ"),
+        ("de,en", "the der"),
+        ("en + fr", "the avec"),
+    ],
+)
+def test_function_words_are_stop_words(language, functions):
+    assert set(functions.split()) <= set(stop_words(language))
+
+
+def test_every_language_that_stopwordsiso_has_keeps_a_list():
+    import stopwordsiso
+
+    assert {code for code in stopwordsiso.langs() if not stop_words(code)} == set()
+
+
+def test_own_stop_words_are_left_out_as_the_texts_are_cut(tmp_path):
+    texts = ["A CLIP-art photo of a red boat", "clip art: a photo, red boat"]
+    own = tmp_path / "own.txt"
+    own.write_bytes("\ufeffPhoto\n\n# comment\n Clip-Art \nnever seen\n".encode())
+    given = read_words(own)
+    assert given == ("Photo", "Clip-Art", "never seen")
+    assert words(texts, stop_words=given) == ("art", "boat", "clip", "red")
+    # A phrase is left out as a phrase, its words stay.
+    assert words(texts, stop_words=given, ngrams=2) == ("art", "boat", "clip", "red", "red boat")
+    assert "clip art" in words(texts, ngrams=2)
+
+
+def test_a_file_of_stop_words_that_cannot_be_read_is_one_clear_line(tmp_path):
+    with pytest.raises(MissingError, match="there is no file .*none.txt; it holds one word a line"):
+        read_words(tmp_path / "none.txt")
+    (tmp_path / "latin").write_bytes("für\n".encode("latin-1"))
+    with pytest.raises(DataError, match="latin: is not text in UTF-8"):
+        read_words(tmp_path / "latin")
+    with pytest.raises(DataError, match="is no regular file"):
+        read_words(tmp_path)
+
+
+def test_phrases_are_two_words_side_by_side():
+    texts = ["Red boat, a red-boat. Red, boat", "state of art", "boat T rex", "the red boat house"]
+    found = build_vocabulary(texts, config=BowConfig(min_df=1, max_df=1.0, ngrams=2))
+    # "of" is a stop word, "T" is too short, and a comma parts: neither side makes a phrase.
+    assert [word for word in found.words if " " in word] == ["boat house", "red boat"]
+    assert found.n_phrases == 2
+    assert found.tokens(texts[0]) == ["red", "boat", "red boat", "red", "boat", "red boat", "red", "boat"]
+    assert found.tokens("house boat house") == ["house", "boat", "house", "boat house"]
+    limited = BowConfig(min_df=1, max_df=1.0, ngrams=2, max_words=3)
+    assert build_vocabulary(texts, config=limited).words == ("boat", "red", "red boat")
+
+
 @pytest.mark.parametrize("language", ["", "12", "e n", "../de", "german", "deutsch", "e"])
 def test_what_is_no_language_code_is_refused(language):
     with pytest.raises(ConfigError, match="must be a code"):
@@ -127,10 +223,13 @@ def test_no_word_left_is_one_clear_line(texts):
     assert "\n" not in str(error.value) and "min_df" in str(error.value)
 
 
-@given(st.lists(st.text(alphabet="abß ü,1_\u0308ि", max_size=20), min_size=1, max_size=4))
-def test_counts_and_tokens_cut_alike(texts):
-    vocabulary = Vocabulary(words=("aab", "ab", "abb", "ba", "bab", "bü"), language="en", min_length=2)
+@given(st.lists(st.text(alphabet="abß ü,1_\u0308ि", max_size=20), min_size=1, max_size=4), st.booleans())
+def test_counts_and_tokens_cut_alike(texts, phrases):
+    words = ("aab", "ab", "abb", "ba", "bab", "bü")
+    vocabulary = Vocabulary((*words, "ab ba") if phrases else words, language="en", min_length=2)
     counts = vocabulary.counts(texts).toarray()
     for row, text in enumerate(texts):
         tokens = Counter(vocabulary.tokens(text))
         assert counts[row].tolist() == [tokens[word] for word in vocabulary.words]
+        known = re.findall(r"(?:[^\W\d_][\u0308ि]*){2,}", unicodedata.normalize("NFC", text.lower()))
+        assert {word: tokens[word] for word in words} == {word: known.count(word) for word in words}

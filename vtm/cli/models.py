@@ -52,11 +52,18 @@ def train_model(
     ] = None,
     min_df: Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")] = 3,
     max_words: Annotated[int, typer.Option(min=2, help="At most so many words are known.")] = 2000,
+    stop_words: Annotated[
+        Path | None,
+        typer.Option(help="A file of words to leave out besides the language's, one a line.", metavar="FILE"),
+    ] = None,
+    ngrams: Annotated[int, typer.Option(min=1, max=2, help="2 takes phrases of two words as well.")] = 1,
     validation: Annotated[
         float,
         typer.Option(min=0, max=0.5, help="Share of the pairs that judges the training; 0 trains on all."),
     ] = 0.1,
-    language: Annotated[str, typer.Option(help="Of the texts, as in de; the corpus' by default.")] = "",
+    language: Annotated[
+        str, typer.Option(help="Of the texts, as in de or de,en; the corpus' by default.")
+    ] = "",
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
 ) -> None:
@@ -78,6 +85,8 @@ def train_model(
         batch_size=batch_size,
         min_df=min_df,
         max_words=max_words,
+        stop_words=stop_words or (),
+        ngrams=ngrams,
         validation=validation,
         device=device,
         max_pixels=max_pixels,
@@ -106,7 +115,9 @@ def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, l
     for reason, ids in by_reason.items():
         typer.echo(labelled(f"  {reason}", f"{len(ids):6}  such as {printable(ids[0])}"))
     typer.echo(labelled("language", language))
-    typer.echo(labelled("words", str(len(model.vocabulary_))))
+    phrases = sum(" " in word for word in model.vocabulary_)
+    of_two = f", {phrases} of them phrases of two words" if phrases else ""
+    typer.echo(labelled("words", f"{len(model.vocabulary_)}{of_two}"))
     typer.echo(labelled("topics", str(model.n_topics)))
     for reads, what in (("text", "texts"), ("image", "pictures")):
         typer.echo(labelled(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))

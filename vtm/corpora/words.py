@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vtm.config import BowConfig
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, MissingError
+from vtm.files import read_regular
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -24,6 +26,7 @@ READ_TEXTS = 1000
 LEAST_SHARE = 0.1
 LEAST_RATIO = 1.5
 LEAST_STOP_WORDS = 20
+MOST_BYTES = 16 * 2**20  # of a file of stop words
 
 
 def _letters(text: str) -> str:
@@ -45,11 +48,33 @@ def _word_pattern(min_length: int) -> str:
     return rf"(?:[^\W\d_][{marks}\u200c\u200d]*){{{min_length},}}"
 
 
+def words_of(text: str, *, min_length: int, ngrams: int = 1, stops: Container[str] = ()) -> list[str]:
+    """The words of a text in its order, and with `ngrams` of 2 each phrase after its second word.
+
+    A phrase is two words of the text side by side, with a space or a hyphen between them.
+    """
+    text = _letters(text)
+    if ngrams == 1:
+        return [word for word in re.findall(_word_pattern(min_length), text) if word not in stops]
+    found: list[str] = []
+    long_enough, end, before = re.compile(_word_pattern(min_length)), -1, None
+    # Shorter words are read as well: what stands on both sides of one is no phrase.
+    for match in re.finditer(_word_pattern(1), text):
+        word = match[0] if long_enough.fullmatch(match[0]) and match[0] not in stops else None
+        if word:
+            beside = before and text[end : match.start()].strip() in ("", "-")
+            phrase = f"{before} {word}"
+            found += [word, phrase] if beside and phrase not in stops else [word]
+        before, end = word, match.end()
+    return found
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The words of the bag of words, and how a text is cut into them.
 
     `words` is sorted, in lower case and composed (NFC); a word's position is its column in beta and in the counts.
+    Phrases of two words have a space in them.
     """
 
     words: tuple[str, ...]
@@ -58,6 +83,11 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    @property
+    def n_phrases(self) -> int:
+        """How many of the words are phrases."""
+        return sum(" " in word for word in self.words)
 
     def counts(self, texts: Sequence[str]) -> csr_matrix:
         """Count the vocabulary's words in each text.
@@ -68,36 +98,107 @@ class Vocabulary:
         """
         from sklearn.feature_extraction.text import CountVectorizer
 
-        vectorizer = CountVectorizer(
-            vocabulary=list(self.words),
-            preprocessor=_letters,
-            token_pattern=_word_pattern(self.min_length),
-            dtype=np.float32,
-        )
+        vectorizer = CountVectorizer(vocabulary=list(self.words), analyzer=self.tokens, dtype=np.float32)
         counts = vectorizer.transform(texts).tocsr()
         counts.sort_indices()
         return counts
 
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""
-        known = set(self.words)
-        return [w for w in re.findall(_word_pattern(self.min_length), _letters(text)) if w in known]
+        cut = words_of(text, min_length=self.min_length, ngrams=2 if self.n_phrases else 1)
+        return [word for word in cut if word in self._known]
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.words)
+
+
+def read_words(path: Path | str) -> tuple[str, ...]:
+    """A file's words, one a line; blank lines and lines that begin with # are passed over.
+
+    Raises
+    ------
+    MissingError, DataError
+        No such file; not text in UTF-8.
+    """
+    if not Path(path).exists():
+        raise MissingError(f"stop words: there is no file {path}; it holds one word a line")
+    try:
+        lines = read_regular(path, most=MOST_BYTES).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8 ({error.reason}); save it as UTF-8") from None
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+# What people say of pictures is no stop word, though the lists below hold it: day, man, small, house and their kin.
+_THINGS = {
+    "af": "dag",
+    "ar": "يوم",
+    "bg": "ден",
+    "bn": "দিন মানুষ",
+    "cs": "den",
+    "fa": "روز کوچک",
+    "hi": "घर",
+    "id": "kecil hari",
+    "it": "faccia",
+    "ko": "아이",
+    "ms": "air anak bandar dunia hari kecil malam orang rumah wanita",
+    "ru": "год день жизнь человек",
+    "sl": "dan majhen stran",
+    "sw": "watu",
+    "th": "วัน",
+    "tr": "yüz",
+    "uk": "день",
+    "vi": "cây người ngày nhà nhỏ nước tay",
+    "zh": "人 大 小 日",
+}
+_ISO = {"cz": "cs", "nb": "no"}
 
 
 def stop_words(language: str) -> list[str]:
-    """Stop words of a language (ISO 639-1), from the package stopwordsiso.
+    """Function words of a language (ISO 639-1), or of several with commas between them, in lower case.
 
-    A language that the package does not know has none.
+    The lists are those of the package stop-words, of 2018: Snowball's and their kin, 174 words in English. Its later
+    ones, and stopwordsiso's, hold a thousand more, among them man, face, fire, room and old. A language that it
+    does not have gets the list of stopwordsiso; one that neither has gets none.
 
     Raises
     ------
     ConfigError
         `language` is not a language code such as "en".
+
+    Examples
+    --------
+    >>> from vtm.corpora.words import stop_words
+    >>> "the" in stop_words("en"), "fire" in stop_words("en"), "der" in stop_words("de,en")
+    (True, False, True)
     """
-    code = _code(language)
+    return sorted(set().union(*map(_listed, _codes(language))))
+
+
+@cache
+def _listed(code: str) -> frozenset[str]:
+    """The words that are listed for one language; none where it is not known."""
+    import stop_words as snowball
     import stopwordsiso
 
-    return sorted(stopwordsiso.stopwords(code)) if stopwordsiso.has_lang(code) else []
+    code = _ISO.get(code, code)
+    if code in _packaged():
+        listed = set(snowball.get_stop_words(_packaged()[code]))
+    elif code == "ms":
+        # The Malay list is of a newspaper's commonest words. Those that Indonesian's has too are its grammar.
+        listed = stopwordsiso.stopwords("ms") & stopwordsiso.stopwords("id")
+    else:
+        listed = stopwordsiso.stopwords(code) if stopwordsiso.has_lang(code) else set()
+    return frozenset({*map(_letters, listed)} - set(_THINGS.get(code, "").split()) - {""})
+
+
+@cache
+def _packaged() -> dict[str, str]:
+    """The languages that the package stop-words has, by their codes; it calls Czech cz."""
+    from stop_words import LANGUAGE_MAPPING
+
+    return {_ISO.get(code, code): name for code, name in LANGUAGE_MAPPING.items()}
 
 
 def language_doubts(texts: Sequence[str], language: str) -> list[str]:
@@ -121,31 +222,33 @@ def language_doubts(texts: Sequence[str], language: str) -> list[str]:
     """
     import stopwordsiso
 
-    own = _code(language)
-    doubts = (
-        [] if stopwordsiso.has_lang(own) else [f"no stop words are known for {language!r}: none are left out"]
-    )
+    own = _codes(language)
+    doubts = [f"no stop words are known for {code!r}: none are left out" for code in own if not _listed(code)]
     pattern = _word_pattern(min_length=2)
     words = Counter(word for text in texts[:READ_TEXTS] for word in re.findall(pattern, _letters(text)))
     n_words = max(words.total(), 1)
-    share = {own: 0.0}
-    for code in sorted(stopwordsiso.langs()):
-        share[code] = sum(words[word] for word in {*map(_letters, stopwordsiso.stopwords(code))}) / n_words
-    best = max(share, key=share.__getitem__)
-    enough = max(LEAST_SHARE, LEAST_RATIO * share[own], LEAST_STOP_WORDS / n_words)
-    if best != own and share[best] >= enough:
+
+    def share(listed: Iterable[str]) -> float:
+        return sum(words[word] for word in listed) / n_words
+
+    own_share = share(stop_words(language))
+    known = sorted({*_packaged(), *stopwordsiso.langs()} - {_ISO.get(code, code) for code in own})
+    others = {code: share(_listed(code)) for code in known}
+    best = max(others, key=others.__getitem__)
+    if others[best] >= max(LEAST_SHARE, LEAST_RATIO * own_share, LEAST_STOP_WORDS / n_words):
         doubts.append(
-            f"{share[best]:.0%} of the words are stop words of {best!r}, {share[own]:.0%} of {language!r}: "
+            f"{others[best]:.0%} of the words are stop words of {best!r}, {own_share:.0%} of {language!r}: "
             f"if the texts are in {best!r}, set language (--language {best})".replace("%", " %")
         )
     return doubts
 
 
-def _code(language: str) -> str:
-    """The code of the language itself, without country or script."""
-    if not (isinstance(language, str) and re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", language)):
-        raise ConfigError(f"language={language!r}: must be a code such as 'en' or 'de'")
-    return language.replace("-", "_").split("_")[0].lower()
+def _codes(language: str) -> list[str]:
+    """The codes of the languages themselves, without country or script; several have commas between them."""
+    parts = re.split(r"\s*[,+]\s*", language) if isinstance(language, str) else [""]
+    if not all(re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", part) for part in parts):
+        raise ConfigError(f"language={language!r}: must be a code such as 'en' or 'de', or several: 'de,en'")
+    return [part.replace("-", "_").split("_")[0].lower() for part in parts]
 
 
 def build_vocabulary(
@@ -154,7 +257,8 @@ def build_vocabulary(
     """Choose the vocabulary from the training texts.
 
     Lower case, composed (NFC), words of at least `config.min_length` letters, no stop words, in at least `min_df`
-    texts and at most a share `max_df` of them; of these the `max_words` most frequent.
+    texts and at most a share `max_df` of them; of these the `max_words` most frequent, phrases of two words among
+    them where `ngrams` is 2.
 
     Raises
     ------
@@ -163,13 +267,11 @@ def build_vocabulary(
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    pattern = _word_pattern(config.min_length)
+    cut = partial(words_of, min_length=config.min_length, ngrams=config.ngrams)
+    # Own stop words as the texts are cut: a hyphen or an apostrophe parts them.
+    own = {" ".join(words_of(line, min_length=1)) for line in config.stop_words}
     vectorizer = CountVectorizer(
-        preprocessor=_letters,
-        token_pattern=pattern,
-        # Stop words such as "n't" or "i" are no words by our pattern; CountVectorizer would warn of each.
-        stop_words=[word for word in map(_letters, stop_words(language)) if re.fullmatch(pattern, word)]
-        or None,
+        analyzer=partial(cut, stops={*stop_words(language), *own}),
         min_df=max(min(config.min_df, len(texts)), 1),
         max_df=config.max_df if len(texts) > 1 else 1.0,
         max_features=config.max_words,

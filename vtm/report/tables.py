@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from vtm.corpora.words import Vocabulary, stop_words, words_of
 from vtm.experiment.results import Result, by_row, healthy
 from vtm.files import atomic_path, runs_dir
 from vtm.metrics.ranking import top_items
@@ -244,6 +245,26 @@ def vocabulary_table(data: Prepared) -> pd.DataFrame:
             }
         )
     return frame(lines)
+
+
+def stop_word_table(data: Prepared, *, top: int = 40) -> pd.DataFrame:
+    """What the list of stop words takes from the training texts: its commonest words, and how much all of them are."""
+    stops = Vocabulary(tuple(stop_words(data.corpus.language)), data.corpus.language, min_length=1)
+    counts = stops.counts(data.texts("train"))
+    n_words = sum(len(words_of(text, min_length=1)) for text in data.texts("train"))
+    frequency = np.asarray(counts.sum(axis=0)).ravel()
+    common = np.argsort(-frequency, kind="stable")[:top]
+    return frame(
+        [
+            {
+                "": data.corpus.language,
+                "words of the list": len(stops),
+                "of them in the texts": int((frequency > 0).sum()),
+                "share of all words": f"{frequency.sum() / max(n_words, 1):.0%}",
+                "commonest": ", ".join(stops.words[i] for i in common if frequency[i]),
+            }
+        ]
+    )
 
 
 def data_numbers(data: Prepared) -> dict[str, float]:
