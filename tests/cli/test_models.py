@@ -178,13 +178,13 @@ def test_train_warns_of_poor_topics(tmp_path):
     own.write_text("red\n", encoding="utf-8")
     result = run(
         *("train", "scenes:n=120", "-o", tmp_path / "m", "--encoder", "pixels", "--n-topics", 40),
-        *("--epochs", 2, "--max-words", 12, "--validation", 0, "--stop-words", own, "--ngrams", 2),
+        *("--epochs", 2, "--max-words", 30, "--validation", 0, "--stop-words", own, "--ngrams", 2),
     )
     words = VisualTopicModel.load(tmp_path / "m").vocabulary_
     phrases = [word for word in words if " " in word]
     assert phrases and "red" not in words
     assert f"{len(words)}, {len(phrases)} of them phrases of two words\n" in result.stdout
-    assert "warning: only 12 words for 40 topics" in result.stderr
+    assert "warning: only 30 words for 40 topics" in result.stderr
     assert VisualTopicModel.load(tmp_path / "m").n_validation_ == 0
 
 
