@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import warnings
@@ -373,6 +374,121 @@ def test_npmi_by_hand():
     always = topic_metrics.npmi([["a", "b"]], np.ones((3, 2)), ["a", "b"], top=2)
     expected = gensim_coherence([["a", "b"]], [["a", "b"]] * 3, "c_npmi", 2, window=2)
     np.testing.assert_allclose(always, expected)
+
+
+def test_pairs_that_never_stand_together_are_counted(words):
+    vocabulary, texts, counts, topics = words
+    few = 25
+    held = [set(text) for text in texts[:few]]
+
+    def apart(topic):
+        return [not any({a, b} <= text for text in held) for a, b in itertools.combinations(topic, 2)]
+
+    for top in (2, 10):
+        expected = [np.mean(apart(topic[:top])) for topic in topics]
+        found = topic_metrics.never_together(topics, counts[:few], vocabulary, top=top)
+        np.testing.assert_allclose(found, expected)
+    assert 0 < np.mean(expected) < 1
+    figures = topic_metrics.coherence_figures(topics, counts[:few], vocabulary)
+    assert figures["never_together"] == pytest.approx(np.mean(expected))
+    figures = topic_metrics.coherence_figures(topics, counts, vocabulary)
+    for top in (5, 10):
+        expected = gensim_coherence(topics, texts, "c_npmi", top, window=max(map(len, texts)))
+        assert figures[f"npmi_{top}"] == pytest.approx(expected.mean())
+
+
+@pytest.fixture(scope="module")
+def themes():
+    """60 words of six themes, near each other in 12 dimensions; topics of one theme, and mixed ones."""
+    rng = np.random.default_rng(3)
+    vectors = (
+        np.repeat(np.eye(6, 12) * 3, 10, axis=0) + rng.normal(size=(60, 12)) * 0.4 + 2
+    )  # far from the origin
+    vocabulary = [f"w{i:02}" for i in range(60)]
+    pure = [vocabulary[10 * theme : 10 * theme + 10] for theme in range(6)]
+    mixed = [vocabulary[first::10][:6] for first in (8, 9)]  # a word of each theme
+    return vocabulary, vectors, [*pure, *mixed]
+
+
+def intruders_found(topics, vectors, vocabulary, scores, top):
+    """For each topic, whether each word that may intrude is the one farthest from the others: plain loops."""
+    centred = {word: row - np.mean(vectors, axis=0) for word, row in zip(vocabulary, vectors, strict=True)}
+
+    def cosine(a, b):
+        a, b = centred[a], centred[b]
+        return math.fsum(a * b) / math.sqrt(math.fsum(a * a) * math.fsum(b * b))
+
+    for k, topic in enumerate(topics):
+        score = None if scores is None else dict(zip(vocabulary, scores[k], strict=True))
+        low = {
+            word
+            for j, other in enumerate(topics)
+            for word in other[:top]
+            if j != k and word not in topic and (score is None or score[word] <= np.median(scores[k]))
+        }
+        found = []
+        for intruder in sorted(low):
+            six = [*topic[:top], intruder]
+            nearness = {word: sum(cosine(word, other) for other in six if other != word) for word in six}
+            found.append(min(nearness, key=nearness.get) == intruder)
+        yield found
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+@pytest.mark.parametrize("top", [3, 5])
+def test_word_intrusion_is_what_plain_loops_find(themes, top, with_scores):
+    vocabulary, vectors, topics = themes
+    scores = np.random.default_rng(0).random((len(topics), len(vocabulary))) if with_scores else None
+    expected = list(intruders_found(topics, vectors, vocabulary, scores, top))
+    every = topic_metrics.word_intrusion(topics, vectors, vocabulary, scores=scores, top=top, draws=99)
+    np.testing.assert_allclose(every, [np.mean(found) for found in expected])
+    drawn = topic_metrics.word_intrusion(topics, vectors, vocabulary, scores=scores, top=top, draws=4)
+    np.testing.assert_allclose(drawn * 4, np.round(drawn * 4))
+    for found, share in zip(expected, drawn, strict=True):
+        assert sum(found) >= share * 4 and len(found) - sum(found) >= (1 - share) * 4
+
+
+def test_word_intrusion_tells_topics_of_one_theme_from_mixed_ones(themes):
+    vocabulary, vectors, topics = themes
+    found = topic_metrics.word_intrusion(topics, vectors, vocabulary)
+    assert (found[:6] == 1).all() and (found[6:] < 0.5).all()
+    again = topic_metrics.word_intrusion(topics, vectors, vocabulary, seed=0)
+    np.testing.assert_array_equal(found, again)
+    # Neither the length of vectors nor a place that all of them share tells anything.
+    moved = (vectors - vectors.mean(axis=0)) * 5 + 7
+    np.testing.assert_array_equal(topic_metrics.word_intrusion(topics, moved, vocabulary), found)
+
+
+def test_word_intrusion_without_meaning_is_chance():
+    rng = np.random.default_rng(0)
+    vocabulary = [f"w{i}" for i in range(2000)]
+    topics = rng.permutation(vocabulary).reshape(200, 10).tolist()
+    found = topic_metrics.word_intrusion(topics, rng.normal(size=(2000, 50)), vocabulary, draws=50)
+    assert found.mean() == pytest.approx(1 / 6, abs=0.03)
+    # Words that are all alike cannot be told from each other; topics of the same words have no intruder.
+    assert not topic_metrics.word_intrusion(topics, np.ones((2000, 5)), vocabulary).any()
+    assert not topic_metrics.word_intrusion([topics[0], topics[0][::-1]], np.eye(2000), vocabulary).any()
+
+
+def test_word_intrusion_refuses_what_does_not_fit(themes):
+    vocabulary, vectors, topics = themes
+    intrusion = topic_metrics.word_intrusion
+    with pytest.raises(DataError, match="at least two are needed"):
+        intrusion(topics[:1], vectors, vocabulary)
+    with pytest.raises(DataError, match="vocabulary of 60 words"):
+        intrusion(topics, vectors[1:], vocabulary)
+    with pytest.raises(DataError, match="vectors: NaN or infinity"):
+        intrusion(topics, np.where(vectors == vectors.max(), np.nan, vectors), vocabulary)
+    with pytest.raises(DataError, match="scores of shape"):
+        intrusion(topics, vectors, vocabulary, scores=np.ones((2, 60)))
+    with pytest.raises(DataError, match="'zebra'"):
+        intrusion([["zebra", *topics[0]], topics[1]], vectors, vocabulary)
+    with pytest.raises(DataError, match="topic 0 has 6 words"):
+        intrusion([topics[6], topics[0]], vectors, vocabulary, top=7)
+    with pytest.raises(ConfigError, match="top must be at least 2"):
+        intrusion(topics, vectors, vocabulary, top=1)
+    with pytest.raises(ConfigError, match="draws must be at least 1"):
+        intrusion(topics, vectors, vocabulary, draws=0)
 
 
 def test_c_v_is_gensims(words):
