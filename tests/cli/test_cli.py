@@ -339,7 +339,7 @@ def test_ctrl_c_stops_with_130(notebooks: Path) -> None:
         start_new_session=True,
     )
     try:
-        wait_for(Path("out/started"), child)
+        wait_for(Path("out/started"), lambda: child.poll() is None)
         child.send_signal(signal.SIGINT)
         _, told = child.communicate(timeout=30)
     finally:

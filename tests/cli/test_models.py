@@ -10,8 +10,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +20,7 @@ import pytest
 from click.testing import Result
 from explorer_data import simple
 from PIL import Image
-from stopping import wait_for
+from stopping import PRINTED, STARTED, TOLD, start_waiting, wait_for
 from typer.testing import CliRunner
 
 from vtm import api as api_module
@@ -39,7 +37,6 @@ from vtm.metrics.topics import topic_diversity
 from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
 
-ROOT = Path(__file__).resolve().parents[2]
 runner = CliRunner()
 
 
@@ -315,21 +312,6 @@ def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", out.name]
 
 
-WAITING = """
-import os, sys, time
-from pathlib import Path
-place, *sys.argv[1:] = sys.argv[1:]
-def replace(old, new, replace=os.replace):
-    if str(new).startswith(place):  # written, and not yet in its place
-        Path(place, "started").touch()
-        time.sleep(60)
-    replace(old, new)
-os.replace = replace
-from vtm.cli import main
-main()
-"""
-
-
 @pytest.mark.parametrize(
     ("command", "sent"),
     [
@@ -350,25 +332,20 @@ def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command
         "explore": ("explore", model, photos, "-o", place / "page"),
         "originals": ("tag", model, place / "photos", "--write-originals"),
     }[command]
-    child = subprocess.Popen(
-        [sys.executable, "-c", WAITING, str(place), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    child = start_waiting(place, tmp_path, list(map(str, arguments)))
     try:
-        wait_for(place / "started", child)
+        wait_for(place / STARTED, child.is_alive)
         half = [path for path in place.rglob("*") if path.is_file() and ".tmp" in str(path)]
-        child.send_signal(sent)
-        printed, told = child.communicate(timeout=30)
+        if child.is_alive():
+            os.kill(child.pid, sent)
+        child.join(30)
     finally:
         child.kill()
-    assert child.returncode == 128 + sent, printed + told
+    told = (tmp_path / TOLD).read_text("utf-8")
+    assert child.exitcode == 128 + sent, (tmp_path / PRINTED).read_text("utf-8") + told
     assert "Traceback" not in told
-    assert half and (place / "started").exists(), "it was not stopped in the middle"
-    (place / "started").unlink()
+    assert half and (place / STARTED).exists(), "it was not stopped in the middle"
+    (place / STARTED).unlink()
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 

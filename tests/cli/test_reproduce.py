@@ -482,7 +482,7 @@ def test_killed_in_the_middle_leaves_no_half_notebook(tmp_path: Path, folders: t
             start_new_session=True,
         )
         try:
-            wait_for(out / "started", child)
+            wait_for(out / "started", lambda child=child: child.poll() is None)
             assert (out / "started").exists()
             child.send_signal(sent)
             child.communicate(timeout=30)
