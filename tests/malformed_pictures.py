@@ -35,7 +35,7 @@ ALPHAS = (255, 255, 128, 0)
 EXACT, LOSSY = 1, 14
 LONG_BYTES = 600 << 20
 SMALL_PIXELS = 1_000_000
-# One process reads all files in this address space; a picture of 50 megapixels alone is 150 MB, decoded.
+# One process reads all files in this address space; a telephone's picture of 200 megapixels alone is 800 MB, decoded.
 MEMORY_LIMIT_MB = 3_000
 UNREADABLE, TOO_LARGE, NOT_A_FILE, MISSING = "unreadable", "too-large", "not-a-file", "missing"
 
@@ -274,6 +274,9 @@ def plain(corpus: Corpus) -> None:
         scene = np.broadcast_to(np.array(COLOURS[0], dtype=np.uint8), (height, width, 3))
         kind = "20,000 px" if max(size) == 20_000 else "1 px"
         corpus.good(kind, f"{width}x{height}.png", png(width, height, rows_of(scene)), scene)
+    telephone = Image.new("L", (16_320, 12_240), 128)
+    grey = np.broadcast_to(np.uint8(128), (12_240, 16_320, 3))
+    corpus.good("200 megapixels", "telephone.jpg", encoded(telephone, "JPEG"), grey, LOSSY)
     wide = Image.new("RGB", (20_000, 50), COLOURS[0])
     corpus.good("20,000 px", "wide.jpg", encoded(wide, "JPEG", quality=95), np.asarray(wide), LOSSY)
 
@@ -494,10 +497,10 @@ def bombs(corpus: Corpus) -> None:
     kind = "decompression bomb"
     for width, height in ((60_000, 60_000), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1), (100_000, 501)):
         corpus.bad(kind, f"promise-{width}x{height}.png", png(width, height, b""), TOO_LARGE)
-    # 56 megapixels of zeros in some 55 KB: all there, so only the header warns of it.
+    # 256 megapixels of zeros in some 250 KB: all there, so only the header warns of it.
     held = zlib.compressobj(6)
-    packed = b"".join(held.compress(bytes(8_001)) for _ in range(7_000)) + held.flush()
-    header = struct.pack(">IIBBBBB", 8_000, 7_000, 8, 0, 0, 0, 0)
+    packed = b"".join(held.compress(bytes(16_001)) for _ in range(16_000)) + held.flush()
+    header = struct.pack(">IIBBBBB", 16_000, 16_000, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
     corpus.bad(kind, "held.png", bomb, TOO_LARGE)
     text = zlib.compress(bytes(20_000_000), 6)
@@ -524,11 +527,12 @@ def bombs(corpus: Corpus) -> None:
         extended = b"VP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + width + height
         body = b"WEBP" + extended + still
         corpus.bad(kind, name, b"RIFF" + struct.pack("<I", len(body)) + body)
-    whole = encoded(Image.new("RGB", (7_200, 7_000)), "WEBP", lossless=True, method=0)
+    # 81 megapixels are within the limit, the memory that it takes to decode them as WebP is not.
+    whole = encoded(Image.new("RGB", (9_000, 9_000)), "WEBP", lossless=True, method=0)
     corpus.bad(kind, "held.webp", whole, TOO_LARGE)
-    corpus.bad(kind, "held.tiff", _tiff_bomb(7_200, 7_200), TOO_LARGE)
+    corpus.bad(kind, "held.tiff", _tiff_bomb(16_000, 16_000), TOO_LARGE)
     corpus.bad(kind, "strips.tiff", _tiff_bomb(60_000, 60_000), TOO_LARGE)
-    inside = png(7_200, 7_200, bytes(7_200 * 7_201), colour=0)
+    inside = png(16_000, 16_000, b"", colour=0)
     directory = b"\0\0\1\0\1\0\x20\x20\0\0\1\0\x20\0" + struct.pack("<II", len(inside), 22)
     corpus.bad(kind, "png-inside.ico", directory + inside, TOO_LARGE)
     bitmap = struct.pack("<IiiHHIIiiII", 40, 30_000, 60_000, 1, 32, 0, 0, 0, 0, 0, 0) + bytes(100)
@@ -551,7 +555,11 @@ def bombs(corpus: Corpus) -> None:
 
 def _tiff_bomb(width: int, height: int) -> bytes:
     """One strip of deflated zeros that is all the picture, where that is small enough to make."""
-    strip = zlib.compress(bytes(min(width * height, 52_000_000)), 6)
+    packing = zlib.compressobj(6)
+    strip = b"".join(
+        packing.compress(bytes(16_000)) for _ in range(min(width * height, 256_000_000) // 16_000)
+    )
+    strip += packing.flush()
     tags = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 8), (262, 3, 1), (273, 4, 0)]
     tags += [(277, 3, 1), (278, 4, height), (279, 4, len(strip))]
     start = 8 + 2 + 12 * len(tags) + 4
@@ -588,7 +596,7 @@ def polyglots(corpus: Corpus) -> None:
 
 
 def foreign(corpus: Corpus) -> None:
-    """Formats that are not read: they run programs, fetch links, or need a decoder that is not there."""
+    """Formats that are not read: they run programs or fetch links; and HEIC that is damaged."""
     folder = corpus.folder.resolve()
     entity = f'<!DOCTYPE svg [<!ENTITY x SYSTEM "file://{folder}/plain.png">]>'.encode()
     laughs = b'<!DOCTYPE svg [<!ENTITY a "' + b"ha" * 50 + b'">'

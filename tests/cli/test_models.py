@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -26,13 +27,14 @@ from typer.testing import CliRunner
 from vtm import api as api_module
 from vtm.api import VisualTopicModel
 from vtm.cli import app
+from vtm.cli import photos as photos_module
 from vtm.cli.keywords import sidecar_path
 from vtm.cli.options import corpus_note
 from vtm.cli.photos import SKIPPED, find_pictures, tag_pictures
 from vtm.config import parse_corpus
 from vtm.corpora import absolute_corpus, load_corpus
 from vtm.corpora.pictures import open_picture
-from vtm.errors import ConfigError, storable
+from vtm.errors import ConfigError, MissingError, storable
 from vtm.metrics.topics import topic_diversity
 from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
@@ -473,7 +475,83 @@ def test_folders_are_searched_in_order_and_links_are_not_followed(photos, tmp_pa
     folder = in_order(photos)
     expected = [folder[5], *folder[:5], photos / "c" / "PHOTO.JPEG", named_link, tmp_path / "gone.png"]
     assert list(found.pictures) == expected
-    assert (found.n_links, found.unreadable) == (2, ())
+    assert found.unreadable == ()
+    assert [(item.reason, Path(item.id).name) for item in found.passed] == [
+        ("link", "circle"), ("hidden", ".thumbnail.png"), ("link", "again.png"), ("hidden", "0.png")
+    ]  # fmt: skip
+
+
+def passed_over(found) -> dict[str, set[str]]:
+    """The names of what was passed over, by the reason."""
+    names: dict[str, set[str]] = {}
+    for item in found.passed:
+        names.setdefault(item.reason, set()).add(Path(item.id).name)
+    return names
+
+
+def test_what_programs_keep_for_themselves_is_passed_over_and_counted(tmp_path):
+    """A share of network storage: its thumbnails, its bin, a program's previews; the owner's pictures among them."""
+    root = tmp_path / "share"
+    expected = {
+        "hidden": ("._1.jpg", ".thumbnails/large/2.png", ".Trash-1000/files/3.jpg"),
+        "program": (
+            *("@eaDir/1.jpg/SYNOPHOTO_THUMB_XL.jpg", "a/@eaDir/SYNOINDEX.JPG", "#recycle/4.jpg"),
+            *(
+                "lost+found/5.png",
+                "Lightroom Previews.lrdata/A/6.jpg",
+                "a/@Recycle/.7.jpg",
+                "__MACOSX/._8.jpg",
+            ),
+        ),
+        "nomedia": ("whatsapp/9.jpg", "whatsapp/sent/.10.jpg"),
+    }
+    mine = ["1.jpg", "a/2.HEIC", "a/3.cr2", "a/@mum/4.jpg", "a/#2023/5.jpg", "media/6.jpg"]
+    for name in (*mine, *itertools.chain(*expected.values()), "whatsapp/.nomedia", ".config/notes.txt"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = find_pictures([root])
+    assert {path.relative_to(root).as_posix() for path in found.pictures} == set(mine)
+    assert passed_over(found) == {why: {Path(name).name for name in all} for why, all in expected.items()}
+    assert len(found.passed) == sum(map(len, expected.values()))
+    hidden, program, nomedia = found.told()
+    assert hidden.startswith("3 pictures passed over, hidden") and f"{root}/.thumbnails, " in f"{hidden}, "
+    assert (
+        program.startswith("7 pictures passed over in folders that programs keep") and "THUMB" not in program
+    )
+    assert nomedia == f"2 pictures passed over in folders with a .nomedia: {root / 'whatsapp'}"
+    # A folder that is named is searched whatever it is.
+    assert [path.name for path in find_pictures([root / "@eaDir"]).pictures] == ["SYNOPHOTO_THUMB_XL.jpg"]
+    assert [path.name for path in find_pictures([root / "whatsapp"]).pictures] == ["9.jpg"]
+
+
+def test_what_is_excluded_is_counted(photos):
+    def left(*patterns: str) -> list[str]:
+        return [path.name for path in find_pictures([photos], exclude=patterns).pictures]
+
+    assert left() == ["0.png", "2.png", "4.png", "1.png", "3.png", "5.png"]
+    assert left("b") == left("b/*") == left("b/?.png") == ["0.png", "2.png", "4.png"]
+    assert left("[0-3].png") == ["4.png", "5.png"]
+    assert left("png", "B", "a/*") == left()
+    found = find_pictures([photos / "b", photos / "0.png"], exclude=["0*", "5.*"])
+    assert [path.name for path in found.pictures] == ["1.png", "3.png"]
+    assert passed_over(found) == {"excluded": {"0.png", "5.png"}}
+
+
+def test_what_was_passed_over_is_said_by_every_command_that_looks_for_pictures(model, photos, tmp_path):
+    (photos / "@eaDir").mkdir()
+    shutil.copy(photos / "0.png", photos / "@eaDir" / "thumb.png")
+    (photos / "8.heic").write_bytes(b"no picture")
+    for command in (
+        ("tag", model),
+        ("match", model, "--text", "red"),
+        ("explore", model, "-o", tmp_path / "page"),
+    ):
+        said = run(*command, photos, "--exclude", "b", code=SKIPPED).stderr
+        assert f"1 pictures passed over in folders that programs keep for themselves: {photos}/@eaDir" in said
+        assert f"3 pictures passed over by --exclude: {photos}/b" in said and "8.heic" in said
+    with pytest.raises(MissingError, match="no picture is there.*1 pictures passed over in folders"):
+        photos_module._find([photos], ["*.png", "*.heic", "b"])
 
 
 def test_the_explorers_thumbnails_are_no_pictures(photos, tmp_path):
@@ -501,7 +579,7 @@ def test_a_folder_that_cannot_be_read_is_named(photos, monkeypatch):
 
 def test_what_could_not_be_searched_is_said(model, photos):
     (photos / "again.png").symlink_to(photos / "0.png")
-    assert "1 links in folders were not followed" in run("tag", model, photos).stderr
+    assert f"1 links in folders were not followed: {photos}/again.png\n" in run("tag", model, photos).stderr
 
 
 def test_tagging_refuses_what_makes_no_sense(api, photos):

@@ -27,7 +27,7 @@ from vtm.cli.options import (
     say,
 )
 from vtm.cli.rows import choose_format, open_rows
-from vtm.corpora.pictures import MAX_PIXELS
+from vtm.corpora.pictures import HEIF_SUFFIXES, MAX_PIXELS, RAW_SUFFIXES
 from vtm.errors import ConfigError, DataError, MissingError, printable, storable
 
 if TYPE_CHECKING:
@@ -37,33 +37,83 @@ if TYPE_CHECKING:
 # Ids and texts, where they have any, and pictures.
 Items = tuple[list[str] | None, list[str] | None, list[Path]]
 
-# In a folder these are pictures, whatever their case; a file that is named is opened whatever it is called.
+# In a folder these are pictures, whatever their case; a file that is named is opened whatever it is called. Some can be
+# read only where a library is installed, or not at all: these are named, not passed over.
 SUFFIXES = frozenset(
-    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .jxl .pbm .pgm .png .pnm .ppm .tif .tiff "
+    ".webp".split()
+).union(HEIF_SUFFIXES, RAW_SUFFIXES)
+# Folders in which network storage and programs keep copies, or what was deleted, in small letters.
+PROGRAM_FOLDERS = frozenset(
+    (
+        *("@eadir", "@recycle", "@recently-snapshot", "@__thumb", "@synoeastream", "@tmp", "@transcode"),
+        *("#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found", "__macosx"),
+    )
 )
+# Of Lightroom's previews, and of Apple's and Capture One's libraries.
+PROGRAM_SUFFIXES = (".lrdata", ".photoslibrary", ".photolibrary", ".cocatalog", ".aplibrary")
+# Why a picture in a folder is passed over -> how that is said, after the number.
+PASSED_OVER = {
+    "link": "links in folders were not followed",
+    "hidden": "pictures passed over, hidden by a name that begins with a dot",
+    "program": "pictures passed over in folders that programs keep for themselves",
+    "nomedia": "pictures passed over in folders with a .nomedia",
+    "excluded": "pictures passed over by --exclude",
+    "explorer": "pictures passed over, an explorer's thumbnails",
+}
+MOST_NAMED = 10  # places that are named for each of these reasons
 LEAST_CONTRIBUTION = 0.05  # a topic with less of the similarity is no reason for it
 SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
 
 Pictures = Annotated[
     list[Path], typer.Argument(help="Pictures, or folders to search for them.", metavar="PICTURES...")
 ]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Pass over files and folders of this name, as in '*_small.jpg'; may be repeated.", metavar="GLOB"
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Pictures that were named or lie in named folders, folders that could not be read, and how many links."""
+    """Pictures that were named or lie in named folders, in order.
+
+    Attributes
+    ----------
+    unreadable : folders that could not be read.
+    passed : pictures and links in folders that were passed over, each with its reason (`PASSED_OVER`) and as its detail
+        the place that is to be named: its own, or that of the folder above it which is the reason.
+    """
 
     pictures: tuple[Path, ...]
-    unreadable: tuple[Dropped, ...]
-    n_links: int
+    unreadable: tuple[Dropped, ...] = ()
+    passed: tuple[Dropped, ...] = ()
+
+    def told(self) -> list[str]:
+        """What was passed over, a line for each reason."""
+        lines = []
+        for reason, words in PASSED_OVER.items():
+            passed = [item for item in self.passed if item.reason == reason]
+            places = list(dict.fromkeys(item.detail for item in passed))
+            if passed:
+                more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+                lines.append(f"{len(passed)} {words}: {', '.join(places[:MOST_NAMED])}{more}")
+        return lines
 
 
-def find_pictures(paths: Iterable[Path | str]) -> Found:
+def find_pictures(paths: Iterable[Path | str], *, exclude: Sequence[str] = ()) -> Found:
     """The named pictures, and those in named folders and their subfolders, sorted by folder and name.
 
-    In folders, what is hidden (its name begins with a dot) is passed over, and so are an explorer's sheets of
-    thumbnails. Links are not followed: they may lead in a circle or to the same picture again. A picture that is
-    found twice counts once.
+    In folders, what is hidden (its name begins with a dot) is passed over, and so are the folders that programs keep for
+    themselves, folders with a .nomedia, and an explorer's sheets of thumbnails. Links are not followed: they may lead in
+    a circle or to the same picture again. A folder that is named is searched whatever it is. A picture that is found
+    twice counts once.
+
+    Parameters
+    ----------
+    exclude : patterns as of a shell, each for the name of a file or folder, or for its path below the named folder.
 
     Examples
     --------
@@ -73,40 +123,72 @@ def find_pictures(paths: Iterable[Path | str]) -> Found:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png"):
     ...         Path(folder, name).touch()
-    ...     [picture.name for picture in find_pictures([folder]).pictures]
-    ['a.png', 'b.JPG']
+    ...     found = find_pictures([folder])
+    >>> [picture.name for picture in found.pictures], [item.reason for item in found.passed]
+    (['a.png', 'b.JPG'], ['hidden'])
     """
     from vtm.corpora import Dropped
 
     pictures: dict[str, Path] = {}
     unreadable: list[Dropped] = []
-    n_links = 0
+    passed: list[Dropped] = []
+    # Folder -> why its pictures are passed over and where that begins; only these are in it.
+    inside: dict[str, tuple[str, str]] = {}
 
     def refused(error: OSError) -> None:
         where = str(error.filename)
-        unreadable.append(
-            Dropped(where, "unreadable", f"{where}: the folder cannot be read ({error.strerror})")
-        )
+        if where not in inside:
+            unreadable.append(
+                Dropped(where, "unreadable", f"{where}: the folder cannot be read ({error.strerror})")
+            )
+
+    def excluded(path: str, root: Path) -> bool:
+        below = Path(os.path.relpath(path, root)).as_posix()
+        names = (os.path.basename(path), below)
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude for name in names)
 
     for named in map(Path, paths):
         if not named.is_dir():
-            pictures.setdefault(os.path.abspath(named), named)
+            if excluded(str(named), named.parent):
+                passed.append(Dropped(str(named), "excluded", str(named)))
+            else:
+                pictures.setdefault(os.path.abspath(named), named)
             continue
         for folder, subfolders, files in os.walk(named, onerror=refused):
-            links = [name for name in subfolders if os.path.islink(os.path.join(folder, name))]
-            subfolders[:] = sorted(
-                name for name in subfolders if not name.startswith(".") and name not in links
-            )
-            n_links += len(links)
-            for name in sorted(set(files) - _explorer_sheets(folder, files)):
-                if name.startswith(".") or os.path.splitext(name)[1].lower() not in SUFFIXES:
+            subfolders.sort()
+            if ".nomedia" in files and folder != str(named):
+                inside.setdefault(folder, ("nomedia", folder))
+            sheets = _explorer_sheets(folder, files)
+            for name, is_folder in [(name, True) for name in subfolders] + [
+                (name, False) for name in sorted(files)
+            ]:
+                path = os.path.join(folder, name)
+                if not is_folder and os.path.splitext(name)[1].lower() not in SUFFIXES:
                     continue
-                path = Path(folder, name)
-                if path.is_symlink():
-                    n_links += 1
+                if os.path.islink(path):
+                    why = ("link", path)
+                elif folder in inside:
+                    why = inside[folder]
+                elif excluded(path, named):
+                    why = ("excluded", path)
+                elif name.startswith("."):
+                    why = ("hidden", path)
+                elif is_folder and _is_of_a_program(name):
+                    why = ("program", path)
                 else:
-                    pictures.setdefault(os.path.abspath(path), path)
-    return Found(tuple(pictures.values()), tuple(unreadable), n_links)
+                    why = ("explorer", path) if name in sheets else None
+                if is_folder and why and why[0] != "link":
+                    inside[path] = why
+                elif why:
+                    passed.append(Dropped(path, *why))
+                elif not is_folder:
+                    pictures.setdefault(os.path.abspath(path), Path(path))
+            subfolders[:] = [name for name in subfolders if not os.path.islink(os.path.join(folder, name))]
+    return Found(tuple(pictures.values()), tuple(unreadable), tuple(passed))
+
+
+def _is_of_a_program(name: str) -> bool:
+    return name.lower() in PROGRAM_FOLDERS or name.lower().endswith(PROGRAM_SUFFIXES)
 
 
 def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
@@ -239,6 +321,7 @@ def tag(
             help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
         ),
     ] = False,
+    exclude: Exclude = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     encoder: Encoder = None,
@@ -252,7 +335,7 @@ def tag(
 
     kind = choose_format(format, out)
     columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
-    found = _find(pictures)
+    found = _find(pictures, exclude)
     _spare(found, "--out", out)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     bad, untagged, tagged = list(found.unreadable), 0, 0
@@ -337,6 +420,7 @@ def match(
     words: Words = 5,
     format: Format = None,
     out: Out = None,
+    exclude: Exclude = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     encoder: Encoder = None,
@@ -354,7 +438,7 @@ def match(
     kind, wanted = choose_format(format, out), _text(text, text_file)
     if sheet is not None:
         check_suffix(sheet)
-    found = _find(pictures) if pictures else None
+    found = _find(pictures, exclude) if pictures else None
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     found = found or _find(load_trained_corpus(loaded, model).images)
     _spare(found, "--sheet", sheet)
@@ -413,11 +497,13 @@ def _text(text: str | None, text_file: Path | None) -> str:
     return text.strip()
 
 
-def _find(pictures: Sequence[Path]) -> Found:
-    found = find_pictures(pictures)
+def _find(pictures: Sequence[Path | str], exclude: Sequence[str] | None = None) -> Found:
+    found = find_pictures(pictures, exclude=exclude or ())
     if not found.pictures:
-        where = ", ".join(map(printable, pictures))
-        raise MissingError(f"{where}: no picture is there; pictures are .jpg, .png, .webp, .tif and the like")
+        where, passed = ", ".join(map(printable, pictures)), "; ".join(["", *map(printable, found.told())])
+        raise MissingError(
+            f"{where}: no picture is there; pictures are .jpg, .png, .webp, .tif and the like{passed}"
+        )
     return found
 
 
@@ -439,8 +525,8 @@ def _require_some(n_usable: int, bad: Sequence[Dropped]) -> None:
 
 def _finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
     """Say on stderr what was passed over; the exit code says whether anything was."""
-    if found.n_links:
-        say(f"{found.n_links} links in folders were not followed")
+    for line in found.told():
+        say(line)
     for item in bad:
         say(f"not used: {item.detail}")
     if bad:
@@ -466,6 +552,7 @@ def explore(
     seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
     ctfidf: Order = False,
     relevance: Relevance = 0.6,
+    exclude: Exclude = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     encoder: Encoder = None,
@@ -479,7 +566,7 @@ def explore(
     from vtm.report.explorer import build_explorer
     from vtm.report.explorer.shown import from_model
 
-    items = _items(source) if source else None
+    items, found = _items(source, exclude) if source else (None, Found(()))
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     ids, texts, pictures = items or _of_corpus(load_trained_corpus(loaded, model))
     data, dropped = from_model(
@@ -495,14 +582,16 @@ def explore(
     )
     built = build_explorer(data, out)
     typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
-    if dropped:
+    for line in found.told():
+        say(line)
+    if dropped := [*found.unreadable, *dropped]:
         for item in dropped:
             say(f"left out: {item.detail or item.id}")
         raise typer.Exit(SKIPPED)
 
 
-def _items(source: list[str]) -> Items:
-    """Ids, texts and pictures of a corpus or table, or pictures alone."""
+def _items(source: list[str], exclude: Sequence[str] | None) -> tuple[Items, Found]:
+    """Ids, texts and pictures of a corpus or table, or pictures alone, and what was found of these."""
     from vtm.config import parse_corpus
     from vtm.corpora import CORPORA, load_corpus
     from vtm.corpora.table import METADATA
@@ -512,13 +601,13 @@ def _items(source: list[str]) -> Items:
     is_table = path.is_file() and path.suffix.lower() not in SUFFIXES
     has_table = path.is_dir() and any((path / metadata).is_file() for metadata in METADATA)
     if len(source) == 1 and (name in CORPORA or is_table or has_table):
-        return _of_corpus(load_corpus(name, **options))
-    found = find_pictures(source)
+        return _of_corpus(load_corpus(name, **options)), Found(())
+    found = find_pictures(source, exclude=exclude or ())
     if not found.pictures:
         raise MissingError(
             f"{', '.join(source)}: no picture is there; name pictures, folders of them, or a table"
         )
-    return None, None, list(found.pictures)
+    return (None, None, list(found.pictures)), found
 
 
 def _of_corpus(corpus: Corpus) -> Items:

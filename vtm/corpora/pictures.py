@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 import stat
 import struct
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vtm.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image as PILImage
 
 
@@ -50,11 +53,17 @@ def largest_in_icon(stream: BinaryIO) -> tuple[int, int]:
     return max(sizes, key=lambda size: size[0] * size[1])
 
 
-def has_too_many_scans(path: Path) -> bool:
-    """Whether a JPEG has more than `MAX_SCANS` scans; it is read no further than that, or than its end."""
-    with open(path, "rb") as stream:
-        scans = (marker for marker in _jpeg_markers(stream) if marker == _SCAN)
-        return any(number > MAX_SCANS for number, _ in enumerate(scans, start=1))
+def has_too_many_scans(stream: BinaryIO) -> bool:
+    """Whether a JPEG has more than `MAX_SCANS` scans; it is read no further than that, or than its end.
+
+    The stream is left where it was.
+    """
+    before = stream.tell()
+    stream.seek(0)
+    scans = (marker for marker in _jpeg_markers(stream) if marker == _SCAN)
+    found = any(number > MAX_SCANS for number, _ in enumerate(scans, start=1))
+    stream.seek(before)
+    return found
 
 
 def _jpeg_markers(stream: BinaryIO) -> Iterator[bytes]:
@@ -78,15 +87,50 @@ def _jpeg_markers(stream: BinaryIO) -> Iterator[bytes]:
             held, at = held[start:] + chunk, 0
 
 
-MAX_PIXELS = 50_000_000
-# More than a picture of so many pixels needs in any format. Some readers take a file whole, whatever follows its picture.
+# Above every camera that is sold: telephones have 200 megapixels, backs of studio cameras 150.
+MAX_PIXELS = 250_000_000
+# Some readers take a file whole, whatever follows its picture.
 MAX_BYTES = 512 << 20
-# No format that runs another program (EPS) or has no size in its header.
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000", "AVIF")
+# What decoding may hold at once. `_decoded_bytes` says how much a picture needs.
+MAX_DECODED = 1_250_000_000
+# A picture that is wanted whole is halved until it has no more pixels than this.
+MAX_WHOLE = 50_000_000
+# No format that runs another program (EPS) or has no size in its header. HEIF by pi-heif, where that is installed.
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "GIF",
+    "WEBP",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "PPM",
+    "ICO",
+    "JPEG2000",
+    "AVIF",
+    "HEIF",
+)
+# Bytes of memory for a pixel, measured with Pillow 12: what stands while a mode is decoded and made RGB, and what the
+# decoder of a format holds besides.
+_MODE_BYTES = {"1": 1, "L": 1, "LA": 16, "P": 5, "PA": 16, "RGB": 4, "CMYK": 8, "F": 14, "I": 14, "I;16": 8}
+_FORMAT_BYTES = {"WEBP": 12, "JPEG2000": 15, "AVIF": 6, "HEIF": 8, "TIFF": 4}
+# Of telephones; and of cameras, whose files hold a preview as JPEG beside what the sensor saw.
+HEIF_SUFFIXES = frozenset(".heic .heics .heif .heifs .hif".split())
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl "
+    ".sr2 .srf .srw .x3f".split()
+)
+# The marks of HEIF (ISO/IEC 23008-12) after "ftyp", and how JPEG XL begins (ISO/IEC 18181-2).
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+# EXIF's tag of the orientation; LibRaw's way to say how a picture is to be turned -> EXIF's.
+_ORIENTATION, _TURNS = 0x0112, {3: 3, 5: 8, 6: 6}
 WHITE = (255, 255, 255)
 # A tag of TIFF, and a value: zero is white. Pillow turns pictures of up to eight bits itself.
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
+_STRIP_ROWS = 256
 # From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
 _LARGE_PIXELS = 8_000_000
 _large_picture = threading.Lock()
@@ -114,7 +158,8 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
     """Open a picture, fitted into a white square, or as it is.
 
     The longer side becomes `size` pixels (bicubic, small pictures are enlarged), the aspect stays, the rest
-    is white; without a `size` every pixel stays what it is. Transparency is laid on white; the EXIF
+    is white; without a `size` every pixel stays what it is, but a picture of more than `MAX_WHOLE` pixels is
+    halved. Transparency is laid on white; the EXIF
     orientation is applied; of an animation the first frame is taken; 16-bit grey is scaled to 8 bits, 32-bit
     and floating-point grey from darkest to brightest. Colours are taken as they are: profiles are not applied.
 
@@ -122,7 +167,8 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
     ----------
     path
         A PNG, JPEG, GIF, WebP, BMP, TIFF, PPM, ICO, JPEG 2000 or AVIF file; what counts is its content, not
-        its suffix.
+        its suffix. With the extra `photos` also HEIF, as HEIC, and a camera's RAW file, known by its suffix, of
+        which the largest preview inside is taken.
     size
         Side of the square, in pixels; None for the whole picture.
     max_pixels
@@ -136,24 +182,29 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
     Raises
     ------
     PictureError
-        A DataError with a `reason`: as `check_file`, too many pixels, or not readable as a picture (truncated
-        files, and JPEGs of too many scans, too).
+        A DataError with a `reason`: as `check_file`, too many pixels, more memory than `MAX_DECODED`, or not
+        readable as a picture (truncated files, and JPEGs of too many scans, too).
     """
     path = Path(path)
     check_file(path)
+    is_raw = path.suffix.lower() in RAW_SUFFIXES
     try:
-        with open(path, "rb") as stream:
+        stream, orientation = _raw_preview(path) if is_raw else (open(path, "rb"), 1)
+        with stream:
             _check_size(path, largest_in_icon(stream), max_pixels)
             image = _read_header(stream)
+            # Of a PNG Pillow would decode all pixels to look for it.
+            if orientation != 1 and _ORIENTATION not in (exif := image.getexif()):
+                exif[_ORIENTATION] = orientation
             _check_size(path, image.size, max_pixels)
-            if image.info.get("progressive") and has_too_many_scans(path):
+            if image.info.get("progressive") and has_too_many_scans(stream):
                 raise PictureError(
                     f"{path}: a JPEG of more than {MAX_SCANS} scans, the limit; save it anew", "unreadable"
                 )
             if image.width * image.height > _LARGE_PIXELS:
                 with _large_picture:
-                    return _decode(image, size)
-            return _decode(image, size)
+                    return _decode(path, image, size)
+            return _decode(path, image, size)
     except PictureError:
         raise
     except Exception as error:  # Pillow's decoders let many kinds of errors through
@@ -188,6 +239,10 @@ def _read_header(stream: BinaryIO) -> PILImage.Image:
     from PIL import Image
 
     Image.init()
+    if "HEIF" not in Image.OPEN and find_spec("pi_heif"):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -196,29 +251,86 @@ def _read_header(stream: BinaryIO) -> PILImage.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+def _raw_preview(path: Path) -> tuple[BinaryIO, int]:
+    """The largest picture that a camera's file holds beside what the sensor saw, as a file, and its orientation (EXIF)."""
+    if not find_spec("rawpy"):
+        raise PictureError(
+            f"{path}: is a camera's RAW file, which rawpy reads; pip install 'vtm[photos]'", "unreadable"
+        )
+    import rawpy
+    from PIL import Image
+
+    try:
+        with rawpy.imread(str(path)) as raw:
+            preview, sizes = raw.extract_thumb(), raw.sizes
+    except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
+        why = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+        raise PictureError(
+            f"{path}: a RAW file that cannot be read, or holds no preview ({why}); save it as JPEG",
+            "unreadable",
+        ) from error
+    if preview.format == rawpy.ThumbFormat.JPEG:
+        stream = io.BytesIO(preview.data)
+    else:
+        Image.fromarray(preview.data).save(stream := io.BytesIO(), "PPM")
+        stream.seek(0)
+    return stream, _TURNS.get(sizes.flip, 1)
+
+
 def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
     pixels = size[0] * size[1]
     if pixels > max_pixels:
+        found, most = (f"{float(f'{number / 1e6:.4g}'):g}" for number in (pixels, max_pixels))
         raise PictureError(
-            f"{path}: {pixels / 1e6:.4g} megapixels, more than the limit of {max_pixels / 1e6:.4g}; shrink it or "
-            "raise max_pixels",
+            f"{path}: {found} megapixels, more than the limit of {most}; shrink it, or raise "
+            "the limit (--max-pixels, in Python max_pixels)",
             "too-large",
         )
 
 
-def _decode(image: PILImage.Image, size: int | None) -> PILImage.Image:
+def _decoded_bytes(image: PILImage.Image, whole: tuple[int, int]) -> float:
+    """Bytes of memory that decoding takes, at most; of a JPEG that `draft` has made smaller, `whole` is its own size."""
+    mode = image.mode if not image.has_transparency_data else "RGBA"
+    a_pixel = _MODE_BYTES.get(mode, 12) + _FORMAT_BYTES.get(image.format, 0)
+    needed = a_pixel * image.width * image.height
+    if image.info.get("progressive"):
+        # All coefficients stand in memory, two bytes each, however small the picture is made.
+        samples = [across * down for _, across, down, _ in image.layer]
+        needed += 2 * sum(samples) / max(samples) * whole[0] * whole[1]
+    return needed
+
+
+def _decode(path: Path, image: PILImage.Image, size: int | None) -> PILImage.Image:
     """Decode `image`, whole or fitted into a white square of `size` pixels."""
     from PIL import Image, ImageOps
 
+    whole = image.size
     if size is None:
-        image = ImageOps.exif_transpose(_eight_bit(image))
-        return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way, a half or more, is left to the
-    # better filter.
-    image.draft(None, (2 * width, 2 * height))
+        halvings = 0
+        while whole[0] * whole[1] > MAX_WHOLE * 4**halvings:
+            halvings += 1
+        width, height = (max(1, side >> halvings) for side in whole)
+        if halvings:
+            image.draft(None, (width, height))
+    else:
+        scale = size / max(whole)
+        width, height = (max(1, round(side * scale)) for side in whole)
+        # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; the rest of the way, a half or more, is left to the
+        # better filter.
+        image.draft(None, (2 * width, 2 * height))
+    if (needed := _decoded_bytes(image, whole)) > MAX_DECODED:
+        raise PictureError(
+            f"{path}: takes {needed / 1e9:.2g} GB of memory to decode, more than the limit of {MAX_DECODED / 1e9:.2g}; "
+            "shrink it, or save it as JPEG",
+            "too-large",
+        )
     image = _eight_bit(image)
+    if size is None:
+        while image.width * image.height > MAX_WHOLE:
+            halved = image.reduce(2)
+            halved.info, image = image.info, halved
+        image = ImageOps.exif_transpose(image)
+        return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return _on_white(ImageOps.exif_transpose(image), (size, size))
@@ -253,22 +365,32 @@ def _grey(image: PILImage.Image) -> PILImage.Image:
     import numpy as np
     from PIL import Image
 
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         dark, bright = 0.0, 65535.0
     else:
-        finite = values[np.isfinite(values)]
-        dark, bright = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    scaled = (values - dark) * (255.0 / ((bright - dark) or 1.0))
-    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        scaled = 255.0 - scaled
-    grey = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
-    eight = Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
+        finite = [part[np.isfinite(part)] for part in _strips(values)]
+        dark = min((float(part.min()) for part in finite if part.size), default=0.0)
+        bright = max((float(part.max()) for part in finite if part.size), default=0.0)
+    eight = Image.new("L", image.size)
+    for number, part in enumerate(_strips(values)):
+        scaled = (part.astype(np.float64) - dark) * (255.0 / ((bright - dark) or 1.0))
+        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            scaled = 255.0 - scaled
+        grey = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
+        eight.paste(
+            Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8)), (0, number * _STRIP_ROWS)
+        )
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
         return eight
     eight.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
     return eight.convert("RGBA")
+
+
+def _strips(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Some rows at a time, since a pixel takes 40 bytes on its way to grey."""
+    return (values[start : start + _STRIP_ROWS] for start in range(0, len(values), _STRIP_ROWS))
 
 
 def _explain(path: Path, error: Exception) -> str:
@@ -279,5 +401,12 @@ def _explain(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "is empty"
     if isinstance(error, UnidentifiedImageError):
+        with open(path, "rb") as stream:
+            head = stream.read(12)
+        if head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS or path.suffix.lower() in HEIF_SUFFIXES:
+            if not find_spec("pi_heif"):
+                return "is HEIF, as HEIC, which pi-heif reads; pip install 'vtm[photos]'"
+        if head.startswith(_JXL_STARTS) or path.suffix.lower() == ".jxl":
+            return "is JPEG XL, which is not read; save it as JPEG or PNG"
         return "not a picture in a format that can be read (PNG, JPEG, GIF, WebP, BMP, TIFF, ...)"
     return f"cannot be read as a picture, it may be damaged or cut off ({error})"
