@@ -111,7 +111,7 @@ FORMATS = (
     "AVIF",
     "HEIF",
 )
-# Bytes of memory for a pixel, measured with Pillow 12: what stands while a mode is decoded and made RGB, and what the
+# Bytes of memory for a pixel, measured with Pillow 13: what stands while a mode is decoded and made RGB, and what the
 # decoder of a format holds besides.
 _MODE_BYTES = {"1": 1, "L": 1, "LA": 16, "P": 5, "PA": 16, "RGB": 4, "CMYK": 8, "F": 14, "I": 14, "I;16": 8}
 _FORMAT_BYTES = {"WEBP": 12, "JPEG2000": 15, "AVIF": 6, "HEIF": 8, "TIFF": 4}
