@@ -56,7 +56,7 @@ def lay_out(folder: Path) -> None:
     (folder / "mixed" / "torn.png").write_bytes(scenes.images[1].read_bytes()[:300])
     (folder / "mixed" / "empty.jpg").touch()
     _lay_out_stamps(folder / NO_DATA)
-    model = VisualTopicModel(6, encoder="pixels", epochs=2, validation=0, progress=False)
+    model = VisualTopicModel(6, encoder="pixels", validation=0, progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(scenes.texts, scenes.images).save(folder / "model")

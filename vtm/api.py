@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -24,7 +24,14 @@ from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
 from vtm.corpora.words import build_vocabulary, language_doubts, read_words, stop_words
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
-from vtm.files import hash_file, load_about, load_arrays, remove_leftovers, save_arrays
+from vtm.files import (
+    hash_file,
+    load_about,
+    load_arrays,
+    package_versions,
+    remove_leftovers,
+    save_arrays,
+)
 from vtm.metrics.index import MEASURES, ThetaIndex
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import (
@@ -37,17 +44,25 @@ from vtm.metrics.topics import (
     top_words,
     topic_word_counts,
 )
-from vtm.model.distill import Pairs, Trained, train_pair
 from vtm.model.health import signs_of_collapse, teacher_kl, unigram_reconstruction
-from vtm.model.topicmodel import TopicModel, model_arrays, model_of_arrays, package_versions
+from vtm.model.plus import PlusConfig, PlusSide, fit_plus, plus_arrays, plus_of_arrays
 
-KIND, FORMAT = "visual topic model", 3
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+    from vtm.model.distill import Trained
+    from vtm.model.topicmodel import TopicModel
+
+    Side = TopicModel | PlusSide  # a model of texts or of pictures
+
+KIND, FORMAT = "visual topic model", 4
 # Of the machine, not of the model: not saved with it.
 MACHINE_PARAMETERS = ("device", "cache", "max_pixels", "progress")
 PACKAGES = (
     *("vtm", "torch", "numpy", "scipy", "scikit-learn", "pillow", "onnxruntime", "sentence-transformers"),
     "open-clip-torch",
 )
+METHODS = ("plus", "text-teacher", "joint")
 TEACHERS = {"text": "text-teacher", "joint": "joint"}
 # With some hundred pairs, batches of 64 make too few steps: on Open Clip Art, batches of 16 find more of the right
 # pictures with 300 pairs, and no more of them with 1,000.
@@ -99,16 +114,19 @@ class SharedTopic:
 class VisualTopicModel(BaseEstimator):
     """Topics for pictures, learned from pictures with texts (Pivovarova and Zosa 2021).
 
-    Two topic models are trained: one reads texts, the other pictures, and topic k means the same in both. Once
-    trained, a picture needs no text.
+    A model of texts and one of pictures are trained, and topic k means the same in both. Once trained, a picture
+    needs no text.
 
     Parameters
     ----------
     n_topics
         K, the number of topics; 60 suits some thousand pairs.
+    method
+        "plus": VTM+, found in closed form and by clustering (`vtm.model.plus`), the best and the quickest. The paper's
+        two train networks: with "text-teacher" the model of texts is trained first and teaches that of pictures, with
+        "joint" a model of both teaches one of each.
     teacher
-        "text": the model of texts is trained first and teaches that of pictures. "joint": a model of both
-        teaches one of each.
+        "text" or "joint": another name for the paper's two methods.
     encoder
         Name of an encoder with its options, as in "clip:model=ViT-B-32,pretrained=openai" (see
         `vtm.encoders.load_encoder`), or an `EncoderPair` of your own.
@@ -123,8 +141,8 @@ class VisualTopicModel(BaseEstimator):
     max_words, min_df, max_df, min_length, stop_words, ngrams
         Which words make the vocabulary (`vtm.config.BowConfig`); `stop_words` may be a file with one word a line.
     decoder, hidden, activation, dropout, epochs, batch_size, lr, beta1, beta2, kl_weight, standardize, n_samples
-        The network and its training (`vtm.config.ModelConfig`); a `batch_size` of None is 64, and 16 for fewer than
-        500 pairs.
+        The network of the paper's methods and its training (`vtm.config.ModelConfig`); a `batch_size` of None is 64,
+        and 16 for fewer than 500 pairs.
     device
         "auto" (CUDA where there is one), "cpu" or "cuda", for embedding and training.
     cache
@@ -136,8 +154,10 @@ class VisualTopicModel(BaseEstimator):
 
     Attributes
     ----------
+    method_
+        The method of `fit`.
     text_model_, image_model_
-        The two trained models, each a `vtm.model.topicmodel.TopicModel`.
+        The two trained models, each a `vtm.model.topicmodel.TopicModel`, or a `vtm.model.plus.PlusSide`.
     vocabulary_
         Tuple of the V words.
     topic_word_
@@ -166,9 +186,9 @@ class VisualTopicModel(BaseEstimator):
     --------
     >>> from vtm import VisualTopicModel, load_corpus
     >>> corpus = load_corpus("scenes", n=120)
-    >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=60)
+    >>> model = VisualTopicModel(n_topics=8, encoder="pixels")
     >>> model.fit(corpus.texts, corpus.images)
-    VisualTopicModel(encoder='pixels', epochs=60, n_topics=8)
+    VisualTopicModel(encoder='pixels', n_topics=8)
     >>> model.transform(corpus.images[:2]).shape
     (2, 8)
     >>> len(model.topic_labels())
@@ -177,7 +197,8 @@ class VisualTopicModel(BaseEstimator):
 
     n_topics: int = 60
     _: KW_ONLY
-    teacher: str = "text"
+    method: str = METHODS[0]
+    teacher: str | None = None
     encoder: str | EncoderPair = "offline"
     language: str = "en"
     random_state: int = 0
@@ -245,7 +266,7 @@ class VisualTopicModel(BaseEstimator):
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
         >>> embeddings = np.random.default_rng(0).normal(size=(120, 16))
-        >>> model = VisualTopicModel(n_topics=8, epochs=5, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, validation=0)
         >>> model.fit(corpus.texts, text_embeddings=embeddings, image_embeddings=embeddings).n_pairs_
         120
         """
@@ -319,28 +340,25 @@ class VisualTopicModel(BaseEstimator):
         unknown = (Dropped(ids[row], "no-known-word", texts[row][:80]) for row in np.flatnonzero(~known))
         dropped = (*dropped, *unknown)
         _check_number(int(known.sum()), dropped)
-        pairs = Pairs(text[known], image[known], counts[known])
         rows = np.flatnonzero(known)
+        pairs = {"text": text[known], "image": image[known]}
+        counts = counts[known]
         aside = held_out([texts[row] for row in rows], share=given["validation"], seed=seed)
-        training, validation = _part(pairs, ~aside), _part(pairs, aside)
-        models = train_pair(
-            TEACHERS[given["teacher"]],
-            training,
-            vocabulary.words,
-            n_topics=n_topics,
-            config=config,
-            seeds=[seed],
-            validation=validation if len(validation) else None,
-            device=given["device"],
-            progress=given["progress"],
-        )[seed]
-        by_input = {"text": models.text, "image": models.image}
-        every = (*by_input.values(), models.teacher)
-        for model in every:
-            model.network.cpu()  # theta is the same wherever the model was trained
-        theta = {reads: model.theta(pairs.embeddings(reads)) for reads, model in by_input.items()}
+        training = {reads: x[~aside] for reads, x in pairs.items()}, counts[~aside]
+        held = {reads: x[aside] for reads, x in pairs.items()}, counts[aside]
+        method = chosen_method(given["method"], given["teacher"])
+        if method == "plus":
+            sides = _fit_plus(*training, vocabulary.words, n_topics=n_topics, seed=seed)
+            models = None
+        else:
+            models = _fit_networks(method, training, held, vocabulary.words, given=given, config=config)
+            sides = {"text": models.text, "image": models.image}
+        theta = {reads: side.theta(pairs[reads]) for reads, side in sides.items()}
         losses = [
-            loss for model in every for name in ("reconstruction", "kl") for loss in model.history[name]
+            loss
+            for model in ((*sides.values(), models.teacher) if models else ())
+            for name in ("reconstruction", "kl")
+            for loss in model.history[name]
         ]
         if not (np.isfinite(losses).all() and all(np.isfinite(rows).all() for rows in theta.values())):
             raise DataError(
@@ -348,19 +366,25 @@ class VisualTopicModel(BaseEstimator):
                 "random_state"
             )
         top = min(COHERENCE_WORDS, len(vocabulary))
-        topics = {reads: model.topics(top) for reads, model in by_input.items()}
+        topics = {reads: side.topics(top) for reads, side in sides.items()}
         # Without held-out pairs some of the others can still show a collapse; spread, as they may be sorted.
-        told = aside if aside.any() else slice(None, None, math.ceil(len(pairs) / MOST_HELD_OUT))
+        told = aside if aside.any() else slice(None, None, math.ceil(len(rows) / MOST_HELD_OUT))
         status, reasons = _judge(
-            models,
-            _part(pairs, told),
+            {reads: x[told] for reads, x in pairs.items()},
+            counts[told],
             {reads: rows[told] for reads, rows in theta.items()},
             topics,
-            training=training if aside.any() else None,
+            sides=sides,
+            teacher=models.teacher if models else None,
+            training=counts[~aside] if aside.any() else None,
         )
-        if len(pairs) < MOST_KNOWN * len(texts) and bow.min_df > 1:
+        if method == "plus" and (idle := _idle(config)):
             reasons.append(
-                f"{len(texts) - len(pairs)} of {len(texts)} texts have no word that stands in {bow.min_df} texts or "
+                f"{idle}: of the paper's networks, which the method 'plus' has not; nothing follows from it"
+            )
+        if len(rows) < MOST_KNOWN * len(texts) and bow.min_df > 1:
+            reasons.append(
+                f"{len(texts) - len(rows)} of {len(texts)} texts have no word that stands in {bow.min_df} texts or "
                 "more: lower min_df"
             )
         if len(vocabulary) < WORDS_A_TOPIC * n_topics:
@@ -370,23 +394,23 @@ class VisualTopicModel(BaseEstimator):
                 f"{repeated} of {n_topics} topics share most of their words with another: lower n_topics"
             )
         best = np.argsort(-theta["image"], axis=0, kind="stable")[:BEST_PICTURES]  # (10, K)
-        self._keep(models.text, models.image)
+        self._keep(method, sides)
         self.topic_share_ = theta["image"].mean(axis=0, dtype=np.float64)
-        self._topic_counts = topic_word_counts(theta["image"], pairs.counts)  # (K, V)
+        self._topic_counts = topic_word_counts(theta["image"], counts)  # (K, V)
         self.coherence_ = {
-            reads: npmi(words, pairs.counts, vocabulary.words, top=top) for reads, words in topics.items()
+            reads: npmi(words, counts, vocabulary.words, top=top) for reads, words in topics.items()
         }
         self.best_pictures_ = tuple(
             tuple((ids[rows[place]], float(theta["image"][place, topic])) for place in places)
             for topic, places in enumerate(best.T)
         )
-        self.dropped_, self.n_pairs_, self.n_validation_ = dropped, len(pairs), len(validation)
+        self.dropped_, self.n_pairs_, self.n_validation_ = dropped, len(rows), int(aside.sum())
         self.status_, self.warnings_ = status, tuple(reasons)
 
-    def _keep(self, text: TopicModel, image: TopicModel) -> None:
-        self.text_model_, self.image_model_ = text, image
-        self.vocabulary_, self.topic_word_ = image.vocabulary, image.topic_word()
-        self.n_features_in_ = image.network.n_inputs
+    def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
+        self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
+        self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
+        self.n_features_in_ = self.image_model_.n_inputs
 
     def transform(
         self,
@@ -418,7 +442,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=5, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
         >>> theta = model.fit(corpus.texts, corpus.images).transform(corpus.images[:3])
         >>> theta.sum(axis=1).round(3).tolist()
         [1.0, 1.0, 1.0]
@@ -450,7 +474,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(8, encoder="pixels", epochs=5, validation=0).fit(corpus.texts, corpus.images)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
         >>> sum(len(theta) for theta, dropped in model.transform_blocks(corpus.images))
         120
         """
@@ -475,7 +499,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=5, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
         >>> model.fit(corpus.texts, corpus.images).transform_text(["a boat on the sea"]).shape
         (1, 8)
         """
@@ -523,7 +547,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(8, encoder="pixels", epochs=5, validation=0).fit(corpus.texts, corpus.images)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
         >>> positions, similarities = model.rank(["a boat on the sea"], corpus.images, top=3)
         >>> positions.shape, bool(similarities[0, 0] >= similarities[0, 1])
         ((1, 3), True)
@@ -578,7 +602,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=40, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
         >>> topics = model.fit(corpus.texts, corpus.images).topics(top=5)
         >>> len(topics), len(topics[0])
         (8, 5)
@@ -611,7 +635,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=40, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
         >>> labels = model.fit(corpus.texts, corpus.images).topic_labels(words=2, separator=" and ")
         >>> [len(label.split(" and ")) for label in labels]
         [2, 2, 2, 2, 2, 2, 2, 2]
@@ -640,7 +664,7 @@ class VisualTopicModel(BaseEstimator):
         --------
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(8, encoder="pixels", epochs=5, validation=0).fit(corpus.texts, corpus.images)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
         >>> text, picture = model.transform_text(corpus.texts[:1])[0], model.transform(corpus.images[:1])[0]
         >>> reasons = model.explain(text, picture, top=8)
         >>> round(sum(reason.contribution for reason in reasons), 6)
@@ -677,7 +701,7 @@ class VisualTopicModel(BaseEstimator):
         >>> import tempfile
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=5, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.fit(corpus.texts, corpus.images).save(f"{folder}/scenes", owner="me")
         ...     VisualTopicModel.load(f"{folder}/scenes").notes_
@@ -690,6 +714,7 @@ class VisualTopicModel(BaseEstimator):
         about = {
             "kind": KIND,
             "format": FORMAT,
+            "method": self.method_,
             "parameters": kept | {"encoder": encoder},
             "encoder_keys": self._encoders.keys,
             "n_pairs": self.n_pairs_,
@@ -702,10 +727,17 @@ class VisualTopicModel(BaseEstimator):
             "versions": package_versions(PACKAGES),
         }
         arrays = {"topic_share": self.topic_share_, "topic_counts": self._topic_counts}
-        for model in (self.text_model_, self.image_model_):
-            weights, about[model.reads] = model_arrays(model)
-            arrays |= {f"{model.reads}/{name}": array for name, array in weights.items()}
-            arrays[f"coherence_{model.reads}"] = self.coherence_[model.reads]
+        arrays |= {f"coherence_{reads}": values for reads, values in self.coherence_.items()}
+        if self.method_ == "plus":
+            parts, about["plus"] = plus_arrays(self.image_model_.model)
+            about["vocabulary"] = self.vocabulary_
+            arrays |= _under("plus", parts)
+        else:
+            from vtm.model.topicmodel import model_arrays
+
+            for model in (self.text_model_, self.image_model_):
+                weights, about[model.reads] = model_arrays(model)
+                arrays |= _under(model.reads, weights)
         save_arrays(path, arrays, about)
         remove_leftovers(Path(path).parent, f".{glob.escape(Path(path).name)}.????????.tmp")
 
@@ -740,7 +772,7 @@ class VisualTopicModel(BaseEstimator):
         >>> import tempfile
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
-        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=5, validation=0)
+        >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.fit(corpus.texts, corpus.images).save(f"{folder}/scenes")
         ...     loaded = VisualTopicModel.load(f"{folder}/scenes")
@@ -760,7 +792,7 @@ class VisualTopicModel(BaseEstimator):
             }
             model = cls(**parameters)
             model._given, model._encoders = parameters, _Encoders(parameters, about["encoder_keys"])
-            model._keep(*(_topic_model(reads, arrays, about) for reads in ("text", "image")))
+            model._keep(about["method"], _sides(arrays, about))
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
             model.coherence_ = {reads: arrays[f"coherence_{reads}"] for reads in ("text", "image")}
             model.best_pictures_ = tuple(
@@ -923,7 +955,7 @@ def _as_file(image: Any, base: Path) -> Path:
         raise PictureError(f"a {type(image).__name__} cannot be read ({error})", "unreadable") from error
 
 
-def _theta(model: TopicModel, x: np.ndarray) -> np.ndarray:
+def _theta(model: Side, x: np.ndarray) -> np.ndarray:
     """Topic distributions (n, K) of embeddings (n, D), each the same to the bit whatever stands beside it.
 
     Products of matrices round differently for another number of rows; so they are always of as many.
@@ -960,58 +992,114 @@ def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
         raise DataError(f"{n} usable pairs of text and picture{why}: at least {MIN_PAIRS} are needed")
 
 
-def _part(pairs: Pairs, rows: np.ndarray | slice) -> Pairs:
-    return Pairs(pairs.text[rows], pairs.image[rows], pairs.counts[rows])
+def _fit_plus(
+    x: Mapping[str, np.ndarray], counts: csr_matrix, vocabulary: tuple[str, ...], *, n_topics: int, seed: int
+) -> dict[str, Side]:
+    """VTM+ of one member, read from either side."""
+    config = PlusConfig(n_topics=n_topics, members=1)
+    model = fit_plus(x["text"], x["image"], counts, config=config, seed=seed)
+    return {reads: PlusSide(model, vocabulary, reads) for reads in ("text", "image")}
+
+
+def _fit_networks(
+    method: str,
+    training: tuple[Mapping[str, np.ndarray], csr_matrix],
+    held: tuple[Mapping[str, np.ndarray], csr_matrix],
+    vocabulary: tuple[str, ...],
+    *,
+    given: Mapping[str, Any],
+    config: ModelConfig,
+) -> Trained:
+    """The paper's networks."""
+    from vtm.model import distill
+    from vtm.model.training import Pairs
+
+    (x, counts), (held_x, held_counts) = training, held
+    seed = given["random_state"]
+    models = distill.train_pair(
+        method,
+        Pairs(**x, counts=counts),
+        vocabulary,
+        n_topics=given["n_topics"],
+        config=config,
+        seeds=[seed],
+        validation=Pairs(**held_x, counts=held_counts) if held_counts.shape[0] else None,
+        device=given["device"],
+        progress=given["progress"],
+    )[seed]
+    for model in (models.text, models.image, models.teacher):
+        model.network.cpu()  # theta is the same wherever the model was trained
+    return models
+
+
+def _idle(config: ModelConfig) -> str:
+    """The settings of a network that are not the defaults, as they were given."""
+    default = ModelConfig()
+    chosen = {name: value for name, value in vars(config).items() if name != "batch_size"}
+    return ", ".join(f"{name}={value!r}" for name, value in chosen.items() if value != getattr(default, name))
 
 
 def _judge(
-    models: Trained,
-    judges: Pairs,
-    theta: dict[str, np.ndarray],
-    topics: dict[str, list[list[str]]],
+    x: Mapping[str, np.ndarray],
+    counts: csr_matrix,
+    theta: Mapping[str, np.ndarray],
+    topics: Mapping[str, list[list[str]]],
     *,
-    training: Pairs | None,
+    sides: Mapping[str, Side],
+    teacher: TopicModel | None,
+    training: csr_matrix | None,
 ) -> tuple[str, list[str]]:
-    """What the pairs `judges`, with their `theta`, say: "ok", "doubtful" with reasons, or "not judged".
+    """What some pairs, with their `theta`, say: "ok", "doubtful" with reasons, or "not judged".
 
-    Without `training`, the pairs that were trained on, `judges` are among these: then they can show a collapse, but
-    not that all is well.
+    Without `training`, the bags of words that were trained on, the pairs are among these: then they can show a
+    collapse, but not that all is well.
 
     `vtm.model.health.judge` asks for the reciprocal rank, as a paper's table needs it. Few held-out pairs say too
     little by that: here it is the mean rank, which a model that knows the broad topic already betters.
     """
-    by_input = {"text": models.text, "image": models.image}
-    lesson = models.teacher.posterior(judges.embeddings(models.teacher.reads))
+    taught = {}
+    if teacher is not None:
+        both = np.concatenate([x["text"], x["image"]], axis=1)
+        lesson = teacher.posterior({**x, "text+image": both}[teacher.reads])
+        taught = {
+            reads: teacher_kl(side.posterior(x[reads]), lesson)[2]
+            for reads, side in sides.items()
+            if side is not teacher
+        }
     signs = signs_of_collapse(
         theta=theta,
         repeated={
             reads: duplicated_topics(words, top=len(words[0])) / len(words) for reads, words in topics.items()
         },
-        teacher={
-            reads: teacher_kl(model.posterior(judges.embeddings(reads)), lesson)[2]
-            for reads, model in by_input.items()
-            if model is not models.teacher
-        },
+        teacher=taught,
     )
     if training is None:
         return "doubtful" if signs else "not judged", signs
-    unigram = unigram_reconstruction(training.counts, judges.counts)
+    unigram = unigram_reconstruction(training, counts)
     reasons = [
         f"the {reads} model predicts held-out texts no better than the frequency of words does "
         f"({loss:.1f} nats a text, {unigram:.1f})"
-        for reads, model in by_input.items()
-        if (loss := model.history["validation_reconstruction"][-1]) >= unigram
+        for reads, side in sides.items()
+        if (loss := _held_out_loss(side, theta[reads], counts)) >= unigram
     ]
     reasons += signs
-    rows = [str(row) for row in range(len(judges))]
+    rows = [str(row) for row in range(counts.shape[0])]
     ranks = target_ranks(theta["text"], theta["image"], rows, rows).ranks
-    expected, best_of_chance = random_mean_rank(len(judges))
+    expected, best_of_chance = random_mean_rank(len(rows))
     if ranks.mean() >= best_of_chance:
         reasons.append(
             f"held-out texts find their pictures no better than by chance (mean rank {ranks.mean():.1f} of "
             f"{len(ranks)}; by chance {expected:.1f})"
         )
     return "doubtful" if reasons else "ok", reasons
+
+
+def _held_out_loss(side: Side, theta: np.ndarray, counts: csr_matrix) -> float:
+    """Nats a text, by the mixture of the topics' words; a network has its own, decoder and all, in its history."""
+    if isinstance(side, PlusSide):
+        words = np.maximum(theta @ side.topic_word(), np.finfo(np.float32).tiny)
+        return float(-counts.multiply(np.log(words)).sum(axis=1).mean())
+    return side.history["validation_reconstruction"][-1]
 
 
 def random_mean_rank(n: int) -> tuple[float, float]:
@@ -1028,8 +1116,7 @@ def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowCo
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             why = "; a run without a seed cannot be repeated" if name == "random_state" else ""
             raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{why}")
-    if given["teacher"] not in TEACHERS:
-        raise ConfigError(f"teacher={given['teacher']!r}: must be one of {', '.join(TEACHERS)}")
+    chosen_method(given["method"], given["teacher"])
     share = given["validation"]
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 0.5:
         raise ConfigError(f"validation={share!r}: is a share of the pairs, from 0 to 0.5")
@@ -1042,6 +1129,24 @@ def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowCo
         for kind in (ModelConfig, BowConfig)
     )
     return config, bow
+
+
+def chosen_method(method: str, teacher: str | None) -> str:
+    """The method that the two parameters name.
+
+    Raises
+    ------
+    ConfigError
+        There is no such method or teacher, or the two name different ones.
+    """
+    if teacher is not None and teacher not in TEACHERS:
+        raise ConfigError(f"teacher={teacher!r}: must be one of {', '.join(TEACHERS)}")
+    if method not in METHODS:
+        raise ConfigError(f"method={method!r}: must be one of {', '.join(METHODS)}")
+    named = method if teacher is None else TEACHERS[teacher]
+    if method not in (METHODS[0], named):
+        raise ConfigError(f"method={method!r}, teacher={teacher!r}: these are two methods; name one")
+    return named
 
 
 def _as_texts(texts: Any, name: str = "texts") -> list[str]:
@@ -1164,10 +1269,22 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, about
 
 
-def _topic_model(reads: str, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> TopicModel:
-    weights = {
-        name.removeprefix(f"{reads}/"): array
-        for name, array in arrays.items()
-        if name.startswith(f"{reads}/")
-    }
-    return model_of_arrays(weights, about[reads])
+def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _sides(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> dict[str, Side]:
+    """The models of a saved model's arrays."""
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        start = f"{prefix}/"
+        return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+    if about["method"] == "plus":
+        model, words = plus_of_arrays(part("plus"), about["plus"]), tuple(about["vocabulary"])
+        if len(words) != model.topic_word.shape[2]:
+            raise ValueError(f"{len(words)} words for topics of {model.topic_word.shape[2]}")
+        return {reads: PlusSide(model, words, reads) for reads in ("text", "image")}
+    from vtm.model.topicmodel import model_of_arrays
+
+    return {reads: model_of_arrays(part(reads), about[reads]) for reads in ("text", "image")}

@@ -467,3 +467,18 @@ def _current_arrays(path: Path, key: str) -> tuple[dict[str, np.ndarray], dict[s
     except DataError as error:
         warnings.warn(f"{str(error).partition(';')[0]}; it is made again", stacklevel=3)
         return None
+
+
+def package_versions(
+    names: Sequence[str] = ("vtm", "torch", "numpy", "onnxruntime", "sentence-transformers"),
+) -> dict[str, str]:
+    """Installed versions of the packages that a result may depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

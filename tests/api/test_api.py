@@ -10,6 +10,8 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -23,7 +25,15 @@ from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from vtm import api
-from vtm.api import ModelWarning, NotFittedError, SharedTopic, VisualTopicModel, held_out, random_mean_rank
+from vtm.api import (
+    ModelWarning,
+    NotFittedError,
+    SharedTopic,
+    VisualTopicModel,
+    chosen_method,
+    held_out,
+    random_mean_rank,
+)
 from vtm.config import ModelConfig
 from vtm.corpora import Corpus, load_corpus
 from vtm.corpora.words import Vocabulary
@@ -31,6 +41,8 @@ from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import LEFT_BEHIND, load_arrays, save_arrays
 from vtm.metrics.topics import class_tfidf, npmi
+from vtm.model import distill
+from vtm.model.plus import PlusConfig, fit_plus
 
 # The examples of the model itself are run by test_examples.
 MODULES = (
@@ -45,7 +57,8 @@ MODULES = (
     ),
     *("cli.photos", "cli.keywords", "report.contact"),
 )
-SMALL = {"n_topics": 6, "encoder": "pixels", "epochs": 60, "device": "cpu"}
+SMALL = {"n_topics": 6, "encoder": "pixels", "device": "cpu", "method": "text-teacher", "epochs": 60}
+PLUS = {"n_topics": 6, "encoder": "pixels", "device": "cpu"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +76,11 @@ def corpus(data_folder) -> Corpus:
 @pytest.fixture(scope="module")
 def model(corpus) -> VisualTopicModel:
     return VisualTopicModel(**SMALL).fit(corpus.texts, corpus.images)
+
+
+@pytest.fixture(scope="module")
+def plus(corpus) -> VisualTopicModel:
+    return VisualTopicModel(**PLUS).fit(corpus.texts, corpus.images)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +156,8 @@ def test_a_model_that_is_not_fitted_says_so(tmp_path):
         ({"random_state": None}, "random_state=None: .* cannot be repeated"),
         ({"random_state": -1}, "random_state=-1"),
         ({"teacher": "image"}, "must be one of text, joint"),
+        ({"method": "minus"}, "must be one of plus, text-teacher, joint"),
+        ({"teacher": "joint"}, "'text-teacher', teacher='joint': these are two methods; name one"),
         ({"validation": 0.9}, "validation=0.9: is a share"),
         ({"epochs": "3"}, "epochs='3': must be of type int"),
         ({"lr": -1}, "lr=-1"),
@@ -168,13 +188,61 @@ def test_the_seed_is_all_that_makes_a_difference(corpus, model):
     assert not np.allclose(other.transform(corpus.images), model.transform(corpus.images))
 
 
-@pytest.mark.parametrize("teacher", ["text", "joint"])
-def test_both_teachers_give_models_of_the_same_topics(corpus, teacher):
-    fitted = VisualTopicModel(**SMALL | {"teacher": teacher, "epochs": 100}).fit(corpus.texts, corpus.images)
+@pytest.mark.parametrize("method", api.METHODS)
+def test_every_method_gives_models_of_the_same_topics(corpus, method):
+    fitted = VisualTopicModel(**PLUS, method=method).fit(corpus.texts, corpus.images)
+    assert fitted.method_ == method
     text, image = fitted.transform_text(corpus.texts), fitted.transform(corpus.images)
     assert text.shape == image.shape == (120, 6)
     agreement = [np.corrcoef(text[:, k], image[:, k])[0, 1] for k in range(6)]
     assert np.mean(agreement) > 0.3
+
+
+def test_the_teachers_are_other_names_of_the_papers_methods():
+    for teacher, method in (("text", "text-teacher"), ("joint", "joint")):
+        assert chosen_method("plus", teacher) == chosen_method(method, teacher) == method
+    assert chosen_method("plus", None) == "plus"
+
+
+@pytest.mark.filterwarnings("ignore::vtm.api.ModelWarning")
+def test_a_setting_of_networks_is_said_to_be_idle_where_there_is_none(corpus, embeddings, plus):
+    text, image = embeddings
+    given = VisualTopicModel(**PLUS, epochs=7, hidden=(9,))
+    given.fit(corpus.texts, text_embeddings=text, image_embeddings=image)
+    (idle,) = set(given.warnings_) - set(plus.warnings_)
+    assert idle.startswith("hidden=(9,), epochs=7: of the paper's networks, which the method 'plus' has not")
+    np.testing.assert_array_equal(given.topic_word_, plus.topic_word_)
+
+
+WITHOUT_TORCH = """
+import sys, numpy as np
+from vtm.api import VisualTopicModel
+draws = np.random.default_rng(0)
+texts = [f"boat sea {'sail' if row % 2 else 'harbour'}" for row in range(90)]
+x, y = draws.normal(size=(2, 90, 8))
+model = VisualTopicModel(3, progress=False).fit(texts, text_embeddings=x, image_embeddings=y)
+model.save(sys.argv[1])
+VisualTopicModel.load(sys.argv[1]).rank(text_embeddings=x, image_embeddings=y)
+print(sorted({"torch", "onnxruntime"} & set(sys.modules)))
+"""
+
+
+def test_vtm_plus_needs_no_torch(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_TORCH, tmp_path / "m"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_vtm_plus_of_the_model_is_vtm_plus(corpus, embeddings, plus):
+    """As fitted by itself, from the pairs that are not held out."""
+    text, image = embeddings
+    counts = Vocabulary(plus.vocabulary_, "en", 3).counts(corpus.texts)
+    rows = ~held_out(corpus.texts, share=0.1, seed=0)
+    config = PlusConfig(n_topics=6, members=1)
+    alone = fit_plus(text[rows], image[rows], counts[rows], config=config)
+    np.testing.assert_allclose(plus.transform(corpus.images), alone.theta("image", image), atol=1e-5)
+    np.testing.assert_allclose(plus.transform_text(corpus.texts), alone.theta("text", text), atol=1e-5)
+    np.testing.assert_allclose(plus.topic_word_, alone.topic_word[0], atol=1e-6)
 
 
 # What goes in
@@ -187,7 +255,9 @@ def test_theta_is_the_topic_models_own(corpus, model, embeddings):
     assert model.n_features_in_ == image.shape[1]
 
 
-def test_theta_does_not_depend_on_what_stands_beside_a_picture(corpus, model):
+@pytest.mark.parametrize("which", ["model", "plus"])
+def test_theta_does_not_depend_on_what_stands_beside_a_picture(corpus, which, request):
+    model = request.getfixturevalue(which)
     theta = model.transform(corpus.images)
     order = np.random.default_rng(0).permutation(len(corpus))
     np.testing.assert_array_equal(model.transform([corpus.images[row] for row in order]), theta[order])
@@ -538,13 +608,13 @@ def test_a_collapse_is_said_when_no_pairs_are_held_out(corpus, embeddings, n, al
     assert said == [f"the {reads} model" for reads in alike]
 
 
-@pytest.mark.parametrize("teacher", ["text", "joint"])
-def test_no_collapse_is_seen_in_a_good_model_without_held_out_pairs(corpus, embeddings, teacher, monkeypatch):
+@pytest.mark.parametrize("method", api.METHODS)
+def test_no_collapse_is_seen_in_a_good_model_without_held_out_pairs(corpus, embeddings, method, monkeypatch):
     monkeypatch.setattr(api, "MOST_HELD_OUT", 50)  # of more pairs some are enough
     judging = []
     signs = api.signs_of_collapse
     monkeypatch.setattr(api, "signs_of_collapse", lambda **told: judging.append(told) or signs(**told))
-    model = VisualTopicModel(**SMALL | {"validation": 0, "teacher": teacher})
+    model = VisualTopicModel(**(PLUS if method == "plus" else SMALL) | {"validation": 0, "method": method})
     model.fit(corpus.texts, text_embeddings=embeddings[0], image_embeddings=embeddings[1])
     assert (model.status_, model.warnings_, model.n_validation_) == ("not judged", (), 0)
     for reads, rows in zip(("text", "image"), embeddings, strict=True):
@@ -586,9 +656,11 @@ def test_training_that_diverges_is_an_error(corpus, embeddings):
 
 def test_few_pairs_are_trained_on_in_smaller_batches(corpus, monkeypatch):
     asked = []
-    monkeypatch.setattr(api, "train_pair", lambda *a, config, **k: asked.append(config.batch_size) or 1 / 0)
+    monkeypatch.setattr(
+        distill, "train_pair", lambda *a, config, **k: asked.append(config.batch_size) or 1 / 0
+    )
     for n, batch_size in ((499, None), (500, None), (499, 64)):
-        model = VisualTopicModel(batch_size=batch_size)
+        model = VisualTopicModel(method="joint", batch_size=batch_size)
         x = np.ones((n, 2))
         with pytest.raises(ZeroDivisionError):
             model.fit(
@@ -600,7 +672,9 @@ def test_few_pairs_are_trained_on_in_smaller_batches(corpus, monkeypatch):
 # Saved and loaded
 
 
-def test_a_loaded_model_is_the_saved_one(corpus, model, tmp_path):
+@pytest.mark.parametrize("which", ["model", "plus"])
+def test_a_loaded_model_is_the_saved_one(corpus, which, tmp_path, request):
+    model = request.getfixturevalue(which)
     model.save(tmp_path / "m", about={"owner": "me"})
     assert list(tmp_path.iterdir()) == [tmp_path / "m"]
     loaded = VisualTopicModel.load(tmp_path / "m")
@@ -680,7 +754,7 @@ def test_a_damaged_model_is_refused(model, tmp_path):
     place.write_bytes(content)
     arrays, about = load_arrays(place)
     for change, message in (
-        ({"format": 99}, "format 99, this version of vtm reads 3; train anew"),
+        ({"format": 99}, "format 99, this version of vtm reads 4; train anew"),
         ({"kind": "other"}, "holds no visual topic model but 'other'; name a model"),
         ({"image": None}, "does not hold what a model's does"),
         ({"parameters": about["parameters"] | {"colour": "red"}}, "what a model's does .*colour"),

@@ -40,6 +40,7 @@ from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
 
 runner = CliRunner()
+NETWORK = ("--method", "text-teacher", "--epochs", 60)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,7 +70,7 @@ def trained(tmp_path_factory) -> tuple[Path, Result]:
     """A model of 120 scenes, and what training it printed."""
     folder = tmp_path_factory.mktemp("model") / "m"
     return folder, run(
-        "train", "scenes:n=120", "-o", folder, "--n-topics", 6, "--encoder", "pixels", "--epochs", 60
+        "train", "scenes:n=120", "-o", folder, "--n-topics", 6, "--encoder", "pixels", *NETWORK
     )
 
 
@@ -166,7 +167,7 @@ def test_train_on_a_table_of_ones_own(tmp_path, photos):
 def test_train_says_when_no_pairs_were_held_out(tmp_path):
     result = run(
         *("train", "scenes:n=60", "-o", tmp_path / "m", "--encoder", "pixels", "--n-topics", 6),
-        *("--epochs", 60),
+        *NETWORK,
     )
     assert re.search(r"training +not judged: no pairs were held out\n", result.stdout)
     assert result.stderr == ""
@@ -177,7 +178,7 @@ def test_train_warns_of_poor_topics(tmp_path):
     own.write_text("red\n", encoding="utf-8")
     result = run(
         *("train", "scenes:n=120", "-o", tmp_path / "m", "--encoder", "pixels", "--n-topics", 40),
-        *("--epochs", 2, "--max-words", 30, "--validation", 0, "--stop-words", own, "--ngrams", 2),
+        *("--max-words", 30, "--validation", 0, "--stop-words", own, "--ngrams", 2),
     )
     words = VisualTopicModel.load(tmp_path / "m").vocabulary_
     phrases = [word for word in words if " " in word]
@@ -329,7 +330,7 @@ def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     arguments = {
         "tag": ("tag", model, photos, "-o", place / "old.csv"),
-        "train": ("train", "scenes:n=120", "-o", place / "old", "--encoder", "pixels", "--epochs", 1),
+        "train": ("train", "scenes:n=120", "-o", place / "old", "--encoder", "pixels", "--n-topics", 4),
         "match": ("match", model, photos, "--text", "a boat", "--sheet", place / "sheet.png"),
         "explore": ("explore", model, photos, "-o", place / "page"),
         "originals": ("tag", model, place / "photos", "--write-originals"),
@@ -638,7 +639,7 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     scenes = load_corpus("scenes", n=120)
     rows = [f"{'b/' if n % 2 else ''}{n}.png,{scenes.texts[n].replace(',', ' ')}" for n in range(6)]
     (photos / "captions.csv").write_text("\n".join(["file_name,title", *rows]), encoding="utf-8")
-    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1, "--epochs", 2)
+    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1)
     monkeypatch.chdir(photos)
     run("train", "captions.csv:text_column=title,lang=de", "-o", tmp_path / "m", *small)
     monkeypatch.chdir(tmp_path)
@@ -673,7 +674,7 @@ def test_a_model_that_is_moved_with_its_table_finds_it(tmp_path, photos, monkeyp
     (photos / "captions.csv").write_text("\n".join(["file_name,text", *rows]), encoding="utf-8")
     (tmp_path / "models").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "models")  # a folder from which `..` leads elsewhere
-    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1, "--epochs", 2)
+    small = ("--n-topics", 2, "--encoder", "pixels", "--min-df", 1)
     run("train", photos / "captions.csv", "-o", tmp_path / "link" / "m", *small)
     told = (tmp_path / "models" / "m").read_bytes()
     assert os.fsencode(tmp_path) not in told, "it tells where its maker's pictures lie"

@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTM_DATA", str(folder / "data"))
         corpus = load_corpus("scenes", n=120, seed=0)
-        model = VisualTopicModel(6, encoder="pixels", epochs=10, min_df=2, progress=False)
+        model = VisualTopicModel(6, encoder="pixels", min_df=2, progress=False)
         model.fit(corpus.texts, corpus.images).save(folder / "model")
         pictures = folder / "pictures"
         pictures.mkdir()
@@ -129,7 +129,7 @@ def test_an_aligned_encoders_own_pictures_stand_beside_the_models(home: Path, tm
             return np.stack([next_to.get(text, np.ones(self.dim, np.float32)) for text in texts])
 
     shared = EncoderPair("shared", Texts(), pixels.image, aligned=True)
-    model = VisualTopicModel(4, encoder=shared, epochs=5, min_df=1, validation=0, progress=False)
+    model = VisualTopicModel(4, encoder=shared, min_df=1, validation=0, progress=False)
     model.fit(corpus.texts, corpus.images)
     (tmp_path / "bad.png").write_bytes(b"no picture")
     data, dropped = from_model(

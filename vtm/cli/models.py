@@ -42,13 +42,20 @@ def train_model(
         Path, typer.Option("-o", "--out", help="The model's file; an older model there is replaced.")
     ],
     n_topics: Annotated[int, typer.Option(min=2, help="How many topics.")] = 60,
-    teacher: Annotated[str, typer.Option(help="What the picture model learns from: text or joint.")] = "text",
+    method: Annotated[
+        str, typer.Option(help="plus (VTM+), or the paper's networks: text-teacher or joint.")
+    ] = "plus",
+    teacher: Annotated[
+        str | None, typer.Option(help="text or joint: another name for the paper's two methods.")
+    ] = None,
     encoder: Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")] = "offline",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="How often training sees each pair.")] = 100,
+    epochs: Annotated[int, typer.Option(min=1, help="How often a network sees each pair.")] = 100,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=2, help="Pairs per step; by default 64, and 16 for fewer than 500 pairs."),
+        typer.Option(
+            min=2, help="Pairs per step of a network; by default 64, and 16 for fewer than 500 pairs."
+        ),
     ] = None,
     min_df: Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")] = 3,
     max_words: Annotated[int, typer.Option(min=2, help="At most so many words are known.")] = 2000,
@@ -77,6 +84,7 @@ def train_model(
     data = load_corpus(name, **options)
     model = VisualTopicModel(
         n_topics,
+        method=method,
         teacher=teacher,
         encoder=encoder,
         language=language or data.language,
@@ -118,6 +126,7 @@ def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, l
     phrases = sum(" " in word for word in model.vocabulary_)
     of_two = f", {phrases} of them phrases of two words" if phrases else ""
     typer.echo(labelled("words", f"{len(model.vocabulary_)}{of_two}"))
+    typer.echo(labelled("method", model.method_))
     typer.echo(labelled("topics", str(model.n_topics)))
     for reads, what in (("text", "texts"), ("image", "pictures")):
         typer.echo(labelled(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))

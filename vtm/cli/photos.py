@@ -263,7 +263,7 @@ def tag_pictures(
     >>> from vtm.corpora import load_corpus
     >>> from vtm.cli.photos import tag_pictures
     >>> corpus = load_corpus("scenes", n=120)
-    >>> model = VisualTopicModel(n_topics=8, encoder="pixels", epochs=40, validation=0)
+    >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
     >>> (block,) = tag_pictures(model.fit(corpus.texts, corpus.images), corpus.images[:2], top=1, words=4)
     >>> [(len(tagged.tags), len(tagged.keywords)) for tagged in block]
     [(1, 4), (1, 4)]

@@ -10,9 +10,9 @@ the same things.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
@@ -258,3 +258,88 @@ def cut(theta: np.ndarray, k: int) -> np.ndarray:
     kept = np.zeros_like(theta)
     np.put_along_axis(kept, largest, np.take_along_axis(theta, largest, axis=1), axis=1)
     return kept / kept.sum(axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class PlusSide:
+    """What VTM+ makes of "text" or of "image", read as a `vtm.model.topicmodel.TopicModel` is."""
+
+    model: PlusModel
+    vocabulary: tuple[str, ...]
+    reads: str
+
+    @property
+    def n_topics(self) -> int:
+        """K, of all members together."""
+        return self.model.topic_share.size
+
+    @property
+    def n_inputs(self) -> int:
+        """Dimensions of an embedding."""
+        return len(self.model.space.means[self.reads])
+
+    def theta(self, x: np.ndarray) -> np.ndarray:
+        """Topic distributions of embeddings (n, D): (n, K) float32, rows sum to 1."""
+        return self.model.theta(self.reads, np.asarray(x)).astype(np.float32)
+
+    def topic_word(self) -> np.ndarray:
+        """p(word | topic), (K, V) float32: the same for both sides."""
+        return self.model.topic_word.reshape(-1, len(self.vocabulary)).astype(np.float32)
+
+    def topics(self, top: int = 10) -> list[list[str]]:
+        """The `top` most probable words of each topic, best first; ties by the word."""
+        return top_words(self.topic_word(), self.vocabulary, top)
+
+
+def space_arrays(space: SharedSpace) -> dict[str, np.ndarray]:
+    """The arrays of a space by name: what `space_of_arrays` takes."""
+    arrays = {"correlations": space.correlations}
+    for name in ("means", "scales", "maps"):
+        arrays |= {f"{name}/{reads}": array for reads, array in getattr(space, name).items()}
+    return arrays
+
+
+def space_of_arrays(arrays: Mapping[str, np.ndarray]) -> SharedSpace:
+    """The space that `space_arrays` took apart.
+
+    Raises
+    ------
+    LookupError, ValueError
+        An array is missing, or of another shape than the others ask for.
+    """
+    correlations = arrays["correlations"]
+    parts = {
+        name: {reads: arrays[f"{name}/{reads}"] for reads in ("text", "image")}
+        for name in ("means", "scales", "maps")
+    }
+    for reads, maps in parts["maps"].items():
+        expected = (len(maps),), (len(maps),), (len(maps), len(correlations))
+        found = tuple(part[reads].shape for part in parts.values())
+        if found != expected:
+            raise ValueError(f"the space's {reads} arrays are of shapes {found}, not {expected}")
+    return SharedSpace(**parts, correlations=correlations)
+
+
+def plus_arrays(model: PlusModel) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a model by name, and all else as JSON can hold it: what `plus_of_arrays` takes."""
+    own = {name: getattr(model, name) for name in ("anchors", "topic_word", "topic_share")}
+    return own | space_arrays(model.space), asdict(model.config)
+
+
+def plus_of_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> PlusModel:
+    """The model that `plus_arrays` took apart.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        Something is missing, or arrays of shapes that do not fit together.
+    """
+    space = space_of_arrays(arrays)
+    anchors, topic_word, topic_share = (arrays[name] for name in ("anchors", "topic_word", "topic_share"))
+    sizes = {anchors.shape[:2], topic_word.shape[:2], topic_share.shape}
+    if len(sizes) != 1 or topic_word.ndim != 3 or anchors.shape[2:] != space.correlations.shape:
+        raise ValueError(
+            f"anchors of shape {anchors.shape}, words of {topic_word.shape} and shares of {topic_share.shape} are "
+            "of different topics"
+        )
+    return PlusModel(PlusConfig(**config), space, anchors, topic_word, topic_share)

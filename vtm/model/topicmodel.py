@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from vtm.config import ModelConfig, generator
 from vtm.errors import DataError, MissingError
-from vtm.files import load_arrays, save_arrays
+from vtm.files import load_arrays, package_versions, save_arrays
 from vtm.model.network import TopicNetwork, infer_posterior, one_thread, state_shapes
 
 FORMAT = 3
@@ -59,6 +58,11 @@ class TopicModel:
     @property
     def n_topics(self) -> int:
         return self.network.n_topics
+
+    @property
+    def n_inputs(self) -> int:
+        """Dimensions of an embedding."""
+        return self.network.n_inputs
 
     def posterior(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """mu and log_var of embeddings (n, D), each (n, K) float32, in evaluation mode.
@@ -298,16 +302,3 @@ def model_of_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) 
     network = TopicNetwork(**sizes, config=config)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return TopicModel(network.eval(), tuple(words), about["seed"], about["reads"], about["history"])
-
-
-def package_versions(
-    names: Sequence[str] = ("vtm", "torch", "numpy", "onnxruntime", "sentence-transformers"),
-) -> dict[str, str]:
-    """Installed versions of the packages that a result may depend on."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found

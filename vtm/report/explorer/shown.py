@@ -555,7 +555,7 @@ def from_model(
         limit=limit,
         seed=seed,
         title=title,
-        model_name=f"topic model: {model.teacher} teacher, {model.n_topics} topics",
+        model_name=f"topic model: {model.method_}, {model.n_topics} topics",
         language=model.language,
         **beside,
     )
