@@ -264,6 +264,7 @@ def fitted(texts: Sequence[str], text: np.ndarray, image: np.ndarray, **paramete
 
     options = {
         "n_topics": 2,
+        "method": "text-teacher",
         "epochs": 2,
         "min_df": 1,
         "validation": 0,
