@@ -57,7 +57,7 @@ MODULES = (
     ),
     *("cli.photos", "cli.keywords", "report.contact"),
 )
-SMALL = {"n_topics": 6, "encoder": "pixels", "device": "cpu", "method": "text-teacher", "epochs": 60}
+SMALL = {"n_topics": 6, "encoder": "pixels", "device": "cpu", "method": "text-teacher", "epochs": 100}
 PLUS = {"n_topics": 6, "encoder": "pixels", "device": "cpu"}
 
 
@@ -693,7 +693,7 @@ def test_a_loaded_model_is_the_saved_one(corpus, which, tmp_path, request):
 
 def test_own_stop_words_and_phrases_are_saved_as_words(corpus, embeddings, tmp_path):
     (tmp_path / "own.txt").write_text("Red\nblue\n", encoding="utf-8")
-    chosen = dict(n_topics=4, epochs=2, validation=0, encoder="pixels", ngrams=2)
+    chosen = dict(n_topics=4, validation=0, encoder="pixels", ngrams=2)
     text, image = embeddings
     by_path, by_words = (
         VisualTopicModel(stop_words=words, **chosen) for words in (str(tmp_path / "own.txt"), ("red", "blue"))
