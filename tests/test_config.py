@@ -78,6 +78,12 @@ NAN, INF = float("nan"), float("inf")
         ("seeds", [0, 0]),
         ("seeds", [0.5]),
         ("split_seed", "0"),
+        ("fold", 5),
+        ("fold", -1),
+        ("fold", 0.5),
+        ("twin_image", -0.1),
+        ("twin_text", "0.97"),
+        ("twin_both", float("nan")),
         ("mode", "posterior"),
         ("measure", "euclid"),
         ("device", 0),
@@ -134,6 +140,10 @@ OTHER = {
     "corpus": "scenes",
     "encoder": "pixels",
     "split_seed": 1,
+    "fold": 1,
+    "twin_image": 0.5,
+    "twin_text": 0.5,
+    "twin_both": 1.01,
     "mode": "none",
     "decoder": "LDA",
     "hidden": (100,),
@@ -158,7 +168,9 @@ def test_the_data_s_key_changes_with_every_field_of_the_words_and_none_of_the_mo
         assert (changed.data_key() != plain.data_key()) == (part == "bow"), f.name
 
 
-@pytest.mark.parametrize("name", ["corpus", "encoder", "split_seed"])
+@pytest.mark.parametrize(
+    "name", ["corpus", "encoder", "split_seed", "fold", "twin_image", "twin_text", "twin_both"]
+)
 def test_the_key_changes_with_the_data(name):
     assert from_parameters({name: OTHER[name]}).data_key() != Experiment().data_key()
 

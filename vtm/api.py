@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 from vtm.config import BowConfig, ModelConfig, plain
 from vtm.corpora import Dropped
+from vtm.corpora.base import large_cluster, near_duplicates
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
 from vtm.corpora.words import build_vocabulary, language_doubts, read_words, stop_words
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
@@ -137,7 +138,8 @@ class VisualTopicModel(BaseEstimator):
         The seed, a whole number from 0; None is refused, since such a run could not be repeated.
     validation
         Share of the pairs, from 0 to 0.5, that is not trained on but tells whether training worked (`status_`,
-        `warnings_`): at least 20 pairs and at most 1,000; of fewer than 80 pairs none.
+        `warnings_`): at least 20 pairs and at most 1,000; of fewer than 80 pairs none. Near-duplicates
+        (`vtm.corpora.base.near_duplicates`) are held out together or not at all.
     max_words, min_df, max_df, min_length, stop_words, ngrams
         Which words make the vocabulary (`vtm.config.BowConfig`); `stop_words` may be a file with one word a line.
     decoder, hidden, activation, dropout, epochs, batch_size, lr, beta1, beta2, kl_weight, standardize, n_samples
@@ -343,7 +345,10 @@ class VisualTopicModel(BaseEstimator):
         rows = np.flatnonzero(known)
         pairs = {"text": text[known], "image": image[known]}
         counts = counts[known]
-        aside = held_out([texts[row] for row in rows], share=given["validation"], seed=seed)
+        clusters = near_duplicates(**pairs) if given["validation"] else None
+        aside = held_out(
+            [texts[row] for row in rows], share=given["validation"], seed=seed, clusters=clusters
+        )
         training = {reads: x[~aside] for reads, x in pairs.items()}, counts[~aside]
         held = {reads: x[aside] for reads, x in pairs.items()}, counts[aside]
         method = chosen_method(given["method"], given["teacher"])
@@ -378,6 +383,8 @@ class VisualTopicModel(BaseEstimator):
             teacher=models.teacher if models else None,
             training=counts[~aside] if aside.any() else None,
         )
+        if clusters is not None and (alike := large_cluster(clusters)):
+            reasons.append(alike)
         if method == "plus" and (idle := _idle(config)):
             reasons.append(
                 f"{idle}: of the paper's networks, which the method 'plus' has not; nothing follows from it"
@@ -969,20 +976,41 @@ def _theta(model: Side, x: np.ndarray) -> np.ndarray:
     return theta
 
 
-def held_out(texts: Sequence[str], *, share: float, seed: int) -> np.ndarray:
+def held_out(
+    texts: Sequence[str], *, share: float, seed: int, clusters: np.ndarray | None = None
+) -> np.ndarray:
     """(n,) bool: the pairs that judge the training and are not trained on.
 
     A share of the pairs, but 20 at least, since fewer judge nothing, and 1,000 at most. None where 20 would be more
     than a quarter, or the share is 0. Drawn by the hash of seed and text: the order of the pairs changes nothing.
+
+    Parameters
+    ----------
+    clusters
+        (n,) number of each pair's cluster (`vtm.corpora.base.near_duplicates`). A cluster is drawn whole, by its
+        smallest text; one of more pairs than are still wanted is passed over, but for what lacks to the first 20.
+        Where even these are not to be had, all is too much alike, and pairs are drawn one by one. None: each pair is
+        alone.
     """
-    n = min(max(math.ceil(share * len(texts)), FEWEST_HELD_OUT), MOST_HELD_OUT)
     chosen = np.zeros(len(texts), dtype=bool)
-    if share > 0 and FEWEST_HELD_OUT <= len(texts) / 4:
-        digests = [
-            hashlib.sha256(f"held out {seed}:{text}".encode("utf-8", "surrogatepass")).digest()
-            for text in texts
-        ]
-        chosen[sorted(range(len(texts)), key=digests.__getitem__)[:n]] = True
+    if share == 0 or FEWEST_HELD_OUT > len(texts) / 4:
+        return chosen
+    members: dict[int, list[int]] = {}
+    for row, cluster in enumerate(range(len(texts)) if clusters is None else clusters):
+        members.setdefault(int(cluster), []).append(row)
+
+    def place(rows: list[int]) -> bytes:
+        smallest = min(texts[row] for row in rows)
+        return hashlib.sha256(f"held out {seed}:{smallest}".encode("utf-8", "surrogatepass")).digest()
+
+    wanted = min(max(math.ceil(share * len(texts)), FEWEST_HELD_OUT), MOST_HELD_OUT)
+    for rows in sorted(members.values(), key=place):
+        few = chosen.sum() < FEWEST_HELD_OUT
+        if len(rows) <= max(wanted, few * FEWEST_HELD_OUT):
+            chosen[rows] = True
+            wanted -= len(rows)
+    if clusters is not None and chosen.sum() < FEWEST_HELD_OUT:
+        return held_out(texts, share=share, seed=seed)
     return chosen
 
 

@@ -222,7 +222,10 @@ class Experiment:
         `clip:language=de`.
     n_topics : the numbers of topics K, each trained and evaluated.
     seeds : one run for each; initial weights, dropout, batches and samples follow from the seed.
-    split_seed : the split depends on this and on each item's id alone.
+    split_seed : the split depends on this, on `fold`, and on the smallest id among each item's near-duplicates.
+    fold : 0 to 4; the five test parts of a seed together hold each item once.
+    twin_image, twin_text, twin_both : two items are near-duplicates, and stay in one part of the split, when the cosine
+        of their pictures, or of their texts, or of each of the two, is above it; 0 (or 1 and more) is off.
     mode : what the student takes from the teacher.
     measure : similarity of two topic distributions.
     model : the network and its training.
@@ -255,6 +258,10 @@ class Experiment:
     n_topics: tuple[int, ...] = (60, 120)
     seeds: tuple[int, ...] = (0, 1, 2)
     split_seed: int = 0
+    fold: int = 0
+    twin_image: float = 0.97
+    twin_text: float = 0.97
+    twin_both: float = 0.85
     mode: str = "posteriors"
     measure: str = "cosine"
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -273,6 +280,10 @@ class Experiment:
         _check(min(self.n_topics) >= 2, f"n_topics={list(self.n_topics)}: a model needs at least 2 topics")
         _check(self.max_texts >= 0, f"max_texts={self.max_texts}: must be 0 (all) or a number of texts")
         _check(min(self.seeds) >= 0, f"seeds={list(self.seeds)}: a seed must not be negative")
+        _check(0 <= self.fold < 5, f"fold={self.fold}: must be from 0 to 4")
+        for name in ("twin_image", "twin_text", "twin_both"):
+            above = getattr(self, name)
+            _check(0 <= above < math.inf, f"{name}={above}: is a cosine, or 0 for off")
         _check(self.mode in MODES, f"mode={self.mode!r}: must be one of {', '.join(MODES)}")
         _check(self.measure in MEASURES, f"measure={self.measure!r}: must be one of {', '.join(MEASURES)}")
 
@@ -290,7 +301,8 @@ class Experiment:
 
     def data_key(self) -> str:
         """Hash of what the data and its split follow from (not of the models)."""
-        parts = [self.corpus, self.encoder, self.split_seed, dataclasses.asdict(self.bow)]
+        drawn = [self.split_seed, self.fold, self.twin_image, self.twin_text, self.twin_both]
+        parts = [self.corpus, self.encoder, drawn, dataclasses.asdict(self.bow)]
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -334,8 +346,8 @@ def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
 
 # The notebooks' parameters by the dataclass that holds them.
 _EXPERIMENT = (
-    *("corpus", "encoder", "n_topics", "seeds", "split_seed", "mode", "measure", "device"),
-    *("max_texts", "study_folder"),
+    *("corpus", "encoder", "n_topics", "seeds", "split_seed", "fold", "twin_image", "twin_text", "twin_both"),
+    *("mode", "measure", "device", "max_texts", "study_folder"),
 )
 _MODEL = tuple(f.name for f in dataclasses.fields(ModelConfig))
 _BOW = tuple(f.name for f in dataclasses.fields(BowConfig))

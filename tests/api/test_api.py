@@ -565,15 +565,42 @@ def test_pairs_are_held_out_by_their_text():
     assert not held_out(texts, share=0, seed=0).any()
 
 
-def test_held_out_pairs_are_not_trained_on(corpus, model, embeddings):
+def test_near_duplicates_are_held_out_together(corpus, embeddings, monkeypatch):
+    texts = [f"text {i}" for i in range(300)]
+    clusters = np.concatenate([np.repeat(np.arange(40), 4), np.full(80, 40), np.arange(41, 101)])
+    chosen = held_out(texts, share=0.1, seed=0, clusters=clusters)
+    assert chosen.sum() == 30
+    shares = np.bincount(clusters, weights=chosen) / np.bincount(clusters)
+    assert set(shares) == {0, 1} and shares[40] == 0
+    again = held_out(texts[::-1], share=0.1, seed=0, clusters=clusters[::-1])
+    np.testing.assert_array_equal(again, chosen[::-1])
+    alone = held_out(texts, share=0.1, seed=0)
+    np.testing.assert_array_equal(held_out(texts, share=0.1, seed=0, clusters=np.arange(300)), alone)
+    # One cluster of everything cannot be held out: it is drawn from, and that is said.
+    np.testing.assert_array_equal(held_out(texts, share=0.1, seed=0, clusters=np.zeros(300)), alone)
+
+    # The same in `fit`, which finds them: every third picture comes twice.
+    text, image = (rows[np.arange(120) // 3 * 3] if rows is embeddings[1] else rows for rows in embeddings)
+    drawn = []
+    monkeypatch.setattr(api, "held_out", lambda *a, **k: drawn.append(held_out(*a, **k)) or drawn[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        VisualTopicModel(**SMALL).fit(corpus.texts, text_embeddings=text, image_embeddings=image)
+    assert drawn[0].sum() >= 20
+    assert set(drawn[0].reshape(40, 3).mean(axis=1)) == {0, 1}
+
+
+def test_held_out_pairs_are_not_trained_on(corpus, embeddings, monkeypatch):
     """Other pictures for them change the judgement, not the model."""
+    monkeypatch.setattr(api, "near_duplicates", lambda text, image: np.arange(len(text)))
     text, image = embeddings
     aside = held_out(corpus.texts, share=0.1, seed=0)
     other = image.copy()
     other[aside] = image[aside][::-1]
-    changed = VisualTopicModel(**SMALL)
+    model, changed = VisualTopicModel(**SMALL), VisualTopicModel(**SMALL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)
+        model.fit(corpus.texts, text_embeddings=text, image_embeddings=image)
         changed.fit(corpus.texts, text_embeddings=text, image_embeddings=other)
     np.testing.assert_array_equal(changed.topic_word_, model.topic_word_)
     assert (model.n_validation_, aside.sum()) == (20, 20)
@@ -585,7 +612,8 @@ def test_pictures_that_are_all_alike_teach_nothing_and_that_is_said(corpus):
     model = VisualTopicModel(**SMALL)
     with pytest.warns(
         ModelWarning,
-        match=r"find their pictures no better than by chance \(mean rank 20.0 of 20; by chance 10.5",
+        match=r"find their pictures no better than by chance \(mean rank 20.0 of 20; by chance 10.5.*; "
+        "120 of 120 pairs are one cluster of near-duplicates",
     ):
         model.fit(corpus.texts, image_embeddings=image)
     assert model.status_ == "doubtful"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from news import write_news
 from PIL import Image
@@ -189,9 +190,17 @@ def test_corpus_shows_the_split_that_training_uses_where_the_owners_fixed_a_test
     news = write_news(empty / "news", n=80, n_test=20)
     spec = f"newsimages:folder={news.folder},pictures={news.folder / 'pictures'}"
     data = prepare(from_parameters({"corpus": spec, "encoder": "pixels", "min_df": 1}), progress=False)
-    (line,) = [line for line in output("corpus", spec).splitlines() if line.startswith("split")]
+    shown = output("corpus", spec, "--encoder", "pixels").splitlines()
+    (line,) = [line for line in shown if line.startswith("split")]
     assert line.split(maxsplit=1)[1] == ", ".join(f"{part} {len(rows)}" for part, rows in data.rows.items())
     assert "test 20" in line
+    twins, owners = shown[shown.index(line) + 1 :][:2]
+    assert twins.split(maxsplit=1) == [
+        "near-duplicates",
+        f"{data.n_twins} pairs in {(np.bincount(data.clusters) > 1).sum()} clusters, the largest of "
+        f"{np.bincount(data.clusters).max()}",
+    ]
+    assert owners.strip().startswith(f"{data.n_leaking} of the owners' 20 test pairs")
 
 
 def test_corpus_of_a_table_counts_what_was_dropped(empty: Path) -> None:

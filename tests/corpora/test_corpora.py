@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from vtm.corpora import Corpus, Dropped, load_corpus, openclipart, split
+from vtm.corpora import base as corpora_base
 from vtm.corpora import fetch as fetching
 from vtm.corpora import openclipart as svg_text
 from vtm.corpora.scenes import THEMES
@@ -108,6 +109,101 @@ def test_split_is_pinned_and_follows_fractions():
     for fractions in ((0.7, 0.1, 0.1), (1.1, -0.1, 0.0), (0.5, 0.5)):
         with pytest.raises(ConfigError, match="sum to 1"):
             split(["a"], fractions=fractions)
+
+
+def test_five_folds_test_each_pair_once_and_fold_0_is_the_plain_split():
+    ids = [f"id {number}" for number in range(400)]
+    clusters = np.random.default_rng(0).integers(300, size=400)
+    folds = [split(ids, seed=2, fold=fold, clusters=clusters) for fold in range(5)]
+    for fold in folds:
+        np.testing.assert_array_equal(np.sort(np.concatenate(list(fold.values()))), np.arange(400))
+        # The validation part lies beside the test part: no pair is in both, and about a tenth is in it.
+        assert 15 < len(fold["validation"]) < 70
+    np.testing.assert_array_equal(np.sort(np.concatenate([fold["test"] for fold in folds])), np.arange(400))
+    for part, rows in split(ids, seed=2, fold=0, clusters=np.arange(400)).items():
+        np.testing.assert_array_equal(rows, split(ids, seed=2)[part])
+    for fold in (-1, 5, 0.5, "1"):
+        with pytest.raises(ConfigError, match="fold="):
+            split(ids, fold=fold)
+    with pytest.raises(DataError, match="399 numbers of clusters for 400 pairs"):
+        split(ids, clusters=clusters[1:])
+
+
+def test_a_cluster_is_in_one_part_and_stays_there_when_the_corpus_grows():
+    rng = np.random.default_rng(1)
+    ids = [f"id {number:03d}" for number in range(300)]
+    clusters = rng.integers(120, size=300)
+    part_of = {ids[row]: part for part, rows in split(ids, seed=4, clusters=clusters).items() for row in rows}
+    by_id = dict(zip(ids, clusters, strict=True))
+    for cluster in set(clusters):
+        members = [id for id in ids if by_id[id] == cluster]
+        # As its smallest id alone would.
+        alone = next(part for part, rows in split(members[:1], seed=4).items() if len(rows))
+        assert {part_of[id] for id in members} == {alone}
+    # New pairs, in old clusters and in new ones, under other numbers and in another order.
+    order = rng.permutation(400)
+    grown = [*ids, *(f"later {number}" for number in range(100))]
+    numbers = 1000 - np.concatenate([clusters, rng.integers(170, size=100)])
+    after = split([grown[row] for row in order], seed=4, clusters=numbers[order])
+    for part, rows in after.items():
+        assert {part_of.get(grown[order[row]], part) for row in rows} <= {part}
+
+
+def plain_clusters(text, image, twin_image, twin_text, twin_both):
+    """Pair by pair, and from pair to pair, in double precision."""
+
+    def cosine(a, b):
+        return float(a @ b) / (np.linalg.norm(a) * np.linalg.norm(b) or 1.0)
+
+    numbers = list(range(len(text)))
+    for i in range(len(text)):
+        for j in range(i):
+            by_image, by_text = cosine(image[i], image[j]), cosine(text[i], text[j])
+            if by_image > twin_image or by_text > twin_text or min(by_image, by_text) > twin_both:
+                numbers = [numbers[j] if number == numbers[i] else number for number in numbers]
+    return [list(dict.fromkeys(numbers)).index(number) for number in numbers]
+
+
+@pytest.mark.parametrize("thresholds", [(0.97, 0.97, 0.85), (0.9, 2, 2), (2, 0.9, 2), (2, 2, 0.7)])
+def test_near_duplicates_are_those_of_a_slow_search(thresholds, monkeypatch):
+    monkeypatch.setattr(corpora_base, "_TILE", 7)  # so that clusters go across the tiles
+    rng = np.random.default_rng(3)
+    image, text = (
+        rng.normal(size=(12, 6))[rng.integers(12, size=60)] * rng.uniform(1, 9, size=(60, 1))
+        + rng.normal(size=(60, 6)) * scale
+        for scale in (0.7, 0.9)
+    )
+    image[5] = text[6] = 0
+    options = dict(zip(("twin_image", "twin_text", "twin_both"), thresholds, strict=True))
+    found = corpora_base.near_duplicates(text, image, **options)
+    assert found.dtype == np.int64 and 5 < found.max() < 55
+    assert found.tolist() == plain_clusters(text, image, *thresholds)
+    off = dict.fromkeys(options, 0)
+    np.testing.assert_array_equal(corpora_base.near_duplicates(text, image, **off), np.arange(60))
+    np.testing.assert_array_equal(
+        corpora_base.near_duplicates(image, image, **dict.fromkeys(options, 1.01)), np.arange(60)
+    )
+
+
+def test_an_owner_s_split_keeps_its_twins_and_they_are_told():
+    parts = ("test", "development") * 30
+    corpus = corpus_of(*(f"id {number:02d}" for number in range(60)), parts=parts)
+    clusters = np.arange(60) // 3
+    rows = split(corpus, clusters=clusters)
+    np.testing.assert_array_equal(rows["test"], np.arange(0, 60, 2))
+    assert not set(clusters[rows["train"]]) & set(clusters[rows["validation"]])
+    expected = [
+        row for row in range(0, 60, 2) if any(row != r and r // 3 == row // 3 and r % 2 for r in range(60))
+    ]
+    np.testing.assert_array_equal(corpora_base.leaking(clusters, rows), expected)
+    folds = [split(corpus, clusters=clusters, fold=fold)["validation"] for fold in range(5)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(1, 60, 2))
+
+
+@pytest.mark.parametrize("sizes, told", [([4] * 10, ""), ([5, *[1] * 35], "5 of 40 pairs"), ([3, 1], "")])
+def test_a_cluster_of_more_than_a_tenth_is_told(sizes, told):
+    said = corpora_base.large_cluster(np.repeat(np.arange(len(sizes)), sizes))
+    assert said.startswith(told) and bool(said) == bool(told)
 
 
 def test_unknown_names_and_options_list_the_possible_ones(monkeypatch, tmp_path):

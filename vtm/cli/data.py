@@ -108,6 +108,11 @@ def corpora() -> None:
 def show_corpus(
     name: Corpus,
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    fold: Annotated[int, typer.Option(min=0, max=4, help="Which fifth the split tests.")] = 0,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Embed the pairs, to show near-duplicates and the split that keeps them together."),
+    ] = None,
     examples: Annotated[int, typer.Option(min=0, help="How many pairs to show.")] = 3,
 ) -> None:
     """Show what a corpus holds: counts, what was dropped and why, the split, some pairs."""
@@ -115,12 +120,16 @@ def show_corpus(
     from vtm.corpora import load_corpus, split
 
     path, settings = parse_corpus(name)
-    corpus = load_corpus(path, **settings)
+    corpus, clusters = load_corpus(path, **settings), None
+    if encoder is not None:
+        corpus, clusters = _with_clusters(corpus, encoder)
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
     typer.echo(labelled(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
     typer.echo(labelled("source", printable(corpus.source)))
-    parts = split(corpus, seed=split_seed)
+    parts = split(corpus, seed=split_seed, fold=fold, clusters=clusters)
     typer.echo(labelled("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
+    if clusters is not None:
+        _show_twins(corpus, clusters, parts)
     typer.echo(labelled("dropped", str(len(corpus.dropped))))
     for reason, count in corpus.drop_counts().items():
         first = next(item for item in corpus.dropped if item.reason == reason)
@@ -131,6 +140,31 @@ def show_corpus(
         typer.echo(
             labelled("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}")
         )
+
+
+def _with_clusters(corpus: Any, encoder: str) -> tuple[Any, Any]:
+    """The pairs of a corpus that can be embedded, and which of them are near-duplicates."""
+    from vtm.corpora.base import near_duplicates
+    from vtm.encoders import load_named
+    from vtm.experiment.prepare import embed_pairs
+
+    corpus, text, image = embed_pairs(corpus, load_named(encoder, language=corpus.language))
+    return corpus, near_duplicates(text, image)
+
+
+def _show_twins(corpus: Any, clusters: Any, parts: dict[str, Any]) -> None:
+    import numpy as np
+
+    from vtm.corpora.base import large_cluster, leaking
+
+    sizes = np.bincount(clusters)
+    told = f"{sizes[sizes > 1].sum()} pairs in {(sizes > 1).sum()} clusters, the largest of {sizes.max()}"
+    typer.echo(labelled("near-duplicates", told))
+    if corpus.parts is not None:
+        among = f"{len(leaking(clusters, parts))} of the owners' {len(parts['test'])} test pairs have one among the others"
+        typer.echo(labelled("", among))
+    if warning := large_cluster(clusters):
+        typer.echo(labelled("", warning))
 
 
 def _fetch_groups(names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a corpus is, and how it is split."""
+"""What a corpus is, and how it is split: near-duplicates stay together."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 OWN_PARTS = ("development", "test")  # of a split that a corpus' owners fixed
 OWN_FRACTIONS = (0.8, 0.2, 0.0)  # of their development part, into train and validation
+FOLDS = 5
+# Two pairs are near-duplicates when the cosine of their pictures is above the first, or of their texts above the
+# second, or both above the third.
+TWIN_IMAGE, TWIN_TEXT, TWIN_BOTH = 0.97, 0.97, 0.85
+# Pairs compared at once with as many others.
+_TILE = 2048
+# Share of all pairs that one cluster may hold before it is said, and a number that is never too large.
+_LARGE_CLUSTER, _SMALL_CLUSTER = 0.1, 3
 
 
 @dataclass(frozen=True)
@@ -201,16 +209,104 @@ def same_words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
+def near_duplicates(
+    text: np.ndarray,
+    image: np.ndarray,
+    *,
+    twin_image: float = TWIN_IMAGE,
+    twin_text: float = TWIN_TEXT,
+    twin_both: float = TWIN_BOTH,
+) -> np.ndarray:
+    """Clusters of near-duplicates: pairs that are alike by a threshold, and those alike to these (single linkage).
+
+    All pairs are compared with all others, some thousand at a time: the time grows with n^2, the memory with n.
+
+    Parameters
+    ----------
+    text, image : (n, D), (n, E) embeddings, row i of both for pair i.
+    twin_image, twin_text : two pairs are alike when the cosine of their pictures, or of their texts, is above it.
+    twin_both : so they are when both cosines are above it. A threshold of 0, or of 1 and more, is off.
+
+    Returns
+    -------
+    (n,) int64
+        Number of each pair's cluster, 0 for the first pair's, the next one for the first pair outside of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vtm.corpora.base import near_duplicates
+    >>> near_duplicates(np.eye(3), np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]])).tolist()
+    [0, 1, 0]
+    """
+    import numpy as np
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(text)
+    labels = np.arange(n)
+    # What is off is never reached.
+    limits = [above if 0 < above < 1 else math.inf for above in (twin_image, twin_text, twin_both)]
+    image, text = _of_length_one(image), _of_length_one(text)
+    for top in range(0, n if min(limits) < 1 else 0, _TILE):
+        for left in range(top, n, _TILE):
+            rows, columns = slice(top, top + _TILE), slice(left, left + _TILE)
+            by_image, by_text = image[rows] @ image[columns].T, text[rows] @ text[columns].T
+            alike = (by_image > limits[0]) | (by_text > limits[1])
+            alike |= np.minimum(by_image, by_text) > limits[2]
+            here, there = np.nonzero(alike)
+            here, there = labels[here + top], labels[there + left]
+            if (here != there).any():
+                edges = coo_matrix((np.ones(len(here), dtype=bool), (here, there)), shape=(n, n))
+                labels = connected_components(edges, directed=False)[1][labels]
+    _, first, labels = np.unique(labels, return_index=True, return_inverse=True)
+    # From the order of the labels to that of the first pairs.
+    return np.argsort(np.argsort(first))[labels].astype(np.int64)
+
+
+def large_cluster(clusters: np.ndarray) -> str:
+    """What is to be said when one cluster holds more than a tenth of the pairs; "" otherwise."""
+    import numpy as np
+
+    largest = int(np.bincount(clusters).max())
+    if largest <= max(_LARGE_CLUSTER * len(clusters), _SMALL_CLUSTER):
+        return ""
+    return (
+        f"{largest} of {len(clusters)} pairs are one cluster of near-duplicates, which cannot be split: the encoder calls "
+        "too much alike, or many texts are the same (twin_image, twin_text and twin_both are the thresholds)"
+    )
+
+
+def leaking(clusters: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Positions of the test pairs that have a near-duplicate in another part of a split (`rows`: part -> positions)."""
+    import numpy as np
+
+    others = [clusters[positions] for part, positions in rows.items() if part != "test"]
+    return rows["test"][np.isin(clusters[rows["test"]], np.concatenate(others))]
+
+
+def _of_length_one(embeddings: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.maximum(length, np.finfo(np.float32).tiny)
+
+
 def split(
     pairs: Corpus | Sequence[str],
     *,
     seed: int = 0,
+    fold: int = 0,
+    clusters: Sequence[int] | np.ndarray | None = None,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
 ) -> dict[str, np.ndarray]:
     """Split into train, validation and test, so that an id keeps its part when the corpus grows or shrinks.
 
-    An id's part depends on the id, the seed and the fractions alone: the SHA-256 of "seed:id", read as a
-    number in [0, 1), falls into one of three intervals. The sizes are therefore only about those asked for.
+    An id's part depends on the id, the seed, the fold and the fractions alone: the SHA-256 of "seed:id", read as a
+    number in [0, 1), falls into one of three intervals. The sizes are therefore only about those asked for. A cluster
+    falls whole into the part of its smallest id: a pair that joins changes the part only where its id is smaller, or
+    where it makes one cluster of two.
 
     Parameters
     ----------
@@ -219,6 +315,11 @@ def split(
         development pairs are drawn, 80 % train and 20 % validation.
     seed
         Another seed, another split.
+    fold
+        0 to 4: the intervals are turned by so many fifths. So the five test parts of a seed hold each pair once (of a
+        corpus with `parts`, the five validation parts hold each development pair once).
+    clusters
+        (n,) number of each pair's cluster (`near_duplicates`); None: each pair is alone.
     fractions
         Of train, validation and test; they sum to 1.
 
@@ -230,14 +331,26 @@ def split(
     Raises
     ------
     ConfigError
-        The fractions are not three numbers from 0 to 1 that sum to 1.
+        The fractions are not three numbers from 0 to 1 that sum to 1, or there is no such fold.
+    DataError
+        Another number of clusters' numbers than of pairs.
     """
     import numpy as np
 
+    if fold not in range(FOLDS):
+        raise ConfigError(f"fold={fold!r}: must be a whole number from 0 to {FOLDS - 1}")
+    if clusters is not None and len(clusters) != len(pairs):
+        raise DataError(f"{len(clusters)} numbers of clusters for {len(pairs)} pairs; give one for each")
     if isinstance(pairs, Corpus) and pairs.parts is not None:
         own = np.array(pairs.parts)
         development = np.flatnonzero(own == "development").astype(np.int64)
-        drawn = split([pairs.ids[row] for row in development], seed=seed, fractions=OWN_FRACTIONS)
+        drawn = split(
+            [pairs.ids[row] for row in development],
+            seed=seed,
+            fold=fold,
+            clusters=None if clusters is None else np.asarray(clusters)[development],
+            fractions=OWN_FRACTIONS,
+        )
         return {name: development[rows] for name, rows in drawn.items()} | {
             "test": np.flatnonzero(own == "test").astype(np.int64)
         }
@@ -245,8 +358,17 @@ def split(
     if not proper or not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
         raise ConfigError(f"split fractions {tuple(fractions)}: give three numbers from 0 to 1 that sum to 1")
     ids = pairs.ids if isinstance(pairs, Corpus) else pairs
-    digests = (hashlib.sha256(f"{seed}:{id}".encode()).digest() for id in ids)
+    named = ids if clusters is None else _smallest(ids, clusters)
+    digests = (hashlib.sha256(f"{seed}:{id}".encode()).digest() for id in named)
     # 53 bits make a float in [0, 1) without rounding up to 1.
     places = np.array([(int.from_bytes(digest[:8]) >> 11) / 2**53 for digest in digests], dtype=np.float64)
-    parts = np.searchsorted(np.cumsum(fractions)[:2], places, side="right")
+    parts = np.searchsorted(np.cumsum(fractions)[:2], (places + fold / FOLDS) % 1.0, side="right")
     return {name: np.flatnonzero(parts == index).astype(np.int64) for index, name in enumerate(PARTS)}
+
+
+def _smallest(names: Sequence[str], clusters: Sequence[int] | np.ndarray) -> list[str]:
+    """For each name the smallest one of its cluster."""
+    smallest: dict[int, str] = {}
+    for name, cluster in zip(names, clusters, strict=True):
+        smallest[cluster] = min(name, smallest.get(cluster, name))
+    return [smallest[cluster] for cluster in clusters]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ import numpy as np
 
 from vtm.config import Experiment
 from vtm.corpora import Corpus, Dropped, load_corpus, split
+from vtm.corpora.base import large_cluster, leaking, near_duplicates
 from vtm.corpora.words import Vocabulary, build_vocabulary
-from vtm.encoders import load_named
+from vtm.encoders import EncoderPair, load_named
 from vtm.encoders.cache import embed_images, embed_texts
 from vtm.errors import DataError
 
@@ -36,7 +38,8 @@ class Prepared:
     corpus : the pairs whose picture could be read; `corpus.dropped` holds all others with the reason.
     text, image : (n, D), (n, E) float32 embeddings, row i for `corpus.ids[i]`.
     counts : (n, V) bags of words.
-    rows : part -> positions. Training pairs without a known word are left out (`no_known_word`).
+    clusters : (n,) int64, near-duplicates have one number (`vtm.corpora.base.near_duplicates`).
+    rows : part -> positions. A cluster is in one part, but where the corpus' owners fixed the test part. Training pairs without a known word are left out (`no_known_word`).
     aligned : whether text and image embeddings share one space.
     """
 
@@ -46,6 +49,7 @@ class Prepared:
     image: np.ndarray
     counts: csr_matrix
     vocabulary: Vocabulary
+    clusters: np.ndarray
     rows: dict[str, np.ndarray]
     no_known_word: tuple[Dropped, ...]
     aligned: bool
@@ -76,6 +80,16 @@ class Prepared:
         """Test articles that the corpus' task counts and that are not here: each counts as not found."""
         return 0 if self.corpus.n_test is None else self.corpus.n_test - len(self.rows["test"])
 
+    @property
+    def n_twins(self) -> int:
+        """Pairs that have a near-duplicate in the corpus."""
+        return int((np.bincount(self.clusters)[self.clusters] > 1).sum())
+
+    @property
+    def n_leaking(self) -> int:
+        """Test pairs with a near-duplicate in another part: 0 but where the corpus' owners fixed the test part."""
+        return len(leaking(self.clusters, self.rows))
+
     def groups(self, part: str) -> list[str] | None:
         """Gold categories, for evaluation only; None where the corpus has none."""
         if self.corpus.groups is None:
@@ -101,6 +115,8 @@ class Prepared:
 def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     """Load, embed, split and count the experiment's corpus. Embeddings come from the cache where it has them.
 
+    Near-duplicates, which the embeddings tell, stay in one part.
+
     Parameters
     ----------
     progress
@@ -110,6 +126,11 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     ------
     ConfigError, DataError, MissingError
         An unknown corpus or encoder; data that cannot be used; a corpus too small to be split.
+
+    Warns
+    -----
+    UserWarning
+        One cluster of near-duplicates holds more than a tenth of the pairs.
 
     Examples
     --------
@@ -122,23 +143,18 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     """
     corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
     encoder = load_named(experiment.encoder, device=experiment.device, language=corpus.language)
-    image, kept, bad = embed_images(
-        encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
-    )
-    if bad and not kept:
-        raise DataError(f"none of {len(bad)} pictures can be used; the first: {bad[0].detail}")
-    if bad:
-        corpus = corpus.without({item.id: (item.reason, item.detail) for item in bad})
-    if corpus.ids != tuple(kept):
-        raise DataError(f"corpus {corpus.name}: embeddings and ids do not agree; delete the embedding cache")
-    text = embed_texts(encoder.text, corpus.texts, progress=progress)
-
-    rows = split(corpus, seed=experiment.split_seed)
+    corpus, text, image = embed_pairs(corpus, encoder, progress=progress)
+    thresholds = {name: getattr(experiment, name) for name in ("twin_image", "twin_text", "twin_both")}
+    clusters = near_duplicates(text, image, **thresholds)
+    if told := large_cluster(clusters):
+        warnings.warn(f"corpus {corpus.name}: {told}", stacklevel=2)
+    rows = split(corpus, seed=experiment.split_seed, fold=experiment.fold, clusters=clusters)
     small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
     if small:
         raise DataError(
             f"corpus {corpus.name}: {len(corpus)} pairs leave {len(rows[small[0]])} for the {small[0]} part; "
-            f"at least {MIN_PAIRS} are needed, so bring more pairs (about 70, 10 and 20 % train, validate and test)"
+            f"at least {MIN_PAIRS} are needed, so bring more pairs (about 70, 10 and 20 % train, validate and test; "
+            f"near-duplicates stay together, in {clusters.max() + 1} clusters)"
         )
     vocabulary = build_vocabulary(
         [corpus.texts[row] for row in rows["train"]], language=corpus.language, config=experiment.bow
@@ -164,9 +180,32 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
         image=image,
         counts=counts,
         vocabulary=vocabulary,
+        clusters=clusters,
         rows=rows,
         no_known_word=tuple(
             Dropped(corpus.ids[row], "no-known-word", corpus.texts[row][:80]) for row in unknown
         ),
         aligned=encoder.aligned,
     )
+
+
+def embed_pairs(
+    corpus: Corpus, encoder: EncoderPair, *, progress: bool = True
+) -> tuple[Corpus, np.ndarray, np.ndarray]:
+    """The pairs whose picture can be used, and their embeddings (n, D) of texts and (n, E) of pictures.
+
+    Raises
+    ------
+    DataError
+        No picture can be used.
+    """
+    image, kept, bad = embed_images(
+        encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
+    )
+    if bad and not kept:
+        raise DataError(f"none of {len(bad)} pictures can be used; the first: {bad[0].detail}")
+    if bad:
+        corpus = corpus.without({item.id: (item.reason, item.detail) for item in bad})
+    if corpus.ids != tuple(kept):
+        raise DataError(f"corpus {corpus.name}: embeddings and ids do not agree; delete the embedding cache")
+    return corpus, embed_texts(encoder.text, corpus.texts, progress=progress), image
