@@ -21,12 +21,13 @@ from vtm_study.measures import (
 # One setting at a time away from the default one.
 CANDIDATES: dict[str, tuple] = {
     "n_topics": (60, 200, 300),
-    "members": (1,),
-    "ridge": (0.01, 0.05, 0.15, 1.0),
+    "members": (5,),
+    "ridge": (0.02, 0.3, 3.0),
+    "image_ridge": (0.02, 1.0),
+    "dims": (50, 200, 384),
     "image_weight": (0.0, 1.0),
-    "word_weight": (0.0, 0.7, 1.5, 3.0),
-    "concentration": (8.0, 12.0, 30.0),
-    "word_concentration": (3.0, 6.0, 8.0, 12.0),
+    "concentration": (10.0, 20.0, 30.0),
+    "word_concentration": (6.0, 20.0),
     "smoothing": (0.5, 20.0),
     "relevance": (0.6, 1.0),
 }

@@ -21,7 +21,7 @@ from vtm.metrics.retrieval import Test
 from vtm.metrics.topics import npmi
 from vtm.model.distill import Pairs
 from vtm.model.network import kl_divergence
-from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, spherical_kmeans, unit
+from vtm.model.plus import PlusConfig, unit
 from vtm_study import (
     ablations,
     contrastive,
@@ -33,93 +33,6 @@ from vtm_study import (
 )
 
 SMALL = PlusConfig(n_topics=4, members=2, word_concentration=4.0)
-
-
-def test_the_space_finds_the_canonical_correlations() -> None:
-    rng = np.random.default_rng(0)
-    shared = rng.normal(size=(5000, 2))
-    text = np.column_stack([shared[:, 0] + rng.normal(size=5000), rng.normal(size=5000), shared[:, 1]])
-    image = np.column_stack([shared[:, 1] + 0.5 * rng.normal(size=5000), shared[:, 0]])
-    space = fit_space(text, image, ridge=1e-6)
-    # corr(s + n, s) = 1 / sqrt(2) and corr(s, s + n / 2) = 1 / sqrt(1.25).
-    np.testing.assert_allclose(space.correlations, [1.25**-0.5, 2**-0.5], atol=0.02)
-    assert space.embed("text", text).shape == (5000, 2)
-    np.testing.assert_allclose(np.linalg.norm(space.embed("image", image), axis=1), 1)
-    assert fit_space(text, image, ridge=1.0).correlations[0] < space.correlations[0]
-
-
-def test_the_space_refuses_what_it_cannot_fit() -> None:
-    with pytest.raises(ConfigError, match="ridge"):
-        fit_space(np.eye(3), np.eye(3), ridge=0)
-    with pytest.raises(DataError, match="3 texts and 2 images"):
-        fit_space(np.eye(3), np.eye(3)[:2], ridge=1)
-    with pytest.raises(DataError, match="3 columns"):
-        fit_space(np.eye(3), np.eye(3), ridge=1).embed("text", np.eye(2))
-
-
-def test_kmeans_finds_what_lies_apart_and_leaves_no_cluster_empty() -> None:
-    rng = np.random.default_rng(0)
-    known = np.repeat(np.arange(3), 20)
-    x = unit(np.eye(5)[known] + 0.05 * rng.normal(size=(60, 5)))
-    found = spherical_kmeans(x, 3, draws=np.random.default_rng(1))
-    assert len({(a, b) for a, b in zip(known, found, strict=True)}) == 3
-    same = np.repeat(unit(np.ones((1, 4))), 6, axis=0)
-    assert set(spherical_kmeans(same, 4, draws=np.random.default_rng(0))) == {0, 1, 2, 3}
-
-
-def test_plus_recovers_planted_topics() -> None:
-    drawn = planted(400)
-    model = fit_plus(drawn.text, drawn.image, drawn.counts, config=SMALL)
-    theta = model.theta("image", drawn.image)
-    assert theta.shape == (400, 8)
-    np.testing.assert_allclose(theta.sum(axis=1), 1)
-    np.testing.assert_allclose(model.topic_word.sum(axis=2), 1)
-    # Each member has one topic for each planted one: the same documents, and keywords of its block of words.
-    blocks = np.array_split(np.arange(40), 4)
-    for member in range(2):
-        own = theta[:, 4 * member : 4 * member + 4]
-        agreement = np.corrcoef(own.T, drawn.theta.T)[:4, 4:]
-        best = agreement.argmax(axis=1)
-        assert sorted(best) == [0, 1, 2, 3] and agreement.max(axis=1).min() > 0.6
-        topics = model.topics(drawn.vocabulary, 5)[4 * member : 4 * member + 4]
-        for topic, block in zip(topics, best, strict=True):
-            assert set(topic) <= {drawn.vocabulary[word] for word in blocks[block]}
-
-
-def test_theta_is_the_posterior_of_a_von_mises_fisher_mixture() -> None:
-    drawn = planted(100)
-    model = fit_plus(drawn.text, drawn.image, drawn.counts, config=dataclasses.replace(SMALL, members=1))
-    place = model.space.embed("text", drawn.text[:5])
-    density = np.exp(model.config.concentration * place @ model.anchors[0].T)  # equal shares, equal constants
-    np.testing.assert_allclose(
-        model.theta("text", drawn.text[:5]), density / density.sum(axis=1, keepdims=True)
-    )
-
-
-def test_the_same_seed_gives_the_same_model_and_another_one_another() -> None:
-    drawn = planted(120)
-    a, b, c = (fit_plus(drawn.text, drawn.image, drawn.counts, config=SMALL, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(a.anchors, b.anchors)
-    np.testing.assert_array_equal(a.topic_word, b.topic_word)
-    assert not np.array_equal(a.anchors, c.anchors)
-
-
-def test_plus_refuses_what_it_cannot_fit() -> None:
-    drawn = planted(20)
-    with pytest.raises(ConfigError, match="20 pairs"):
-        fit_plus(drawn.text, drawn.image, drawn.counts, config=PlusConfig(n_topics=30))
-    with pytest.raises(DataError):
-        fit_plus(drawn.text[:5], drawn.image, drawn.counts, config=SMALL)
-    with pytest.raises(ConfigError, match="members"):
-        PlusConfig(members=0)
-
-
-def test_cut_keeps_the_largest_topics() -> None:
-    theta = np.array([[0.1, 0.5, 0.4, 0.0], [0.25, 0.25, 0.25, 0.25]])
-    np.testing.assert_allclose(cut(theta, 2), [[0, 5 / 9, 4 / 9, 0], [0.5, 0.5, 0, 0]])
-    np.testing.assert_allclose(cut(theta, 9), theta)
-    with pytest.raises(ConfigError):
-        cut(theta, 0)
 
 
 def test_fused_vectors_have_the_sum_of_both_similarities() -> None:

@@ -10,7 +10,7 @@ the same things.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,11 @@ from vtm.metrics.topics import relevance, top_words, topic_word_counts
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+# Rows read at once: memory does not grow with the number of pairs.
+BLOCK = 4096
+# Pairs a topic among which clusters are found, as many as faiss takes.
+SAMPLE = 256
 
 
 @dataclass(frozen=True)
@@ -50,37 +55,72 @@ class SharedSpace:
         return unit((x - self.means[reads]) / self.scales[reads] @ self.maps[reads])
 
 
-def fit_space(text: np.ndarray, image: np.ndarray, *, ridge: float) -> SharedSpace:
+def fit_space(
+    text: np.ndarray,
+    image: np.ndarray,
+    *,
+    ridge: float,
+    image_ridge: float | None = None,
+    dims: int | None = None,
+) -> SharedSpace:
     """Regularised canonical correlation analysis (Vinod 1976) of standardised embeddings.
 
     With the covariances S, U diag(rho) V' = (S_tt + ridge)^(-1/2) S_ti (S_ii + ridge)^(-1/2), the maps are
     (S_tt + ridge)^(-1/2) U diag(rho) and (S_ii + ridge)^(-1/2) V diag(rho): directions weigh as much as they correlate.
+    The embeddings are read once, block by block.
 
     Parameters
     ----------
     text, image : (n, D), (n, E) embeddings of the training pairs, row by row.
-    ridge : added to the variance of each standardised dimension; above 0.
+    ridge : added to the variance of each standardised dimension of texts, and of pictures; above 0.
+    image_ridge : that of pictures, where it is another one.
+    dims : directions kept, those that correlate most; by default all.
 
     Raises
     ------
     ConfigError, DataError
-        A ridge that is not above 0; different numbers of texts and images.
+        A ridge that is not above 0, dims below 1; different numbers of texts and images.
     """
-    if not ridge > 0:
-        raise ConfigError(f"ridge={ridge}: must be above 0")
+    ridges = {"text": ridge, "image": ridge if image_ridge is None else image_ridge}
+    if bad := [value for value in ridges.values() if not value > 0]:
+        raise ConfigError(f"ridge={bad[0]}: must be above 0")
+    if dims is not None and dims < 1:
+        raise ConfigError(f"dims={dims}: must be at least 1")
     if len(text) != len(image) or len(text) < 2:
         raise DataError(f"{len(text)} texts and {len(image)} images: at least two pairs are needed")
-    means, scales, centred, roots = {}, {}, {}, {}
-    for reads, x in (("text", text), ("image", image)):
-        x = np.asarray(x, dtype=np.float64)
-        means[reads], scales[reads] = x.mean(axis=0), x.std(axis=0) + 1e-6
-        centred[reads] = (x - means[reads]) / scales[reads]
-        values, vectors = np.linalg.eigh(centred[reads].T @ centred[reads] / len(x))
-        roots[reads] = vectors / np.sqrt(np.maximum(values, 0) + ridge) @ vectors.T
-    cross = roots["text"] @ (centred["text"].T @ centred["image"] / len(text)) @ roots["image"]
+    mean, covariance = _moments(text, image)
+    parts = {"text": slice(0, text.shape[1]), "image": slice(text.shape[1], None)}
+    scale = np.sqrt(np.maximum(np.diagonal(covariance), 0)) + 1e-6
+    covariance = covariance / np.outer(scale, scale)
+    roots = {}
+    for reads, own in parts.items():
+        values, vectors = np.linalg.eigh(covariance[own, own])
+        roots[reads] = vectors / np.sqrt(np.maximum(values, 0) + ridges[reads]) @ vectors.T
+    cross = roots["text"] @ covariance[parts["text"], parts["image"]] @ roots["image"]
     left, correlations, right = np.linalg.svd(cross, full_matrices=False)
-    maps = {"text": roots["text"] @ left * correlations, "image": roots["image"] @ right.T * correlations}
-    return SharedSpace(means, scales, maps, correlations)
+    left, correlations, right = left[:, :dims], correlations[:dims], right[:dims]
+    return SharedSpace(
+        means={reads: mean[own] for reads, own in parts.items()},
+        scales={reads: scale[own] for reads, own in parts.items()},
+        maps={"text": roots["text"] @ left * correlations, "image": roots["image"] @ right.T * correlations},
+        correlations=correlations,
+    )
+
+
+def _moments(text: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the pairs' embeddings side by side: (D + E,), (D + E, D + E), in one pass."""
+    origin = np.concatenate([x[:BLOCK].mean(axis=0, dtype=np.float64) for x in (text, image)])
+    total, products = 0.0, 0.0
+    for rows in _blocks(len(text)):
+        # Squares are taken about a point among the rows: about 0 they would lose what the rows differ by.
+        x = np.concatenate([text[rows], image[rows]], axis=1, dtype=np.float64) - origin
+        total, products = total + x.sum(axis=0), products + x.T @ x
+    shift = total / len(text)
+    return origin + shift, products / len(text) - np.outer(shift, shift)
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -90,15 +130,16 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PlusConfig:
-    """VTM+'s settings; the defaults were chosen on the validation part (results/study/plus-validation.json).
+    """VTM+'s settings; the defaults were chosen on validation parts (results/study/plus-validation.json).
 
     Parameters
     ----------
     n_topics : K of each member.
     members : models that differ in their seed alone and whose topics stand side by side.
-    ridge : of the shared space.
-    image_weight, word_weight : weights of a pair's picture and words, its text's being 1, when topics are found.
-    concentration, word_concentration : of theta, and of the softer one by which words are counted for topics.
+    ridge, image_ridge : of the shared space, for texts and for pictures (see `fit_space`).
+    dims : directions of the shared space.
+    image_weight : weight of a pair's picture, its text's being 1, when topics are found.
+    concentration, word_concentration : of theta, and of the one by which words are counted for topics.
     smoothing : words of the corpus as a whole that are added to each topic's, so that none is impossible in a topic.
     kept : largest topics that a document is counted for, and that matches are explained by.
     relevance : weight by which topics' words are ordered (`vtm.metrics.topics.relevance`).
@@ -106,12 +147,13 @@ class PlusConfig:
     """
 
     n_topics: int = 120
-    members: int = 5
-    ridge: float = 0.02
+    members: int = 1
+    ridge: float = 1.0
+    image_ridge: float = 0.3
+    dims: int = 100
     image_weight: float = 0.5
-    word_weight: float = 1.0
-    concentration: float = 20.0
-    word_concentration: float = 4.0
+    concentration: float = 14.0
+    word_concentration: float = 14.0
     smoothing: float = 5.0
     kept: int = 10
     relevance: float = 0.8
@@ -180,28 +222,51 @@ def fit_plus(
         raise DataError(f"{len(text)} texts, {len(image)} images, {counts.shape[0]} bags of words")
     if config.n_topics > len(text):
         raise ConfigError(f"n_topics={config.n_topics}: there are {len(text)} pairs only")
-    space = fit_space(text, image, ridge=config.ridge)
-    places = {"text": space.embed("text", text), "image": space.embed("image", image)}
-    parts = (
-        places["text"],
-        config.image_weight * places["image"],
-        config.word_weight * weighted_words(counts),
-    )
-    joint = unit(np.concatenate(parts, axis=1)).astype(np.float32)
-    overall = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() + 1
-    overall /= overall.sum()
-    anchors, topic_word, topic_share = [], [], []
-    for member in range(config.members):
-        draws = numpy_generator(seed, f"VTM+ member {member}")
-        cluster = spherical_kmeans(joint, config.n_topics, draws=draws, iterations=config.iterations)
-        of = np.eye(config.n_topics)[cluster]  # (n, K)
-        anchors.append(unit(of.T @ (places["text"] + places["image"])))
-        near = softmax(config.word_concentration * joint @ unit(of.T.astype(np.float32) @ joint).T, axis=-1)
+    space = fit_space(text, image, ridge=config.ridge, image_ridge=config.image_ridge, dims=config.dims)
+    members = [
+        _fit_member(space, text, image, counts, config, numpy_generator(seed, f"VTM+ member {member}"))
+        for member in range(config.members)
+    ]
+    anchors, topic_word, topic_share = (np.stack(parts) for parts in zip(*members, strict=True))
+    return PlusModel(config, space, anchors, topic_word, topic_share)
+
+
+def _fit_member(
+    space: SharedSpace,
+    text: np.ndarray,
+    image: np.ndarray,
+    counts: csr_matrix,
+    config: PlusConfig,
+    draws: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Anchors (K, d), topic_word (K, V) and topic_share (K,) of one member."""
+    n, k = len(text), config.n_topics
+
+    def places(rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What topics are found by, (rows, 2 d) of length 1, and the sum of a pair's two places, (rows, d)."""
+        own, other = space.embed("text", text[rows]), space.embed("image", image[rows])
+        return unit(np.hstack([own, config.image_weight * other])).astype(np.float32), own + other
+
+    # Clusters are found among so many pairs a topic; all pairs then say where each topic lies and what it speaks of.
+    rows = slice(n) if n <= SAMPLE * k else np.sort(draws.choice(n, SAMPLE * k, replace=False))
+    joint, _ = places(rows)
+    centres = spherical_kmeans(joint, k, draws=draws, iterations=config.iterations)[1]
+    anchors, moved = np.zeros((k, len(space.correlations))), np.zeros(centres.shape)
+    for rows in _blocks(n):
+        joint, both = places(rows)
+        of = _memberships((joint @ centres.T).argmax(axis=1), k)
+        anchors += of @ both
+        moved += of @ joint
+    words, share = np.zeros((k, counts.shape[1])), np.zeros(k)
+    moved = unit(moved).astype(np.float32)
+    for rows in _blocks(n):
+        near = softmax(config.word_concentration * (places(rows)[0] @ moved.T), axis=1)
         kept = cut(near, config.kept)
-        words = topic_word_counts(kept, counts) + config.smoothing * overall
-        topic_word.append(words / words.sum(axis=1, keepdims=True))
-        topic_share.append(kept.mean(axis=0))
-    return PlusModel(config, space, np.stack(anchors), np.stack(topic_word), np.stack(topic_share))
+        words += topic_word_counts(kept, counts[rows])
+        share += kept.sum(axis=0)
+    overall = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() + 1
+    words += config.smoothing * overall / overall.sum()
+    return unit(anchors), words / words.sum(axis=1, keepdims=True), share / n
 
 
 def weighted_words(counts: csr_matrix) -> np.ndarray:
@@ -212,8 +277,13 @@ def weighted_words(counts: csr_matrix) -> np.ndarray:
 
 def spherical_kmeans(
     x: np.ndarray, n_clusters: int, *, draws: np.random.Generator, iterations: int = 20
-) -> np.ndarray:
-    """Cluster rows of length 1 by cosine (Dhillon and Modha 2001), from k-means++ seeds: cluster of each row, (n,)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster rows of length 1 by cosine (Dhillon and Modha 2001), from k-means++ seeds.
+
+    Returns
+    -------
+    nearest, centres : cluster of each row (n,), none of them empty, and each cluster's mean at length 1 (K, d).
+    """
     centres = x[_spread_seeds(x, n_clusters, draws)]
     nearest = np.full(len(x), -1)
     for _ in range(iterations):
@@ -225,8 +295,16 @@ def spherical_kmeans(
             nearest[np.argsort(np.where(alone, np.inf, fit), kind="stable")[: len(empty)]] = empty
         if np.array_equal(before, nearest):
             break
-        centres = unit(np.eye(n_clusters, dtype=x.dtype)[nearest].T @ x)
-    return nearest
+        centres = unit(_memberships(nearest, n_clusters) @ x).astype(x.dtype)
+    return nearest, centres
+
+
+def _memberships(cluster: np.ndarray, n_clusters: int) -> csr_matrix:
+    """(K, n) with a one where a row is of a cluster: its product with rows is each cluster's sum."""
+    from scipy.sparse import csr_matrix
+
+    n = len(cluster)
+    return csr_matrix((np.ones(n, dtype=np.float32), (cluster, np.arange(n))), shape=(n_clusters, n))
 
 
 def _spread_seeds(x: np.ndarray, n_clusters: int, draws: np.random.Generator) -> list[int]:
