@@ -30,9 +30,9 @@ class Drawn:
 
     Attributes
     ----------
-    x : (n, D) float32, memory-mapped; linear in theta, with noise.
+    x : (n, D) float32, linear in theta, with noise.
     counts : (n, V) sparse bags of words.
-    theta : (n, K) float32, memory-mapped; what the documents were drawn from.
+    theta : (n, K) float32, what the documents were drawn from.
     beta : (K, V) the topics' word distributions.
     """
 
@@ -43,9 +43,15 @@ class Drawn:
 
 
 def draw_documents(
-    folder: Path, n: int, *, n_topics: int = 20, n_words: int = 1000, n_inputs: int = 128, seed: int = 0
+    folder: Path | None,
+    n: int,
+    *,
+    n_topics: int = 20,
+    n_words: int = 1000,
+    n_inputs: int = 128,
+    seed: int = 0,
 ) -> Drawn:
-    """Draw documents block by block; embeddings and theta go to files in `folder`, and are mapped from there.
+    """Draw documents block by block; embeddings and theta go to files in `folder`, if one is given, and are mapped.
 
     A document of fewer than all documents is the same whatever `n` is, up to its block.
     """
@@ -56,8 +62,14 @@ def draw_documents(
     maps = random.normal(size=(n_topics, n_inputs))
     cumulative = np.cumsum(beta, axis=1)
     cumulative[:, -1] = 1.0
-    x = np.lib.format.open_memmap(folder / "x.npy", mode="w+", dtype=np.float32, shape=(n, n_inputs))
-    theta = np.lib.format.open_memmap(folder / "theta.npy", mode="w+", dtype=np.float32, shape=(n, n_topics))
+
+    def empty(name: str, width: int) -> np.ndarray:
+        options = {"dtype": np.float32, "shape": (n, width)}
+        if folder is None:
+            return np.empty(**options)
+        return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", **options)
+
+    x, theta = empty("x", n_inputs), empty("theta", n_topics)
     blocks = []
     for start in range(0, n, BLOCK):
         random = numpy_generator(seed, f"drawn documents from {start}")
@@ -77,14 +89,10 @@ def draw_documents(
         rows = np.repeat(np.arange(size), WORDS_A_TEXT)
         ones = np.ones(rows.size, dtype=np.float32)
         blocks.append(csr_matrix((ones, (rows, words.ravel())), shape=(size, n_words)))
-    x.flush()
-    theta.flush()
-    return Drawn(
-        x=np.load(folder / "x.npy", mmap_mode="r"),
-        counts=vstack(blocks, format="csr"),
-        theta=np.load(folder / "theta.npy", mmap_mode="r"),
-        beta=beta,
-    )
+    if folder is not None:
+        x.flush(), theta.flush()
+        x, theta = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "theta"))
+    return Drawn(x, vstack(blocks, format="csr"), theta, beta)
 
 
 def recovery(found: np.ndarray, known: np.ndarray) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks import timed
 from vtm.config import numpy_generator
 from vtm.errors import ConfigError
 from vtm.metrics.index import ThetaIndex, default_threads, import_faiss
@@ -98,7 +98,7 @@ def bench_search(
     """
     faiss = import_faiss()
     theta, texts = synthetic_theta(n, max(n_single, n_batch), k, kind=kind, seed=seed)
-    index, build_s = _timed(lambda: ThetaIndex.build(theta, [f"{i:09d}" for i in range(n)]))
+    build_s, index = timed(ThetaIndex.build, theta, [f"{i:09d}" for i in range(n)])
     flat = faiss.IndexFlatIP(k)
     for start in range(0, n, _ROWS):
         flat.add(_unit(theta[start : start + _ROWS]))
@@ -143,7 +143,7 @@ def bench_search(
     )
     positions, similarities = index.search(texts[:n_batch], top, threads=threads)
     difference = float(np.abs(similarities - flat.search(units[:n_batch], top)[0]).max())
-    _, group_s = _timed(lambda: index.search(singles[0], top, approximate=True))
+    group_s, _ = timed(lambda: index.search(singles[0], top, approximate=True))
     (near,) = _in_turn([lambda i: index.search(singles[i], top, approximate=True)], n_single)
     approximate, _ = index.search(texts[:n_batch], top, approximate=True)
     recall = np.mean([np.isin(row, other).mean() for row, other in zip(positions, approximate, strict=True)])
@@ -182,17 +182,11 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - start
-
-
 def _in_turn(works: Sequence[Callable[[int], Any]], rounds: int) -> np.ndarray:
     """(len(works), rounds) seconds; one round before them is not counted."""
     for work in works:
         work(0)
-    return np.array([[_timed(functools.partial(work, i))[1] for work in works] for i in range(rounds)]).T
+    return np.array([[timed(work, i)[0] for work in works] for i in range(rounds)]).T
 
 
 def _median_ms(seconds: np.ndarray) -> float:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
 import torch
 
+from benchmarks import timed
+from benchmarks.growth import draw_documents
 from vtm.config import KINDS, ModelConfig, numpy_generator
 from vtm.errors import ConfigError
 from vtm.model.distill import Pairs, Trained, train_pair
@@ -23,30 +24,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-WORDS_A_TEXT = 10
 N_HELD_OUT = 500
-
-
-def synthetic(
-    n: int, *, n_words: int, n_inputs: int, n_topics: int, seed: int = 0
-) -> tuple[np.ndarray, csr_matrix]:
-    """Documents with a known structure: sparse topics, embeddings linear in theta with noise.
-
-    Returns
-    -------
-    x (n, D) float32, counts (n, V)
-    """
-    from scipy.sparse import csr_matrix
-
-    rng = numpy_generator(seed, "synthetic documents")
-    theta = rng.dirichlet(np.full(n_topics, 0.05), size=n)
-    beta = rng.dirichlet(np.full(n_words, 0.02), size=n_topics)
-    maps = rng.normal(size=(n_topics, n_inputs))
-    x = theta @ maps + 0.05 * rng.normal(size=(n, n_inputs))
-    chances = theta @ beta
-    chances /= chances.sum(axis=1, keepdims=True)
-    counts = csr_matrix(rng.multinomial(WORDS_A_TEXT, chances), dtype=np.float32)
-    return x.astype(np.float32), counts
 
 
 def config(epochs: int) -> ModelConfig:
@@ -93,7 +71,9 @@ def bench_fit(
     MissingError
         The reference package is not installed.
     """
-    x, counts = synthetic(n + N_HELD_OUT, n_words=n_words, n_inputs=n_inputs, n_topics=n_topics, seed=seed)
+    sizes = {"n_topics": n_topics, "n_words": n_words, "n_inputs": n_inputs}
+    drawn = draw_documents(None, n + N_HELD_OUT, **sizes, seed=seed)
+    x, counts = drawn.x, drawn.counts
 
     def reference(n_epochs: int, seed: int = seed) -> TopicNetwork:
         return reference_network(
@@ -125,9 +105,7 @@ def bench_fit(
         longer = timed(reference, 2 * epochs)[0]
     return {
         "n": n,
-        "n_words": n_words,
-        "n_inputs": n_inputs,
-        "n_topics": n_topics,
+        **sizes,
         "epochs": epochs,
         "threads": torch.get_num_threads(),
         "model_threads": model_threads,
@@ -188,13 +166,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def timed(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-    """Seconds of a call, and what it returned."""
-    start = time.perf_counter()
-    result = function(*arguments)
-    return time.perf_counter() - start, result
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -259,7 +230,9 @@ def bench_grid(
         The reference package is not installed.
     """
     check_device(device)
-    x, counts = synthetic(n + N_HELD_OUT, n_words=n_words, n_inputs=n_inputs, n_topics=min(sizes), seed=seed)
+    of_words = {"n_words": n_words, "n_inputs": n_inputs}
+    drawn = draw_documents(None, n + N_HELD_OUT, n_topics=min(sizes), **of_words, seed=seed)
+    x, counts = drawn.x, drawn.counts
     random = numpy_generator(seed, "pictures of the drawn documents")
     turned = x @ random.normal(size=(n_inputs, n_inputs)) / n_inputs**0.5
     image = (turned + 0.05 * random.normal(size=x.shape)).astype(np.float32)

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -469,6 +470,7 @@ def _current_arrays(path: Path, key: str) -> tuple[dict[str, np.ndarray], dict[s
         return None
 
 
+@cache
 def package_versions(
     names: Sequence[str] = ("vtm", "torch", "numpy", "onnxruntime", "sentence-transformers"),
 ) -> dict[str, str]:

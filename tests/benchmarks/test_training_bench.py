@@ -9,21 +9,24 @@ import torch
 from benchmarks import training as grid_bench
 from benchmarks import training as training_bench
 from benchmarks.__main__ import run_bench
-from benchmarks.training import WORDS_A_TEXT, bench_fit, bench_grid, synthetic
+from benchmarks.growth import WORDS_A_TEXT, draw_documents
+from benchmarks.training import bench_fit, bench_grid
 from vtm.config import ModelConfig
 from vtm.errors import ConfigError
 
 SMALL = dict(n=130, n_words=50, n_inputs=20, n_topics=5)
 
 
-def test_synthetic_documents_share_topics_between_embedding_and_words():
-    x, counts = synthetic(400, n_words=60, n_inputs=16, n_topics=4, seed=3)
+def test_drawn_documents_share_topics_between_embedding_and_words():
+    sizes = dict(n_words=60, n_inputs=16, n_topics=4)
+    drawn = draw_documents(None, 400, **sizes, seed=3)
+    x, counts = drawn.x, drawn.counts
     assert x.shape == (400, 16) and x.dtype == np.float32 and counts.shape == (400, 60)
     assert (counts.sum(axis=1) == WORDS_A_TEXT).all() and counts.nnz < 0.3 * counts.shape[0] * counts.shape[1]
-    again = synthetic(400, n_words=60, n_inputs=16, n_topics=4, seed=3)
-    np.testing.assert_array_equal(x, again[0])
-    assert (counts != again[1]).nnz == 0
-    assert not np.array_equal(x, synthetic(400, n_words=60, n_inputs=16, n_topics=4, seed=0)[0])
+    again = draw_documents(None, 400, **sizes, seed=3)
+    np.testing.assert_array_equal(x, again.x)
+    assert (counts != again.counts).nnz == 0
+    assert not np.array_equal(x, draw_documents(None, 400, **sizes, seed=0).x)
     # The nearest other document by embedding shares more words than one at random.
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     similarity = unit @ unit.T - 2 * np.eye(400)
@@ -88,10 +91,10 @@ def test_the_reference_fit_stays_off_a_gpu_that_is_not_measured(monkeypatch):
     )
     monkeypatch.setattr(training_bench, "copy_weights", lambda *_, **__: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    x, counts = synthetic(20, n_words=9, n_inputs=4, n_topics=3)
+    drawn = draw_documents(None, 20, n_words=9, n_inputs=4, n_topics=3)
     for device in ("cpu", "cuda"):
         options = {"n_topics": 3, "config": ModelConfig(), "seed": 0, "device": device}
-        training_bench.reference_network(x, counts, **options)
+        training_bench.reference_network(drawn.x, drawn.counts, **options)
     assert asked == [False, True]
 
 

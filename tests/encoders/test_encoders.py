@@ -177,6 +177,13 @@ def test_a_size_of_pictures_that_is_none(size):
 
 
 @pytest.fixture(scope="module")
+def drawn(offline) -> tuple[np.ndarray, np.ndarray]:
+    """Noise in place of 48 pictures, and their embeddings."""
+    batch = np.random.default_rng(1).normal(size=(48, 3, 112, 112)).astype(np.float32)
+    return batch, offline.image.encode(batch)
+
+
+@pytest.fixture(scope="module")
 def clipart() -> list[Path]:
     if not is_fetched("openclipart-png"):
         pytest.skip(f"{data_dir()} lacks openclipart-png; `vtm prefetch` gets it")
@@ -274,36 +281,33 @@ def test_dinov2_preprocessing_is_imagenets(offline):
 
 
 @pytest.mark.data
-def test_dinov2_rows_do_not_depend_on_their_batch(offline):
-    batch = np.random.default_rng(1).standard_normal((19, 3, 112, 112)).astype(np.float32)
-    together = offline.image.encode(batch)
+def test_dinov2_rows_do_not_depend_on_their_batch(offline, drawn):
+    batch, together = drawn
     alone = np.concatenate([offline.image.encode(row[None]) for row in batch[[0, 7, 18]]])
-    backwards = offline.image.encode(batch[::-1])[::-1]
+    backwards = offline.image.encode(batch[18::-1])[::-1]
     assert np.array_equal(together[[0, 7, 18]], alone)
-    assert np.array_equal(together, backwards)
+    assert np.array_equal(together[:19], backwards)
     assert offline.image.encode(batch[:0]).shape == (0, 384)
 
 
 @pytest.mark.data
-def test_dinov2_is_the_published_model_in_onnx_runtime_as_it_comes(offline):
+def test_dinov2_is_the_published_model_in_onnx_runtime_as_it_comes(offline, drawn):
     """All of whose tokens go through the last layer, in whatever number of threads."""
-    batch = np.random.default_rng(1).normal(size=(40, 3, 112, 112)).astype(np.float32)
+    batch, found = drawn
     expected = offline.image.reference()(batch)
-    found = offline.image.encode(batch)
     assert np.abs(found - expected).max() < 1e-4
     assert cosine(found, expected).min() > 1 - 1e-9
 
 
 @pytest.mark.data
-def test_dinov2_is_the_same_to_the_last_bit_in_any_number_of_threads(offline, monkeypatch):
+def test_dinov2_is_the_same_to_the_last_bit_in_any_number_of_threads(offline, drawn, monkeypatch):
     """Of ours, and of ONNX Runtime's: they share out a product's rows, not its sums."""
     import onnxruntime
 
     from vtm.encoders import offline as module
     from vtm.encoders.offline import INPUT, OUTPUT, backbone
 
-    batch = np.random.default_rng(1).normal(size=(48, 3, 112, 112)).astype(np.float32)
-    expected = offline.image.encode(batch)
+    batch, expected = drawn
     for n in (1, 3):
         monkeypatch.setattr(module, "cores", lambda n=n: n)
         np.testing.assert_array_equal(offline.image.encode(batch), expected)
