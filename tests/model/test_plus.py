@@ -11,7 +11,7 @@ from planted import planted
 from vtm.errors import ConfigError, DataError
 from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, spherical_kmeans, unit
 
-SMALL = PlusConfig(n_topics=4, members=2, concentration=20.0, word_concentration=4.0)
+SMALL = PlusConfig(n_topics=4, members=2, pair_concentration=4.0)
 
 
 def test_the_space_finds_the_canonical_correlations() -> None:
@@ -65,14 +65,23 @@ def test_plus_recovers_planted_topics() -> None:
             assert set(topic) <= {drawn.vocabulary[word] for word in blocks[block]}
 
 
-def test_theta_is_the_posterior_of_a_von_mises_fisher_mixture() -> None:
+def test_theta_is_the_topics_of_the_pairs_around_a_document() -> None:
     drawn = planted(100)
-    model = fit_plus(drawn.text, drawn.image, drawn.counts, config=dataclasses.replace(SMALL, members=1))
-    place = model.space.embed("text", drawn.text[:5])
-    density = np.exp(model.config.concentration * place @ model.anchors[0].T)  # equal shares, equal constants
-    np.testing.assert_allclose(
-        model.theta("text", drawn.text[:5]), density / density.sum(axis=1, keepdims=True)
+    config = dataclasses.replace(SMALL, members=1, prototypes=30)
+    model = fit_plus(drawn.text, drawn.image, drawn.counts, config=config)
+    pairs = unit(
+        model.space.embed("text", drawn.text) + config.image_weight * model.space.embed("image", drawn.image)
     )
+    # Prototypes are 30 of the pairs' places.
+    of = (pairs @ model.prototypes.T).argmax(axis=0)
+    assert len(set(of)) == 30
+    np.testing.assert_allclose(pairs[of], model.prototypes)
+    found = model.theta("image", drawn.image[:5])
+    for row, place in enumerate(model.space.embed("image", drawn.image[:5])):
+        near = [np.exp(config.concentration * place @ one) for one in model.prototypes]
+        own = [np.exp(config.pair_concentration * (model.anchors[0] @ one)) for one in model.prototypes]
+        mean = sum(n * topics / topics.sum() for n, topics in zip(near, own, strict=True)) / sum(near)
+        np.testing.assert_allclose(found[row], mean)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_one_another() -> None:

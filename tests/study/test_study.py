@@ -32,7 +32,7 @@ from vtm_study import (
     validation,
 )
 
-SMALL = PlusConfig(n_topics=4, members=2, word_concentration=4.0)
+SMALL = PlusConfig(n_topics=4, members=2, pair_concentration=4.0)
 
 
 def test_fused_vectors_have_the_sum_of_both_similarities() -> None:
