@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from planted import planted
 
 from vtm.errors import ConfigError, DataError
+from vtm.model import plus
 from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, spherical_kmeans, unit
 
 SMALL = PlusConfig(n_topics=4, members=2, pair_concentration=4.0)
@@ -30,10 +32,31 @@ def test_the_space_finds_the_canonical_correlations() -> None:
 def test_the_space_refuses_what_it_cannot_fit() -> None:
     with pytest.raises(ConfigError, match="ridge"):
         fit_space(np.eye(3), np.eye(3), ridge=0)
+    with pytest.raises(ConfigError, match="ridge"):
+        fit_space(np.eye(3), np.eye(3), ridge=1, image_ridge=-1)
+    with pytest.raises(ConfigError, match="dims"):
+        fit_space(np.eye(3), np.eye(3), ridge=1, dims=0)
     with pytest.raises(DataError, match="3 texts and 2 images"):
         fit_space(np.eye(3), np.eye(3)[:2], ridge=1)
     with pytest.raises(DataError, match="3 columns"):
         fit_space(np.eye(3), np.eye(3), ridge=1).embed("text", np.eye(2))
+
+
+def test_the_space_is_that_of_whole_matrices_however_far_from_zero_the_embeddings_are() -> None:
+    rng = np.random.default_rng(0)
+    text = rng.normal(size=(300, 6))
+    image = text[:, :4] + rng.normal(size=(300, 4))
+    space = fit_space(text, image, ridge=0.5, image_ridge=2.0, dims=3)
+    # In one step from correlation matrices: S_tt^-1 S_ti S_ii^-1 S_it has the squares of the correlations.
+    whole = np.corrcoef(text.T, image.T)
+    s_tt, s_ii = whole[:6, :6] + 0.5 * np.eye(6), whole[6:, 6:] + 2.0 * np.eye(4)
+    product = np.linalg.solve(s_tt, whole[:6, 6:]) @ np.linalg.solve(s_ii, whole[6:, :6])
+    squares = np.sort(np.linalg.eigvals(product).real)[::-1]
+    np.testing.assert_allclose(space.correlations**2, squares[:3], rtol=1e-4)
+    far = fit_space(text + 1e6, image - 1e6, ridge=0.5, image_ridge=2.0, dims=3)
+    np.testing.assert_allclose(far.correlations, space.correlations, rtol=1e-6)
+    cosine = np.abs((far.embed("text", text + 1e6) * space.embed("text", text)).sum(axis=1))
+    assert space.maps["text"].shape == (6, 3) and cosine.min() > 1 - 1e-5
 
 
 def test_kmeans_finds_what_lies_apart_and_leaves_no_cluster_empty() -> None:
@@ -82,6 +105,32 @@ def test_theta_is_the_topics_of_the_pairs_around_a_document() -> None:
         own = [np.exp(config.pair_concentration * (model.anchors[0] @ one)) for one in model.prototypes]
         mean = sum(n * topics / topics.sum() for n, topics in zip(near, own, strict=True)) / sum(near)
         np.testing.assert_allclose(found[row], mean)
+
+
+def test_pairs_read_in_blocks_make_the_same_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn = planted(120)
+    whole = fit_plus(drawn.text, drawn.image, drawn.counts, config=SMALL)
+    np.save(tmp_path / "text.npy", drawn.text)
+    monkeypatch.setattr(plus, "BLOCK", 17)
+    blocks = fit_plus(np.load(tmp_path / "text.npy", mmap_mode="r"), drawn.image, drawn.counts, config=SMALL)
+    for name in ("prototypes", "anchors", "topic_word", "topic_share"):
+        np.testing.assert_allclose(getattr(blocks, name), getattr(whole, name), atol=1e-6)
+    np.testing.assert_allclose(
+        blocks.theta("image", drawn.image), whole.theta("image", drawn.image), atol=1e-6
+    )
+
+
+def test_clusters_found_among_some_pairs_are_those_found_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = planted(600)
+    one = dataclasses.replace(SMALL, members=1)
+
+    def recovered() -> np.ndarray:
+        theta = fit_plus(drawn.text, drawn.image, drawn.counts, config=one).theta("image", drawn.image)
+        return np.sort(np.corrcoef(theta.T, drawn.theta.T)[:4, 4:].max(axis=1))
+
+    whole = recovered()
+    monkeypatch.setattr(plus, "SAMPLE", 25)  # 100 of the 600 pairs
+    np.testing.assert_allclose(recovered(), whole, atol=0.02)
 
 
 def test_the_same_seed_gives_the_same_model_and_another_one_another() -> None:
