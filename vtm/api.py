@@ -22,7 +22,7 @@ from vtm.config import BowConfig, ModelConfig, plain
 from vtm.corpora import Dropped
 from vtm.corpora.base import large_cluster, near_duplicates
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
-from vtm.corpora.words import build_vocabulary, language_doubts, read_words, stop_words
+from vtm.corpora.words import build_vocabulary, language_doubts, read_words, stop_words, word_forms
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import (
@@ -585,6 +585,7 @@ class VisualTopicModel(BaseEstimator):
         reads: str = "image",
         order: str = "relevance",
         weight: float = RELEVANCE_WEIGHT,
+        all_forms: bool = False,
     ) -> list[list[str]]:
         """Keywords of each topic, best first.
 
@@ -600,6 +601,9 @@ class VisualTopicModel(BaseEstimator):
         weight
             Of relevance, the paper's lambda: 1 is the order of probability, less brings forward what is rare in
             other topics.
+        all_forms
+            Also a word's other forms (`vtm.corpora.words.word_forms`), such as its plural. Without, the best of
+            them stands for all, and of few words a topic may have fewer than `top`.
 
         Raises
         ------
@@ -625,7 +629,8 @@ class VisualTopicModel(BaseEstimator):
             topic_word = self.topic_word_ if reads == "image" else self.text_model_.topic_word()
             weight = weight if order == "relevance" else 1.0
             scores = relevance(topic_word, self.topic_share_, weight=weight)
-        return top_words(scores, self.vocabulary_, top)
+        forms = None if all_forms else word_forms(self.vocabulary_, self.language)
+        return top_words(scores, self.vocabulary_, top, forms=forms)
 
     def topic_labels(
         self,
@@ -635,8 +640,9 @@ class VisualTopicModel(BaseEstimator):
         reads: str = "image",
         order: str = "relevance",
         weight: float = RELEVANCE_WEIGHT,
+        all_forms: bool = False,
     ) -> list[str]:
-        """A short name of each topic: its first keywords; `reads`, `order` and `weight` as for `topics`.
+        """A short name of each topic: its first keywords; `reads`, `order`, `weight`, `all_forms` as for `topics`.
 
         Examples
         --------
@@ -647,7 +653,7 @@ class VisualTopicModel(BaseEstimator):
         >>> [len(label.split(" and ")) for label in labels]
         [2, 2, 2, 2, 2, 2, 2, 2]
         """
-        topics = self.topics(words, reads=reads, order=order, weight=weight)
+        topics = self.topics(words, reads=reads, order=order, weight=weight, all_forms=all_forms)
         return [separator.join(topic) for topic in topics]
 
     def explain(

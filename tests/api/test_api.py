@@ -504,14 +504,22 @@ def test_what_is_known_of_topics_follows_from_the_pairs_of_fit(corpus, model):
         np.testing.assert_allclose([share for _, share in best], theta[order, topic], rtol=1e-5)
     tfidf = class_tfidf(theta.T.astype(np.float64) @ counts.toarray())
     expected = [[model.vocabulary_[w] for w in np.argsort(-row, kind="stable")[:5]] for row in tfidf]
-    assert model.topics(5, order="ctfidf") == expected
+    assert model.topics(5, order="ctfidf", all_forms=True) == expected
 
 
 def test_topics_by_probability_are_the_models_own(model):
-    assert model.topics(8, order="probability") == model.image_model_.topics(8)
-    assert model.topics(8, weight=1.0) == model.image_model_.topics(8)
-    assert model.topics(8, reads="text", order="probability") == model.text_model_.topics(8)
+    assert model.topics(8, order="probability", all_forms=True) == model.image_model_.topics(8)
+    assert model.topics(8, weight=1.0, all_forms=True) == model.image_model_.topics(8)
+    assert model.topics(8, reads="text", order="probability", all_forms=True) == model.text_model_.topics(8)
     assert model.topics(8, weight=0.0) != model.topics(8)
+    # A topic whose two first words were wolf and wolves has one of them among its keywords.
+    every = model.topics(9, all_forms=True)[0]
+    named = copy.copy(model)
+    names = {every[0]: "wolf", every[1]: "wolves"}
+    named.vocabulary_ = tuple(names.get(word, word) for word in model.vocabulary_)
+    assert named.topics(3, all_forms=True)[0] == ["wolf", "wolves", every[2]]
+    assert "wolves" not in named.topics(8)[0] and len(named.topics(8)[0]) == 8
+    assert named.topic_labels(2, separator=" ")[0] == f"wolf {every[2]}"
     assert model.topic_labels(2, separator=" + ") == [" + ".join(words) for words in model.topics(2)]
 
 

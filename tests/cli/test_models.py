@@ -856,6 +856,10 @@ def test_topics_shows_the_largest_first(model, api, tmp_path):
         assert float(row["share"]) == pytest.approx(api.topic_share_[k], abs=1e-6)
         assert float(row["coherence"]) == pytest.approx(api.coherence_["image"][k], abs=1e-6)
         assert row["keywords"].split(", ") == keywords[k]
+        for word, times in zip(keywords[k], row["times as frequent"].split(", "), strict=True):
+            column = api.vocabulary_.index(word)
+            expected = api.topic_word_[k, column] / (api.topic_share_ @ api.topic_word_[:, column])
+            assert float(times) == pytest.approx(expected, abs=0.05 if expected < 9.95 else 0.5)
         assert row["best pictures"].split(", ") == [name for name, _ in api.best_pictures_[k][:2]]
     diversity = topic_diversity(api.image_model_.topics(25), top=25)
     assert f"6 topics of 120 pairs; mean coherence {api.coherence_['image'].mean():.3f}" in result.stderr
@@ -863,4 +867,6 @@ def test_topics_shows_the_largest_first(model, api, tmp_path):
     run("topics", model, "--ctfidf", "-o", tmp_path / "topics.jsonl")
     first = json.loads((tmp_path / "topics.jsonl").read_text().splitlines()[0])
     assert first["keywords"] == api.topics(10, order="ctfidf")[order[0]]
-    assert "keywords" in run("topics", model, "--format", "table").stdout
+    shown = run("topics", model, "--top", 1, "--format", "table").stdout
+    assert f"{row['keywords'].split(', ')[0]} {row['times as frequent'].split(', ')[0]}×" in shown
+    assert "keywords" in shown and f"{api.topic_share_[order[0]]:.1%}" in shown

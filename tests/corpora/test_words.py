@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtm.config import BowConfig
-from vtm.corpora.words import Vocabulary, build_vocabulary, language_doubts, read_words, stop_words
+from vtm.corpora.words import (
+    Vocabulary,
+    build_vocabulary,
+    language_doubts,
+    read_words,
+    stop_words,
+    word_forms,
+)
 from vtm.errors import ConfigError, DataError, MissingError
 
 EVERY = BowConfig(min_df=1, max_df=1.0)
@@ -174,6 +181,33 @@ def test_phrases_are_two_words_side_by_side():
 def test_what_is_no_language_code_is_refused(language):
     with pytest.raises(ConfigError, match="must be a code"):
         stop_words(language)
+
+
+@pytest.mark.parametrize(
+    "language, text",
+    [
+        (
+            "en",
+            "boat boats | man men | child children | mouse mice | city cities | sign | signal | new | news",
+        ),
+        ("de-AT", "haus häuser | mann männer | blume blumen | rot rote roter | vogel vögel | hund"),
+        ("fr", "cheval chevaux | fleur fleurs | bateau bateaux | jour"),
+        ("es,en", "casa casas | árbol árboles | women woman | sol"),
+        ("uk", "кіт коти | місто міста | сонце"),  # not Snowball's, simplemma's
+        ("tlh", "boat | boats"),  # of neither
+        ("en", "red boat red boats | boat boats | red"),
+    ],
+)
+def test_forms_of_a_word_have_one_number(language, text):
+    groups = [re.findall(r"red boats?|\w+", group) for group in text.split(" | ")]
+    vocabulary = [word for group in groups for word in group]
+    found = word_forms(vocabulary, language)
+    assert found.shape == (len(vocabulary),)
+    by_number = {
+        number: [w for w, n in zip(vocabulary, found, strict=True) if n == number] for number in found
+    }
+    assert list(by_number.values()) == groups
+    assert word_forms([], language).shape == (0,)
 
 
 GERMAN = ["Der Hund und die Katze sind in dem Haus.", "Das ist eine Eule, die auf einem Baum sitzt."] * 5

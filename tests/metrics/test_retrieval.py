@@ -376,6 +376,32 @@ def test_npmi_by_hand():
     np.testing.assert_allclose(always, expected)
 
 
+def test_of_a_words_forms_the_best_stands_for_all(words):
+    vocabulary = words[0]
+    rng = np.random.default_rng(5)
+    scores, forms = np.round(rng.random((7, 60)), 1), rng.integers(0, 25, 60)
+    for top in (1, 10, 60):
+        for row, found in zip(
+            scores, topic_metrics.top_words(scores, vocabulary, top, forms=forms), strict=True
+        ):
+            seen, expected = set(), []
+            for place in sorted(range(60), key=lambda place: (-row[place], place)):
+                if forms[place] not in seen and len(expected) < top:
+                    seen.add(forms[place])
+                    expected.append(vocabulary[place])
+            assert found == expected
+    different = topic_metrics.top_words(scores, vocabulary, 10, forms=np.arange(60))
+    assert different == topic_metrics.top_words(scores, vocabulary, 10)
+
+
+def test_lift_is_how_many_times_as_frequent_a_word_is():
+    joint = np.random.default_rng(0).random((4, 9))
+    joint /= joint.sum()  # of topic and word
+    share = joint.sum(axis=1)
+    expected = joint / np.outer(share, joint.sum(axis=0))
+    np.testing.assert_allclose(topic_metrics.lift(joint / share[:, None], share), expected)
+
+
 def test_pairs_that_never_stand_together_are_counted(words):
     vocabulary, texts, counts, topics = words
     few = 25

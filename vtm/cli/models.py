@@ -144,6 +144,9 @@ def show_topics(
     top: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 10,
     ctfidf: Order = False,
     relevance: Relevance = 0.6,
+    all_forms: Annotated[
+        bool, typer.Option("--all-forms", help="Also a keyword's plural and other forms.")
+    ] = False,
     pictures: Annotated[
         int, typer.Option(min=0, max=10, help="Training pictures to name for each topic.")
     ] = 3,
@@ -152,30 +155,46 @@ def show_topics(
 ) -> None:
     """Show a model's topics, the largest first: keywords, share of the training pictures, coherence, best pictures.
 
-    Coherence is the NPMI of the picture model's ten most probable words in the training texts, from -1 to 1.
+    Behind a keyword stands how many times as frequent it is in the topic as overall; in other formats than a table,
+    in a column of its own. Coherence is the NPMI of the picture model's ten most probable words in the training texts,
+    from -1 to 1.
     """
     import numpy as np
 
     from vtm.api import VisualTopicModel
-    from vtm.metrics.topics import topic_diversity
+    from vtm.metrics.topics import lift, topic_diversity
 
     kind, loaded = choose_format(format, out), VisualTopicModel.load(model)
-    keywords = loaded.topics(top, order="ctfidf" if ctfidf else "relevance", weight=relevance)
-    rows = [
-        {
+    order = "ctfidf" if ctfidf else "relevance"
+    keywords = loaded.topics(top, order=order, weight=relevance, all_forms=all_forms)
+    column = {word: place for place, word in enumerate(loaded.vocabulary_)}
+    times = lift(loaded.topic_word_, loaded.topic_share_)
+
+    def row(k: int) -> dict[str, Any]:
+        share, lifts = float(loaded.topic_share_[k]), [times[k, column[word]] for word in keywords[k]]
+        frequent = [f"{one:.1f}" if one < 9.95 else f"{one:.0f}" for one in lifts]
+        best = [storable(name) for name, _ in loaded.best_pictures_[k][:pictures]]
+        found = {
             "topic": int(k),
-            "share": round(float(loaded.topic_share_[k]), 6),
+            "share": round(share, 6),
             "coherence": round(float(loaded.coherence_["image"][k]), 6),
             "keywords": keywords[k],
-            "best pictures": [storable(name) for name, _ in loaded.best_pictures_[k][:pictures]],
+            "times as frequent": frequent,
+            "best pictures": best,
         }
-        for k in np.argsort(-loaded.topic_share_, kind="stable")
-    ]
-    columns = {"topic": int, "share": float, "coherence": float, "keywords": list, "best pictures": list}
+        if kind == "table":
+            beside = [f"{word} {one}×" for word, one in zip(keywords[k], frequent, strict=True)]
+            found |= {"share": f"{share:.1%}", "keywords": beside}
+        return found
+
+    columns = {"topic": int, "share": float, "coherence": float, "keywords": list}
+    columns |= (
+        {"best pictures": list} if kind == "table" else {"times as frequent": list, "best pictures": list}
+    )
     with open_rows(kind, out, columns) as write:
-        write(rows)
+        write([row(k) for k in np.argsort(-loaded.topic_share_, kind="stable")])
     depth = min(25, len(loaded.vocabulary_))
-    diversity = topic_diversity(loaded.topics(depth, order="probability"), top=depth)
+    diversity = topic_diversity(loaded.topics(depth, order="probability", all_forms=True), top=depth)
     say(
         f"{len(keywords)} topics of {loaded.n_pairs_} pairs; mean coherence {loaded.coherence_['image'].mean():.3f}, "
         f"diversity {diversity:.3f} (different words among the {depth} most probable of all topics)"

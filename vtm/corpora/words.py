@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,6 +199,64 @@ def _packaged() -> dict[str, str]:
     from stop_words import LANGUAGE_MAPPING
 
     return {_ISO.get(code, code): name for code, name in LANGUAGE_MAPPING.items()}
+
+
+def word_forms(vocabulary: Sequence[str], language: str) -> np.ndarray:
+    """Which words are forms of one word, such as boat and boats: (V,) a number for each word, the same for its forms.
+
+    English words have the lemma of simplemma, which knows men and mice. Those of other languages have the stem of
+    Snowball, or where it does not know the language simplemma's lemma; a language that neither knows has no forms. Of
+    several languages each may say so. A phrase is a form of another where its words are.
+
+    Parameters
+    ----------
+    vocabulary : V words, in lower case as a vocabulary's are: stems and lemmas are of those.
+
+    Raises
+    ------
+    ConfigError
+        As `stop_words`.
+
+    Examples
+    --------
+    >>> from vtm.corpora.words import word_forms
+    >>> word_forms(("boat", "boats", "children", "child", "red boat", "red boats"), "en").tolist()
+    [0, 0, 1, 1, 2, 2]
+    """
+    return np.array(_word_forms(tuple(vocabulary), tuple(_codes(language))), dtype=np.int64)
+
+
+@lru_cache(maxsize=16)
+def _word_forms(vocabulary: tuple[str, ...], codes: tuple[str, ...]) -> tuple[int, ...]:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    first: dict[tuple[str, str], int] = {}
+    same = []
+    for code in codes:
+        form = cache(_form_of(code))
+        for place, word in enumerate(vocabulary):
+            key = (code, " ".join(map(form, word.split())))
+            same.append((place, first.setdefault(key, place)))
+    ends = np.array(same, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(same)), ends), shape=(len(vocabulary),) * 2)
+    return tuple(connected_components(graph, directed=False)[1].tolist())
+
+
+def _form_of(code: str) -> Callable[[str], str]:
+    """What stands for all forms of a word in a language."""
+    import simplemma
+    import snowballstemmer
+
+    code = _ISO.get(code, code)
+    name = _packaged().get(code)
+    if code != "en" and name in snowballstemmer.algorithms():
+        return snowballstemmer.stemmer(name).stemWord
+    try:
+        simplemma.lemmatize("a", lang=code)
+    except ValueError:  # it does not know the language
+        return str
+    return lambda word: simplemma.lemmatize(word, lang=code).lower()
 
 
 def language_doubts(texts: Sequence[str], language: str) -> list[str]:

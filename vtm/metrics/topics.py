@@ -113,8 +113,16 @@ def class_tfidf(topic_counts: np.ndarray) -> np.ndarray:
     return counts * np.log1p(mean_words / np.where(total > 0, total, np.inf))
 
 
-def top_words(scores: np.ndarray, vocabulary: Sequence[str], top: int) -> list[list[str]]:
+def top_words(
+    scores: np.ndarray, vocabulary: Sequence[str], top: int, *, forms: np.ndarray | None = None
+) -> list[list[str]]:
     """The `top` words of the highest scores (K, V) in each topic, best first; ties in the vocabulary's order.
+
+    Parameters
+    ----------
+    forms : (V,), optional
+        A number for each word; of words with the same number only the best is taken, so that a word and its plural do
+        not stand side by side. Then a topic may have fewer words than `top`.
 
     Raises
     ------
@@ -125,13 +133,35 @@ def top_words(scores: np.ndarray, vocabulary: Sequence[str], top: int) -> list[l
     --------
     >>> import numpy as np
     >>> from vtm.metrics.topics import top_words
-    >>> top_words(np.array([[0.1, 0.5, 0.4]]), ("boat", "sail", "sea"), 2)
-    [['sail', 'sea']]
+    >>> scores, words = np.array([[0.1, 0.4, 0.3, 0.2]]), ("boat", "sail", "sails", "sea")
+    >>> top_words(scores, words, 2), top_words(scores, words, 2, forms=np.array([0, 1, 1, 2]))
+    ([['sail', 'sails']], [['sail', 'sea']])
     """
     if top < 1:
         raise ConfigError(f"top must be at least 1 word, not {top}")
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return [[vocabulary[column] for column in row] for row in order]
+    order = np.argsort(-scores, axis=1, kind="stable")
+    if forms is None:
+        return [[vocabulary[column] for column in row] for row in order[:, :top]]
+    found = []
+    for row in order:
+        _, first = np.unique(forms[row], return_index=True)
+        found.append([vocabulary[column] for column in row[np.sort(first)[:top]]])
+    return found
+
+
+def lift(topic_word: np.ndarray, topic_share: np.ndarray) -> np.ndarray:
+    """How many times as frequent a word is in a topic as overall: p(w | k) / p(w), (K, V) float64.
+
+    p(w) is the mean of p(w | k) over the topics' shares. Arguments and errors as `relevance`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vtm.metrics.topics import lift
+    >>> lift(np.array([[0.6, 0.4], [0.2, 0.8]]), np.array([0.5, 0.5])).round(2).tolist()
+    [[1.5, 0.67], [0.5, 1.33]]
+    """
+    return np.exp(relevance(topic_word, topic_share, weight=0))
 
 
 def npmi(
