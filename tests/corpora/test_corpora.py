@@ -397,15 +397,16 @@ def test_no_entity_is_expanded_and_odd_files_are_no_metadata():
     assert svg_text.read_metadata(svg(title="a &lt; b", encoding="UTF-8")[:-900]) is None
 
 
-def png(colour: int, size: tuple[int, int] = (2, 2)) -> bytes:
-    """A PNG file; a large size is in the header only."""
+def png(colour: int, size: tuple[int, int] = (2, 2), *, level: int = -1, blank: bool = False) -> bytes:
+    """A PNG file, white above and of one grey below; a large size is in the header only."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = zlib.compress((b"\0" + bytes([colour]) * 2) * 2)
+    rows = [b"\0" + bytes([shade]) * 2 for shade in (colour if blank else 255, colour)]
+    pixels = zlib.compress(b"".join(rows), level)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def pretend_fetched(name: str) -> Path:
@@ -424,11 +425,11 @@ def pin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clipart(tmp_path, monkeypatch) -> tuple[Path, Path]:
-    """Nine drawings of use and no use, and twenty of a theme with one title."""
+    """Eleven drawings of use and no use, and twenty of a theme with one title."""
     monkeypatch.setenv("VTM_DATA", str(tmp_path))
     svgs, pngs = pretend_fetched("openclipart-svg"), pretend_fetched("openclipart-png")
     drawings = {
-        "animals/owl": (svg("Brown Owl", "sits", ["bird", "night"]), png(1)),
+        "animals/owl": (svg("Brown Owl", "sits", ["bird", "night"]), png(1, level=0)),
         "animals/birds/owl": (svg("Brown Owl", "sits", ["bird", "night"]), png(1)),
         "animals/hawk": (svg("Hawk", keywords=["bird", "prey"]), png(2)),
         "animals/hawk_02": (svg("Hawk 2", keywords=["bird", "prey"]), png(3)),
@@ -437,6 +438,8 @@ def clipart(tmp_path, monkeypatch) -> tuple[Path, Path]:
         "food/torn": (svg("Torn bread roll", keywords=["bakery"]), b"GIF89a"),
         "food/none": (b"<svg/>", png(6)),
         "food/gone": (svg("Green soup bowl"), None),
+        "food/snow": (svg("Ice cream", keywords=["white", "dinner"]), png(255, blank=True)),
+        "food/half": (svg("Half an apple", keywords=["fruit"]), png(7)[:45]),
     }
     for number in range(20):
         drawings[f"computer/icon{number:02d}"] = (
@@ -464,14 +467,17 @@ def test_openclipart_drops_by_the_stated_reasons(clipart):
     assert corpus.drop_counts() == {
         "no-metadata": 1,
         "template-title": 20,
-        "unreadable-picture": 2,
+        "unreadable-picture": 3,
         "huge-picture": 1,
+        "blank-picture": 1,
         "near-empty-text": 1,
         "identical-picture": 1,
         "duplicate-text": 1,
     }
     why = {drop.id: (drop.reason, drop.detail) for drop in corpus.dropped}
     assert why["animals/owl"] == ("identical-picture", "as animals/birds/owl")
+    assert hash_file(clipart[1] / "animals/owl.png") != corpus.image_hashes[0], "other bytes, the same pixels"
+    assert why["food/snow"][0] == "blank-picture" and why["food/half"][0] == "unreadable-picture"
     assert why["animals/hawk_02"] == ("duplicate-text", "as animals/hawk")
     assert why["food/wall"] == ("huge-picture", "15400 x 15000 pixels")
 
@@ -506,7 +512,7 @@ def stamps(tmp_path, monkeypatch) -> Path:
         (folder / stem).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{stem}.txt").write_text(text, encoding="utf-8")
         picture = folder / f"{stem}.{'svg' if stem == 'town/drawn' else 'png'}"
-        picture.write_bytes(png(3 if stem == "town/copy" else number))
+        picture.write_bytes(png(3 if stem == "town/copy" else number, level=number))
     (folder / "town/house_desc.ogg").write_bytes(b"")
     pin("tuxpaint-stamps-default", monkeypatch)
     return folder
@@ -514,7 +520,7 @@ def stamps(tmp_path, monkeypatch) -> Path:
 
 def test_stamps_in_english_and_in_other_languages(stamps, monkeypatch):
     english = load_corpus("stamps")
-    # town/copy is the picture of town/house; the first id in order stays.
+    # town/copy is the picture of town/house in another file; the first id in order stays.
     assert dict(zip(english.ids, english.texts, strict=True)) == {
         "animals/birds/owl": "An owl.",
         "animals/cat": "A cat.",
@@ -576,6 +582,7 @@ def test_real_openclipart():
         "template-title",
         "near-empty-text",
         "huge-picture",
+        "blank-picture",
         "identical-picture",
         "duplicate-text",
     }

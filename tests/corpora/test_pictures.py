@@ -15,7 +15,7 @@ from malformed_pictures import progressive_bomb
 from PIL import Image
 
 from vtm.corpora import pictures as module
-from vtm.corpora.pictures import open_picture
+from vtm.corpora.pictures import looks, open_picture
 from vtm.errors import DataError
 
 
@@ -461,3 +461,29 @@ def test_where_a_library_is_missing_the_extra_is_named(tmp_path, monkeypatch):
         with pytest.raises(DataError) as caught:
             open_picture(tmp_path / name, size=32)
         assert str(caught.value) == f"{tmp_path / name}: {words}" and caught.value.reason == "unreadable"
+
+
+def test_looks_are_those_of_the_pixels_whatever_the_file(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, size=(40, 60, 3), dtype=np.uint8))
+    turned = picture.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    picture.save(tmp_path / "a.png")
+    picture.save(tmp_path / "b.png", compress_level=0)
+    picture.save(tmp_path / "c.bmp")
+    turned.save(tmp_path / "d.png", exif=exif)
+    picture.convert("RGBA").save(tmp_path / "e.tiff")
+    turned.save(tmp_path / "turned.png")
+    names = ["a.png", "b.png", "c.bmp", "d.png", "e.tiff", "turned.png"]
+    seen = looks(tmp_path / name for name in names)
+    assert len(set(seen[:5])) == 1 and seen[5] != seen[0]
+    Image.new("RGBA", (9, 9), (5, 5, 5, 0)).save(tmp_path / "clear.png")
+    Image.new("L", (9, 9), 7).save(tmp_path / "grey.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    assert looks(tmp_path / f"{name}.png" for name in ("clear", "grey", "torn", "gone")) == [
+        "",
+        "",
+        None,
+        None,
+    ]

@@ -204,6 +204,25 @@ def drop_repeats(
     return list(first.values()), dropped
 
 
+def drop_by_looks(pairs: Sequence[Pair], seen: Sequence[str | None]) -> tuple[list[Pair], list[Dropped]]:
+    """Without the pictures that cannot be read, that are of one colour, or that look like an earlier one.
+
+    Parameters
+    ----------
+    seen : what `vtm.corpora.pictures.looks` says of each pair's picture.
+    """
+    of = dict(zip((pair.id for pair in pairs), seen, strict=True))
+    dropped = [
+        Dropped(pair.id, "unreadable-picture" if of[pair.id] is None else "blank-picture")
+        for pair in pairs
+        if not of[pair.id]
+    ]
+    kept, identical = drop_repeats(
+        (pair for pair in pairs if of[pair.id]), lambda pair: of[pair.id], "identical-picture"
+    )
+    return kept, dropped + identical
+
+
 def same_words(text: str) -> str:
     """A text's words in lower case: equal for texts that differ in case and punctuation only."""
     return " ".join(re.findall(r"\w+", text.lower()))

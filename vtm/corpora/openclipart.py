@@ -18,8 +18,9 @@ from typing import Any
 
 import ftfy
 
-from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
+from vtm.corpora.base import Corpus, Dropped, Pair, drop_by_looks, drop_repeats, same_words
 from vtm.corpora.fetch import ARTIFACTS, fetch, fetch_checked
+from vtm.corpora.pictures import looks
 from vtm.files import code_hash, data_dir, hash_file, hash_json, kept
 
 DC = "{http://purl.org/dc/elements/1.1/}"
@@ -207,7 +208,7 @@ FUNCTION_WORDS = frozenset(
 
 
 def load() -> Corpus:
-    """The usable pairs: some 2,500 of 8,121 pictures.
+    """The usable pairs: some 2,300 of 8,121 pictures.
 
     Drawings and pictures are compared with the packages' when the pairs are made of them; these are kept under a
     seal, with the hash of each picture, which `vtm.encoders.embed_images` compares before it embeds one.
@@ -215,8 +216,8 @@ def load() -> Corpus:
     Text: title, description and keywords. Group: the top folder of the library, a gold category.
     Dropped, in this order: `no-metadata`; `template-title`, a title shared by 20 or more pictures;
     `near-empty-text`, fewer than 3 distinct content words; `unreadable-picture`; `huge-picture`, more than 20
-    megapixels by the file's header; `identical-picture`, the same file content as an earlier id's; and
-    `duplicate-text`, the same words in the same order as an earlier id's.
+    megapixels by the file's header; `blank-picture`, of one colour; `identical-picture`, the same as an earlier id's
+    when both are decoded and scaled; and `duplicate-text`, the same words in the same order as an earlier id's.
 
     Raises
     ------
@@ -267,11 +268,11 @@ def _build(svg: Path, png: Path) -> dict[str, Any]:
         else:
             pairs.append(pair)
     pairs = [Pair(p.id, p.text, p.image, p.group, hash_file(p.image)) for p in pairs]
-    pairs, identical = drop_repeats(pairs, lambda pair: pair.image_hash, "identical-picture")
+    pairs, unseen = drop_by_looks(pairs, looks(pair.image for pair in pairs))
     pairs, duplicate = drop_repeats(pairs, lambda pair: same_words(pair.text), "duplicate-text")
     return {
         "pairs": [{"id": p.id, "text": p.text, "group": p.group, "image_hash": p.image_hash} for p in pairs],
-        "dropped": [[drop.id, drop.reason, drop.detail] for drop in [*dropped, *identical, *duplicate]],
+        "dropped": [[drop.id, drop.reason, drop.detail] for drop in [*dropped, *unseen, *duplicate]],
     }
 
 

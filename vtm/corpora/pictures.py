@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import stat
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -127,6 +129,8 @@ _JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 # EXIF's tag of the orientation; LibRaw's way to say how a picture is to be turned -> EXIF's.
 _ORIENTATION, _TURNS = 0x0112, {3: 3, 5: 8, 6: 6}
 WHITE = (255, 255, 255)
+# Side of the square in which two pictures are compared.
+_LOOK_PIXELS = 64
 # A tag of TIFF, and a value: zero is white. Pillow turns pictures of up to eight bits itself.
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
@@ -209,6 +213,32 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
         raise
     except Exception as error:  # Pillow's decoders let many kinds of errors through
         raise PictureError(f"{path}: {_explain(path, error)}", "unreadable") from error
+
+
+def looks(pictures: Iterable[Path | str]) -> list[str | None]:
+    """What is seen of pictures, to find equal ones in files that differ: decoded, turned, on white, scaled.
+
+    Returns
+    -------
+    list
+        For each picture the hex SHA-256 of what is seen, drawn into a square of 64 pixels, "" where all is of one colour, None
+        for a picture that cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(_look, pictures))
+
+
+def _look(path: Path | str) -> str | None:
+    from PIL import Image
+
+    try:
+        # Turned before it is scaled: rows and columns are rounded one after the other.
+        picture = open_picture(path, size=None)
+    except PictureError:
+        return None
+    picture = picture.resize((_LOOK_PIXELS, _LOOK_PIXELS), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    one_colour = all(least == most for least, most in picture.getextrema())
+    return "" if one_colour else hashlib.sha256(picture.tobytes()).hexdigest()
 
 
 def check_file(path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vtm.corpora.base import Corpus, Dropped, Pair, drop_repeats, same_words
+from vtm.corpora.base import Corpus, Dropped, Pair, drop_by_looks, drop_repeats, same_words
 from vtm.corpora.fetch import fetch_checked
+from vtm.corpora.pictures import looks
 from vtm.errors import ConfigError, DataError
+from vtm.files import code_hash, data_dir, hash_json, kept
 
 SOURCE = "Tux Paint stamps 2022.06.04 (Debian package tuxpaint-stamps-default); GPL-2"
 # A language with captions for fewer of the stamps is too sparse for a corpus, and is not offered.
@@ -19,7 +21,8 @@ def load(*, lang: str = "en") -> Corpus:
 
     Captions and pictures are compared with the package's every time. Group: the top folder, a gold category.
     Dropped, in this order: `no-png`, drawings that only come as SVG; `no-text`, no caption in this language, or
-    none with a word in it; `identical-picture`; and `duplicate-text`.
+    none with a word in it; `blank-picture`, of one colour; `identical-picture`, the same as an earlier one when both are
+    decoded and scaled; and `duplicate-text`.
 
     Parameters
     ----------
@@ -51,12 +54,20 @@ def load(*, lang: str = "en") -> Corpus:
             dropped.append(Dropped(stem, "no-text", text))
         else:
             pairs.append(Pair(stem, text, folder / image, stem.split("/")[0], contents[image]))
-    pairs, identical = drop_repeats(pairs, lambda pair: pair.image_hash, "identical-picture")
+    # Pictures are decoded once: what is seen of each is stored.
+    names = sorted(name for name in contents if name.endswith(".png"))
+    key = hash_json([contents, code_hash("vtm.corpora.pictures", without=("vtm.errors",))])
+    stored = kept(
+        data_dir() / "corpora" / "stamps.json",
+        key,
+        lambda: {"seen": dict(zip(names, looks(folder / name for name in names), strict=True))},
+    )
+    pairs, unseen = drop_by_looks(pairs, [stored["seen"][f"{pair.id}.png"] for pair in pairs])
     pairs, duplicate = drop_repeats(pairs, lambda pair: same_words(pair.text), "duplicate-text")
     return Corpus.of(
         pairs,
         name=f"stamps-{lang}",
-        dropped=(*dropped, *identical, *duplicate),
+        dropped=(*dropped, *unseen, *duplicate),
         language=lang,
         source=SOURCE,
     )
