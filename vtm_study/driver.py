@@ -24,13 +24,14 @@ from vtm.files import (
     runs_dir,
     write_sealed,
 )
-from vtm_study import ablations, contrastive, information, mismatches, peers, summary, validation
+from vtm_study import ablations, contrastive, grid, information, mismatches, peers, summary, validation
 from vtm_study.machine import commit, machine
 from vtm_study.measures import plain
 from vtm_study.tags import chapter as tags
 
 # Name -> what measures it, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
+    "grid": (grid.measure, 20),
     "plus-validation": (validation.choose, 4),
     "summary": (summary.measure, 1),
     "information": (information.measure, 0.3),
