@@ -340,8 +340,10 @@ def _spread_seeds(x: np.ndarray, n_clusters: int, draws: np.random.Generator) ->
         chance = np.clip(distance, 0, None)
         chance[chosen] = 0
         total = chance.sum()
-        free = np.setdiff1d(np.arange(len(x)), chosen)
-        row = int(draws.choice(len(x), p=chance / total)) if total > 0 else int(draws.choice(free))
+        if total > 0:
+            row = int(draws.choice(len(x), p=chance / total))
+        else:
+            row = int(draws.choice(np.setdiff1d(np.arange(len(x)), chosen)))
         chosen.append(row)
         distance = np.minimum(distance, 1 - x @ x[row])
     return chosen
