@@ -235,15 +235,13 @@ class ThetaIndex:
             result[some] = np.einsum("ij,ij->i", values, units[some] if len(units) > 1 else units)
         return result * self.factors[rows]
 
-    def group(self, *, n_cells: int | None = None, seed: int = 0) -> None:
+    def group(self, *, n_cells: int | None = None) -> None:
         """Find centres around which approximate searches group the rows; then they take 4 n K bytes more.
 
         Parameters
         ----------
         n_cells : int, optional
             By default a power of two near the square root of n.
-        seed : int
-            Of k-means.
 
         Raises
         ------
@@ -256,7 +254,7 @@ class ThetaIndex:
         chosen = np.arange(n_chosen) * n // n_chosen
         rows = values_of(self.theta[self.order[chosen]], self.measure) * self.factors[chosen, None]
         # min_points_per_centroid: faiss would print a warning about small data.
-        options = {"niter": 10, "seed": stream(seed, "cells of theta") % 2**31, "min_points_per_centroid": 1}
+        options = {"niter": 10, "seed": stream(0, "cells of theta") % 2**31, "min_points_per_centroid": 1}
         means = faiss.Kmeans(rows.shape[1], n_cells, **options)
         means.train(rows.astype(np.float32))
         self.centres, self.cells = means.centroids, None

@@ -54,6 +54,11 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
 
 
+def _line(position: int) -> dict[str, object]:
+    """Colour and style of the line of a row, or of a seed, by its place."""
+    return {"color": COLOURS[position % len(COLOURS)], "linestyle": STYLES[position % len(STYLES)]}
+
+
 def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> Figure:
     """Recall at every depth, mean over healthy runs with the range of the seeds as a band, and chance."""
     figure, axes = _axes(7, 4.2)
@@ -64,14 +69,10 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
         if not good:
             continue
         recall = np.stack([(run.ranks()[:, None] <= depth).mean(axis=0) for run in good])  # (S, depth)
-        colour = COLOURS[position % len(COLOURS)]
-        label = row_label(runs[0].row, runs[0].n_topics, baseline)
-        axes.plot(
-            depth, recall.mean(axis=0), color=colour, linestyle=STYLES[position % len(STYLES)], label=label
-        )
-        axes.fill_between(
-            depth, recall.min(axis=0), recall.max(axis=0), color=colour, alpha=0.15, linewidth=0
-        )
+        line, label = _line(position), row_label(runs[0].row, runs[0].n_topics, baseline)
+        axes.plot(depth, recall.mean(axis=0), **line, label=label)
+        low, high = recall.min(axis=0), recall.max(axis=0)
+        axes.fill_between(depth, low, high, color=line["color"], alpha=0.15, linewidth=0)
     axes.plot(depth, depth / n_items, color="#777777", linewidth=1, label="chance")
     axes.set(
         xscale="log",
@@ -138,15 +139,9 @@ def alignment_curves(results: Sequence[Result]) -> Figure:
             )
             continue
         curve = run.history["baseline"]["validation_mrr_100"]
-        axes.plot(
-            range(1, len(curve) + 1),
-            curve,
-            color=COLOURS[position % len(COLOURS)],
-            linestyle=STYLES[position % len(STYLES)],
-            label=f"seed {run.seed}",
-        )
+        axes.plot(range(1, len(curve) + 1), curve, **_line(position), label=f"seed {run.seed}")
         best = int(np.argmax(curve))
-        axes.plot(best + 1, curve[best], "o", color=COLOURS[position % len(COLOURS)])
+        axes.plot(best + 1, curve[best], "o", color=_line(position)["color"])
     axes.set(xlabel="epoch", ylabel="MRR@100, validation")
     axes.legend(frameon=False)
     return figure
@@ -162,15 +157,7 @@ def topic_mass(results: Sequence[Result]) -> Figure:
                 continue
             theta = np.stack([getattr(run, reads)() for run in good])  # (S, n, K)
             mass = np.cumsum(-np.sort(-theta, axis=2), axis=2).mean(axis=(0, 1))[:10]
-            axes.plot(
-                range(1, len(mass) + 1),
-                mass,
-                color=COLOURS[position % len(COLOURS)],
-                linestyle=STYLES[position % len(STYLES)],
-                marker="o",
-                markersize=3,
-                label=name,
-            )
+            axes.plot(range(1, len(mass) + 1), mass, **_line(position), marker="o", markersize=3, label=name)
         axes.set(xlabel="largest topics", ylabel="share of probability", ylim=(0, 1), title=f"{reads}s")
     grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
