@@ -423,6 +423,8 @@ def test_of_a_cameras_raw_file_the_preview_is_taken_and_turned(tmp_path, orienta
     pytest.importorskip("rawpy")
     content = camera_file(left_red(orientation if inside > 1 else 1), orientation)
     (tmp_path / "a.DNG").write_bytes(content)
+    with Image.open(tmp_path / "a.DNG") as taken_for_a_tiff:
+        assert taken_for_a_tiff.format == "TIFF"
     picture = np.asarray(open_picture(tmp_path / "a.DNG", size=None)).astype(int)
     assert picture.shape == ((240, 320, 3) if orientation in (1, 3) else (320, 240, 3))
     middle = [side // 2 for side in picture.shape[:2]]
