@@ -495,7 +495,7 @@ def damaged_headers(corpus: Corpus) -> None:
 def bombs(corpus: Corpus) -> None:
     """Small files that promise or hold far more than they weigh."""
     kind = "decompression bomb"
-    for width, height in ((60_000, 60_000), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1), (100_000, 501)):
+    for width, height in ((60_000, 60_000), (2**31 - 1, 1), (2**31 - 1, 2**31 - 1), (100_000, 2_501)):
         corpus.bad(kind, f"promise-{width}x{height}.png", png(width, height, b""), TOO_LARGE)
     # 256 megapixels of zeros in some 250 KB: all there, so only the header warns of it.
     held = zlib.compressobj(6)

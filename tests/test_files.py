@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +19,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from vtm import files
-from vtm.errors import DataError, MissingError, StorageError, VtmError
-from vtm.files import code_of, kept, load_about, load_arrays, locked, save_arrays
+from vtm.errors import DataError, MissingError, StorageError, VtmError, said
+from vtm.files import code_of, kept, load_about, load_arrays, locked, save_arrays, scratch
 
 ARRAYS = {
     "theta": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -118,6 +123,31 @@ def test_two_threads_make_it_once(tmp_path: Path) -> None:
     assert made == [1] and [value["n"] for value in found] == [1, 1]
 
 
+def test_others_are_made_in_the_same_folder_meanwhile(tmp_path: Path) -> None:
+    """Two measurements in one folder do not wait for each other, one and the same does; no lock is left behind."""
+    started, go_on = threading.Event(), threading.Event()
+    found = []
+
+    def slow() -> dict:
+        started.set()
+        assert go_on.wait(20)
+        return {"n": 1}
+
+    threads = [
+        threading.Thread(target=lambda: found.append(kept(tmp_path / "a.json", "key", slow))),
+        threading.Thread(target=lambda: found.append(kept(tmp_path / "a.json", "key", lambda: {"n": 2}))),
+    ]
+    threads[0].start()
+    assert started.wait(20)
+    threads[1].start()
+    assert kept(tmp_path / "b.json", "key", lambda: {"n": 3})["n"] == 3 and not found
+    go_on.set()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert [each["n"] for each in found] == [1, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
 def test_an_error_of_what_makes_it_leaves_nothing_and_frees_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         kept(tmp_path / "x.json", "key", lambda: 1 / 0)
@@ -187,3 +217,61 @@ def test_a_full_disk_is_told_with_what_helps(tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     with locked(tmp_path, wait=False):
         pass
+
+
+def test_what_killed_runs_left_is_swept_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os, signal\nfrom vtm.files import scratch\n"
+        "with scratch() as folder:\n    (folder / 'half').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == -signal.SIGKILL
+    (killed,) = tmp_path.iterdir()
+    (tmp_path / "vtm-runs").mkdir()  # a user's
+    (tmp_path / "vtm-runs" / "model").touch()
+
+    def age() -> None:
+        long_ago = time.time() - 2 * files.LEFT_BEHIND
+        for path in [*tmp_path.rglob("*"), *tmp_path.rglob(".*")]:
+            os.utime(path, (long_ago, long_ago))
+
+    with scratch():
+        assert killed.exists(), "it may have been left a moment ago"
+    age()
+    with scratch() as mine:
+        assert not killed.exists() and mine.is_dir()
+        age()  # at work for long
+        with scratch() as other:
+            assert mine.is_dir() and other != mine
+    assert [path.name for path in tmp_path.iterdir()] == ["vtm-runs"]
+    assert (tmp_path / "vtm-runs" / "model").exists()
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(StorageError, match=f"^{tempfile.gettempdir()}/.*: cannot be written .No space left"):
+        with scratch():
+            pass
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(13, "Permission denied", "a.csv"), "a.csv: Permission denied"),
+        (PermissionError(13, "Permission denied", b"a.csv"), "a.csv: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device: something could not be .* in /.*"),
+        (StorageError("a.csv: cannot be written"), "a.csv: cannot be written"),
+        (OSError("as it was said"), "as it was said"),
+        (MemoryError(), "there is not enough memory; .*"),
+    ],
+)
+def test_what_the_system_says_is_told_with_its_place_and_without_its_number(
+    error: OSError, text: str
+) -> None:
+    assert re.fullmatch(text, said(error)) and "Errno" not in said(error)

@@ -6,7 +6,6 @@ import glob
 import hashlib
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields
@@ -30,8 +29,10 @@ from vtm.files import (
     load_about,
     load_arrays,
     package_versions,
+    read_regular,
     remove_leftovers,
     save_arrays,
+    scratch,
 )
 from vtm.metrics.index import MEASURES, ThetaIndex
 from vtm.metrics.ranking import target_ranks, top_items
@@ -413,6 +414,25 @@ class VisualTopicModel(BaseEstimator):
         )
         self.dropped_, self.n_pairs_, self.n_validation_ = dropped, len(rows), int(aside.sum())
         self.status_, self.warnings_ = status, tuple(reasons)
+
+    def _check_sizes(self) -> None:
+        """Raise ValueError where what was stored of a model does not fit together."""
+        n_topics, n_words = self.topic_word_.shape
+        expected = {
+            "n_topics": (self.get_params()["n_topics"], n_topics),
+            "words": (len(self.vocabulary_), n_words),
+            "topic_share": (self.topic_share_.shape, (n_topics,)),
+            "topic_counts": (self._topic_counts.shape, (n_topics, n_words)),
+            **{f"coherence, {reads}": (found.shape, (n_topics,)) for reads, found in self.coherence_.items()},
+            "best_pictures": (len(self.best_pictures_), n_topics),
+            "n_validation": (0 <= self.n_validation_ <= self.n_pairs_, True),
+            "numbers": (
+                all(np.isfinite(array).all() for array in (self.topic_word_, self.topic_share_)),
+                True,
+            ),
+        }
+        if wrong := {name: found for name, found in expected.items() if found[0] != found[1]}:
+            raise ValueError(f"{wrong}, which is not what its topics need")
 
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
@@ -815,6 +835,8 @@ class VisualTopicModel(BaseEstimator):
             model.n_pairs_, model.n_validation_ = int(about["n_pairs"]), int(about["n_validation"])
             model.status_, model.warnings_ = str(about["status"]), tuple(about["warnings"])
             model.notes_ = dict(about["notes"])
+            _configs(parameters, model.n_pairs_)
+            model._check_sizes()
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise DataError(f"{path}: does not hold what a model's does ({error!r}); train anew") from None
         return model
@@ -925,10 +947,10 @@ def _embed_block(
     dropped: dict[int, Dropped] = {}
     files: dict[str, Path] = {}
     hashes: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="vtm-") as folder:
+    with scratch() as folder:
         for row, image in enumerate(images):
             try:
-                path = _as_file(image, Path(folder, str(row)))
+                path = _as_file(image, folder / str(row))
                 hashes.append(hash_file(path))
                 files[str(row)] = path
             except PictureError as error:
@@ -1273,9 +1295,18 @@ def check_place(path: Path | str) -> None:
         try:
             found = load_about(path).get("kind")
         except (OSError, VtmError):
-            found = None
+            # A damaged model is still one: its first bytes say so, or all are lost.
+            found = KIND if _begins_as_model(path) else None
         if found != KIND:
             raise DataError(f"{path}: exists and is no model; remove it, or name another file for the model")
+
+
+def _begins_as_model(path: Path) -> bool:
+    try:
+        content = read_regular(path)
+    except (OSError, DataError):
+        return False
+    return not content or (content[8:9] == b"{" and KIND.encode() in content[:1000])
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 # Control characters, with which a terminal can be driven (ECMA-48), and what breaks a line.
@@ -46,6 +47,25 @@ class MissingError(VtmError, FileNotFoundError):
     # FileNotFoundError formats itself from errno; ours is a plain sentence.
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+def said(error: OSError | MemoryError) -> str:
+    """What an error of the system's says, after the file that it says it of, and what helps; without its number.
+
+    >>> said(PermissionError(13, "Permission denied", "a.csv"))
+    'a.csv: Permission denied'
+    """
+    if isinstance(error, VtmError) or not (isinstance(error, MemoryError) or error.strerror):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return str(error) or "there is not enough memory; close other programs, or give smaller numbers"
+    if error.filename is None:
+        # Of a write to what is open already: the standard output, or a file in the folder for temporary ones.
+        return (
+            f"{error.strerror}: something could not be read or written; is there room where the output goes, and in "
+            f"{tempfile.gettempdir()}?"
+        )
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
 def storable(path: Path | str) -> str:

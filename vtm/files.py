@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,12 +36,16 @@ _UNWRITABLE = {
 }
 # A temporary file this old, in seconds, was left by a killed run.
 LEFT_BEHIND = 3600.0
+# How the names of temporary folders begin.
+SCRATCH = "vtm-scratch-"
 # Of the file in a folder that has one writer at a time, see `locked`.
 LOCK = ".lock"
 # Whose source a stored figure may follow from.
 _OURS = ("vtm", "vtm_study", "benchmarks")
 # File systems that have no locks say so by one of these; then nothing is locked.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+# What a formula begins with in Excel, LibreOffice and Google's spreadsheets, also behind a tab or a line break.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # The one entry of metadata in a file of `save_arrays`.
 _HEAD = "vtm"
 
@@ -123,11 +129,15 @@ def _unwritable(error: Exception, temporary: Path) -> str:
     if isinstance(error, OSError):
         ours = error.filename is None or str(error.filename) == str(temporary)
         return str(error.strerror) if ours and error.errno in _UNWRITABLE else ""
-    # safetensors has one class of error for all that can happen, with the system's words in it.
-    found = (
-        re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
-    )
-    return os.strerror(int(found[1])) if found and int(found[1]) in _UNWRITABLE else ""
+    number = _system_error(error)
+    return os.strerror(number) if number in _UNWRITABLE else ""
+
+
+def _system_error(error: BaseException) -> int:
+    """The system's number in an error of safetensors, which has one class for all that can happen; 0: there is none."""
+    of_safetensors = type(error).__name__ == "SafetensorError"
+    found = re.search(r"\(os error (\d+)\)", str(error)) if of_safetensors else None
+    return int(found[1]) if found else 0
 
 
 def _storage_error(path: Path, told: str | None) -> StorageError:
@@ -135,13 +145,51 @@ def _storage_error(path: Path, told: str | None) -> StorageError:
 
 
 def remove_leftovers(folder: Path | str, name: str = "**/.*.tmp") -> None:
-    """Remove the temporary files of `atomic_path` below `folder`, or of one name, that killed runs left there."""
+    """Remove the temporary files of `atomic_path` below `folder`, or of one name, that killed runs left there.
+
+    A temporary folder of such a name goes, too, when nothing was written in it for as long.
+    """
     for path in Path(folder).glob(name):
         try:
-            if path.is_file() and time.time() - path.stat().st_mtime > LEFT_BEHIND:
-                path.unlink()
+            inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+            if time.time() - max(each.lstat().st_mtime for each in (path, *inside)) > LEFT_BEHIND:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         except OSError:  # another process was faster, or it is not ours to remove
             continue
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder for the time of the context; those that killed runs left behind are removed."""
+    root = Path(tempfile.gettempdir())
+    for path in root.glob(f"{SCRATCH}*"):
+        with suppress(OSError):
+            # Its lock says that its process is at work, however long nothing was written in it.
+            if path.stat().st_uid == os.getuid() and not path.is_symlink() and not _is_locked(path):
+                remove_leftovers(root, path.name)
+    try:
+        folder = tempfile.mkdtemp(prefix=SCRATCH)
+    except OSError as error:
+        raise _storage_error(root / f"{SCRATCH}...", error.strerror) from error
+    try:
+        with locked(folder):
+            yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_locked(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False)
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, NotImplementedError):
+        return True
+    lock.release()
+    return False
 
 
 def check_regular(path: Path | str, *, most: int | None = None) -> None:
@@ -171,6 +219,16 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def as_text(cell: Any, *, is_path: bool = False) -> Any:
+    """A cell of a CSV file that a spreadsheet takes for text, not for a formula, whatever a file was called.
+
+    A path goes on naming its file; before any other text stands an apostrophe. A number stays one.
+    """
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    return f"./{cell}" if is_path else f"'{cell}"
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -289,12 +347,22 @@ def _opened(path: Path | str) -> Iterator[tuple[Any, dict[str, Any]]]:
             yield stored, head
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file; run the step that writes it first") from None
-    except (DataError, PermissionError, MemoryError):
+    except DataError:
         raise
-    except Exception as error:  # of the many that safetensors, NumPy and JSON raise
-        damaged = type(error).__name__ == "SafetensorError"
-        what = "not readable as safetensors" if damaged else "not a file of vtm's"
-        raise DataError(f"{path}: {what} ({error}); delete it and run again") from None
+    except (ValueError, LookupError, TypeError, RecursionError) as error:  # of JSON and NumPy
+        raise DataError(f"{path}: not a file of vtm's ({error}); delete it and run again") from None
+    except BaseException as error:
+        kind = type(error).__name__
+        if kind == "SafetensorError":
+            if told := _system_error(error):
+                raise OSError(told, os.strerror(told), str(path)) from error
+            raise DataError(
+                f"{path}: not readable as safetensors ({error}); delete it and run again"
+            ) from None
+        # So safetensors 0.8 ends where memory is short, which is no fault of the file.
+        if kind in ("SystemError", "PanicException"):
+            raise MemoryError(f"{path}: not enough memory to read it") from error
+        raise
 
 
 def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
@@ -376,13 +444,14 @@ def _is_module(name: str) -> bool:
 
 
 @contextmanager
-def locked(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
+def locked(folder: Path | str, *, name: str = "", wait: bool = True) -> Iterator[None]:
     """Be the one writer in `folder`, which is made, and remove what killed runs were writing there.
 
     The lock goes with its process: a killed one leaves none behind.
 
     Parameters
     ----------
+    name : of the one file there that is to be written, so that others can be written meanwhile; by default all.
     wait : wait for whoever holds it (said on a terminal); else that is an error.
 
     Raises
@@ -395,14 +464,15 @@ def locked(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder = Path(folder)
+    place = folder / (f".{name}{LOCK}" if name else LOCK)
     # Without its stand-in for file systems that have no locks, which would outlive a killed process.
-    lock = FileLock(folder / LOCK, thread_local=False, fallback_to_soft=False)
+    lock = FileLock(place, thread_local=False, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            holder = (folder / LOCK).read_text(encoding="utf-8")[:20].strip() or "unknown"
+            holder = place.read_text(encoding="utf-8")[:20].strip() or "unknown"
             if not wait:
                 raise VtmError(
                     f"{folder}: another run (process {holder}) is writing there; wait until it has ended, or "
@@ -414,8 +484,8 @@ def locked(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise
-        (folder / LOCK).write_text(str(os.getpid()), encoding="utf-8")
-        remove_leftovers(folder)
+        place.write_text(str(os.getpid()), encoding="utf-8")
+        remove_leftovers(folder, f".{glob.escape(name)}.*.tmp" if name else "**/.*.tmp")
     except OSError as error:
         lock.release()
         raise StorageError(
@@ -424,6 +494,8 @@ def locked(folder: Path | str, *, wait: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
+        if name:
+            place.unlink(missing_ok=True)  # who waits for it sees that, and begins again
         lock.release()
 
 
@@ -446,7 +518,7 @@ def kept(path: Path | str, key: str, make: Callable[[], Any]) -> Any:
     read = _current_arrays if path.suffix == ".safetensors" else read_current
     if (found := read(path, key)) is not None:
         return found
-    with locked(path.parent):
+    with locked(path.parent, name=path.name):
         if (found := read(path, key)) is None:
             made = make()
             if path.suffix == ".safetensors":

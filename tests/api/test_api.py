@@ -795,11 +795,30 @@ def test_a_damaged_model_is_refused(model, tmp_path):
         ({"image": None}, "does not hold what a model's does"),
         ({"parameters": about["parameters"] | {"colour": "red"}}, "what a model's does .*colour"),
         ({"image": about["image"] | {"n_topics": 10**9}}, "is stated as of shape"),
+        *(
+            ({"parameters": about["parameters"] | {name: value}}, f"does not hold .*{name}")
+            for name, value in {
+                "n_topics": 9,
+                "learning_rate": -1.0,
+                "dropout": 7.0,
+                "epochs": 0,
+                "min_df": -5,
+                "validation": 3,
+                "random_state": -1,
+                "language": "none of these",
+                "max_words": 0,
+            }.items()
+        ),
+        ({"n_validation": about["n_pairs"] + 1}, "does not hold .*n_validation"),
+        ({"best_pictures": about["best_pictures"][:-1]}, "does not hold .*best_pictures"),
     ):
         save_arrays(place, arrays, about | change)
         with pytest.raises(DataError, match=message) as refused:
             VisualTopicModel.load(place)
         assert "\n" not in str(refused.value)
+    save_arrays(place, arrays | {"topic_share": arrays["topic_share"][:-1]}, about)
+    with pytest.raises(DataError, match="does not hold .*topic_share"):
+        VisualTopicModel.load(place)
 
 
 def test_what_is_no_model_is_said(tmp_path):
@@ -833,6 +852,10 @@ def test_an_older_model_is_replaced_and_nothing_else_is(model, tmp_path):
     (tmp_path / "m").write_bytes((tmp_path / "m").read_bytes()[:-1] + b"?")
     with pytest.raises(DataError):
         VisualTopicModel.load(tmp_path / "m")
+    for damaged in (slice(None), slice(-9), slice(2000), slice(0)):  # the end changed, cut off, all lost
+        (tmp_path / "damaged").write_bytes((tmp_path / "m").read_bytes()[damaged])
+        model.save(tmp_path / "damaged", number=4)
+        assert VisualTopicModel.load(tmp_path / "damaged").notes_ == {"number": 4}
     (tmp_path / "older").mkdir()
     (tmp_path / "older" / "model.json").write_text('{"format": 2}')
     (tmp_path / "empty").mkdir()

@@ -108,6 +108,35 @@ def statuses(steps: list[Step]) -> list[str]:
     return [step.status for step in steps]
 
 
+def test_a_page_that_a_step_wrote_is_made_again_where_it_is_damaged_or_gone(
+    folders: tuple[Path, Path], here: None
+) -> None:
+    """As the explorer's: a folder of files beside the outputs. What a later step wrote over is that step's."""
+    source, out = folders
+    page = "from pathlib import Path\nPath('site').mkdir(exist_ok=True)\n"
+    page += "for name, text in {files}.items():\n    Path('site', name).write_text(text)"
+    write_notebook(
+        source, "02-second", "seeds = [0]", page.format(files={"a.html": "page", "b.webp": "sheet"})
+    )
+    write_notebook(source, "03-third", "seeds = [0]", page.format(files={"a.html": "another page"}))
+    run(folders)
+    assert statuses(run(folders)) == ["current"] * 3
+    (out / "site" / "of-the-user.txt").write_text("not ours")
+    assert statuses(run(folders)) == ["current"] * 3
+    why = "a file that it wrote is missing or is not what was written"
+    for name, harm, first in (
+        ("b.webp", lambda path: path.write_text("shee"), 1),
+        ("b.webp", Path.unlink, 1),
+        ("a.html", Path.unlink, 2),
+    ):
+        harm(out / "site" / name)
+        steps = run(folders)
+        assert statuses(steps) == ["current"] * first + ["ran"] * (3 - first) and steps[first].reason == why
+        assert (out / "site" / "b.webp").read_text() == "sheet"
+        assert (out / "site" / "a.html").read_text() == "another page"
+    assert statuses(run(folders)) == ["current"] * 3
+
+
 def log(out: Path) -> list[str]:
     return (out / "log.txt").read_text("utf-8").splitlines()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from vtm.cli import app
 from vtm.cli.rows import open_rows
 from vtm.corpora import Dropped
-from vtm.errors import DataError, printable, storable
+from vtm.errors import DataError, StorageError, printable, storable
 
 COLUMNS = {"picture": str, "probability": float, "keywords": list}
 ROWS = [{"picture": "a.png", "probability": 0.5, "keywords": ["sea", "boat"]}]
@@ -61,6 +62,36 @@ def test_a_file_without_rows_can_be_read_and_after_an_error_there_is_none(suffix
     else:
         found = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
         assert list(found.columns) == list(COLUMNS) and len(found) == 0
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-2+3.png", "@SUM(A1).png", "\t=1.png", "＝1.png"])
+def test_a_spreadsheet_computes_nothing_and_the_file_is_still_named(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"picture")
+    row = {"picture": name, "probability": -0.5, "keywords": [name, "sea"]}
+    with open_rows("csv", Path("rows.csv"), COLUMNS) as write:
+        write([row])
+    with open("rows.csv", encoding="utf-8", newline="") as stream:
+        (read,) = csv.DictReader(stream)
+    assert Path(read["picture"]).read_bytes() == b"picture"
+    assert read["keywords"] == f"'{name}, sea" and float(read["probability"]) == -0.5
+    assert not read["picture"].startswith(tuple("=+-@\t＝")) and not read["keywords"].startswith(
+        tuple("=+-@\t＝")
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is Linux's /dev/full")
+def test_a_full_disk_is_told_with_what_could_not_be_written(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(
+            StorageError, match="^standard output: cannot be written .No space left on device"
+        ):
+            with open_rows("csv", None, COLUMNS) as write:
+                write(ROWS)
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 ODD = '\x1b]0;own\x07 \x9b31m x\r\ny\rz\x7f\u2028,\t"é"'

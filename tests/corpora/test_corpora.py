@@ -559,6 +559,14 @@ def test_openclipart_is_only_made_of_what_was_fetched(clipart):
         load_corpus("openclipart")
 
 
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(path.read_bytes()[:-1]), Path.unlink])
+def test_a_damaged_picture_of_openclipart_is_an_error_and_no_smaller_corpus(clipart, harm):
+    load_corpus("openclipart")
+    harm(clipart[1] / "animals/hawk.png")
+    with pytest.raises(DataError, match=r"animals/hawk\.png: is .*; delete the folder .* and run `vtm fetch"):
+        load_corpus("openclipart")
+
+
 def test_unknown_language_lists_the_available_ones(stamps):
     assert load_corpus("stamps", lang="de").name == "stamps-de"
     with pytest.raises(ConfigError, match=r"'xx'; available: de, en, pt_BR$"):

@@ -24,6 +24,13 @@ def folder(tmp_path) -> Path:
     return tmp_path / "shop"
 
 
+def test_a_caption_of_any_length_is_read(folder):
+    """The module csv takes 131,072 characters of a field, unless it is told otherwise."""
+    long = "boat " * 40_000
+    corpus = load_corpus(str(write(folder / "t.csv", "image,text", f"a.png,{long}", "b.png,A red hat")))
+    assert corpus.texts == (long.strip(), "A red hat")
+
+
 def write(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
     path.write_text("\n".join(lines) + "\n", encoding=encoding)
     return path

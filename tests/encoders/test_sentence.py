@@ -77,7 +77,7 @@ def make_sentence_model(folder: Path) -> Path:
         parts = [Transformer(str(bert)), Pooling(32, "max"), Dense(32, 20), Normalize()]
     model = SentenceTransformer(modules=parts, prompts={"q": "abc: "}, default_prompt_name="q", device="cpu")
     model.max_seq_length = 40
-    model.save(str(folder))
+    model.save(str(folder), create_model_card=False)
     return folder
 
 
@@ -90,7 +90,7 @@ def make_router(folder: Path, *, seed: int = 0, at: str = "") -> Path:
         torch.manual_seed(1)
         route = [Transformer(str(bert)), Pooling(32, "mean"), Dense(32, 20)]
     router = Router({"document": route, "query": route}, default_route="query")
-    SentenceTransformer(modules=[router], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[router], device="cpu").save(str(folder), create_model_card=False)
     if at:
         inside = [
             path for path in folder.iterdir() if path.name[0] in "dqr"
@@ -193,7 +193,7 @@ def test_length_of_an_embedding(tmp_path):
     # Two poolings, as new and as old releases write them.
     bert = make_bert(tmp_path / "bert")
     two = SentenceTransformer(modules=[Transformer(str(bert)), Pooling(32, ("cls", "mean"))], device="cpu")
-    two.save(str(tmp_path / "two"))
+    two.save(str(tmp_path / "two"), create_model_card=False)
     text = load(tmp_path / "two", vit).text
     assert text.dim == 64 and "_model" not in vars(text)
     assert np.abs(text.encode(TEXTS) - two.encode(TEXTS)).max() < 1e-5
@@ -310,6 +310,22 @@ def test_keys_and_the_cache(tmp_path, pictures):
     assert "_model" not in vars(again.text) and "_model" not in vars(again.image)
 
 
+@pytest.mark.parametrize("kept", ["config_sentence_transformers.json", "1_Pooling", "3_Normalize"])
+def test_a_model_that_lost_the_list_of_its_parts_is_refused(tmp_path, kept):
+    """sentence-transformers takes the mean of the tokens then, and leaves out the dense layer and the length of 1."""
+    folder, vit = make_sentence_model(tmp_path / "model"), make_vit(tmp_path / "vit")
+    (folder / "modules.json").unlink()
+    plain = SentenceTransformer(str(folder), device="cpu", local_files_only=True).encode(["abc"])
+    assert plain.shape == (1, 32) and abs(np.linalg.norm(plain) - 1) > 0.1, "what is to be refused"
+    assert (folder / kept).exists()
+    for path in list(folder.iterdir()):
+        if path.name != kept and (path.name[0].isdigit() or "sentence" in path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(DataError, match=f"has {kept}.* but no modules.json; .* copy that file, too"):
+        load(folder, vit)
+    load(make_bert(tmp_path / "bert"), vit)  # as the paper's, which has no such list
+
+
 @pytest.mark.parametrize("at", ["", "0_Router"])
 def test_other_weights_inside_a_router_are_another_model(tmp_path, at):
     vit = make_vit(tmp_path / "vit")
@@ -342,7 +358,7 @@ def test_a_router_of_two_tokenizers_is_not_taken(tmp_path):
 
     parts = [[Transformer(str(make_bert(tmp_path / name))), Pooling(32, "mean")] for name in ("a", "b")]
     router = Router({"document": parts[0], "query": parts[1]}, default_route="query")
-    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "model"))
+    SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "model"), create_model_card=False)
     text = load(tmp_path / "model", make_vit(tmp_path / "vit")).text
     with pytest.raises(
         DataError, match="model: its routes have different tokenizers, which is not supported"

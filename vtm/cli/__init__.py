@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import vtm
 from vtm.cli import data, models, photos, submit
-from vtm.errors import ConfigError, MissingError, VtmError, printable
+from vtm.errors import ConfigError, MissingError, VtmError, printable, said
 
 
 class Commands(TyperGroup):
@@ -22,10 +22,11 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (VtmError, OSError) as error:
+        except (VtmError, OSError, MemoryError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+            text = said(error) if isinstance(error, OSError | MemoryError) else str(error)
+            print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
             ctx.exit(2)
 
 

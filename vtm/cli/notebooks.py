@@ -1,7 +1,8 @@
 """The paper's notebooks, run in order through papermill.
 
 A notebook is current when its stamp, a JSON file beside its output, agrees with its source, its parameters, the
-package's code, the corpus' files, the output of the notebook before it, and the output itself. What is current is
+package's code, the corpus' files, the output of the notebook before it, the output itself, and the other files that it
+wrote in the outputs' folder, as the explorer. What is current is
 skipped; the first failure stops the run.
 """
 
@@ -9,10 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from vtm.files import (
     read_json,
     results_dir,
     runs_dir,
+    scratch,
     write_json,
     write_text,
 )
@@ -49,6 +50,7 @@ REASONS = {
     "stored": "the stored measurements changed",
     "earlier": "the step before it was run again",
     "output": "its output is not what was written",
+    "written": "a file that it wrote is missing or is not what was written",
 }
 # papermill's own cells around a failure; without them a cell has the number that it has in the source.
 ERROR_MARKER = "papermill-error-cell-tag"
@@ -186,9 +188,12 @@ def run_notebooks(
                 step.reason = step.reason or (REASONS["earlier"] if stale else "")
                 stale = bool(step.reason)
                 if stale and not dry_run:
-                    started = time.monotonic()
+                    started, before = time.monotonic(), _states(target)
                     _execute(step, console)
-                    write_json(step.stamp, {**parts, "output": hash_file(step.output)})
+                    written = [name for name, state in _states(target).items() if before.get(name) != state]
+                    hashes = {name: hash_file(target / name) for name in written}
+                    _disown(every, hashes)
+                    write_json(step.stamp, {**parts, "output": hash_file(step.output), "written": hashes})
                     step.status = "ran"
                     taken = duration(time.monotonic() - started)
                     _say(console, f"done    {step.name} in {taken} ({step.reason})")
@@ -348,8 +353,40 @@ def _why_stale(step: Step, parts: Mapping[str, str | None]) -> str:
         return "it has not been run yet"
     if not isinstance(stamp, dict):
         return REASONS["output"]
-    now = {**parts, "output": output}
+    now = {**parts, "output": output, "written": _written(step)}
     return next((why for part, why in REASONS.items() if stamp.get(part, "") != now[part]), "")
+
+
+def _states(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What chapters wrote in `folder`, by name: all files but notebooks, hidden ones, and those of data and runs."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        elsewhere = path.is_relative_to(data_dir()) or path.is_relative_to(runs_dir())
+        if path.is_file() and path.suffix != ".ipynb" and not hidden and not elsewhere:
+            state = path.stat()
+            found[name] = (state.st_ino, state.st_size, state.st_mtime_ns)
+    return found
+
+
+def _disown(steps: Iterable[Step], names: Container[str]) -> None:
+    """Leave files out of the stamps of the steps that wrote them before: they are another's now."""
+    for step in steps:
+        if any(name in names for name in _written(step)):
+            stamp = read_json(step.stamp)
+            kept = {name: sha for name, sha in stamp["written"].items() if name not in names}
+            write_json(step.stamp, {**stamp, "written": kept})
+
+
+def _written(step: Step) -> dict[str, str | None]:
+    """Hashes of the other files that a step's stamp names, as they are now; None for one that is gone."""
+    try:
+        names = dict(read_json(step.stamp)["written"])
+    except (OSError, DataError, KeyError, TypeError, ValueError):
+        return {}
+    paths = {name: step.output.parent / name for name in names}
+    return {name: hash_file(path) if path.is_file() else None for name, path in paths.items()}
 
 
 def _execute(step: Step, console: Console) -> None:
@@ -371,7 +408,7 @@ def _execute(step: Step, console: Console) -> None:
         _say(console, running)
     step.output.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="vtm-") as scratch,
+        scratch() as folder,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         shown = progress.add_task(running)
@@ -381,7 +418,7 @@ def _execute(step: Step, console: Console) -> None:
             reached = cell_index + 1
             progress.update(shown, description=f"{running}, cell {reached}")
 
-        partial = Path(scratch) / "partial.ipynb"
+        partial = folder / "partial.ipynb"
         try:
             with _environment():
                 papermill.execute_notebook(

@@ -28,7 +28,7 @@ from vtm.cli.options import (
 )
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import HEIF_SUFFIXES, MAX_PIXELS, RAW_SUFFIXES
-from vtm.errors import ConfigError, DataError, MissingError, printable, storable
+from vtm.errors import ConfigError, DataError, MissingError, printable, said, storable
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
@@ -391,8 +391,10 @@ class _Writer:
         for tagged in block:
             try:
                 self.written.append(write(tagged.picture, tagged.keywords, tagged.hierarchy))
-            except (DataError, OSError) as error:
+            except DataError as error:
                 self.failures.append(str(error))
+            except OSError as error:
+                self.failures.append(f"{'' if error.filename else f'{tagged.picture}: '}{said(error)}")
 
     def report(self) -> int:
         counts = f"{sum(self.written)} {self.what}s written, {self.written.count(False)} had all keywords"

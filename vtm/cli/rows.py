@@ -15,14 +15,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from vtm.errors import CONTROLS, ConfigError, printable
-from vtm.files import atomic_path
+from vtm.errors import CONTROLS, ConfigError, StorageError, printable
+from vtm.files import as_text, atomic_path
 
 Row = Mapping[str, Any]
 Write = Callable[[Sequence[Row]], None]
 # As `Write`, and whether the columns' names have been written.
 Put = Callable[[Sequence[Row], bool], None]
 
+# Columns that name files.
+PATHS = ("picture",)
 FORMATS = ("table", "csv", "jsonl", "parquet")
 _BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 
@@ -84,6 +86,15 @@ def open_rows(format: str, out: Path | None, columns: Mapping[str, type]) -> Ite
         yield write
         if not headed:
             put([], False)
+        if path is None:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise StorageError(
+                    f"standard output: cannot be written ({error.strerror}); make room"
+                ) from error
 
 
 def _csv(stream: TextIO, columns: Mapping[str, type]) -> Put:
@@ -95,9 +106,10 @@ def _csv(stream: TextIO, columns: Mapping[str, type]) -> Put:
         if not headed:
             writer.writerow(columns)
         for row in rows:
-            writer.writerow(
-                ", ".join(row[name]) if kind is list else row[name] for name, kind in columns.items()
-            )
+            cells = {
+                name: ", ".join(row[name]) if kind is list else row[name] for name, kind in columns.items()
+            }
+            writer.writerow(as_text(cell, is_path=name in PATHS) for name, cell in cells.items())
 
     return put
 

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from vtm.corpora import CORPORA, module_of
 from vtm.errors import ConfigError, DataError, MissingError, StorageError
-from vtm.files import data_dir, hash_file, hash_json, hash_tree, read_json, write_json
+from vtm.files import data_dir, hash_file, hash_json, hash_tree, read_json, remove_leftovers, write_json
 
 STAMP = ".fetched.json"
 
@@ -189,7 +189,8 @@ def fetch(name: str, progress: bool = True) -> Path:
             f"fetching {name} {artifact.version} ({artifact.size / 1e6:.0f} MB)", file=sys.stderr, flush=True
         )
     downloads_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=downloads_dir(), prefix=f".{name}.") as folder:
+    remove_leftovers(downloads_dir(), f".{name}.*.tmp")
+    with tempfile.TemporaryDirectory(dir=downloads_dir(), prefix=f".{name}.", suffix=".tmp") as folder:
         _unpack(artifact, _download(artifact, Path(folder)))
     return artifact.folder
 
@@ -259,7 +260,8 @@ def _unpack(artifact: Artifact, archive: Path) -> None:
     """Unpack into a sibling folder, then put that in the target's place: the target is whole or not there."""
     target = artifact.folder
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+    remove_leftovers(target.parent, f".{target.name}.*.tmp")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp") as scratch:
         fresh, stale = Path(scratch) / "fresh", Path(scratch) / "stale"
         fresh.mkdir()
         unpack = unpack_wheel if artifact.kind == "wheel" else unpack_deb

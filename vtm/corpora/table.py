@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -83,6 +84,8 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
     if delimiter is None:
         first = text.lstrip().splitlines()[0]
         delimiter = max(",;\t", key=first.count)
+    # Of a caption of any length; the limit is one of the process, and is never lowered here.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
@@ -93,10 +96,7 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
                     yield number, fields
                 number = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(
-                f"{table}: row {number} cannot be read ({error}): an open quote? Longer fields than that are read "
-                "from .jsonl and .parquet"
-            ) from None
+            raise DataError(f"{table}: row {number} cannot be read ({error}): an open quote?") from None
 
     lines = numbered()
     columns = [name.strip() for name in next(lines, (1, []))[1]]
@@ -304,7 +304,7 @@ def _column(
     table: Path, columns: Sequence[str], option: str, name: str | None, guesses: Sequence[str]
 ) -> str:
     """The column that the user named, or else the first of the usual names."""
-    found = ", ".join(" ".join(column.split()) for column in columns) or "none"
+    found = ", ".join(textwrap.shorten(column, 100, placeholder="...") for column in columns) or "none"
     if name is not None:
         if name not in columns:
             raise ConfigError(f"{table}: no column {name!r} for {option}; its columns are {found}")

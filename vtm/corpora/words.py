@@ -337,6 +337,13 @@ def build_vocabulary(
     try:
         vectorizer.fit(texts)
     except ValueError as error:
+        in_texts = Counter(word for text in texts for word in set(vectorizer.analyzer(text)))
+        if in_texts and min(in_texts.values()) > config.max_df * len(texts):
+            what = "the texts are all alike" if len({*texts}) == 1 else "the texts differ too little"
+            raise DataError(
+                f"no word is left for the vocabulary of {len(texts)} texts: {what}, each word stands in more than "
+                f"{config.max_df:.0%} of them (max_df); bring texts that tell one picture from another"
+            ) from None
         raise DataError(
             f"no word is left for the vocabulary of {len(texts)} texts ({error}); lower min_df "
             f"(now {config.min_df}) or min_length (now {config.min_length}), or bring more texts"

@@ -39,6 +39,8 @@ SHARD_SECONDS = 20.0
 # At the end of a run, shards below the first number of rows are merged into shards of up to the second.
 SMALL_ROWS = 2048
 MERGED_ROWS = 8192
+# The name of the last shard that was found to be damaged.
+DAMAGED = "last.damaged"
 
 
 class Store:
@@ -128,27 +130,33 @@ class Store:
             ) from error
 
     def _read_shard(self, path: Path) -> dict[str, np.ndarray]:
-        """A shard's rows by content; nothing if the shard is gone, or is damaged, which is said."""
+        """A shard's rows by content; nothing if the shard is gone, or is damaged or of another encoder, which is said.
+
+        Damage is what the file itself shows, a wrong header or checksum: no lack of memory, and no failing disk.
+        """
         try:
             arrays, about = load_arrays(path)
-            contents, embeddings = arrays["contents"], arrays["embeddings"]
-            if about["key"] != self.key or embeddings.shape != (len(contents), self.dim):
-                raise DataError(f"{path}: of another encoder")
-            return {content.tobytes().hex(): row for content, row in zip(contents, embeddings, strict=True)}
         except MissingError:
             return {}
-        except OSError as error:  # which is no damage, as lack of memory is none
-            raise DataError(f"{path}: cannot be read ({error.strerror}); use another cache folder") from error
-        except (DataError, KeyError) as error:
-            aside = path.with_suffix(".damaged")
+        except DataError as error:
+            # One is kept for whoever wants to know what befell it.
+            aside = self.folder / DAMAGED
             with suppress(OSError):
-                path.rename(aside)
+                path.replace(aside)
             why = str(error).removeprefix(f"{path}: ").partition(";")[0]
             warnings.warn(
                 f"{path}: damaged ({why}); set aside as {aside.name}, its embeddings are computed again",
                 stacklevel=2,
             )
             return {}
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); use another cache folder") from error
+        contents, embeddings = arrays.get("contents"), arrays.get("embeddings")
+        known = about.get("key") == self.key and contents is not None and embeddings is not None
+        if not known or embeddings.shape != (len(contents), self.dim):
+            warnings.warn(f"{path}: holds embeddings of another encoder; it is not read", stacklevel=2)
+            return {}
+        return {content.tobytes().hex(): row for content, row in zip(contents, embeddings, strict=True)}
 
 
 def _rows_by_name(path: Path) -> int:

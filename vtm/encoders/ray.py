@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 from vtm.corpora.base import Dropped
 from vtm.encoders.cache import Store, batches, embed_side
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.files import scratch
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -199,9 +199,9 @@ class Embedder:
             encoder = getattr(self.pair, side)
             sources = [_decode(side, source) for source in asked["source"].to_pylist()]
             # What is computed is kept by the driver.
-            with tempfile.TemporaryDirectory(prefix="vtm-") as scratch:
+            with scratch() as folder:
                 rows, kept, dropped = embed_side(
-                    side, encoder, contents, sources, contents, cache=scratch, **self.options
+                    side, encoder, contents, sources, contents, cache=folder, **self.options
                 )
             answers = {content: (row.tobytes(), "", "") for content, row in zip(kept, rows, strict=True)}
             answers |= {item.id: (b"", item.reason, item.detail) for item in dropped}

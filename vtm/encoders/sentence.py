@@ -64,7 +64,7 @@ def load(
     if pooling not in POOLINGS:
         raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
     hub = Hub(f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}"), fetch=fetch)
-    texts = SentenceText(find_folder(text, hub=hub), device=device)
+    texts = SentenceText(_checked_whole(find_folder(text, hub=hub)), device=device)
     pictures: ImageEncoder
     if image == OFFLINE:
         from vtm.encoders.offline import load_image
@@ -253,6 +253,26 @@ def find_folder(name: str, *, hub: Hub) -> Path:
     if not any(file.endswith((".safetensors", ".bin")) for file in wanted):
         raise MissingError(f"{name}: the hub has no weights of it as safetensors or for PyTorch")
     return hub.snapshot(name, *wanted, what=what)
+
+
+def _checked_whole(folder: Path) -> Path:
+    """The folder; a DataError where it is one of sentence-transformers that has lost the list of its parts.
+
+    sentence-transformers 6.2 then takes the mean of the tokens, without a word, and leaves out what else the model does.
+    """
+    if not (folder / MODULES).is_file():
+        names = (
+            "config_sentence_transformers.json",
+            "sentence_*_config.json",
+            "[0-9]*_*/config.json",
+            "*_Normalize",
+        )
+        if found := sorted(path for name in names for path in folder.glob(name)):
+            raise DataError(
+                f"{folder}: has {found[0].relative_to(folder)}, as a model of sentence-transformers, but no {MODULES}; "
+                "without it vectors lose their length of 1 and other layers: copy that file, too"
+            )
+    return folder
 
 
 def hash_folder(folder: Path) -> str:

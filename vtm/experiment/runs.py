@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -20,7 +19,7 @@ import numpy as np
 from vtm.config import KINDS, ModelConfig
 from vtm.errors import VtmError
 from vtm.experiment.results import PARTS, Result, healthy
-from vtm.files import atomic_path, code_hash, hash_json, locked, runs_dir
+from vtm.files import atomic_path, code_hash, hash_json, locked, runs_dir, scratch
 from vtm.metrics.retrieval import expected_random, retrieval_figures, seed_summary
 from vtm.metrics.topics import (
     duplicated_topics,
@@ -510,8 +509,8 @@ def _train_apart(
             f"{socket.gethostname()}: has another version of vtm; install the same one on every machine"
         )
     data = dataclasses.replace(data, experiment=dataclasses.replace(data.experiment, seeds=seeds))
-    with tempfile.TemporaryDirectory(prefix="vtm-") as scratch:
-        os.environ["VTM_RUNS"] = scratch  # of this process, which is Ray's
+    with scratch() as folder:
+        os.environ["VTM_RUNS"] = str(folder)  # of this process, which is Ray's
         run_models(data, kind, config=config, n_topics=[k], progress=False)
         root = runs_dir()
         # Not the folders' locks, which another run here may hold.

@@ -13,7 +13,7 @@ import numpy as np
 
 from vtm.corpora.words import Vocabulary, stop_words, words_of
 from vtm.experiment.results import Result, by_row, healthy
-from vtm.files import atomic_path, runs_dir
+from vtm.files import as_text, atomic_path, runs_dir
 from vtm.metrics.ranking import top_items
 from vtm.metrics.retrieval import (
     bootstrap_interval,
@@ -446,7 +446,7 @@ def findings_table(found: dict) -> pd.DataFrame:
 def save_table(table: pd.DataFrame, path: Path | str) -> None:
     """Write a table as CSV, atomically."""
     with atomic_path(path) as temporary:
-        table.to_csv(temporary)
+        table.rename(as_text, axis=0).rename(as_text, axis=1).map(as_text).to_csv(temporary)
 
 
 def tables_dir(data: Prepared) -> Path:
