@@ -238,7 +238,7 @@ def test_file_that_may_not_be_read_is_one_line(empty: Path, monkeypatch: pytest.
         raise PermissionError(13, "Permission denied", "secret.csv")
 
     monkeypatch.setattr("vtm.corpora.load_corpus", refuse)
-    assert "Permission denied: 'secret.csv'" in error("corpus", "secret.csv")
+    assert "error: secret.csv: Permission denied" == error("corpus", "secret.csv")
 
 
 def test_corpora_and_artifacts_are_listed(empty: Path) -> None:
