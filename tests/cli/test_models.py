@@ -408,7 +408,7 @@ def test_sidecars_get_the_keywords_and_pictures_stay_as_they_are(model, api, pho
         mine = ["mine"] if path.name == "0.png" else []
         assert flat == mine + list(dict.fromkeys(words))
         tree = keywords_in(sidecar_path(path), "{http://ns.adobe.com/lightroom/1.0/}hierarchicalSubject")
-        assert tree == [
+        assert tree == mine + [
             f"vtm|{row['keywords'].replace(', ', ' ')}|{word}"
             for row in by_picture[str(path)]
             for word in row["keywords"].split(", ")
@@ -418,6 +418,27 @@ def test_sidecars_get_the_keywords_and_pictures_stay_as_they_are(model, api, pho
     again = run("tag", model, photos, "--top", 2, "--words", 3, "--write-sidecars")
     assert "0 sidecars written, 6 had all keywords" in again.stderr
     assert again.stdout == result.stdout
+
+
+def test_untag_gives_back_what_was_there(model, photos):
+    (photos / "0.xmp").write_text(
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description/></rdf:RDF>'
+    )
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    run("tag", model, photos, "--write-originals")
+    both = run("tag", model, photos, "--write-sidecars", "--sidecar-name", "basename")
+    assert "6 sidecars written" in both.stderr and "is there, too" not in both.stderr
+    twice = run("tag", model, photos / "0.png", "--write-sidecars")
+    assert f"{photos}/0.xmp: is there, too; vtm keeps its keywords in 0.png.xmp" in twice.stderr
+    (photos / "b" / "1.xmp").chmod(0o444)
+    result = run("untag", photos, code=SKIPPED)
+    assert "keywords taken out of 12 files of 6 pictures" in result.stderr
+    assert f"not written: {photos}/b/1.xmp: it is write-protected; it is left as it is" in result.stderr
+    (photos / "b" / "1.xmp").chmod(0o644)
+    assert "keywords taken out of 1 files" in run("untag", photos / "b").stderr
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+    assert "keywords taken out of 0 files" in run("untag", photos).stderr
+    assert "must be full or basename" in error("tag", model, photos, "--sidecar-name", "short")
 
 
 def test_a_sidecar_that_cannot_be_written_is_named(model, photos):

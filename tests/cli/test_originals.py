@@ -124,6 +124,7 @@ def test_a_picture_without_xmp_gets_one_and_keeps_all_its_bytes(tmp_path, kind):
     added = len(after) - len(before)
     # The first bytes of what is new may be those of what was there.
     assert any(after[:at] + after[at + added :] == before for at in range(max(0, start - 4), start + 1))
+    assert write_original(path, []) and path.read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", WITH)
@@ -137,9 +138,10 @@ def test_the_xmp_of_others_is_kept(tmp_path, kind):
     assert write_original(path, *MOON)
     after = path.read_bytes()
     assert items(xmp_of(path), SUBJECT) == ["holiday", "Käse & Brot", "moon"]
-    assert items(xmp_of(path), HIERARCHY) == ["vtm|moon|moon"]
+    assert items(xmp_of(path), HIERARCHY) == ["holiday", "Käse & Brot", "vtm|moon|moon"]
     assert frames(after) == frames(before) and other_info(after) == other_info(before)
     assert with_xmp(after, OLD) == before
+    assert write_original(path, []) and path.read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", SIDECARS)

@@ -149,6 +149,7 @@ for _name, _command in {
     "evaluate": submit.evaluate_run_file,
     "train": models.train_model,
     "tag": photos.tag,
+    "untag": photos.untag,
     "match": photos.match,
     "topics": models.show_topics,
     "explore": photos.explore,

@@ -1,25 +1,32 @@
 """The keywords of a picture in XMP (ISO 16684-1), in a sidecar beside it or in the JPEG or PNG itself.
 
-They stand in dc:subject, and those with a hierarchy in lr:hierarchicalSubject (Lightroom, digiKam, darktable). New ones
-are put beside those of other programs; elements, attributes and comments that are not vtm's keep their content and
-order, so that ratings and edits are kept also in forms that this module knows nothing of.
+They stand in dc:subject, in lr:hierarchicalSubject, and in the lists that digiKam, Windows, iView and ACDSee keep in step
+with these where the picture has them. Bytes that are not vtm's stay as they are. What vtm adds it notes beside it
+(`vtm:record`), so that it can be taken out again: to the byte where nobody else wrote to the XMP since, and else by what
+stands below `ROOT`, which is how keywords come back from programs that keep them in a database of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+from xml.sax.saxutils import escape
 
-from lxml import etree
-
-from vtm.corpora.pictures import MAX_BYTES
-from vtm.errors import DataError
+from vtm.corpora.pictures import MAX_BYTES, RAW_SUFFIXES, SUFFIXES, read_header
+from vtm.errors import DataError, said
 from vtm.files import atomic_path, read_regular
 
 MAX_SIDECAR_BYTES = 20_000_000  # photo programs write some kilobytes
@@ -34,21 +41,59 @@ EMPTY = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="w"?>
 """
 
-_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
-_LISTS = (f"{_RDF}Bag", f"{_RDF}Seq", f"{_RDF}Alt")
-# property -> prefix and namespace
-_PROPERTIES = {
-    "subject": ("dc", "http://purl.org/dc/elements/1.1/"),
-    "hierarchicalSubject": ("lr", "http://ns.adobe.com/lightroom/1.0/"),
+
+@dataclass(frozen=True)
+class Kind:
+    """A list of keywords: its property, the type that exiftool gives it, and what parts the levels of a path, if any."""
+
+    prefix: str
+    namespace: str
+    type: str
+    separator: str
+
+
+# In the order in which digiKam looks for them: it takes the first that is there.
+KINDS = {
+    "TagsList": Kind("digiKam", "http://www.digikam.org/ns/1.0/", "Seq", "/"),
+    "LastKeywordXMP": Kind("MicrosoftPhoto", "http://ns.microsoft.com/photo/1.0/", "Bag", "/"),
+    "hierarchicalSubject": Kind("lr", "http://ns.adobe.com/lightroom/1.0/", "Bag", "|"),
+    "CatalogSets": Kind("mediapro", "http://ns.iview-multimedia.com/mediapro/1.0/", "Bag", "|"),
+    # No list but a text, which is XML in its turn.
+    "categories": Kind("acdsee", "http://ns.acdsee.com/iptc/1.0/", "", "|"),
+    "subject": Kind("dc", "http://purl.org/dc/elements/1.1/", "Bag", ""),
 }
+FLAT, TREE, CATEGORIES = "subject", "hierarchicalSubject", "categories"
+_TREES = [name for name in KINDS if name != FLAT]
+
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns# "
+_BAGS = (f"{_RDF}Bag", f"{_RDF}Seq", f"{_RDF}Alt")
+_LANGUAGE = "http://www.w3.org/XML/1998/namespace lang"
+# exiftool writes that of Windows without the slash at its end.
+_NAMES = {
+    f"{space} {name}": name for name, kind in KINDS.items() for space in (kind.namespace, kind.namespace[:-1])
+}
+_RECORD = Kind("vtm", "urn:visual-topic-modelling:keywords/", "", "")
+# How a picture was developed, which is in its pixels already: darktable would do it once more.
+_DEVELOPED = ("http://darktable.sf.net/", "http://ns.adobe.com/xmp/note/")
+_CAMERA_RAW = "http://ns.adobe.com/camera-raw-settings/1.0/"
+
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# What lxml does not keep: a byte-order mark, and how the XML declares itself.
-_DECLARATION = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?xml\s.*?\?>\s*)?", re.DOTALL)
+_TAG = re.compile(rb"""<([^\s/>]+)(?:\s+[^\s=/>]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*(/?)>""")
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=/>]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
+_LINE = re.compile(rb"\r?\n[ \t]*\Z")
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+# What vtm notes, see `_put_in`.
+_NOTHING: dict[str, Any] = {
+    **{"sha256": "", "undo": [], "new": False},
+    **{"added": [], "theirs": [], "levels": [], "mirrored": {}, "made": {}},
+}
+# A new element: its name with its attributes, and its text or elements.
+_Piece = tuple[str, Any]
 
 
 def read_keywords(xmp: bytes) -> dict[str, list[str]]:
-    """The keywords of an XMP: "subject" and "hierarchicalSubject", where it has them.
+    """The keywords of an XMP by the names of `KINDS`, of those that it has; paths as the list has them.
 
     Raises
     ------
@@ -61,25 +106,40 @@ def read_keywords(xmp: bytes) -> dict[str, list[str]]:
     >>> read_keywords(b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>')
     {}
     """
-    return {name: [text for _, text in _items(bag)] for name, bag in _lists(_parse(xmp)).items()}
+    return {name: _values(found) for name, found in _lists(_parse(xmp)).items()}
 
 
-def replace_keywords(xmp: bytes, keywords: Sequence[str], hierarchy: Sequence[Sequence[str]] = ()) -> bytes:
-    """The XMP with these keywords in place of those that were put there under `ROOT` before.
+def replace_keywords(
+    xmp: bytes | None,
+    keywords: Sequence[str],
+    hierarchy: Sequence[Sequence[str]] = (),
+    *,
+    beside: Mapping[str, Sequence[str]] | None = None,
+    start: bytes = EMPTY.encode(),
+) -> bytes | None:
+    """The XMP with these keywords in place of those that vtm put there before; without any, as it was before vtm.
 
-    A keyword of another program stays, and stays that program's: it gets no place under `ROOT`.
+    A keyword of another program stays, and stays that program's: it gets no place under `ROOT`. A list that is new
+    begins with what readers found in its absence: dc:subject with the keywords in `beside`, the tree with the paths of
+    the other lists and the flat keywords, each a level of its own. A list that stands as text or attribute or has the
+    wrong type is written as exiftool does, and so is a property that comes twice, which the XMP toolkit refuses.
 
     Parameters
     ----------
+    xmp
+        None where there is none.
     keywords
         For dc:subject. Those that are there are not added again.
     hierarchy
-        For lr:hierarchicalSubject, each from the most general to the most special. What stands below `ROOT`, and its
-        twins in dc:subject, are the earlier keywords.
+        For the trees, each from `ROOT` to the keyword; a keyword that has none stands right below `ROOT`.
+    beside
+        By the names of `KINDS`, keywords that readers find elsewhere as long as this XMP has no list of that name.
+    start
+        What a new XMP starts from.
 
     Returns
     -------
-    The same bytes, where it has these keywords already.
+    The same bytes, where it has these keywords already; None where there is, or was before vtm, none.
 
     Raises
     ------
@@ -91,142 +151,623 @@ def replace_keywords(xmp: bytes, keywords: Sequence[str], hierarchy: Sequence[Se
     >>> from vtm.cli.keywords import read_keywords, replace_keywords
     >>> old = b'''<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
     ... <rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF>'''
-    >>> first = replace_keywords(old, ["sea"], [["vtm", "sea"]])
-    >>> read_keywords(replace_keywords(first, ["moon"], [["vtm", "moon"]]))
-    {'subject': ['moon'], 'hierarchicalSubject': ['vtm|moon']}
-    >>> b'xmp:Rating="5"' in first
+    >>> first = replace_keywords(old, ["sea"])
+    >>> read_keywords(replace_keywords(first, ["moon"], [["vtm", "night", "moon"]]))
+    {'hierarchicalSubject': ['vtm|night|moon'], 'subject': ['moon']}
+    >>> replace_keywords(first, []) == old
     True
     """
+    before = None if xmp is None else _take_out(xmp)
+    base = start if before is None else before
+    after = _put_in(base, keywords, hierarchy, beside or {}, new=before is None)
+    return before if after is None else after
+
+
+def _take_out(xmp: bytes) -> bytes | None:
+    """The XMP as it was before vtm; None where there was none."""
     rdf = _parse(xmp)
-    lists = _lists(rdf)
-    there = {name: [text for _, text in _items(lists.get(name, ()))] for name in _PROPERTIES}
-    ours = {path for path in there["hierarchicalSubject"] if path.startswith(f"{ROOT}|")}
-    others = {path.rpartition("|")[2] for path in there["hierarchicalSubject"] if path not in ours}
-    earlier = {
-        "subject": {path.rpartition("|")[2] for path in ours} - others,
-        "hierarchicalSubject": ours,
-    }
-    foreign = set(there["subject"]) - earlier["subject"]
-    paths = [[_clean(level).replace("|", "/") for level in path] for path in hierarchy]
-    wanted = {
-        "subject": [_clean(keyword) for keyword in keywords],
-        "hierarchicalSubject": ["|".join(path) for path in paths if path[-1] not in foreign],
-    }
-    kept = {name: set(there[name]) - earlier[name] for name in _PROPERTIES}
-    if all(set(there[name]) == kept[name] | {*filter(None, wanted[name])} for name in _PROPERTIES):
-        return xmp
-    for name, values in wanted.items():
-        for item, text in _items(lists.get(name, ())):
-            if text in earlier[name]:
-                _remove(item)
-        for value in dict.fromkeys(values):
-            if value and value not in kept[name]:
-                if name not in lists:
-                    lists[name] = _new_list(rdf, name)
-                _append(lists[name], f"{_RDF}li").text = value
-    root = rdf.getroottree().getroot()
-    whole = [*reversed([*root.itersiblings(preceding=True)]), root, *root.itersiblings()]
-    lines = [etree.tostring(node, encoding="utf-8", with_tail=False) + b"\n" for node in whole]
-    return _DECLARATION.match(xmp)[0] + b"".join(lines)
+    key = f"{_RECORD.namespace} record"
+    records = [node for node in rdf.walk() if node.name == key]
+    marked = [node for node in _descriptions(rdf) if key in node.attributes]  # exiv2 makes an attribute of it
+    noted = [*(node.text for node in records), *(node.attributes[key] for node in marked)]
+    note = _note(noted[0] if len(noted) == 1 else "")
+    if note["sha256"] and records:
+        with suppress(ValueError):  # places that are none any more
+            base = _undone(xmp[: records[0].start] + xmp[records[0].end :], note["undo"])
+            if hashlib.sha256(base).hexdigest() == note["sha256"]:
+                return None if note["new"] else base
+    lists, edits = _lists(rdf), _Edits(xmp)
+    paths = {name: [_split(name, value) for value in _values(lists.get(name, ()))] for name in _TREES}
+    every = [path for some in paths.values() for path in some]
+
+    def is_ours(name: str, value: str) -> bool:
+        if name == FLAT:
+            return value in ours
+        return _is_ours(_split(name, value)) or value in note["mirrored"].get(name, ())
+
+    ours = {level for path in every if _is_ours(path) for level in path} | {*note["added"]}
+    others = {level for path in every if not _is_ours(path) for level in path} - {*note["levels"]}
+    ours -= others | {*note["theirs"]}
+    for name, found in lists.items():
+        left = []
+        for one in found:
+            for node, value in one.items:
+                if name == CATEGORIES:
+                    edits.exchange(one, _without_categories(value))
+                elif node is not None and is_ours(name, value):
+                    edits.remove(node)
+                else:
+                    left.append(value)
+        # A list that vtm made, and that holds what vtm began it with: readers find that where they did before.
+        if sorted(left) == sorted(note["made"].get(name, [None])) and [one.bag for one in found] != [None]:
+            edits.forget(found[0].owner)
+    for record in records:
+        edits.remove(record)
+    for node in marked:
+        edits.drop(node, key, declared=True)
+    return edits.apply()
 
 
-def _parse(xmp: bytes) -> etree._Element:
-    """The rdf:RDF of an XMP."""
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False, strip_cdata=False)
-    try:
-        xmp.decode("utf-8")
-        root = etree.fromstring(xmp, parser)
-    except (etree.XMLSyntaxError, UnicodeDecodeError) as error:
-        raise DataError(f"it is not XML in UTF-8 ({' '.join(str(error).split())})") from None
-    about = root.getroottree().docinfo
-    if about.encoding.lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise DataError(f"it is in {about.encoding}, not in UTF-8")
-    if about.doctype:
+def _put_in(
+    base: bytes,
+    keywords: Sequence[str],
+    hierarchy: Sequence[Sequence[str]],
+    beside: Mapping[str, Sequence[str]],
+    *,
+    new: bool,
+) -> bytes | None:
+    """The XMP with keywords and a record of how it was without them; None where it has them all."""
+    rdf = _parse(base)
+    lists, edits = _lists(rdf), _Edits(base)
+    there = {name: _values(lists.get(name, ())) for name in KINDS}
+    seen = {name: there[name] or list(dict.fromkeys(map(_storable, beside.get(name, ())))) for name in KINDS}
+    if not seen[TREE]:
+        seen[TREE] = _tree_of(seen)
+    theirs = {*seen[FLAT]}
+    words = [word for word in dict.fromkeys(map(_clean, keywords)) if word]
+    wanted = [word for word in words if word not in theirs]
+    paths = [tuple(map(_clean, path)) for path in hierarchy]
+    placed = {path[-1] for path in paths}
+    paths = [path for path in paths if path[-1] in wanted]
+    paths += [(ROOT, word) for word in wanted if word not in placed]
+    if not wanted:
+        return None
+    made: dict[str, list[str]] = {}
+    mirrored: dict[str, list[str]] = {}
+    for name in KINDS:
+        if name not in (FLAT, TREE) and not seen[name]:
+            continue  # nobody keeps this list
+        added = wanted
+        if name != FLAT:
+            ends = {_split(name, value)[-1] for value in seen[name]}
+            mirrored[name] = [word for word in words if word in theirs - ends]
+            added = [*mirrored[name], *(_joined(name, path) for path in dict.fromkeys(paths))]
+        if not there[name]:
+            made[name] = seen[name]
+            added = [*seen[name], *added]
+        if name == CATEGORIES:
+            for one in lists.get(name, ())[:1]:
+                edits.exchange(one, _with_categories(one.items[0][1], paths))
+            continue
+        edits.extend(rdf, name, lists.get(name, ()), added)
+    levels = {level for path in paths for level in path}
+    others = {level for name in _TREES for value in seen[name] for level in _split(name, value)}
+    note = {
+        "new": new,
+        "added": wanted,  # to dc:subject
+        "theirs": sorted(theirs & levels),  # keywords of others that are called as a level of ours
+        "levels": sorted(others & levels - theirs),  # levels of others' paths that are, and no keywords
+        "mirrored": mirrored,  # keywords of others that stood in dc:subject and not in these lists
+        "made": made,  # lists, with what they began with
+    }
+    return edits.apply(rdf, note)
+
+
+def _tree_of(seen: Mapping[str, Sequence[str]]) -> list[str]:
+    """What stands in a new tree, so that programs that look there first lose nothing: other trees and flat keywords."""
+    paths = dict.fromkeys(_split(name, value) for name in _TREES for value in seen[name])
+    ends = {path[-1] for path in paths}
+    return [*(_joined(TREE, path) for path in paths), *(word for word in seen[FLAT] if word not in ends)]
+
+
+def _split(name: str, value: str) -> tuple[str, ...]:
+    return tuple(value.split(KINDS[name].separator))
+
+
+def _joined(name: str, path: Sequence[str]) -> str:
+    """A path as a list has it; a level that holds the separator gets another sign for it, as digiKam does."""
+    separator = KINDS[name].separator
+    return separator.join(level.replace(separator, "/" if separator == "|" else "\\") for level in path)
+
+
+def _is_ours(path: Sequence[str]) -> bool:
+    return len(path) > 1 and path[0] == ROOT
+
+
+def _clean(keyword: str) -> str:
+    return " ".join(_storable(keyword).split())
+
+
+def _storable(text: str) -> str:
+    return _NOT_IN_XML.sub("", text)
+
+
+def _note(text: str) -> dict[str, Any]:
+    """What vtm noted, or nothing where that cannot be read any more."""
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        note = json.loads(text)
+        if all(type(note[name]) is type(value) for name, value in _NOTHING.items()):
+            several = [*note["mirrored"].values(), *note["made"].values()]
+            words = chain(note["added"], note["theirs"], note["levels"], *several)
+            if all(isinstance(word, str) for word in words):
+                return note
+    return _NOTHING
+
+
+def _undone(xmp: bytes, undo: Sequence[Any]) -> bytes:
+    """The bytes from before some splices. ValueError: they do not fit."""
+    parts, at = [], 0
+    for step in undo:
+        if not isinstance(step, list) or [type(part) for part in step] != [int, int, str]:
+            raise ValueError("no step")
+        start, length, removed = step
+        parts += [xmp[at:start], removed.encode()]
+        at = start + length
+    return b"".join([*parts, xmp[at:]])
+
+
+# XML with the places of its elements: no library tells them, and without them other bytes would not stay.
+@dataclass(eq=False)
+class _Node:
+    """An element: the `start` of its first tag, the `body` behind that, the `close` of its last tag, and the `end`."""
+
+    name: str  # namespace and local name, with a space between
+    attributes: dict[str, str]
+    start: int = 0
+    body: int = 0
+    close: int = 0
+    end: int = 0
+    raw: str = ""  # the name as it is written
+    empty: bool = False  # one tag is all
+    texts: list[str] = field(default_factory=list)
+    children: list[_Node] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    @property
+    def prefix(self) -> str:
+        return self.raw[: self.raw.rfind(":") + 1]
+
+    def walk(self) -> Iterator[_Node]:
+        left = [self]
+        while left:
+            node = left.pop()
+            yield node
+            left += reversed(node.children)
+
+
+def _read_xml(content: bytes) -> _Node:
+    """The first element. DataError: not XML in UTF-8, or with a DOCTYPE."""
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    stack = [_Node("", {})]
+
+    def declared(_version: str, encoding: str | None, _alone: int) -> None:
+        if encoding and encoding.lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise DataError(f"it is in {encoding}, not in UTF-8")
+
+    def doctype(*_: object) -> None:
         raise DataError("it has a DOCTYPE, which XMP has not")
-    rdf = next(root.iter(f"{_RDF}RDF"), None)
+
+    def started(name: str, attributes: dict[str, str]) -> None:
+        node = _Node(name, attributes, parser.CurrentByteIndex)
+        tag = _TAG.match(content, node.start)
+        if tag is None:
+            raise DataError("it is not XML in UTF-8 (a tag that cannot be followed)")
+        node.body, node.raw, node.empty = tag.end(), tag[1].decode(), bool(tag[2])
+        stack[-1].children.append(node)
+        stack.append(node)
+
+    def ended(_: str) -> None:
+        node = stack.pop()
+        node.close = node.body if node.empty else parser.CurrentByteIndex
+        node.end = node.body if node.empty else content.index(b">", node.close) + 1
+
+    parser.XmlDeclHandler, parser.StartDoctypeDeclHandler = declared, doctype
+    parser.StartElementHandler, parser.EndElementHandler = started, ended
+    parser.CharacterDataHandler = lambda text: stack[-1].texts.append(text)
+    try:
+        content.decode("utf-8")
+        parser.Parse(content.rstrip(b"\0"), True)
+    except (expat.ExpatError, UnicodeDecodeError) as error:
+        raise DataError(f"it is not XML in UTF-8 ({' '.join(str(error).split())})") from None
+    return stack[0].children[0]
+
+
+def _parse(xmp: bytes) -> _Node:
+    """The rdf:RDF of an XMP."""
+    rdf = next((node for node in _read_xml(xmp).walk() if node.name == f"{_RDF}RDF"), None)
     if rdf is None:
         raise DataError("it is no XMP, which holds rdf:RDF")
     return rdf
 
 
-def _lists(rdf: etree._Element) -> dict[str, etree._Element]:
-    """The first list of each property; keywords of what is nested deeper are another picture's."""
-    found: dict[str, etree._Element] = {}
-    for description in rdf.iterchildren(f"{_RDF}Description"):
-        for name, (prefix, namespace) in _PROPERTIES.items():
-            tag = f"{{{namespace}}}{name}"
-            lists = [next(element.iterchildren(*_LISTS), None) for element in description.iterchildren(tag)]
-            if tag in description.attrib or (lists[:1] == [None] and name not in found):
-                raise DataError(f"its {prefix}:{name} is not a list")
-            if lists:
-                found.setdefault(name, lists[0])
+def _descriptions(rdf: _Node) -> list[_Node]:
+    return [node for node in rdf.children if node.name == f"{_RDF}Description"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where an XMP has one of the lists, in whichever form, and its items with their elements, if they have any."""
+
+    name: str
+    key: str  # of its element or attribute
+    owner: _Node  # its element, or the rdf:Description whose attribute it is
+    bag: _Node | None  # rdf:Bag, rdf:Seq or rdf:Alt
+    items: list[tuple[_Node | None, str]]
+
+    @property
+    def is_attribute(self) -> bool:
+        return self.owner.name == f"{_RDF}Description"
+
+
+def _lists(rdf: _Node) -> dict[str, list[_Found]]:
+    """Each list wherever the XMP has it; keywords of what is nested deeper are another picture's."""
+    found: dict[str, list[_Found]] = {}
+    for description in _descriptions(rdf):
+        for key, value in description.attributes.items():
+            if name := _NAMES.get(key):
+                found.setdefault(name, []).append(_Found(name, key, description, None, _one_item(value)))
+        for element in description.children:
+            if name := _NAMES.get(element.name):
+                bag = next((child for child in element.children if child.name in _BAGS), None)
+                if bag is None:
+                    items = _one_item(_value(element))
+                else:
+                    items = [(item, _value(item)) for item in bag.children if item.name == f"{_RDF}li"]
+                found.setdefault(name, []).append(_Found(name, element.name, element, bag, items))
+    return {name: found[name] for name in KINDS if name in found}
+
+
+def _one_item(value: str) -> list[tuple[_Node | None, str]]:
+    """A property that is no list is a list of one, as exiftool and exiv2 read it, whatever commas it holds."""
+    return [(None, value)] if value.strip() else []
+
+
+def _value(node: _Node) -> str:
+    """The text of an element in any of the forms of RDF, without what is nested in it."""
+    if f"{_RDF}resource" in node.attributes:
+        return node.attributes[f"{_RDF}resource"]
+    values = [inner for child in node.children for inner in child.walk() if inner.name == f"{_RDF}value"]
+    return values[0].text if values else node.text
+
+
+def _values(found: Sequence[_Found]) -> list[str]:
+    """The keywords of a list; of ACDSee's categories the paths to those that are assigned."""
+    texts = [value for one in found for _, value in one.items if value.strip()]
+    if found and found[0].name == CATEGORIES:
+        return ["|".join(path) for text in texts for path in _assigned(text)]
+    return texts
+
+
+def _assigned(categories: str) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    with suppress(DataError):
+        left = [((), _read_xml(categories.encode()))]
+        while left:
+            path, node = left.pop()
+            if node.attributes.get("Assigned") == "1":
+                found.append(path)
+            left += [((*path, child.text.strip()), child) for child in reversed(node.children)]
     return found
 
 
-def _items(bag: Sequence[etree._Element]) -> list[tuple[etree._Element, str]]:
-    """The items of a list with their texts, without what is nested in them."""
-    return [(item, "".join(item.xpath("text()"))) for item in bag if item.tag == f"{_RDF}li"]
+def _without_categories(categories: str) -> str:
+    """ACDSee's categories without those below `ROOT`."""
+    try:
+        edits = _Edits(categories.encode())
+        for node in _read_xml(edits.xmp).children:
+            if node.text.strip() == ROOT and node.children:
+                edits.remove(node)
+        return edits.apply().decode()
+    except DataError:
+        return categories
 
 
-def _new_list(rdf: etree._Element, name: str) -> etree._Element:
-    """An empty list of keywords in the first description, which is made where there is none."""
-    description = rdf.find(f"{_RDF}Description")
-    if description is None:
-        description = _append(rdf, f"{_RDF}Description")
-        description.set(f"{_RDF}about", "")
-    prefix, namespace = _PROPERTIES[name]
-    return _append(_append(description, f"{{{namespace}}}{name}", {prefix: namespace}), f"{_RDF}Bag")
+def _with_categories(categories: str, paths: Sequence[Sequence[str]]) -> str:
+    """ACDSee's categories with more, each assigned at the end of its path."""
+    tree: dict[str, Any] = {}
+    for path in paths:
+        level = tree
+        for name in path:
+            level = level.setdefault(name, {})
+
+    def written(level: dict[str, Any]) -> str:
+        return "".join(
+            f'<Category Assigned="{int(not below)}">{escape(name)}{written(below)}</Category>'
+            for name, below in level.items()
+        )
+
+    content = categories.encode()
+    close = _read_xml(content).close
+    return (content[:close] + written(tree).encode() + content[close:]).decode()
 
 
-def _append(parent: etree._Element, tag: str, nsmap: dict[str, str] | None = None) -> etree._Element:
-    """A new element at the end of another, on a line of its own where the other is."""
-    element = etree.SubElement(parent, tag, nsmap=nsmap)
-    holder, name = _before(element)
-    space = getattr(holder, name) or ""
-    line = re.search(r"\n[ \t]*\Z", space or getattr(*_before(parent), "") or "")
-    if line:
-        setattr(holder, name, (space or line[0]) + " ")
-        element.tail = line[0]
-    return element
+class _Edits:
+    """Changes to an XMP at the places that they concern; every other byte stays."""
+
+    def __init__(self, xmp: bytes) -> None:
+        self.xmp = xmp
+        self.splices: list[
+            tuple[int, int, bytes]
+        ] = []  # first byte and end of what goes, and what comes there
+        self.inside: dict[_Node, list[_Piece]] = {}
+        self.renamed: dict[_Node, str] = {}
+
+    def apply(self, rdf: _Node | None = None, note: dict[str, Any] | None = None) -> bytes:
+        """The new XMP, with a note of how to undo it."""
+        record = (_declared(_RECORD, "record"), "")
+        if note is not None:
+            self.add(rdf, record)
+        filled = [self._filled(node, pieces) for node, pieces in self.inside.items()]
+        empty = _render(record, "").encode()
+        parts, at, grown, undo = [], 0, 0, []
+        for start, end, new in sorted([*self.splices, *filled]):
+            length = len(new) - len(empty) * (note is not None and empty in new)
+            undo.append([start + grown, length, self.xmp[start:end].decode()])
+            grown += length - (end - start)
+            parts += [self.xmp[at:start], new]
+            at = end
+        after = b"".join([*parts, self.xmp[at:]])
+        if note is None:
+            return after
+        noted = json.dumps({"sha256": hashlib.sha256(self.xmp).hexdigest(), "undo": undo, **note})
+        return after.replace(empty, _render((record[0], noted), "").encode(), 1)
+
+    def add(self, rdf: _Node, piece: _Piece) -> None:
+        """A property of the picture. Readers that look at one rdf:Description look at the first."""
+        self.inside.setdefault(next(iter(_descriptions(rdf)), rdf), []).append(piece)
+
+    def remove(self, node: _Node) -> None:
+        """Take an element out, with the space before it."""
+        start = node.start
+        while self.xmp[start - 1 : start].isspace():
+            start -= 1
+        self.splices.append((start, node.end, b""))
+
+    def forget(self, node: _Node) -> None:
+        """Take an element out, with all that would be changed in it."""
+        self.splices = [one for one in self.splices if not (node.start <= one[0] and one[1] <= node.end)]
+        self.remove(node)
+
+    def drop(self, node: _Node, key: str, *, declared: bool = False) -> None:
+        """Take an attribute out, and on demand the declaration of its prefix that stands beside it."""
+        found = self._attribute(node, key)
+        self.splices.append((found.start(), found.end(), b""))
+        prefix = b"xmlns:" + found[1].partition(b":")[0]
+        for one in _ATTRIBUTE.finditer(self.xmp, node.start, node.body) if declared else ():
+            if one[1] == prefix:
+                self.splices.append((one.start(), one.end(), b""))
+
+    def exchange(self, found: _Found, text: str) -> None:
+        """Another text in place of a property's."""
+        if text == found.items[0][1]:
+            return
+        if found.is_attribute:
+            attribute = self._attribute(found.owner, found.key)
+            start, end = attribute.span(2 if attribute[2] is not None else 3)
+        else:
+            start, end = found.owner.body, found.owner.close
+        new = escape(text, {'"': "&quot;", "'": "&apos;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
+        self.splices.append((start, end, new.encode()))
+
+    def extend(self, rdf: _Node, name: str, found: Sequence[_Found], added: Sequence[str]) -> None:
+        """Keywords at the end of a list, which is made where there is none, and mended where it is none of its type."""
+        kind, old = KINDS[name], [value for one in found for _, value in one.items]
+        bag = found[0].bag if len(found) == 1 else None
+        if bag is None:
+            for one in found:
+                if one.is_attribute:
+                    self.drop(one.owner, one.key)
+                else:
+                    self.remove(one.owner)
+            prefix = next(iter(_descriptions(rdf)), rdf).prefix
+            items = [(f"{prefix}li", value) for value in [*old, *added]]
+            self.add(rdf, (_declared(kind, name), [(f"{prefix}{kind.type}", items)]))
+            return
+        if bag.name != f"{_RDF}{kind.type}":
+            self._rename(bag, f"{bag.prefix}{kind.type}")
+        for item in bag.children:
+            if _LANGUAGE in item.attributes:  # with languages the XMP toolkit takes a list for one text
+                self.drop(item, _LANGUAGE)
+        self.inside.setdefault(bag, []).extend((f"{bag.prefix}li", value) for value in added)
+
+    def _rename(self, node: _Node, name: str) -> None:
+        self.renamed[node] = name
+        for at in [node.start + 1] if node.empty else [node.start + 1, node.close + 2]:
+            self.splices.append((at, at + len(node.raw.encode()), name.encode()))
+
+    def _attribute(self, node: _Node, key: str) -> re.Match[bytes]:
+        written = [
+            found
+            for found in _ATTRIBUTE.finditer(self.xmp, node.start, node.body)
+            if found[1].partition(b":")[0] != b"xmlns"
+        ]
+        return written[list(node.attributes).index(key)]
+
+    def _filled(self, node: _Node, pieces: Sequence[_Piece]) -> tuple[int, int, bytes]:
+        """Elements at the end of another, on lines of their own where others are."""
+        if node.name == f"{_RDF}RDF":
+            about = f' {node.prefix}about=""' if node.prefix else ""
+            pieces = [(f"{node.prefix}Description{about}", list(pieces))]
+        own = self._line(node)
+        if node.children:
+            line = self._line(node.children[-1])
+            at = node.children[-1].end
+            return at, at, "".join(_render(piece, line) for piece in pieces).encode()
+        new = "".join(_render(piece, f"{own} " if own else "") for piece in pieces)
+        if node.empty:
+            new = f">{new}{own}</{self.renamed.get(node, node.raw)}>"
+            return node.body - 2, node.body, new.encode()
+        if b"\n" not in self.xmp[node.body : node.close]:
+            new += own
+        return node.body, node.body, new.encode()
+
+    def _line(self, node: _Node) -> str:
+        """The line's end and the space before an element that stands first on its line."""
+        found = _LINE.search(self.xmp[max(0, node.start - 200) : node.start])
+        return found[0].decode() if found else ""
 
 
-def _remove(item: etree._Element) -> None:
-    """Take an item out, with the space before it."""
-    holder, name = _before(item)
-    setattr(holder, name, (getattr(holder, name) or "").rstrip(" \t\r\n") + (item.tail or ""))
-    item.getparent().remove(item)
+def _declared(kind: Kind, name: str) -> str:
+    return f'{kind.prefix}:{name} xmlns:{kind.prefix}="{kind.namespace}"'
 
 
-def _before(element: etree._Element) -> tuple[etree._Element | None, str]:
-    """What holds the text before an element, its elder sibling or its parent, and under which name."""
-    elder = element.getprevious()
-    return (element.getparent(), "text") if elder is None else (elder, "tail")
+def _render(piece: _Piece, line: str) -> str:
+    start, content = piece
+    name = start.partition(" ")[0]
+    if isinstance(content, str):
+        return f"{line}<{start}>{escape(content, {chr(13): '&#13;'})}</{name}>"
+    inner = "".join(_render(one, f"{line} " if line else "") for one in content)
+    return f"{line}<{start}>{inner}{line}</{name}>"
 
 
-def _clean(keyword: str) -> str:
-    return " ".join(_NOT_IN_XML.sub("", keyword).split())
+# What a picture says of itself.
+_TEXTS = (
+    ("title", "Alt", (2, 5), None),
+    ("description", "Alt", (2, 120), 0x010E),
+    ("creator", "Seq", (2, 80), 0x013B),
+    ("rights", "Alt", (2, 116), 0x8298),
+)
+_IPTC_KEYWORDS, _IPTC_CHARSET = (2, 25), (1, 90)
+_EXIF_KEYWORDS, _EXIF_RATING = 0x9C9E, 0x4746  # as Windows writes them
+_LATIN = (b"\x1b.A", b"\x1b-A")
 
 
-def sidecar_path(picture: Path | str) -> Path:
-    """The sidecar of a picture: its whole name and `.xmp`, as digiKam and darktable call it.
+@dataclass(frozen=True)
+class _Own:
+    """The XMP in a picture, as it was before vtm, and what it says in the older forms, IPTC and Exif."""
+
+    xmp: bytes | None = None
+    keywords: tuple[str, ...] = ()
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rating: int | None = None
+
+
+def _read_own(content: bytes) -> _Own:
+    """What a picture says; nothing where Pillow cannot open it. DataError: its XMP cannot be read."""
+    from PIL import IptcImagePlugin
+
+    xmp: bytes | str | None = None
+    try:
+        with read_header(BytesIO(content)) as image:
+            try:
+                xmp = read_xmp(content)
+            except DataError:  # in a form that can be read, if not replaced
+                if image.format == "PNG":
+                    image.load()
+                xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+            iptc = IptcImagePlugin.getiptcinfo(image) or {}
+            # Of a PNG it would decode all to look for what stands behind the picture.
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+            exif = {key: exif.get(key) for key in (0x010E, 0x013B, 0x8298, _EXIF_KEYWORDS, _EXIF_RATING)}
+    except Exception:  # Pillow lets many kinds of errors through; the pictures' own loop tells them
+        return _Own()
+    charset = iptc.get(_IPTC_CHARSET, b"")
+    told = {key: [_decoded(one, charset) for one in _many(iptc.get(key))] for key in (_IPTC_KEYWORDS,)}
+    texts = {}
+    for name, _, dataset, tag in _TEXTS:
+        values = [_decoded(one, charset) for one in _many(iptc.get(dataset))]
+        if not values and isinstance(exif.get(tag), str):
+            values = [exif[tag].strip("\0 ")]
+        if any(value.strip() for value in values):
+            texts[name] = [value for value in map(_storable, values) if value.strip()]
+    keywords = told[_IPTC_KEYWORDS]
+    if not keywords and isinstance(exif[_EXIF_KEYWORDS], bytes | tuple):
+        keywords = bytes(exif[_EXIF_KEYWORDS]).decode("utf-16-le", "replace").strip("\0").split(";")
+    rating = exif[_EXIF_RATING]
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    return _Own(
+        None if xmp is None else _take_out(xmp),
+        tuple(word for word in keywords if word.strip()),
+        texts,
+        rating if isinstance(rating, int) and 0 < rating <= 5 else None,
+    )
+
+
+def _many(value: bytes | list[bytes] | None) -> list[bytes]:
+    return [value] if isinstance(value, bytes) else value or []
+
+
+def _decoded(text: bytes, charset: object) -> str:
+    """A text of IPTC: in UTF-8 where it says so or can be it, else in what Windows and old Macs' programs took for Latin."""
+    if charset not in _LATIN:
+        with suppress(UnicodeDecodeError):
+            return text.decode()
+    with suppress(UnicodeDecodeError):
+        return text.decode("cp1252")
+    return text.decode("latin-1")
+
+
+def _new_sidecar(own: _Own, dropped: Sequence[str]) -> bytes:
+    """A sidecar that says what a picture does, for programs that take the sidecar in place of all that."""
+    base = EMPTY.encode() if own.xmp is None else own.xmp.rstrip(b"\0")
+    base = re.sub(rb"\s+(?=<\?xpacket end)", b"\n", base)  # room for changes, which a file need not have
+    rdf, edits, there = _parse(base), _Edits(base), set()
+    for description in _descriptions(rdf):
+        for key in description.attributes:
+            there.add(key)
+            if key.rpartition(" ")[0] in dropped:
+                edits.drop(description, key)
+        for element in description.children:
+            there.add(element.name)
+            if element.name.rpartition(" ")[0] in dropped:
+                edits.remove(element)
+    prefix = next(iter(_descriptions(rdf)), rdf).prefix
+    for name, type_, *_ in _TEXTS:
+        kind = Kind("dc", KINDS[FLAT].namespace, type_, "")
+        if f"{kind.namespace} {name}" not in there and own.texts.get(name):
+            language = ' xml:lang="x-default"' if type_ == "Alt" else ""
+            values = own.texts[name][:1] if type_ == "Alt" else own.texts[name]
+            items = [(f"{prefix}li{language}", value) for value in values]
+            edits.add(rdf, (_declared(kind, name), [(f"{prefix}{type_}", items)]))
+    basic = Kind("xmp", "http://ns.adobe.com/xap/1.0/", "", "")
+    if f"{basic.namespace} Rating" not in there and own.rating is not None:
+        edits.add(rdf, (_declared(basic, "Rating"), str(own.rating)))
+    return edits.apply()
+
+
+def sidecar_path(picture: Path | str, *, basename: bool = False) -> Path:
+    """The sidecar of a picture: its whole name and `.xmp`, as digiKam and darktable call it, or as Lightroom does.
 
     >>> from vtm.cli.keywords import sidecar_path
-    >>> sidecar_path("holiday/boat.jpg").as_posix()
-    'holiday/boat.jpg.xmp'
+    >>> sidecar_path("holiday/boat.jpg").as_posix(), sidecar_path("holiday/boat.jpg", basename=True).as_posix()
+    ('holiday/boat.jpg.xmp', 'holiday/boat.xmp')
     """
     picture = Path(picture)
-    return picture.with_name(f"{picture.name}.xmp")
+    return picture.with_suffix(".xmp") if basename else picture.with_name(f"{picture.name}.xmp")
 
 
 def write_sidecar(
-    picture: Path | str, keywords: Sequence[str], hierarchy: Sequence[Sequence[str]] = ()
+    picture: Path | str,
+    keywords: Sequence[str],
+    hierarchy: Sequence[Sequence[str]] = (),
+    *,
+    basename: bool = False,
 ) -> bool:
-    """Put keywords into a picture's sidecar, in place of those of an earlier time; the picture itself is not opened.
+    """Put keywords into a picture's sidecar, in place of those of an earlier time; the picture itself stays as it is.
+
+    A new sidecar says all that the picture does: programs take it in place of that. Without keywords, one that is new
+    since vtm goes. An old one keeps its permissions, owner and group.
 
     Parameters
     ----------
     keywords, hierarchy
         As for `replace_keywords`.
+    basename
+        As for `sidecar_path`.
 
     Returns
     -------
@@ -235,8 +776,8 @@ def write_sidecar(
     Raises
     ------
     DataError
-        What is there is no regular file, larger than `MAX_SIDECAR_BYTES` or no XMP, or its keywords are not a list; it
-        stays as it is.
+        What is there is no regular file, larger than `MAX_SIDECAR_BYTES`, write-protected or no XMP; or the picture's own
+        XMP is none, or another picture would share the sidecar. It stays as it is.
 
     Examples
     --------
@@ -247,22 +788,75 @@ def write_sidecar(
     ...     write_sidecar(f"{folder}/boat.jpg", ["boat", "sea"], [["vtm", "boat sea", "boat"]])
     ...     read_keywords(Path(f"{folder}/boat.jpg.xmp").read_bytes())
     True
-    {'subject': ['boat', 'sea'], 'hierarchicalSubject': ['vtm|boat sea|boat']}
+    {'hierarchicalSubject': ['vtm|boat sea|boat', 'vtm|sea'], 'subject': ['boat', 'sea']}
     """
-    path = sidecar_path(picture)
+    picture = Path(picture)
+    path, other = (sidecar_path(picture, basename=named) for named in (basename, not basename))
+    before = _read_sidecar(path)
+    with _named(path):
+        if before is not None:
+            _check_writable(path)
+        if basename and keywords and (twins := _twins(picture, raw=False)):
+            raise DataError(f"it would be the sidecar of {twins[0]}, too; leave out --sidecar-name basename")
+        start, beside = _around(picture, other, _DEVELOPED + (_CAMERA_RAW,) * basename, new=before is None)
+        after = replace_keywords(before, keywords, hierarchy, beside=beside, start=start)
+        if after == before:
+            return False
+        if after is None:
+            path.unlink()
+        elif before is None:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(after)
+        else:
+            _exchange(path, after)
+    return True
+
+
+def _read_sidecar(path: Path) -> bytes | None:
     if path.is_symlink():
         raise DataError(f"{path}: it is a link; it is left as it is")
     try:
-        before = read_regular(path, most=MAX_SIDECAR_BYTES)
+        return read_regular(path, most=MAX_SIDECAR_BYTES)
     except FileNotFoundError:
-        before = EMPTY.encode()
-    with _named(path):
-        after = replace_keywords(before, keywords, hierarchy)
-    if after == before:
-        return False
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(after)
-    return True
+        return None
+
+
+def _twins(picture: Path, *, raw: bool) -> list[str]:
+    """Other pictures whose name differs in the suffix alone. A raw file is the one whose sidecar it is."""
+    if picture.suffix.lower() in RAW_SUFFIXES:
+        return []
+    lower = SUFFIXES if raw else SUFFIXES - RAW_SUFFIXES
+    suffixes = sorted({*lower, *map(str.upper, lower)} - {picture.suffix})
+    others = [other for other in map(picture.with_suffix, suffixes) if other.exists()]
+    # A file system that knows no capitals finds the picture itself.
+    return [other.name for other in others if not (picture.exists() and other.samefile(picture))]
+
+
+def _around(
+    picture: Path, other: Path, dropped: Sequence[str], *, new: bool
+) -> tuple[bytes, dict[str, Sequence[str]]]:
+    """What a new sidecar starts from, and keywords that programs find elsewhere: in a sidecar of the other name, or in the
+    picture.
+    """
+    own, beside, start = _Own(), {}, None
+    with suppress(FileNotFoundError):
+        content = read_regular(picture, most=MAX_BYTES)
+        try:
+            own = _read_own(content)
+        except DataError as error:
+            if new:
+                raise DataError(
+                    f"the picture's own XMP, which belongs in it, is unreadable: {error}"
+                ) from None
+    with suppress(DataError):  # one that cannot be read, programs do not read either
+        if (found := _read_sidecar(other)) and (found := _take_out(found)):
+            beside = read_keywords(found)
+            if not _twins(picture, raw=True):
+                start = _new_sidecar(_Own(found), dropped)
+    for name, values in ({} if own.xmp is None else read_keywords(own.xmp)).items():
+        beside[name] = beside.get(name) or values
+    beside[FLAT] = beside.get(FLAT) or own.keywords
+    return start or _new_sidecar(own, dropped), beside
 
 
 def write_original(
@@ -270,8 +864,9 @@ def write_original(
 ) -> bool:
     """Put keywords into the XMP of a JPEG or PNG, in place of those of an earlier time; its other bytes stay.
 
-    The file is exchanged for a new one in one step, with the permissions of the old one. Another name of the same file
-    (a hard link) keeps the old one. Links are not followed.
+    The file is exchanged for a new one in one step, with the permissions, owner and group of the old one. Another name of
+    the same file (a hard link) keeps the old one. Links are not followed. A new dc:subject begins with the keywords that
+    the picture has in IPTC, or else in Exif. Without keywords, XMP that is new since vtm goes.
 
     Parameters
     ----------
@@ -309,20 +904,80 @@ def write_original(
         raise DataError(f"{path}: it is a link; name the picture that it leads to")
     before = read_regular(path, most=MAX_BYTES)
     with _named(path):
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if not mode & _WRITABLE or not os.access(path, os.W_OK):
-            raise DataError("it is write-protected")
+        _check_writable(path)
         old = read_xmp(before)
-        old = EMPTY.encode() if old is None else old
-        new = replace_keywords(old, keywords, hierarchy)
+        new = replace_keywords(old, keywords, hierarchy, beside={FLAT: _read_own(before).keywords})
         if new == old:
             return False
-        after = with_xmp(before, new)
-    with atomic_path(path, mode=mode) as temporary:
-        temporary.write_bytes(after)
+        _exchange(path, with_xmp(before, new))
+    return True
+
+
+def remove_keywords(picture: Path | str) -> tuple[list[Path], list[str]]:
+    """Take vtm's keywords out of a picture and its sidecars of both names; what is without them is not touched.
+
+    Returns
+    -------
+    The files that were changed, or removed where they are new since vtm; and why others could not be.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.cli.keywords import remove_keywords, write_sidecar
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_sidecar(f"{folder}/boat.jpg", ["boat"])
+    ...     changed, failures = remove_keywords(f"{folder}/boat.jpg")
+    ...     [path.name for path in changed], failures, list(Path(folder).iterdir())
+    True
+    (['boat.jpg.xmp'], [], [])
+    """
+    picture = Path(picture)
+    full, short = (sidecar_path(picture, basename=basename) for basename in (False, True))
+    changed, failures = [], []
+    for path, most in ((full, MAX_SIDECAR_BYTES), (short, MAX_SIDECAR_BYTES), (picture, MAX_BYTES)):
+        try:
+            if _has_ours(path, most):
+                is_changed = (
+                    write_original(path, [])
+                    if path == picture
+                    else write_sidecar(picture, [], basename=path == short)
+                )
+                changed += [path] * is_changed
+        except DataError as error:
+            failures.append(str(error))
+        except OSError as error:
+            failures.append(f"{'' if error.filename else f'{path}: '}{said(error)}")
+    return changed, failures
+
+
+def _has_ours(path: Path, most: int) -> bool:
+    try:
+        content = read_regular(path, most=most)
+    except FileNotFoundError:
+        return False
+    # The second is how keywords come back from programs that drop what they do not know.
+    return _RECORD.namespace.encode() in content or f">{ROOT}|".encode() in content
+
+
+def _check_writable(path: Path) -> None:
+    if not path.stat().st_mode & _WRITABLE or not os.access(path, os.W_OK):
+        raise DataError("it is write-protected")
+
+
+def _exchange(path: Path, content: bytes) -> None:
+    """Put a new file in the place of another in one step, with its permissions, owner, group and attributes."""
+    old = path.stat()
+    with atomic_path(path, mode=stat.S_IMODE(old.st_mode)) as temporary:
+        temporary.write_bytes(content)
+        new = temporary.stat()
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            try:
+                os.chown(temporary, old.st_uid, old.st_gid)
+            except PermissionError:
+                raise DataError("it belongs to another user or group, and a new one would be yours") from None
         shutil.copystat(path, temporary)  # for the extended attributes
         os.utime(temporary)
-    return True
 
 
 @contextmanager
@@ -355,8 +1010,8 @@ def read_xmp(picture: bytes) -> bytes | None:
     return _find(picture)[2]
 
 
-def with_xmp(picture: bytes, xmp: bytes) -> bytes:
-    """The picture with this XMP in place of its own; every other byte stays.
+def with_xmp(picture: bytes, xmp: bytes | None) -> bytes:
+    """The picture with this XMP, or none, in place of its own; every other byte stays.
 
     Raises
     ------
@@ -372,6 +1027,8 @@ def with_xmp(picture: bytes, xmp: bytes) -> bytes:
     (None, b'<rdf:RDF/>')
     """
     start, end, _ = _find(picture)
+    if xmp is None:
+        return picture[:start] + picture[end:]
     if picture.startswith(_PNG):
         body = b"iTXt" + _PLAIN + xmp
         part = len(body[4:]).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)

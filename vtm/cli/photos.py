@@ -27,7 +27,7 @@ from vtm.cli.options import (
     say,
 )
 from vtm.cli.rows import choose_format, open_rows
-from vtm.corpora.pictures import HEIF_SUFFIXES, MAX_PIXELS, RAW_SUFFIXES
+from vtm.corpora.pictures import MAX_PIXELS, SUFFIXES
 from vtm.errors import ConfigError, DataError, MissingError, printable, said, storable
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 # Ids and texts, where they have any, and pictures.
 Items = tuple[list[str] | None, list[str] | None, list[Path]]
 
-# In a folder these are pictures, whatever their case; a file that is named is opened whatever it is called. Some can be
-# read only where a library is installed, or not at all: these are named, not passed over.
-SUFFIXES = frozenset(
-    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .jxl .pbm .pgm .png .pnm .ppm .tif .tiff "
-    ".webp".split()
-).union(HEIF_SUFFIXES, RAW_SUFFIXES)
 # Folders in which network storage and programs keep copies, or what was deleted, in small letters.
 PROGRAM_FOLDERS = frozenset(
     (
@@ -314,6 +308,13 @@ def tag(
             help="Add the keywords to PICTURE.xmp beside each picture; pictures themselves stay as they are.",
         ),
     ] = False,
+    sidecar_name: Annotated[
+        str,
+        typer.Option(
+            help="full: boat.jpg.xmp, as digiKam and darktable call it; basename: boat.xmp, as Lightroom does.",
+            metavar="NAME",
+        ),
+    ] = "full",
     write_originals: Annotated[
         bool,
         typer.Option(
@@ -333,13 +334,16 @@ def tag(
     """
     from vtm.api import VisualTopicModel
 
+    if sidecar_name not in ("full", "basename"):
+        raise ConfigError(f"--sidecar-name {sidecar_name}: must be full or basename")
     kind = choose_format(format, out)
     columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
     found = _find(pictures, exclude)
     _spare(found, "--out", out)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     bad, untagged, tagged = list(found.unreadable), 0, 0
-    writers = [_Writer("sidecar")] * write_sidecars + [_Writer("picture")] * write_originals
+    writers = [_Writer("sidecar", basename=sidecar_name == "basename")] * write_sidecars
+    writers += [_Writer("picture")] * write_originals
     blocks = tag_pictures(
         loaded,
         found.pictures,
@@ -379,29 +383,60 @@ def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
 class _Writer:
     """Sidecars or pictures written so far, and those that could not be."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, basename: bool = False) -> None:
         self.what = what
+        self.basename = basename
         self.written: list[bool] = []  # False: it had all keywords
         self.failures: list[str] = []
+        self.doubles: list[str] = []  # sidecars whose picture has one of the other name, too
 
     def write(self, block: Sequence[Tagged]) -> None:
-        from vtm.cli.keywords import write_original, write_sidecar
+        from vtm.cli.keywords import sidecar_path, write_original, write_sidecar
 
-        write = write_sidecar if self.what == "sidecar" else write_original
         for tagged in block:
+            keywords = tagged.keywords, tagged.hierarchy
             try:
-                self.written.append(write(tagged.picture, tagged.keywords, tagged.hierarchy))
+                if self.what == "picture":
+                    self.written.append(write_original(tagged.picture, *keywords))
+                    continue
+                self.written.append(write_sidecar(tagged.picture, *keywords, basename=self.basename))
             except DataError as error:
                 self.failures.append(str(error))
             except OSError as error:
                 self.failures.append(f"{'' if error.filename else f'{tagged.picture}: '}{said(error)}")
+            other = sidecar_path(tagged.picture, basename=not self.basename)
+            if self.what == "sidecar" and other.exists():
+                path = sidecar_path(tagged.picture, basename=self.basename)
+                self.doubles.append(f"{other}: is there, too; vtm keeps its keywords in {path.name}")
 
     def report(self) -> int:
         counts = f"{sum(self.written)} {self.what}s written, {self.written.count(False)} had all keywords"
         say(f"{counts}, {len(self.failures)} skipped" if self.failures else counts)
         for failure in self.failures:
             say(f"{'no sidecar' if self.what == 'sidecar' else 'not written'}: {failure}")
+        for double in self.doubles:
+            say(double)
         return len(self.failures)
+
+
+def untag(pictures: Pictures) -> None:
+    """Take the keywords of `vtm tag` out of pictures and their sidecars again.
+
+    Both names of sidecars are looked for. What was not changed since becomes what it was, to the byte, and sidecars that
+    `vtm tag` made go; where other programs wrote since, only the keywords of vtm go. What cannot be written to is listed at
+    the end; the exit code is then 3.
+    """
+    from vtm.cli.keywords import remove_keywords
+
+    found, changed, failures = _find(pictures), [], []
+    for picture in found.pictures:
+        some, others = remove_keywords(picture)
+        changed += some
+        failures += others
+    say(f"keywords taken out of {len(changed)} files of {len(found.pictures)} pictures")
+    for failure in failures:
+        say(f"not written: {failure}")
+    _finish(found, list(found.unreadable), len(failures))
 
 
 def match(

@@ -123,6 +123,12 @@ RAW_SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl "
     ".sr2 .srf .srw .x3f".split()
 )
+# In a folder these are pictures, whatever their case; a file that is named is opened whatever it is called. Some can be
+# read only where a library is installed, or not at all: these are named, not passed over.
+SUFFIXES = frozenset(
+    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .jxl .pbm .pgm .png .pnm .ppm .tif .tiff "
+    ".webp".split()
+).union(HEIF_SUFFIXES, RAW_SUFFIXES)
 # The marks of HEIF (ISO/IEC 23008-12) after "ftyp", and how JPEG XL begins (ISO/IEC 18181-2).
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
@@ -196,7 +202,7 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
         stream, orientation = _raw_preview(path) if is_raw else (open(path, "rb"), 1)
         with stream:
             _check_size(path, largest_in_icon(stream), max_pixels)
-            image = _read_header(stream)
+            image = read_header(stream)
             # Of a PNG Pillow would decode all pixels to look for it.
             if orientation != 1 and _ORIENTATION not in (exif := image.getexif()):
                 exif[_ORIENTATION] = orientation
@@ -265,7 +271,7 @@ def check_file(path: Path) -> None:
         )
 
 
-def _read_header(stream: BinaryIO) -> PILImage.Image:
+def read_header(stream: BinaryIO) -> PILImage.Image:
     from PIL import Image
 
     Image.init()
