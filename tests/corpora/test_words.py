@@ -263,6 +263,56 @@ def test_words_of_other_scripts_stay_whole(language, text, word):
     assert vocabulary.tokens(text) == [word]
 
 
+@pytest.mark.parametrize(
+    "package, language, text, expected",
+    [
+        # Particles, auxiliaries and numbers are no words of a topic; verbs come as the dictionary has them.
+        ("janome", "ja", "青い海に白い船が浮かんでいます。犬", ("海", "浮かぶ", "犬", "白い", "船", "青い")),
+        ("rjieba", "zh", "小狗坐在红色的船上", ("坐在", "小狗", "红色", "船上")),
+        ("rjieba", "zh-TW,en", "a red boat, 红色的船", ("boat", "red", "红色", "船")),
+        ("pythainlp", "th", "เรือสีแดงลอยในทะเล", ("ทะเล", "ลอย", "สีแดง", "เรือ")),
+    ],
+)
+def test_languages_without_spaces_are_cut_into_words(package, language, text, expected):
+    pytest.importorskip(package)
+    vocabulary = build_vocabulary([text] * 2, language=language, config=EVERY)
+    assert vocabulary.words == tuple(sorted(expected))
+    assert vocabulary.counts([text]).toarray().tolist() == [[1] * len(expected)]
+    assert language_doubts([text] * 9, language) == []
+    # Without the package the remedy is said; that it would be another's, too.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vtm.corpora.words._segmenter", lambda code: None)
+        (doubt,) = language_doubts([text] * 9, language)
+    assert "no spaces between words" in doubt and "pip install 'vtm[words]'" in doubt
+
+
+@pytest.mark.parametrize(
+    "text, of",
+    [
+        ("青い海に白い船が浮かんでいます", "ja"),
+        ("小狗坐在红色的船上", "zh"),
+        ("ลอยในทะเล", "th"),
+        ("ເຮືອແລ່ນ", "lo"),
+    ],
+)
+def test_texts_without_spaces_are_doubted_in_a_language_with_them(text, of):
+    (doubt,) = language_doubts([text] * 9, "en")
+    assert f"those of '{of}'" in doubt and f"(--language {of})" in doubt
+
+
+def test_a_language_without_spaces_that_nothing_cuts_is_said():
+    (doubt,) = [each for each in language_doubts(["ເຮືອແລ່ນ"] * 9, "lo") if "spaces" in each]
+    assert "put spaces between them" in doubt
+
+
+def test_what_stands_beside_a_particle_is_no_phrase():
+    pytest.importorskip("janome")
+    found = build_vocabulary(
+        ["白い船の海"] * 2, language="ja", config=BowConfig(min_df=1, max_df=1.0, ngrams=2)
+    )
+    assert [word for word in found.words if " " in word] == ["白い 船"]
+
+
 @pytest.mark.parametrize("texts", [[], ["", " "], ["the and of"] * 4, ["a b c"], ["12 34"]])
 def test_no_word_left_is_one_clear_line(texts):
     with pytest.raises(

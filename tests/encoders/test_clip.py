@@ -755,3 +755,19 @@ def test_texts_by_sentence_transformers(tmp_path, hub, tiny):
     assert np.abs(pair.image.encode(noise()) - directly(hub.root / "tiny/clip")[0]).max() < 1e-6
     with pytest.raises(ConfigError, match="text_pretrained=x: sentence:tiny/bert has its own weights"):
         load_encoder("clip", **options, text_pretrained="x")
+
+
+@pytest.mark.parametrize(
+    "language, english",
+    [
+        ("en", True),
+        ("en-GB, en_US", True),
+        ("de", False),
+        ("de,en", False),
+        ("en,de", False),
+        ("en+de", False),
+    ],
+)
+def test_english_weights_are_for_english_alone(language, english):
+    pictures, texts = clip_module._models(language, "", "", "", "")
+    assert pictures == (clip_module.ENGLISH if english else clip_module.MULTILINGUAL) and texts == pictures

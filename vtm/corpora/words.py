@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,11 +49,87 @@ def _word_pattern(min_length: int) -> str:
     return rf"(?:[^\W\d_][{marks}\u200c\u200d]*){{{min_length},}}"
 
 
-def words_of(text: str, *, min_length: int, ngrams: int = 1, stops: Container[str] = ()) -> list[str]:
+def _japanese() -> Callable[[str], list[str]]:
+    from janome.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer()
+
+    def cut(run: str) -> list[str]:
+        # Nouns, verbs, adjectives and adverbs that stand alone, as the dictionary has them; a comma for all others,
+        # so that what stands on both sides of them is no phrase.
+        return [
+            (token.surface if token.base_form == "*" else token.base_form) if content(token) else ","
+            for token in tokenizer.tokenize(run)
+        ]
+
+    def content(token: Any) -> bool:
+        kind, detail = token.part_of_speech.split(",")[:2]
+        return kind in ("名詞", "動詞", "形容詞", "副詞") and detail not in ("非自立", "接尾", "代名詞", "数")
+
+    return cut
+
+
+def _chinese() -> Callable[[str], list[str]]:
+    from rjieba import cut
+
+    return cut
+
+
+def _thai() -> Callable[[str], list[str]]:
+    # Otherwise it makes a folder in the user's home.
+    os.environ.setdefault("PYTHAINLP_READ_ONLY", "1")
+    from pythainlp.tokenize import word_tokenize
+
+    return partial(word_tokenize, engine="newmm", keep_whitespace=False)
+
+
+# Languages without spaces between words: a run of their letters, what cuts it (of the extra `words`, but for the last),
+# and the letters that a word must have; 犬 is one.
+_KANA = "\u3040-\u30ff\u31f0-\u31ff"
+_HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_UNSPACED = {
+    "ja": (f"[{_KANA}{_HAN}]+", _japanese, 1),
+    "zh": (f"[{_HAN}]+", _chinese, 1),
+    "th": ("[\u0e00-\u0e4e]+", _thai, 2),
+    "lo": ("[\u0e80-\u0eff]+", None, 2),
+    "my": ("[\u1000-\u109f]+", None, 2),
+    "km": ("[\u1780-\u17ff]+", None, 2),
+}
+
+
+@cache
+def _segmenter(code: str) -> Callable[[str], list[str]] | None:
+    """What cuts a run of the language's letters into words; None where nothing is installed for it."""
+    make = _UNSPACED[code][1]
+    try:
+        return make() if make else None
+    except ImportError:
+        return None
+
+
+@lru_cache(maxsize=2**16)
+def _spaced(text: str, codes: tuple[str, ...]) -> str:
+    """The text with spaces between the words of languages that have none, as far as their packages are here."""
+    for code in codes:
+        cut = _segmenter(code)
+        if cut:
+            text = re.sub(_UNSPACED[code][0], lambda run, cut=cut: f" {' '.join(cut(run[0]))} ", text)
+    return text
+
+
+def words_of(
+    text: str, *, language: str, min_length: int, ngrams: int = 1, stops: Container[str] = ()
+) -> list[str]:
     """The words of a text in its order, and with `ngrams` of 2 each phrase after its second word.
 
-    A phrase is two words of the text side by side, with a space or a hyphen between them.
+    A phrase is two words of the text side by side, with a space or a hyphen between them. Japanese, Chinese and Thai
+    are cut by janome, rjieba and pythainlp where they are installed: a word of theirs may have one letter, in Thai
+    two, whatever `min_length` says; Japanese verbs and adjectives come in the form of the dictionary.
     """
+    unspaced = tuple(code for code in _codes(language) if code in _UNSPACED)
+    if unspaced:
+        text = _spaced(unicodedata.normalize("NFC", text), unspaced)
+        min_length = min(min_length, *(_UNSPACED[code][2] for code in unspaced))
     text = _letters(text)
     if ngrams == 1:
         return [word for word in re.findall(_word_pattern(min_length), text) if word not in stops]
@@ -105,7 +182,9 @@ class Vocabulary:
 
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""
-        cut = words_of(text, min_length=self.min_length, ngrams=2 if self.n_phrases else 1)
+        cut = words_of(
+            text, language=self.language, min_length=self.min_length, ngrams=2 if self.n_phrases else 1
+        )
         return [word for word in cut if word in self._known]
 
     @cached_property
@@ -282,8 +361,10 @@ def language_doubts(texts: Sequence[str], language: str) -> list[str]:
 
     own = _codes(language)
     doubts = [f"no stop words are known for {code!r}: none are left out" for code in own if not _listed(code)]
-    pattern = _word_pattern(min_length=2)
-    words = Counter(word for text in texts[:READ_TEXTS] for word in re.findall(pattern, _letters(text)))
+    doubts += _unspaced_doubts(texts[:READ_TEXTS], own)
+    words = Counter(
+        word for text in texts[:READ_TEXTS] for word in words_of(text, language=language, min_length=2)
+    )
     n_words = max(words.total(), 1)
 
     def share(listed: Iterable[str]) -> float:
@@ -298,6 +379,32 @@ def language_doubts(texts: Sequence[str], language: str) -> list[str]:
             f"{others[best]:.0%} of the words are stop words of {best!r}, {own_share:.0%} of {language!r}: "
             f"if the texts are in {best!r}, set language (--language {best})".replace("%", " %")
         )
+    return doubts
+
+
+def _unspaced_doubts(texts: Sequence[str], own: Sequence[str]) -> list[str]:
+    """Doubts of texts without spaces between words, which are read as if whole phrases were words."""
+    letters = max(sum(char.isalpha() for text in texts for char in text), 1)
+    share = {
+        code: sum(len(run) for text in texts for run in re.findall(letter, text)) / letters
+        for code, (letter, _, _) in _UNSPACED.items()
+    }
+    kana = sum(len(run) for text in texts for run in re.findall(f"[{_KANA}]+", text)) / letters
+    # Chinese letters are Japanese where kana stand between them.
+    share["ja" if kana < LEAST_SHARE * share["zh"] else "zh"] = 0.0
+    doubts = []
+    for code in _UNSPACED:
+        if code in own and not _segmenter(code):
+            remedy = "pip install 'vtm[words]'" if _UNSPACED[code][1] else "put spaces between them"
+            doubts.append(
+                f"texts in {code!r} have no spaces between words, and nothing is installed that separates them: whole "
+                f"phrases are taken for words; {remedy}"
+            )
+        elif code not in own and share[code] >= 0.5:
+            doubts.append(
+                f"{share[code]:.0%} of the letters are those of {code!r}, which has no spaces between words: whole "
+                f"phrases are taken for words; set language (--language {code})".replace("%", " %", 1)
+            )
     return doubts
 
 
@@ -325,9 +432,9 @@ def build_vocabulary(
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
-    cut = partial(words_of, min_length=config.min_length, ngrams=config.ngrams)
+    cut = partial(words_of, language=language, min_length=config.min_length, ngrams=config.ngrams)
     # Own stop words as the texts are cut: a hyphen or an apostrophe parts them.
-    own = {" ".join(words_of(line, min_length=1)) for line in config.stop_words}
+    own = {" ".join(words_of(line, language=language, min_length=1)) for line in config.stop_words}
     vectorizer = CountVectorizer(
         analyzer=partial(cut, stops={*stop_words(language), *own}),
         min_df=max(min(config.min_df, len(texts)), 1),

@@ -146,7 +146,8 @@ def _models(
     if model or pretrained:
         image = (model, pretrained)
     else:
-        image = ENGLISH if re.split("[-_]", language.lower())[0] == "en" else MULTILINGUAL
+        codes = {re.split("[-_]", one.strip())[0] for one in re.split("[,+]", language.lower())}
+        image = ENGLISH if codes == {"en"} else MULTILINGUAL
     if text_model.startswith(SENTENCE) and text_pretrained:
         raise ConfigError(
             f"text_pretrained={text_pretrained}: {text_model} has its own weights; leave it out"

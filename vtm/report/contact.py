@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -157,7 +158,7 @@ def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> 
         items.append(f"<li>{picture}<h2>{html.escape(card.heading)}</h2>{lines}</li>")
     title = html.escape(textwrap.shorten(heading, 80, placeholder=" …"))
     return f"""<!DOCTYPE html>
-<html lang="{html.escape(language)}">
+<html lang="{html.escape(re.split("[,+]", language)[0].strip())}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

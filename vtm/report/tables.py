@@ -251,7 +251,9 @@ def stop_word_table(data: Prepared, *, top: int = 40) -> pd.DataFrame:
     """What the list of stop words takes from the training texts: its commonest words, and how much all of them are."""
     stops = Vocabulary(tuple(stop_words(data.corpus.language)), data.corpus.language, min_length=1)
     counts = stops.counts(data.texts("train"))
-    n_words = sum(len(words_of(text, min_length=1)) for text in data.texts("train"))
+    n_words = sum(
+        len(words_of(text, language=data.corpus.language, min_length=1)) for text in data.texts("train")
+    )
     frequency = np.asarray(counts.sum(axis=0)).ravel()
     common = np.argsort(-frequency, kind="stable")[:top]
     return frame(

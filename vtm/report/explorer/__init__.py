@@ -127,7 +127,7 @@ def payload(data: ExplorerData, sheets: Sheets) -> dict[str, Any]:
         "title": data.title,
         "model": data.model_name,
         "baseline": data.baseline_name,
-        "language": data.language,
+        "language": re.split("[,+]", data.language)[0].strip(),
         "nAll": max(data.n_all, len(data.ids)),
         "ids": list(data.ids),
         "texts": list(data.texts),
