@@ -84,9 +84,9 @@ HEBREW, ARABIC, DEVANAGARI = "שלום עולם", "مرحبا بالعالم", "
 TABLES: tuple[Table, ...] = (
     # Ids
     Table("picture named twice", "duplicate ids", lines("image,text", "a.png,hat", "a.png,coat"),
-          refused=("t.csv row 2", "t.csv row 3", "a.png", "remove one")),
+          kept=[("a.png", "hat. coat.")]),
     Table("picture named in two ways", "duplicate ids", lines("image,text", "a.png,hat", "./a.png,coat"),
-          refused=("row 2", "row 3")),
+          kept=[("a.png", "hat. coat.")]),
     Table("id twice", "duplicate ids", lines("id,image,text", "1,a.png,hat", "1,b.png,coat"),
           options={"id_column": "id"}, refused=("row 2", "row 3", "'1'", "id_column")),
     Table("id twice, one dropped", "duplicate ids", lines("id,image,text", "1,none.png,hat", "1,b.png,coat"),
@@ -133,10 +133,11 @@ TABLES: tuple[Table, ...] = (
     Table("null in JSON", "missing values", _jsonl({"image": "a.png", "text": None}, {"image": None, "text": "x"},
           {"text": "x"}, {"image": "b.png"}, {"image": "a.png", "text": "hat"}), "t.jsonl", kept=[A],
           dropped={"empty-text": 2, "missing-picture": 2}),
-    Table("a list for a text", "other types", _jsonl({"image": "a.png", "text": ["hat"]}), "t.jsonl",
+    Table("a list for a text", "other types", _jsonl({"image": "a.png", "text": ["hat"]}), "t.jsonl", kept=[A]),
+    Table("a list in a list for a text", "other types", _jsonl({"image": "a.png", "text": [["hat"]]}), "t.jsonl",
           refused=("row 1", "'text'")),
-    Table("bytes in Parquet", "other types", parquet({"image": [b"\x89PNG"], "text": ["hat"]}), "t.parquet",
-          refused=("row 1", "'image'")),
+    Table("bytes for a text in Parquet", "other types", parquet({"image": ["a.png"], "text": [b"hat"]}), "t.parquet",
+          refused=("row 1", "'text'")),
     Table("numbers for texts", "other types", _jsonl({"image": "a.png", "text": 2019}), "t.jsonl",
           kept=[("a.png", "2019")]),
     Table("a number of 5,000 digits", "other types", b'{"image": "a.png", "text": ' + b"9" * 5000 + b"}", "t.jsonl",
@@ -297,7 +298,8 @@ def _with(value: float) -> np.ndarray:
 
 def _lost_words(folder: Path) -> None:
     texts = [*TEXTS * 2, *["12 34 ..."] * 8, *["the of and"] * 8]
-    data = prepared(folder, texts)
+    # Texts come several times: as near-duplicates they would leave words to the test part alone.
+    data = prepared(folder, texts, twin_image=0, twin_text=0, twin_both=0)
     known = np.asarray(data.counts.sum(axis=1)).ravel()
     assert (known[48:] == 0).all() and (known[:48] == 3).all()
     assert all(known[row] > 0 for row in data.rows["train"])

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 import zlib
 from pathlib import Path
 
@@ -395,6 +396,26 @@ def test_no_entity_is_expanded_and_odd_files_are_no_metadata():
     assert svg_text.read_metadata(b"<svg/>") is None
     assert svg_text.read_metadata(b"\xff\xfe\x00 no svg at all") is None
     assert svg_text.read_metadata(svg(title="a &lt; b", encoding="UTF-8")[:-900]) is None
+
+
+def test_prefixes_may_be_declared_on_svg():
+    """As Inkscape writes them; the slow way is a parser of the whole file."""
+    plain = svg("Brown Owl", "sits", ["bird", "night"])
+    declared = re.findall(rb"\sxmlns:\w+=\"[^\"]+\"", plain)
+    assert len(declared) > 1
+    bare = re.sub(rb"\sxmlns:\w+=\"[^\"]+\"", b"", plain)
+    moved = re.sub(rb"<svg\b", b"<svg" + b" ".join(declared), bare, count=1)
+    whole = ElementTree.fromstring(moved)
+    assert whole.findtext(f".//{svg_text.DC}title") == "Brown Owl"
+    expected = svg_text.read_metadata(plain)
+    assert expected is not None and svg_text.read_metadata(moved) == expected
+    assert svg_text.read_metadata(moved.replace(b'"', b"'")) == expected
+    other = re.sub(rb"\bdc:", b"d-c.1:", moved).replace(b"xmlns:dc=", b"xmlns:d-c.1=")
+    assert svg_text.read_metadata(other) == expected
+    # Entities in other declarations are not looked at; a prefix that is not declared makes no metadata.
+    doubled = moved.replace(b"<svg", b'<svg xmlns:x="&file;" xmlns:y="z"', 1)
+    assert svg_text.read_metadata(doubled) == expected
+    assert svg_text.read_metadata(bare) is None
 
 
 def png(colour: int, size: tuple[int, int] = (2, 2), *, level: int = -1, blank: bool = False) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vtm.corpora import Dropped, load_corpus
+from vtm.corpora import Dropped, load_corpus, split
 from vtm.errors import ConfigError, DataError, MissingError
 
 
@@ -112,7 +112,13 @@ def test_imagefolder_and_its_splits(folder):
         (["image,text", "a.png,hat", "b.png,hat,coat"], {}, DataError, ["t.csv", "row 3", "3 fields"]),
         (["image,text", "a.png"], {}, DataError, ["row 2", "1 fields"]),
         (["image,text", 'a.png,"hat', "b.png,coat"], {}, DataError, ["row 2", "quote"]),
-        (["image,text", "a.png,hat", "b.png,x", "./a.png,y"], {}, DataError, ["row 2", "row 4", "a.png"]),
+        (
+            ["image,text,sku", "a.png,hat,7", "b.png,x,7"],
+            {"id_column": "sku"},
+            DataError,
+            ["row 2", "row 3", "'7'"],
+        ),
+        (["image,text", "a.png,hat"], {"captions": "all"}, ConfigError, ["captions", "joined, first, drawn"]),
         (["image,words", "a.png,hat"], {}, DataError, ["text_column", "image, words"]),
         (["image,text", "a.png,hat"], {"text_column": "words"}, ConfigError, ["words", "image, text"]),
         (["image,text", "a.png,hat"], {"encoding": "utf-99"}, ConfigError, ["utf-99"]),
@@ -157,3 +163,253 @@ def test_files_that_are_no_tables(folder, tmp_path):
         load_corpus(write(folder / "t.parquet", "x"))
     with pytest.raises(MissingError, match="nowhere"):
         load_corpus(tmp_path / "nowhere.csv")
+
+
+def paint(path: Path, shade: int) -> Path:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4), (shade, 90, 0)).save(path)
+    return path
+
+
+def tree(root: Path, **folders: int) -> Path:
+    """A folder of pictures with a metadata.jsonl for each part; in names _ is a folder's end."""
+    shade = 0
+    for name, n in folders.items():
+        folder, rows = root / name.replace("_", "/"), []
+        for number in range(n):
+            paint(folder / f"{number}.png", shade := shade + 1)
+            rows.append(json.dumps({"file_name": f"{number}.png", "text": f"picture {shade}"}))
+        write(folder / "metadata.jsonl", *rows)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        ({"train": 40, "test": 9}, {"train": ["train"], "validation": ["train"], "test": ["test"]}),
+        (
+            {"train": 40, "validation": 7, "test": 9},
+            {"train": ["train"], "validation": ["validation"], "test": ["test"]},
+        ),
+        ({"train": 40, "val": 7}, {"train": ["train"], "validation": ["val"], "test": ["train"]}),
+        # Two levels down, with a folder of no part, which is not for tests.
+        (
+            {"train_cats": 20, "train_dogs": 20, "other": 5, "test_cats": 4, "test_dogs": 4},
+            {"train": ["other", "train"], "validation": ["other", "train"], "test": ["test"]},
+        ),
+    ],
+)
+def test_an_owner_s_parts_are_kept(tmp_path, folders, expected):
+    corpus = load_corpus(tree(tmp_path / "photos", **folders))
+    assert len(corpus) == sum(folders.values())
+    parts = split(corpus)
+    found = {part: {corpus.ids[row].split("/")[0] for row in rows} for part, rows in parts.items()}
+    assert all(found[part] <= set(names) and found[part] for part, names in expected.items())
+    assert sorted(row for rows in parts.values() for row in rows) == list(range(len(corpus)))
+    for part in ("validation", "test"):
+        if expected[part] in (["test"], ["val"], ["validation"]):
+            whole = {id for id in corpus.ids if id.split("/")[0] in expected[part]}
+            assert {corpus.ids[row] for row in parts[part]} == whole
+
+
+def test_folders_without_a_test_part_are_no_split(tmp_path):
+    assert load_corpus(tree(tmp_path / "a", train=5, other=4)).parts is None
+    assert load_corpus(tree(tmp_path / "b", test=5)).parts is None
+    assert load_corpus(tree(tmp_path / "c", cats=5, attests=4)).parts is None
+
+
+def test_all_metadata_of_a_tree_are_read_and_two_formats_in_a_folder_are_refused(folder):
+    write(folder / "metadata.csv", "file_name,text", "a.png,hat", "b.png,coat")
+    write(folder / "sub/metadata.jsonl", json.dumps({"file_name": "c.png", "text": "shoe"}))
+    assert dict(zip(*(lambda c: (c.ids, c.texts))(load_corpus(folder)), strict=True)) == {
+        "a.png": "hat", "b.png": "coat", "sub/c.png": "shoe",
+    }  # fmt: skip
+    write(folder / "sub/metadata.csv", "file_name,text", "c.png,shoe")
+    with pytest.raises(DataError, match=r"sub: holds metadata\.csv and metadata\.jsonl; remove all but one"):
+        load_corpus(folder)
+
+
+FIVE = ["A dog runs .", "a dog is running", "A dog runs .", "Ein Hund läuft", "it runs!"]
+JOINED = "A dog runs . a dog is running. Ein Hund läuft. it runs!"
+
+
+def flickr(folder: Path) -> Path:
+    """As Flickr8k is published: no header, pictures in a folder of their own."""
+    paint(folder / "Flicker8k_Dataset/1_a.jpg", 10), paint(folder / "Flicker8k_Dataset/2_b.jpg", 200)
+    rows = [f"1_a.jpg#{number}\t{caption}" for number, caption in enumerate(FIVE)]
+    return write(folder / "Flickr8k.token.txt", *rows, "2_b.jpg#0\tA cat .", "gone.jpg#0\tA cow .")
+
+
+def coco(folder: Path) -> Path:
+    """As COCO is published: pictures and annotations apart, captions in any order."""
+    paint(folder / "val2017/1_a.jpg", 10), paint(folder / "val2017/2_b.jpg", 200)
+    images = [
+        {"id": 7, "file_name": "1_a.jpg"},
+        {"id": 9, "file_name": "2_b.jpg"},
+        {"id": 3, "file_name": "gone.jpg"},
+    ]
+    said = [
+        *((7, caption) for caption in FIVE[:2]),
+        (9, "A cat ."),
+        *((7, caption) for caption in FIVE[2:]),
+        (3, "A cow ."),
+    ]
+    annotations = [{"image_id": id, "id": n, "caption": caption} for n, (id, caption) in enumerate(said)]
+    (folder / "annotations").mkdir()
+    return write(
+        folder / "annotations/captions_val2017.json",
+        json.dumps({"images": images, "annotations": annotations}),
+    )
+
+
+def kaggle(folder: Path) -> Path:
+    paint(folder / "1_a.jpg", 10), paint(folder / "2_b.jpg", 200)
+    rows = [f"1_a.jpg| {number}| {caption}" for number, caption in enumerate(FIVE)]
+    return write(
+        folder / "results.csv",
+        "image_name| comment_number| comment",
+        *rows,
+        "2_b.jpg| 0| A cat .",
+        "gone.jpg| 0| A cow .",
+    )
+
+
+@pytest.mark.parametrize("publish", [flickr, coco, kaggle])
+@pytest.mark.parametrize("whole", [True, False])
+def test_several_captions_are_one_pair(tmp_path, publish, whole):
+    table = publish(tmp_path)
+    place = tmp_path if whole else table
+    corpus = load_corpus(place)
+    assert [id.split("/")[-1] for id in corpus.ids] == ["1_a.jpg", "2_b.jpg"]
+    assert corpus.texts == (JOINED, "A cat .") and "1 pictures have several captions" in corpus.source
+    (drop,) = corpus.dropped
+    assert (drop.id.split("/")[-1], drop.reason) == ("gone.jpg", "missing-picture")
+    assert load_corpus(place, captions="first").texts == (FIVE[0], "A cat .")
+    drawn = load_corpus(place, captions="drawn").texts
+    assert drawn[0] in FIVE and drawn == load_corpus(place, captions="drawn").texts
+
+
+def test_captions_are_drawn_by_id_and_not_all_the_first(tmp_path):
+    rows = []
+    for number in range(12):
+        paint(tmp_path / f"{number}.png", number)
+        rows += [f"{number}.png,caption {caption}" for caption in range(5)]
+    drawn = load_corpus(write(tmp_path / "t.csv", "image,caption", *rows), captions="drawn").texts
+    assert len(set(drawn)) > 2
+
+
+def test_coco_that_names_a_picture_it_lacks_is_refused(tmp_path):
+    told = {"images": [], "annotations": [{"image_id": 5, "caption": "x"}]}
+    with pytest.raises(DataError, match=r"t\.json: annotation 1 names the picture 5"):
+        load_corpus(write(tmp_path / "t.json", json.dumps(told)))
+    for content in ("[]", "{}", '{"images": [{"id": 1}], "annotations": []}', "{oops"):
+        with pytest.raises(DataError, match=r"t\.json: holds no captions as COCO's"):
+            load_corpus(write(tmp_path / "t.json", content))
+
+
+def test_texts_beside_pictures(tmp_path):
+    """Two levels, as img2dataset leaves files: a shard's folder, and a table of what could not be fetched."""
+    for name in ("00000/000000000", "00000/000000001", "00001/000010000"):
+        paint(tmp_path / f"{name}.jpg", int(name[-5:]) % 200)
+        write(tmp_path / f"{name}.json", json.dumps({"caption": "x"}))
+    write(tmp_path / "00000/000000000.txt", "a red  hat")
+    write(tmp_path / "00001/000010000.txt", "a coat")
+    write(tmp_path / "00000_stats.json", "{}")
+    corpus = load_corpus(tmp_path)
+    assert corpus.ids == ("00000/000000000.jpg", "00001/000010000.jpg")
+    assert corpus.texts == ("a red hat", "a coat")
+    assert [(drop.id, drop.reason) for drop in corpus.dropped] == [("00000/000000001.jpg", "empty-text")]
+
+
+def test_webdataset(tmp_path, monkeypatch):
+    import io
+    import tarfile
+
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    picture = paint(tmp_path / "x.png", 9).read_bytes()
+    other = paint(tmp_path / "y.png", 99).read_bytes()
+    (tmp_path / "shards").mkdir()
+    for number, members in enumerate((
+        [("0.png", picture), ("0.txt", b"a hat"), ("0.json", b'{"caption": "no"}'), ("../1.png", other), ("../1.txt", b"out")],
+        [("a/2.JPG", other), ("a/2.json", b'{"caption": "a coat"}'), ("3.txt", b"no picture"), ("4.png", other)],
+    )):  # fmt: skip
+        with tarfile.open(tmp_path / f"shards/0000{number}.tar", "w") as archive:
+            for name, content in members:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    corpus = load_corpus(tmp_path / "shards")
+    assert corpus.texts == ("a hat", "out", "a coat")
+    assert corpus.ids == ("00000.tar/0.png", "00000.tar/../1.png", "00001.tar/a/2.jpg")
+    assert [path.read_bytes() for path in corpus.images] == [picture, other, other]
+    assert all(path.is_relative_to(tmp_path / "data") for path in corpus.images), "no name leads out of there"
+    assert corpus.drop_counts() == {"missing-picture": 1, "empty-text": 1}
+    assert load_corpus(tmp_path / "shards/00000.tar").texts == ("a hat", "out")
+    (tmp_path / "shards/00001.tar").write_bytes(b"no tar")
+    with pytest.raises(DataError, match=r"00001\.tar: not readable as a tar archive"):
+        load_corpus(tmp_path / "shards")
+
+
+def test_pictures_inside_parquet(folder, tmp_path, monkeypatch):
+    """As Hugging Face's data sets have them, and img2dataset, too."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    a, b = ((folder / name).read_bytes() for name in ("a.png", "b.png"))
+    images = [
+        {"bytes": a, "path": "a.png"},
+        {"bytes": b, "path": None},
+        {"bytes": None, "path": "b.png"},
+        None,
+    ]
+    texts = [["a hat", "hats"], ["a coat"], ["two coats"], ["nothing"]]
+    pq.write_table(pa.table({"image": images, "captions": texts}), folder / "t.parquet")
+    corpus = load_corpus(folder / "t.parquet")
+    assert dict(zip(corpus.ids, corpus.texts, strict=True)) == {
+        "a.png": "a hat. hats.", "t.parquet row 2": "a coat", "b.png": "two coats",
+    }  # fmt: skip
+    assert [path.read_bytes() for path in corpus.images] == [a, b, b]
+    assert corpus.drop_counts() == {"missing-picture": 1}
+    (tmp_path / "shards").mkdir()
+    pq.write_table(
+        pa.table({"jpg": [a, b], "caption": ["a hat", "a coat"]}), tmp_path / "shards/00000.parquet"
+    )
+    assert load_corpus(tmp_path / "shards").texts == ("a hat", "a coat")
+
+
+@pytest.mark.parametrize("said", ["sep=;", '"sep=;"', "sep=;\r"])
+def test_habits_of_spreadsheets(folder, said):
+    table = write(
+        folder / "t.csv", said, "Filepath;Text, in words;", "a.png;hat, red;", ";;", "b.png;coat;", ";;"
+    )
+    corpus = load_corpus(table, text_column="Text, in words")
+    assert (corpus.ids, corpus.texts, corpus.dropped) == (("a.png", "b.png"), ("hat, red", "coat"), ())
+    write(table, said, "image;text", "a.png;hat", "b.png")
+    with pytest.raises(DataError, match="row 4 has 1 fields"):
+        load_corpus(table)
+
+
+@pytest.mark.parametrize(
+    "name", ["filepath", "file_path", "image_file_name", "photo_file_name", "Image_Name"]
+)
+def test_columns_by_other_usual_names(folder, name):
+    assert load_corpus(write(folder / "t.csv", f"{name},caption", "a.png,hat")).ids == ("a.png",)
+
+
+def test_pictures_in_another_folder_by_an_option_that_names_it(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    paint(elsewhere / "d.png", 1), paint(elsewhere / "e.png", 2), paint(tmp_path / "third.png", 3)
+    (folder / "linked").symlink_to(elsewhere)
+    table = write(
+        folder / "t.csv", "image,text", "a.png,hat", "d.png,coat", "linked/e.png,shoe",
+        f"{elsewhere / 'd.png'},belt", f"{tmp_path / 'third.png'},ring",
+    )  # fmt: skip
+    assert load_corpus(table).drop_counts() == {"missing-picture": 1, "outside-folder": 3}
+    corpus = load_corpus(table, pictures=str(elsewhere))
+    assert dict(zip(corpus.ids, corpus.texts, strict=True)) == {
+        "a.png": "hat", "d.png": "coat. belt.", "linked/e.png": "shoe",
+    }  # fmt: skip
+    assert corpus.drop_counts() == {"outside-folder": 1}

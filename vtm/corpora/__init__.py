@@ -33,11 +33,12 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
     ----------
     name_or_path
         "openclipart", "stamps", "scenes" or "newsimages"; or a CSV, TSV, Parquet or JSON Lines file; or a
-        folder with a metadata.csv or metadata.jsonl (Hugging Face's imagefolder).
+        folder with a metadata.csv or metadata.jsonl (Hugging Face's imagefolder), or another of the forms that
+        `vtm.corpora.table.load` lists.
     **options
         Passed to the corpus: `lang` for stamps; `n` and `seed` for scenes; `folder`, `pictures`,
         `ground_truth`, `test`, `separator`, `snippet` and `lang` for newsimages; `image_column`,
-        `text_column`, `id_column`, `group_column`, `encoding` and `lang` for tables.
+        `text_column`, `id_column`, `group_column`, `encoding`, `captions`, `pictures` and `lang` for tables.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def with_places(spec: str, change: Callable[[str], str]) -> str:
     """A corpus as it was named, with its files and folders as `change` gives them; other options stay."""
     name, options = parse_corpus(spec)
     if name not in CORPORA:
-        return change(name) + spec.strip()[len(name) :]
+        name = change(name)
     settings = (
         f"{option}={change(str(value)) if option in PLACES else value}" for option, value in options.items()
     )

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 PARTS = ("train", "validation", "test")
-OWN_PARTS = ("development", "test")  # of a split that a corpus' owners fixed
-OWN_FRACTIONS = (0.8, 0.2, 0.0)  # of their development part, into train and validation
+# Of a split that a corpus' owners fixed. What they call development is drawn: into train and what they left out.
+OWN_PARTS = ("development", "train", "validation", "test")
+OWN_FRACTIONS = (0.8, 0.2, 0.0)
 FOLDS = 5
 # Two pairs are near-duplicates when the cosine of their pictures is above the first, or of their texts above the
 # second, or both above the third.
@@ -72,8 +73,8 @@ class Corpus:
     source
         One line: where the data come from, and their licence.
     parts
-        "development" or "test" per pair (length n): a split that the corpus' owners fixed. None: the split
-        follows from the ids.
+        "development", "train", "validation" or "test" per pair (length n): a split that the corpus' owners fixed.
+        None: the split follows from the ids.
     n_test
         How many test texts the owners' task counts, where that is more than the corpus holds (a picture is
         missing): the others count as not found. Needs `parts`.
@@ -330,8 +331,8 @@ def split(
     Parameters
     ----------
     pairs
-        A corpus, or n unique ids. A corpus whose owners fixed a test part (`Corpus.parts`) keeps it: there only the
-        development pairs are drawn, 80 % train and 20 % validation.
+        A corpus, or n unique ids. A corpus whose owners fixed parts (`Corpus.parts`) keeps them: there only the
+        development pairs are drawn, 80 % train and 20 % validation, or test where they fixed a validation part.
     seed
         Another seed, another split.
     fold
@@ -362,17 +363,16 @@ def split(
         raise DataError(f"{len(clusters)} numbers of clusters for {len(pairs)} pairs; give one for each")
     if isinstance(pairs, Corpus) and pairs.parts is not None:
         own = np.array(pairs.parts)
-        development = np.flatnonzero(own == "development").astype(np.int64)
+        rows = {part: np.flatnonzero(own == part).astype(np.int64) for part in OWN_PARTS}
+        development = rows.pop("development")
         drawn = split(
             [pairs.ids[row] for row in development],
             seed=seed,
             fold=fold,
             clusters=None if clusters is None else np.asarray(clusters)[development],
-            fractions=OWN_FRACTIONS,
+            fractions=(0.8, 0.0, 0.2) if len(rows["validation"]) else OWN_FRACTIONS,
         )
-        return {name: development[rows] for name, rows in drawn.items()} | {
-            "test": np.flatnonzero(own == "test").astype(np.int64)
-        }
+        return {part: np.sort(np.append(rows[part], development[drawn[part]])) for part in PARTS}
     proper = len(fractions) == 3 and all(0 <= part <= 1 for part in fractions)
     if not proper or not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
         raise ConfigError(f"split fractions {tuple(fractions)}: give three numbers from 0 to 1 that sum to 1")

@@ -2,8 +2,8 @@
 
 What a drawing says about itself stands in the metadata of its SVG file, which are made into a plain text.
 
-Only the RDF block of the file is parsed, as a document of its own: it holds no document type, so no entity
-is declared, and none expanded or fetched.
+Only the RDF block of the file is parsed, as a document of its own, with the namespaces that are declared around it: it
+holds no document type, so no entity is declared, and none expanded or fetched.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from vtm.files import code_hash, data_dir, hash_file, hash_json, kept
 DC = "{http://purl.org/dc/elements/1.1/}"
 ITEM = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}li"
 RDF_BLOCK = re.compile(r"<(\w+:)?RDF[\s>].*?</(\w+:)?RDF>", re.DOTALL)
+# Of a prefix, as Inkscape has them on <svg>; none with an entity in it.
+NAMESPACE = re.compile(r"""\sxmlns:(?!xml)([\w.-]+)\s*=\s*("[^"<&]+"|'[^'<&]+')""")
 ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([\w.-]+)""")
 
 # Keywords that say nothing of the picture: remains of the library's upload scripts ("hash", "11"), and names
@@ -95,7 +97,10 @@ def read_metadata(content: bytes) -> Metadata | None:
     if block is None:
         return None
     try:
-        root = ElementTree.fromstring(block[0])
+        # Of two declarations of a prefix the nearer one counts.
+        around = dict(NAMESPACE.findall(text, 0, block.start()))
+        declared = "".join(f" xmlns:{prefix}={name}" for prefix, name in around.items())
+        (root,) = ElementTree.fromstring(f"<svg{declared}>{block[0]}</svg>")
     except ElementTree.ParseError:
         return None
     work = next((element for element in root if element.tag.endswith("}Work")), None)

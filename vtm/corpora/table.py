@@ -1,32 +1,37 @@
-"""A user's own pairs: a table beside its pictures, or a folder in Hugging Face's imagefolder convention."""
+"""A user's own pairs, in the forms in which people publish them: tables, folders of pictures, archives.
+
+Every reader gives rows with a column of pictures and one of captions; what follows is the same for all.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import re
+import tarfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from vtm.corpora.base import Corpus, Dropped, Pair
-from vtm.corpora.pictures import PictureError, check_file
+from vtm.corpora.pictures import MAX_BYTES, PictureError, check_file
 from vtm.errors import ConfigError, DataError
-from vtm.files import check_regular, hash_file
+from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
 
 class Row(NamedTuple):
-    """A row of a table; `number` is the line in the file (the header is 1), or the row of a Parquet file."""
+    """A row of a table; `number` is the line in the file (the header is 1), the row of a Parquet file, or a key."""
 
     table: Path
-    number: int
+    number: int | str
     values: dict[str, Any]
 
     def __str__(self) -> str:
-        return f"{self.table.name} row {self.number}"
+        return f"{self.table.name} {'row ' if isinstance(self.number, int) else ''}{self.number}"
 
 
 # The rows with their values in some columns, by default in all; other values may come along.
@@ -34,7 +39,7 @@ Rows = Callable[..., Iterator[Row]]
 
 
 def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
-    """Column names of a CSV, TSV, JSON Lines or Parquet file, and a function that gives its rows, once.
+    """Column names of a table, an archive or a folder, and a function that gives its rows, once.
 
     The function takes the names of the columns that are used; of a Parquet file no other is read.
 
@@ -46,18 +51,30 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
         The file is of another kind, has another encoding, or a row cannot be read (while iterating); two columns
         have one name; a used column of a Parquet file holds a value that Python has none for.
     """
+    if table.is_dir():
+        return list(NAMED), lambda _=None: _read_texts(table)
     try:
         check_regular(table)
     except OSError as error:
         raise DataError(f"{table}: cannot be read ({error.strerror})") from None
     kind = table.suffix.lower()
-    if kind in (".csv", ".tsv", ".txt"):
-        return _read_csv(table, _decoded(table, encoding), "\t" if kind == ".tsv" else None)
+    if kind == ".tar":
+        return list(NAMED), lambda _=None: _read_tar(table)
+    if kind == ".json":
+        return list(NAMED), lambda _=None: _read_coco(table, _decoded(table, encoding))
+    if kind in (".csv", ".tsv", ".txt", ".token"):
+        text = _decoded(table, encoding)
+        if kind in (".txt", ".token") and _TOKEN.match(text):
+            return list(NAMED), lambda _=None: _read_tokens(table, text)
+        return _read_csv(table, text, "\t" if kind == ".tsv" else None)
     if kind in (".jsonl", ".ndjson"):
         return _read_jsonl(table, _decoded(table, encoding))
     if kind in (".parquet", ".pq"):
         return _read_parquet(table)
-    raise DataError(f"{table}: tables are read from .csv, .tsv, .jsonl and .parquet; save it as one of these")
+    raise DataError(
+        f"{table}: tables are read from .csv, .tsv, .jsonl and .parquet, captions from .json, .token and .tar; "
+        "save it as one of these"
+    )
 
 
 def _decoded(table: Path, encoding: str | None) -> str:
@@ -81,20 +98,27 @@ def _decoded(table: Path, encoding: str | None) -> str:
 def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str], Rows]:
     if not text.strip():
         raise DataError(f"{table}: the file is empty; it needs a header and at least one row")
-    if delimiter is None:
-        first = text.lstrip().splitlines()[0]
-        delimiter = max(",;\t", key=first.count)
+    # A first line that spreadsheets read, and do not show.
+    said = re.match(r'\s*"?sep=(.)"?[ \t]*\r?\n', text)
+    skipped = text[: said.end()].count("\n") if said else 0
+    text = text[said.end() :] if said else text
+    if delimiter is None or said:
+        first = (text.lstrip().splitlines() or [""])[0]
+        delimiter = said[1] if said else max(",;\t|", key=first.count)
     # Of a caption of any length; the limit is one of the process, and is never lowered here.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
     def numbered() -> Iterator[tuple[int, list[str]]]:
-        number = 1
+        number = 1 + skipped
         try:
             for fields in reader:
+                # Spreadsheets write rows that were emptied as rows of nothing.
+                if len(fields) > 1 and not any(field.strip() for field in fields):
+                    fields = []
                 if fields:
                     yield number, fields
-                number = reader.line_num + 1
+                number = reader.line_num + 1 + skipped
         except csv.Error as error:
             raise DataError(f"{table}: row {number} cannot be read ({error}): an open quote?") from None
 
@@ -187,14 +211,126 @@ def _check_columns(table: Path, columns: list[str]) -> None:
         raise DataError(f"{table}: two columns are called {twice[0]!r}; rename one")
 
 
-# Tried in this order, whatever their case.
-IMAGE_COLUMNS = ("file_name", "filename", "image", "image_path", "path", "file", "picture")
-TEXT_COLUMNS = ("text", "caption", "description", "title")
+def _read_tokens(table: Path, text: str) -> Iterator[Row]:
+    """Flickr8k and Flickr30k: `picture.jpg#0`, a tab, a caption."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        named, tab, caption = line.partition("\t")
+        if line.strip():
+            if not tab:
+                raise DataError(
+                    f"{table}: row {number} has no tab between the picture's name and its caption"
+                )
+            yield Row(
+                table, number, dict(zip(NAMED, (named.rpartition("#")[0] or named, caption), strict=True))
+            )
+
+
+def _read_coco(table: Path, text: str) -> Iterator[Row]:
+    """COCO's captions: pictures by id, and annotations that name these ids."""
+    try:
+        content = json.loads(text)
+        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        captions: dict[Any, list[Any]] = {id: [] for id in names}
+        for number, annotation in enumerate(content["annotations"], start=1):
+            if annotation["image_id"] not in captions:
+                raise DataError(
+                    f"{table}: annotation {number} names the picture {annotation['image_id']!r}, which is not there"
+                )
+            captions[annotation["image_id"]].append(annotation["caption"])
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{table}: holds no captions as COCO's files do, with images (id, file_name) and annotations (image_id, "
+            f"caption): {error!r}"
+        ) from None
+    for number, (id, name) in enumerate(names.items(), start=1):
+        yield Row(table, number, dict(zip(NAMED, (name, captions[id]), strict=True)))
+
+
+def _read_texts(folder: Path) -> Iterator[Row]:
+    """Pictures with a text of the same name beside them, as img2dataset leaves them."""
+    for path in _walk(folder):
+        if _is_picture(path):
+            beside = path.with_suffix(".txt")
+            caption = _decoded(beside, None) if beside.is_file() else ""
+            named = path.relative_to(folder).as_posix()
+            yield Row(folder, named, dict(zip(NAMED, (named, caption), strict=True)))
+
+
+def _read_tar(table: Path) -> Iterator[Row]:
+    """WebDataset: files of one name up to the first dot of its last part are one sample."""
+    key, sample = "", {}
+    try:
+        with tarfile.open(table) as archive:
+            for member in archive:
+                folder, _, name = member.name.rpartition("/")
+                stem, _, kind = name.partition(".")
+                if not member.isreg() or not stem or member.size > MAX_BYTES:
+                    continue
+                if sample and f"{folder}/{stem}" != key:
+                    yield _sample(table, key, sample)
+                    sample = {}
+                key = f"{folder}/{stem}"
+                sample[kind.lower()] = archive.extractfile(member).read()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(f"{table}: not readable as a tar archive ({error})") from None
+    if sample:
+        yield _sample(table, key, sample)
+
+
+def _sample(table: Path, key: str, files: dict[str, bytes]) -> Row:
+    key = key.removeprefix("/")
+    image = next((kind for kind in files if f".{kind}" in PICTURE_SUFFIXES), None)
+    try:
+        text: Any = files["txt"].decode("utf-8-sig") if "txt" in files else ""
+        if not text and "json" in files:
+            about = json.loads(files["json"])
+            text = next((about[name] for name in TEXT_COLUMNS if about.get(name)), "")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise DataError(f"{table}: the text of {key} cannot be read ({error})") from None
+    picture = {"bytes": files[image], "path": f"{table.name}/{key}.{image}"} if image else None
+    return Row(table, key, dict(zip(NAMED, (picture, text), strict=True)))
+
+
+# The columns of what has no header.
+NAMED = ("file_name", "text")
+# Tried in this order, whatever their case; then a column whose name ends as the first does.
+IMAGE_COLUMNS = (
+    *("file_name", "filename", "image", "image_path", "path", "file", "picture"),
+    *("filepath", "file_path", "image_name", "jpg", "png", "webp"),
+)
+TEXT_COLUMNS = ("text", "caption", "description", "title", "captions", "comment")
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .gif .webp .bmp .tif .tiff .avif .heic .jp2".split())
+# Files of captions as their makers publish them, in a folder without metadata.
+PUBLISHED = ("captions_*.json", "*.token", "*.token.txt", "captions.txt", "results.csv")
+# Of a table of captions that has no header.
+_TOKEN = re.compile(r"[^\t\n]+\.\w+#\d+\t")
+# Folders that the captions' makers put their pictures into.
+_PICTURES = (
+    "Images",
+    "images",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "flickr30k-images",
+    "flickr30k_images",
+)
+# Folders that hold a part of an owner's split; COCO's have a year.
+_PART = re.compile(r"(train|training|val|valid|validation|dev|test|testing)(\d{4})?", re.IGNORECASE)
+CAPTIONS = ("joined", "first", "drawn")
 # What other programs write for "no value".
 NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
 # A null byte, or half of a surrogate pair, which no file can be written with.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
+
+
+class _Gathered(NamedTuple):
+    """A picture on its way into the corpus, with all captions that its rows have."""
+
+    row: Row
+    picture: Path
+    content: str
+    group: str
+    captions: list[str]
 
 
 def load(
@@ -205,9 +341,14 @@ def load(
     id_column: str | None = None,
     group_column: str | None = None,
     encoding: str | None = None,
+    captions: str = "joined",
+    pictures: str | None = None,
     lang: str = "en",
 ) -> Corpus:
-    """Read a table whose picture paths are relative to the table's folder.
+    """Read captioned pictures; paths are relative to the folder of the table that names them.
+
+    A picture that several rows name, or whose caption is a list, is one pair. In a folder, pictures below train/ and
+    test/ (validation/, too) keep these parts (`Corpus.parts`).
 
     Dropped, each with its row: `empty-text`, `missing-picture`, `outside-folder`, a path that leads out of the
     table's folder, `no-permission` or `unreadable`, a picture whose bytes cannot be had, `too-large`, a file that
@@ -217,8 +358,10 @@ def load(
     Parameters
     ----------
     path
-        A .csv, .tsv, .jsonl or .parquet file, or a folder that holds metadata.csv, metadata.jsonl or
-        metadata.parquet, itself or in its subfolders (train/, test/).
+        A .csv, .tsv, .jsonl or .parquet file, where a column may hold the pictures themselves ({bytes, path}); captions
+        as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with any of
+        these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or archives, or
+        a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
     image_column, text_column
         Guessed from the usual names when not given.
     id_column
@@ -227,22 +370,28 @@ def load(
         Gold category, for evaluation only.
     encoding
         Of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
+    captions
+        Of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
+    pictures
+        Another folder in which pictures are looked for, and into which absolute paths and links may lead.
     lang
         Code of the texts' language.
 
     Raises
     ------
     ConfigError
-        A named column does not exist; the message lists those that do.
+        A named column does not exist; the message lists those that do. `captions` is none of the three.
     DataError
-        No column could be guessed, a row has too many or too few fields, an id occurs twice, the encoding is
-        another one, or no row is usable.
+        No column could be guessed, a row has too many or too few fields, two pictures have one id, the encoding is
+        another one, a folder holds metadata in two formats, or no row is usable.
     """
+    if captions not in CAPTIONS:
+        raise ConfigError(f"captions={captions!r}: must be one of {', '.join(CAPTIONS)}")
     path = Path(path)
     root = path if path.is_dir() else path.parent
-    pairs: list[Pair] = []
+    more = [Path(pictures).expanduser()] if pictures else []
+    found: dict[str, _Gathered] = {}
     dropped: list[Dropped] = []
-    rows_by_id: dict[str, Row] = {}
     for table in _tables(path):
         columns, rows = read_rows(table, encoding)
         used = {
@@ -252,52 +401,143 @@ def load(
         for value, option, name in (("id", "id_column", id_column), ("group", "group_column", group_column)):
             if name:
                 used[value] = _column(table, columns, option, name, ())
+        folders = [*more, *_picture_folders(table)]
         for row in rows(used.values()):
-            values = {value: _value(row, column) for value, column in used.items()}
-            if any(map(BAD_CHARACTERS.search, values.values())):
+            texts = _texts(row, used["text"])
+            picture, named, reason = _picture_of(row, used["image"], folders)
+            values = {value: _value(row, used[value]) for value in ("id", "group") if value in used}
+            if any(map(BAD_CHARACTERS.search, (named, *texts, *values.values()))):
                 dropped.append(Dropped(str(row), "bad-characters", str(row)))
                 continue
-            named = values["image"]
-            picture, reason = _picture(table.parent, named)
-            if not values["text"]:
+            if not texts:
                 reason = "empty-text"
-            id = values["id"] if id_column else (_relative(picture, root) or named)
-            content, reason = ("", reason) if reason else _hash(picture)
+            id = (
+                values["id"] if id_column else (_relative(picture, [root, *more]) if picture else "") or named
+            )
+            earlier = found.get(id) if id else None
+            content = earlier.content if earlier and earlier.picture == picture else ""
+            if not reason and not content:
+                content, reason = _hash(picture)
             if reason:
                 dropped.append(Dropped(id or str(row), reason, f"{row}: {named}" if named else str(row)))
-                continue
-            if not id:
+            elif not id:
                 raise DataError(f"{row}: no id in column {id_column!r}; fill it, or leave id_column out")
-            if earlier := rows_by_id.get(id):
+            elif not earlier:
+                found[id] = _Gathered(row, picture, content, values.get("group", ""), texts)
+            elif earlier.content == content:
+                earlier.captions.extend(text for text in texts if text not in earlier.captions)
+            else:
                 raise DataError(
-                    f"{earlier} and {row} have the same id {id!r}; remove one, or name another id_column"
+                    f"{earlier.row} and {row} have the same id {id!r}; remove one, or name another id_column"
                 )
-            rows_by_id[id] = row
-            pairs.append(Pair(id, values["text"], picture, values.get("group", ""), content))
+    several = sum(len(item.captions) > 1 for item in found.values())
     return Corpus.of(
-        pairs,
+        [
+            Pair(id, _one_caption(id, item.captions, captions), item.picture, item.group, item.content)
+            for id, item in found.items()
+        ],
         name="table-" + re.sub(r"[^\w.-]+", "-", path.resolve().stem),
         grouped=bool(group_column),
         dropped=tuple(dropped),
         language=lang,
-        source=f"the table {path.name}",
+        source=f"the table {path.name}"
+        + (f"; {several} pictures have several captions ({captions})" if several else ""),
+        parts=_own_parts([_seen_from(item, root) for item in found.values()]) if path.is_dir() else None,
     )
 
 
 def _tables(path: Path) -> list[Path]:
+    """The table, or what a folder holds: metadata files in it and below, else published captions, archives, texts."""
     if not path.is_dir():
         return [path]
-    for folders in ([path], sorted(folder for folder in path.iterdir() if folder.is_dir())):
-        found = [
-            next((folder / name for name in METADATA if (folder / name).is_file()), None)
-            for folder in folders
-        ]
-        if tables := [table for table in found if table]:
-            return tables
+    files = list(_walk(path))
+    by_folder: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.name in METADATA:
+            by_folder.setdefault(file.parent, []).append(file)
+    for folder, several in by_folder.items():
+        if len(several) > 1:
+            names = " and ".join(file.name for file in several)
+            raise DataError(f"{folder}: holds {names}; remove all but one, or name one as the corpus")
+    if by_folder:
+        return [file for several in by_folder.values() for file in several]
+    kinds = (
+        [file for file in files if any(file.match(pattern) for pattern in PUBLISHED)],
+        [file for file in files if file.suffix.lower() == ".tar"],
+        [path] if any(file.with_suffix(".txt") in set(files) for file in files if _is_picture(file)) else [],
+        [
+            file
+            for file in files
+            if re.fullmatch(r"(train-|test-|validation-)?\d+(-of-\d+)?\.parquet", file.name)
+        ],
+    )
+    if tables := next((kind for kind in kinds if kind), []):
+        return tables
     raise DataError(
         f"{path}: no {', '.join(METADATA)} in this folder or its subfolders; write one with the columns "
         "file_name and text, or give the path of a table"
     )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below, in order; nothing hidden, and no linked folder."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield from (Path(place, name) for name in sorted(names) if name[0] != ".")
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _picture_folders(table: Path) -> list[Path]:
+    """The table's folder; of published captions also those beside it that their makers use."""
+    if table.is_dir():
+        return [table]
+    folder = table.parent
+    if not any(table.match(pattern) for pattern in PUBLISHED):
+        return [folder]
+    bases = [folder, folder.parent] if folder.name == "annotations" else [folder]
+    year = re.search(r"_(\w+\d{4})$", table.stem)  # captions_val2017.json
+    names = (*((year[1], f"images/{year[1]}") if year else ()), *_PICTURES)
+    return [folder, *(place for base in bases for name in names if (place := base / name).is_dir())]
+
+
+def _own_parts(places: Sequence[PurePath]) -> list[str] | None:
+    """The owners' part of each picture, by the folders that it lies in; None where there is no test or validation part.
+
+    Without a validation part, or without one for tests, that part is drawn from their training part.
+    """
+    told = [
+        next((match[1].lower() for name in place.parts[:-1] if (match := _PART.fullmatch(name))), "")
+        for place in places
+    ]
+    parts = [
+        "test" if name.startswith("test") else "train" if name.startswith("train") else name for name in told
+    ]
+    parts = [
+        "validation" if name in ("val", "valid", "validation", "dev") else name or "train" for name in parts
+    ]
+    if "train" not in parts or not {"validation", "test"} & set(parts):
+        return None
+    complete = {"validation", "test"} <= set(parts)
+    return parts if complete else ["development" if part == "train" else part for part in parts]
+
+
+def _seen_from(item: _Gathered, root: Path) -> PurePath:
+    """Where a picture lies, or else the table that names it."""
+    seen = _relative(item.picture, [root])
+    return PurePath(seen) if seen else item.row.table.relative_to(root)
+
+
+def _one_caption(id: str, captions: Sequence[str], how: str) -> str:
+    if how == "drawn":
+        return captions[
+            int.from_bytes(hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest()) % len(captions)
+        ]
+    if how == "first" or len(captions) == 1:
+        return captions[0]
+    return " ".join(caption if caption[-1] in ".!?" else f"{caption}." for caption in captions)
 
 
 def _column(
@@ -310,10 +550,19 @@ def _column(
             raise ConfigError(f"{table}: no column {name!r} for {option}; its columns are {found}")
         return name
     by_lower = {column.lower(): column for column in reversed(columns)}
-    for guess in guesses:
+    ending = [name for name in by_lower if guesses[:1] and name.endswith(f"_{guesses[0]}")]
+    for guess in (*guesses, *ending):
         if guess in by_lower:
             return by_lower[guess]
     raise DataError(f"{table}: which column is the {option}? Name it by that option; its columns are {found}")
+
+
+def _texts(row: Row, column: str) -> list[str]:
+    """The captions in a cell, each on one line; none for no value."""
+    value = row.values.get(column)
+    several = value if isinstance(value, list) else [value]
+    texts = (_value(Row(row.table, row.number, {column: each}), column) for each in several)
+    return list(dict.fromkeys(text for text in texts if text))
 
 
 def _value(row: Row, column: str) -> str:
@@ -325,17 +574,44 @@ def _value(row: Row, column: str) -> str:
     return "" if text.lower() in NO_VALUE else text
 
 
-def _picture(folder: Path, named: str) -> tuple[Path, str]:
+def _picture_of(row: Row, column: str, folders: Sequence[Path]) -> tuple[Path | None, str, str]:
+    """A row's picture, how it is named, and the reason why it cannot be used ("" when it can)."""
+    value = row.values.get(column)
+    content, named = value, ""
+    if isinstance(value, dict) and "bytes" in value:
+        content, named = value["bytes"], " ".join(str(value.get("path") or "").split())
+    if isinstance(content, bytes):
+        return _kept_picture(content), named or str(row), ""
+    named = named or _value(row, column)
+    picture, reason = _picture(folders, named)
+    return picture, named, reason
+
+
+def _kept_picture(content: bytes) -> Path:
+    """A file with these bytes, in the data folder; one for all rows that hold them."""
+    name = hashlib.sha256(content).hexdigest()
+    place = data_dir() / "corpora" / "from-tables" / name[:2] / name
+    if not place.is_file() or place.stat().st_size != len(content):
+        with atomic_path(place) as temporary:
+            temporary.write_bytes(content)
+    return place
+
+
+def _picture(folders: Sequence[Path], named: str) -> tuple[Path, str]:
     """Path of a row's picture, and the reason why it cannot be used ("" when it can)."""
-    if os.sep == "/" and "\\" in named and not (folder / named).exists():
+    if os.sep == "/" and "\\" in named and not (folders[0] / named).exists():
         named = named.replace("\\", "/")  # written on Windows
-    path = folder / named
-    try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            return path, "outside-folder"
-        return path, "" if named and path.is_file() else "missing-picture"
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have, a loop of links
-        return path, "missing-picture"
+    outside = False
+    for folder in folders:
+        path = folder / named
+        try:
+            inside = any(path.resolve().is_relative_to(other.resolve()) for other in folders)
+            if inside and named and path.is_file():
+                return path, ""
+            outside |= not inside
+        except (OSError, ValueError, RuntimeError):  # a name that no file can have, a loop of links
+            continue
+    return folders[0] / named, "outside-folder" if outside else "missing-picture"
 
 
 def _hash(picture: Path) -> tuple[str, str]:
@@ -351,7 +627,10 @@ def _hash(picture: Path) -> tuple[str, str]:
         return "", "unreadable"
 
 
-def _relative(picture: Path, root: Path) -> str:
-    """`picture` as seen from `root`, normalised; "" outside of it."""
-    seen = PurePath(os.path.relpath(os.path.abspath(picture), os.path.abspath(root)))
-    return "" if ".." in seen.parts or seen == PurePath(".") else seen.as_posix()
+def _relative(picture: Path, roots: Sequence[Path]) -> str:
+    """`picture` as seen from the first of `roots` that it lies in, normalised; "" outside of them."""
+    for root in roots:
+        seen = PurePath(os.path.relpath(os.path.abspath(picture), os.path.abspath(root)))
+        if ".." not in seen.parts and seen != PurePath("."):
+            return seen.as_posix()
+    return ""

@@ -39,7 +39,8 @@ class Prepared:
     text, image : (n, D), (n, E) float32 embeddings, row i for `corpus.ids[i]`.
     counts : (n, V) bags of words.
     clusters : (n,) int64, near-duplicates have one number (`vtm.corpora.base.near_duplicates`).
-    rows : part -> positions. A cluster is in one part, but where the corpus' owners fixed the test part. Training pairs without a known word are left out (`no_known_word`).
+    rows : part -> positions. A cluster is in one part, but where the corpus' owners fixed parts, or where there are too
+        few clusters (`n_leaking`). Training pairs without a known word are left out (`no_known_word`).
     aligned : whether text and image embeddings share one space.
     """
 
@@ -87,7 +88,7 @@ class Prepared:
 
     @property
     def n_leaking(self) -> int:
-        """Test pairs with a near-duplicate in another part: 0 but where the corpus' owners fixed the test part."""
+        """Test pairs with a near-duplicate in another part: 0 but where `rows` says so."""
         return len(leaking(self.clusters, self.rows))
 
     def groups(self, part: str) -> list[str] | None:
@@ -130,7 +131,7 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     Warns
     -----
     UserWarning
-        One cluster of near-duplicates holds more than a tenth of the pairs.
+        One cluster of near-duplicates holds more than a tenth of the pairs, or there are too few clusters to be split.
 
     Examples
     --------
@@ -149,6 +150,15 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     if told := large_cluster(clusters):
         warnings.warn(f"corpus {corpus.name}: {told}", stacklevel=2)
     rows = split(corpus, seed=experiment.split_seed, fold=experiment.fold, clusters=clusters)
+    if min(map(len, rows.values())) < MIN_PAIRS:
+        one_by_one = split(corpus, seed=experiment.split_seed, fold=experiment.fold)
+        if min(map(len, one_by_one.values())) >= MIN_PAIRS:
+            warnings.warn(
+                f"corpus {corpus.name}: its {clusters.max() + 1} clusters of near-duplicates leave too few pairs for a "
+                "part, so pairs are split one by one, and what is tested was seen in training",
+                stacklevel=2,
+            )
+            rows = one_by_one
     small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
     if small:
         raise DataError(
