@@ -234,7 +234,7 @@ def _put_in(
         return None
     made: dict[str, list[str]] = {}
     mirrored: dict[str, list[str]] = {}
-    for name in KINDS:
+    for name in reversed(KINDS):
         if name not in (FLAT, TREE) and not seen[name]:
             continue  # nobody keeps this list
         added = wanted
