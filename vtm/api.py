@@ -17,11 +17,19 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
-from vtm.config import BowConfig, ModelConfig, plain
+from vtm.config import BowConfig, ModelConfig, numpy_generator, plain
 from vtm.corpora import Dropped
 from vtm.corpora.base import large_cluster, near_duplicates
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
-from vtm.corpora.words import build_vocabulary, language_doubts, read_words, stop_words, word_forms
+from vtm.corpora.words import (
+    Vocabulary,
+    build_vocabulary,
+    language_doubts,
+    read_words,
+    stop_words,
+    word_forms,
+    words_of,
+)
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import (
@@ -34,6 +42,15 @@ from vtm.files import (
     save_arrays,
     scratch,
 )
+from vtm.metrics.calibration import (
+    FEW_WORDS,
+    MOST_PAIRS,
+    Reader,
+    Reading,
+    Tuned,
+    mixed,
+    tune,
+)
 from vtm.metrics.index import MEASURES, ThetaIndex
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import (
@@ -41,13 +58,24 @@ from vtm.metrics.topics import (
     RELEVANCE_WEIGHT,
     class_tfidf,
     duplicated_topics,
+    effective_topics,
     npmi,
     relevance,
     top_words,
     topic_word_counts,
 )
 from vtm.model.health import signs_of_collapse, teacher_kl, unigram_reconstruction
-from vtm.model.plus import PlusConfig, PlusSide, fit_plus, plus_arrays, plus_of_arrays
+from vtm.model.plus import (
+    PlusConfig,
+    PlusSide,
+    fit_plus,
+    fit_space,
+    plus_arrays,
+    plus_of_arrays,
+    space_arrays,
+    space_of_arrays,
+    unit,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -75,6 +103,11 @@ MOST_KNOWN = 0.9  # share of texts with a known word below which many are lost
 WORDS_A_TOPIC = 5
 COHERENCE_WORDS = 10
 BEST_PICTURES = 10
+SPACE = ("ridge", "image_ridge", "dims")  # what VTM+ says of the space, which all methods have
+FUSED = "fused"
+OWN = "embeddings of your own"  # in place of an encoder's key
+# What is less is no reason why a picture was found.
+LEAST_CONTRIBUTION, LEAST_TOPIC, LEAST_LIFT = 0.05, 0.02, 1.5
 # Rows whose theta is computed at once.
 ROWS = 128
 # Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
@@ -110,6 +143,76 @@ class SharedTopic:
     picture: float
     contribution: float
     words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SharedWord:
+    """A word of a text that a picture shows, and how many times as likely as overall it is there."""
+
+    word: str
+    lift: float
+
+
+@dataclass(frozen=True)
+class FoundPicture:
+    """A picture that was found for a text, and why.
+
+    Attributes
+    ----------
+    position : of the picture among those that were given.
+    score : by which it was ranked.
+    probability : the chance, learned from held-out pairs, that a person who wrote the text meant such a picture: one
+        whose own text says half of the same. NaN where no pairs were held out, or another measure was asked for.
+    topics, words : what text and picture share; one of the two has something.
+    """
+
+    position: int
+    score: float
+    probability: float
+    topics: tuple[SharedTopic, ...]
+    words: tuple[SharedWord, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `VisualTopicModel.match` found.
+
+    Attributes
+    ----------
+    known, unknown : the text's words that the model knows, and those that it does not.
+    flat : whether the text's topics are spread more evenly than those of nearly all held-out texts.
+    nearest : the best pictures, best first.
+    threshold : the probability from which on a picture fits; chosen on held-out pairs by its F1.
+    dropped : pictures that cannot be used.
+    """
+
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
+    flat: bool
+    nearest: tuple[FoundPicture, ...]
+    threshold: float
+    dropped: tuple[Dropped, ...] = ()
+
+    @property
+    def fits(self) -> tuple[FoundPicture, ...]:
+        """The nearest ones that are likely enough; all where nothing is known of how likely they are."""
+        return tuple(match for match in self.nearest if not match.probability < self.threshold)
+
+    @property
+    def guess(self) -> bool:
+        """Whether the model can make nothing of the text: it knows no word of it, and its topics are flat."""
+        return not self.known and self.flat
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A word for a picture, with the chance, learned from held-out pairs, that the picture's own text has it.
+
+    The chance is NaN where no pairs were held out.
+    """
+
+    word: str
+    confidence: float
 
 
 @dataclass(eq=False, repr=False)
@@ -249,7 +352,8 @@ class VisualTopicModel(BaseEstimator):
         images : n pictures: paths, PIL images or uint8 arrays (H, W), (H, W, 3), (H, W, 4), also mixed.
         text_embeddings, image_embeddings : (n, D), (n, E)
             In place of the encoder's; with `image_embeddings` no pictures are needed, and none are opened: `images`
-            then only name the pairs, where `ids` do not.
+            then only name the pairs, where `ids` do not. From then on the model takes embeddings of this kind alone
+            on that side: no encoder is known to make the same.
         ids
             Names of the pairs in `dropped_` and `best_pictures_`; the pictures' paths or positions by default.
 
@@ -292,10 +396,12 @@ class VisualTopicModel(BaseEstimator):
             image, dropped = encoders.embed_images(images, names, progress=self.progress)
         else:
             image = _as_embeddings(image_embeddings, "image_embeddings", len(texts))
+            encoders.keys["image"] = OWN
         if text_embeddings is None:
             text = encoders.embed_texts(texts, progress=self.progress)
         else:
             text = _as_embeddings(text_embeddings, "text_embeddings", len(texts))
+            encoders.keys["text"] = OWN
         rows = np.flatnonzero(~np.isnan(image).any(axis=1))
         self._train(
             [texts[row] for row in rows],
@@ -316,6 +422,65 @@ class VisualTopicModel(BaseEstimator):
         if self.warnings_:
             warnings.warn("; ".join(self.warnings_), ModelWarning, stacklevel=2)
         return self
+
+    def fit_transform(
+        self, texts: Sequence[str], images: Sequence[Any] | None = None, **given: Any
+    ) -> np.ndarray:
+        """`fit`, and then `transform` of the same pictures, or of `image_embeddings` in their place: (n, K).
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> VisualTopicModel(8, encoder="pixels", validation=0).fit_transform(corpus.texts, corpus.images).shape
+        (120, 8)
+        """
+        self.fit(texts, images, **given)
+        embeddings = given.get("image_embeddings")
+        return self.transform(images if embeddings is None else None, image_embeddings=embeddings)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns of `transform`, as scikit-learn asks for them: "topic0" and so on, (K,).
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(3, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> model.get_feature_names_out().tolist()
+        ['topic0', 'topic1', 'topic2']
+        """
+        self._check_fitted()
+        return np.array([f"topic{k}" for k in range(self.image_model_.n_topics)], dtype=object)
+
+    def score(
+        self, texts: Sequence[str] | None = None, images: Sequence[Any] | None = None, **given: Any
+    ) -> float:
+        """Mean reciprocal rank of each text's own picture among all of them; pairs as for `rank`.
+
+        A picture that cannot be used counts as not found.
+
+        Raises
+        ------
+        NotFittedError, ConfigError, DataError, MissingError
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> 0 < model.score(corpus.texts[:30], corpus.images[:30]) <= 1
+        True
+        """
+        sides = (texts, given.get("text_embeddings")), (images, given.get("image_embeddings"))
+        n_texts, n_images = (
+            len(items if items is not None else () if x is None else x) for items, x in sides
+        )
+        if n_texts != n_images:
+            raise DataError(f"{n_images} images for {n_texts} texts; give one for each")
+        positions, _ = self.rank(texts, images, top=max(n_texts, 1), **given)
+        hit = positions == np.arange(n_texts)[:, None]
+        return float((hit / np.arange(1, positions.shape[1] + 1)).sum(axis=1).mean())
 
     def _train(
         self,
@@ -402,6 +567,11 @@ class VisualTopicModel(BaseEstimator):
                 f"{repeated} of {n_topics} topics share most of their words with another: lower n_topics"
             )
         best = np.argsort(-theta["image"], axis=0, kind="stable")[:BEST_PICTURES]  # (10, K)
+        if method == "plus":
+            self.space_ = sides["text"].model.space
+        else:
+            self.space_ = fit_space(**training[0], **{name: getattr(PlusConfig, name) for name in SPACE})
+        self._learn_to_read(pairs, theta, counts, aside, sides["image"].topic_word(), seed=seed)
         self._keep(method, sides)
         self.topic_share_ = theta["image"].mean(axis=0, dtype=np.float64)
         self._topic_counts = topic_word_counts(theta["image"], counts)  # (K, V)
@@ -433,6 +603,36 @@ class VisualTopicModel(BaseEstimator):
         }
         if wrong := {name: found for name, found in expected.items() if found[0] != found[1]}:
             raise ValueError(f"{wrong}, which is not what its topics need")
+
+    def _learn_to_read(
+        self,
+        pairs: Mapping[str, np.ndarray],
+        theta: Mapping[str, np.ndarray],
+        counts: csr_matrix,
+        aside: np.ndarray,
+        topic_word: np.ndarray,
+        *,
+        seed: int,
+    ) -> None:
+        """Keep what words and matches are found by, weighed and calibrated on the pairs that are `aside`."""
+        place = {reads: self.space_.embed(reads, x) for reads, x in pairs.items()}
+        has = (counts > 0).astype(np.float32)
+        rows = np.flatnonzero(~aside)
+        share = theta["image"][rows].mean(axis=0, dtype=np.float64)
+        frequency = np.asarray(has[rows].sum(axis=0), dtype=np.float64).ravel() + 1
+        if len(rows) > MOST_PAIRS:
+            draws = numpy_generator(seed, "pairs to compare with")
+            rows = np.sort(draws.choice(rows, MOST_PAIRS, replace=False))
+        places = unit(place["text"] + place["image"])[rows].astype(np.float32)
+        self._reader = Reader(topic_word, share, places, has[rows].tocsr(), frequency)
+        told = np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
+        self._tuned = tune(
+            self._reader,
+            self._reader.text(theta["text"][told], place["text"][told], counts[told]),
+            self._reader.picture(theta["image"][told], place["image"][told]),
+            counts[told],
+            held_out=bool(aside.any()),
+        )
 
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
@@ -508,10 +708,14 @@ class VisualTopicModel(BaseEstimator):
         self._check_fitted()
         images = _as_images(images)
         for embeddings, dropped in self._encoders.blocks(images, _names(images), progress=self.progress):
-            theta = np.full((len(embeddings), self.image_model_.n_topics), np.nan, dtype=np.float32)
-            usable = ~np.isnan(embeddings).any(axis=1)
-            theta[usable] = _theta(self.image_model_, embeddings[usable])
-            yield theta, dropped
+            yield self._theta_of_pictures(embeddings), dropped
+
+    def _theta_of_pictures(self, x: np.ndarray) -> np.ndarray:
+        """Topic distributions (n, K) of embeddings (n, E), NaN where these are."""
+        theta = np.full((len(x), self.image_model_.n_topics), np.nan, dtype=np.float32)
+        usable = ~np.isnan(x).any(axis=1)
+        theta[usable] = _theta(self.image_model_, x[usable])
+        return theta
 
     def transform_text(
         self, texts: Sequence[str] | None = None, *, text_embeddings: np.ndarray | None = None
@@ -533,7 +737,7 @@ class VisualTopicModel(BaseEstimator):
         self._check_fitted()
         _check_one("texts", texts, "text_embeddings", text_embeddings)
         if text_embeddings is not None:
-            x = _as_embeddings(text_embeddings, "text_embeddings")
+            x = self._given_embeddings("text", text_embeddings)
         else:
             x = self._encoders.embed_texts(_as_texts(texts), progress=self.progress)
         return _theta(self.text_model_, x)
@@ -546,9 +750,9 @@ class VisualTopicModel(BaseEstimator):
         top: int = 100,
         text_embeddings: np.ndarray | None = None,
         image_embeddings: np.ndarray | None = None,
-        measure: str = "cosine",
+        measure: str = FUSED,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The pictures whose topics are most like each text's; `explain` gives the reason.
+        """The pictures that fit each text best; `match` gives the reasons, and how likely they are.
 
         Parameters
         ----------
@@ -557,7 +761,10 @@ class VisualTopicModel(BaseEstimator):
         top
             At most so many pictures for each text.
         measure
-            "cosine", "dot", "hellinger" or "jensen-shannon" (`vtm.metrics.ranking.similarity`).
+            "fused": by topics, by the place in the space that texts and pictures share, by the training pairs that
+            both are near to and by words, weighed as ranks held-out pairs best; a text of a few known words by these
+            alone, with no encoder. By topics alone: "cosine", "dot", "hellinger" or "jensen-shannon"
+            (`vtm.metrics.ranking.similarity`).
 
         Returns
         -------
@@ -581,22 +788,264 @@ class VisualTopicModel(BaseEstimator):
         """
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)  # before the texts are embedded
-        text = self.transform_text(texts, text_embeddings=text_embeddings)
-        image, bad = self._image_theta(images, image_embeddings)
-        usable = np.flatnonzero(~np.isnan(image).any(axis=1))
-        if bad and len(usable):
-            warnings.warn(_unusable(bad, len(image), "they are not ranked"), ModelWarning, stacklevel=2)
-        if not len(text) or not len(usable):
-            why = f"; the first: {bad[0].detail}" if bad else ""
-            raise DataError(f"{len(text)} texts and {len(usable)} usable pictures: nothing to rank{why}")
-        places = [f"{row:012d}" for row in usable]  # sorted as the numbers are
-        if measure in MEASURES:
-            positions, similarities = ThetaIndex.build(image[usable], places, measure=measure).search(
-                text, top
-            )
+        if measure == FUSED:
+            asked = self._read_texts(texts, text_embeddings)
+            n_texts = len(asked)
         else:
-            positions, similarities = top_items(text, image[usable], places, k=top, measure=measure)
+            asked = self.transform_text(texts, text_embeddings=text_embeddings)
+            n_texts = len(asked)
+        x, bad = self._embeddings(images, image_embeddings)
+        usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        if bad and len(usable):
+            warnings.warn(_unusable(bad, len(x), "they are not ranked"), ModelWarning, stacklevel=2)
+        if not n_texts or not len(usable):
+            why = f"; the first: {bad[0].detail}" if bad else ""
+            raise DataError(f"{n_texts} texts and {len(usable)} usable pictures: nothing to rank{why}")
+        positions, similarities = self._best(asked, x[usable], top, measure)
         return usable[positions], similarities
+
+    def _best(self, asked: Any, x: np.ndarray, top: int, measure: str) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and scores of the best of the pictures x (n, E), for texts as `rank` has read them."""
+        if measure == FUSED:
+            scores = np.empty((len(asked), len(x)))
+            for rows, reading in self._read_pictures(x):
+                for row, (kind, text) in enumerate(asked):
+                    found = self._reader.scores(text, reading, self._tuned.word_mix)
+                    scores[row, rows] = self._tuned.match(kind, found)[0]
+            positions = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+            return positions, np.take_along_axis(scores, positions, axis=1)
+        theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
+        if measure in MEASURES:
+            return ThetaIndex.build(theta, places, measure=measure).search(asked, top)
+        return top_items(asked, theta, places, k=top, measure=measure)
+
+    def match(
+        self,
+        text: str,
+        images: Sequence[Any] | None = None,
+        *,
+        top: int = 10,
+        words: int = 5,
+        image_embeddings: np.ndarray | None = None,
+        measure: str = FUSED,
+    ) -> Answer:
+        """The pictures that a person who wrote this text would have meant, with the reasons.
+
+        Parameters
+        ----------
+        text : a word, a phrase or an article.
+        images, image_embeddings, measure
+            As for `rank`.
+        top, words
+            At most so many pictures, and keywords of each shared topic.
+
+        Raises
+        ------
+        NotFittedError, ConfigError, DataError, MissingError
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels").fit(corpus.texts, corpus.images)
+        >>> answer = model.match("boats", corpus.images, top=3)
+        >>> answer.known, len(answer.nearest), all(match.words or match.topics for match in answer.nearest)
+        (('boats',), 3, True)
+        """
+        self._check_fitted()
+        _check_one("images", images, "image_embeddings", image_embeddings)
+        known, unknown = self.words_of(text)
+        ((kind, asked),) = self._read_texts([text])
+        x, bad = self._embeddings(images, image_embeddings)
+        usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        flat = bool(effective_topics(asked.theta)[0] >= self._tuned.flat)
+        matches, threshold = [], float("nan")
+        if len(usable):
+            by = [(kind, asked)] if measure == FUSED else asked.theta
+            positions, scores = self._best(by, x[usable], top, measure)
+            chance = np.full(len(scores[0]), np.nan)
+            if measure == FUSED and self._tuned.matches:
+                calibration = self._tuned.matches[kind]
+                chance, threshold = calibration.probability(scores[0]), calibration.threshold
+            for place, score, likely in zip(usable[positions[0]], scores[0], chance, strict=True):
+                topics, shared = self._reasons(asked, x[place], words)
+                matches.append(FoundPicture(int(place), float(score), float(likely), topics, shared))
+        return Answer(known, unknown, flat, tuple(matches), threshold, bad)
+
+    def _reasons(
+        self, text: Reading, x: np.ndarray, words: int
+    ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...]]:
+        """The words of a text that a picture shows, and the topics that both have; the first topic always."""
+        ((_, picture),) = self._read_pictures(x[None])
+        lift = self._reader.lift(mixed(picture.words, self._tuned.word_mix))[0]
+        shown = [w for w in np.flatnonzero(text.words["asked"][0]) if lift[w] >= LEAST_LIFT]
+        shown.sort(key=lambda w: -lift[w])
+        shared = self.explain(text.theta[0], picture.theta[0], words=words)
+        topics = tuple(
+            topic
+            for topic in shared
+            if topic.contribution >= LEAST_CONTRIBUTION and min(topic.text, topic.picture) >= LEAST_TOPIC
+        )
+        return topics or shared[: not shown], tuple(
+            SharedWord(self.vocabulary_[w], float(lift[w])) for w in shown[:words]
+        )
+
+    def words_of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The words of a text that the model knows, and those that it does not; stop words are neither.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> model.words_of("The boats beside a zeppelin")
+        (('boats',), ('zeppelin',))
+        """
+        self._check_fitted()
+        known = dict.fromkeys(self._vocabulary.tokens(text))
+        ignored = {*stop_words(self._given["language"]), *map(str.lower, self._given["stop_words"])}
+        every = words_of(text, min_length=self._given["min_length"], ngrams=1)
+        parts = {part for word in known for part in word.split()}
+        unknown = (word for word in dict.fromkeys(every) if word not in ignored and word not in parts)
+        return tuple(known), tuple(unknown)
+
+    @property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.vocabulary_, self._given["language"], self._given["min_length"])
+
+    def _read_texts(
+        self, texts: Sequence[str] | None = None, text_embeddings: np.ndarray | None = None
+    ) -> list[tuple[str, Reading]]:
+        """What each text asks for (`vtm.metrics.calibration.ASKED`), and its reading."""
+        _check_one("texts", texts, "text_embeddings", text_embeddings)
+        if texts is None:
+            x = self._given_embeddings("text", text_embeddings)
+            kinds = ["unknown"] * len(x)
+            counts = self._vocabulary.counts([""] * len(x))
+        else:
+            texts = _as_texts(texts)
+            kinds = [_kind(*self.words_of(text)) for text in texts]
+            counts = self._vocabulary.counts(texts)
+            rest = [text for text, kind in zip(texts, kinds, strict=True) if kind != "words"]
+            x = self._encoders.embed_texts(rest, progress=self.progress) if rest else np.empty((0, 0))
+        found, row = [], 0
+        for place, kind in enumerate(kinds):
+            if kind == "words":
+                found.append((kind, self._reader.word_query(counts[place])))
+                continue
+            one = x[row : row + 1]
+            theta = _theta(self.text_model_, one)
+            found.append((kind, self._reader.text(theta, self.space_.embed("text", one), counts[place])))
+            row += 1
+        return found
+
+    def _read_pictures(self, x: np.ndarray) -> Iterator[tuple[slice, Reading]]:
+        """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it."""
+        for start, filled in _filled(x):
+            n = min(ROWS, len(x) - start)
+            reading = self._reader.picture(
+                self.image_model_.theta(filled), self.space_.embed("image", filled).astype(np.float32)
+            )
+            words = {name: by[:n] for name, by in reading.words.items()}
+            cut = Reading(reading.theta[:n], reading.place[:n], reading.near[:n], words)
+            yield slice(start, start + n), cut
+
+    def keywords(
+        self,
+        images: Sequence[Any] | None = None,
+        *,
+        image_embeddings: np.ndarray | None = None,
+        top: int = 5,
+        min_confidence: float | None = None,
+    ) -> list[tuple[Keyword, ...]]:
+        """Words for each picture, the surest first; none for a picture that cannot be used.
+
+        They are found by the picture's topics and by the texts of the training pairs that it is near to, weighed as
+        hits the texts of held-out pairs best.
+
+        Parameters
+        ----------
+        images, image_embeddings
+            As for `transform`.
+        top
+            At most so many words for each.
+        min_confidence
+            No word below this chance; by default `min_confidence_`.
+
+        Raises
+        ------
+        NotFittedError, ConfigError, DataError, MissingError
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels").fit(corpus.texts, corpus.images)
+        >>> [len(found) for found in model.keywords(corpus.images[:2], top=3, min_confidence=0)]
+        [3, 3]
+        """
+        x, bad = self._embeddings(images, image_embeddings)
+        if bad:
+            warnings.warn(_unusable(bad, len(x), "they get no keywords"), ModelWarning, stacklevel=2)
+        return self._keywords(x, top=top, min_confidence=min_confidence)
+
+    def tag_blocks(
+        self, images: Sequence[Any], *, top: int = 5, min_confidence: float | None = None
+    ) -> Iterator[tuple[np.ndarray, list[tuple[Keyword, ...]], tuple[Dropped, ...]]]:
+        """`transform_blocks` with the `keywords` of each picture between its theta and what was dropped.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> [(theta.shape, len(found)) for theta, found, dropped in model.tag_blocks(corpus.images[:2])]
+        [((2, 8), 2)]
+        """
+        self._check_fitted()
+        images = _as_images(images)
+        for x, dropped in self._encoders.blocks(images, _names(images), progress=self.progress):
+            found = self._keywords(x, top=top, min_confidence=min_confidence)
+            yield self._theta_of_pictures(x), found, dropped
+
+    def _keywords(
+        self, x: np.ndarray, *, top: int, min_confidence: float | None
+    ) -> list[tuple[Keyword, ...]]:
+        least = self.min_confidence_ if min_confidence is None else min_confidence
+        if top < 0 or (min_confidence is not None and not 0 <= min_confidence <= 1):
+            raise ConfigError(
+                f"top={top}, min_confidence={min_confidence}: a number of words, and a chance from 0 to 1"
+            )
+        usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        found: list[tuple[Keyword, ...]] = [()] * len(x)
+        for rows, reading in self._read_pictures(x[usable]):
+            words = mixed(reading.words, self._tuned.word_mix)
+            order = np.argsort(-words, axis=1, kind="stable")[:, :top]
+            score = np.log(np.take_along_axis(words, order, axis=1))
+            known = self._tuned.keywords
+            chance = known.probability(score) if known else np.full(score.shape, np.nan)
+            for row, best, likely in zip(usable[rows], order, chance, strict=True):
+                found[row] = tuple(
+                    Keyword(self.vocabulary_[w], float(p))
+                    for w, p in zip(best, likely, strict=True)
+                    if not p < least
+                )
+        return found
+
+    @property
+    def min_confidence_(self) -> float:
+        """The chance from which on half of the keywords were right on held-out pairs; 0 where none were held out.
+
+        Above 1 where no chance makes half of them right: then no keyword is shown unless asked for.
+        """
+        self._check_fitted()
+        return self._tuned.keywords.threshold if self._tuned.keywords else 0.0
+
+    @property
+    def calibration_(self) -> Tuned:
+        """Weights of the scores by which words and pictures are found, and their calibration on held-out pairs."""
+        self._check_fitted()
+        return self._tuned
 
     def topics(
         self,
@@ -760,6 +1209,15 @@ class VisualTopicModel(BaseEstimator):
             "versions": package_versions(PACKAGES),
         }
         arrays = {"topic_share": self.topic_share_, "topic_counts": self._topic_counts}
+        words = self._reader.pair_words
+        arrays |= _under(
+            "reader",
+            {
+                **{name: getattr(self._reader, name) for name in ("topic_share", "places", "frequency")},
+                **{name: getattr(words, name) for name in ("indices", "indptr")},
+            },
+        )
+        about["calibration"] = self._tuned.stored()
         arrays |= {f"coherence_{reads}": values for reads, values in self.coherence_.items()}
         if self.method_ == "plus":
             parts, about["plus"] = plus_arrays(self.image_model_.model)
@@ -768,6 +1226,7 @@ class VisualTopicModel(BaseEstimator):
         else:
             from vtm.model.topicmodel import model_arrays
 
+            arrays |= _under("space", space_arrays(self.space_))
             for model in (self.text_model_, self.image_model_):
                 weights, about[model.reads] = model_arrays(model)
                 arrays |= _under(model.reads, weights)
@@ -826,6 +1285,10 @@ class VisualTopicModel(BaseEstimator):
             model = cls(**parameters)
             model._given, model._encoders = parameters, _Encoders(parameters, about["encoder_keys"])
             model._keep(about["method"], _sides(arrays, about))
+            plus = model.method_ == "plus"
+            model.space_ = model.image_model_.model.space if plus else space_of_arrays(_part(arrays, "space"))
+            model._reader = _saved_reader(_part(arrays, "reader"), model)
+            model._tuned = Tuned.read(about["calibration"])
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
             model.coherence_ = {reads: arrays[f"coherence_{reads}"] for reads in ("text", "image")}
             model.best_pictures_ = tuple(
@@ -846,11 +1309,29 @@ class VisualTopicModel(BaseEstimator):
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)
         if image_embeddings is not None:
-            return _theta(self.image_model_, _as_embeddings(image_embeddings, "image_embeddings")), ()
+            return _theta(self.image_model_, self._given_embeddings("image", image_embeddings)), ()
         blocks = list(self.transform_blocks(images))
         empty = np.empty((0, self.image_model_.n_topics), dtype=np.float32)
         dropped = tuple(item for _, bad in blocks for item in bad)
         return np.concatenate([empty, *(theta for theta, _ in blocks)]), dropped
+
+    def _given_embeddings(self, reads: str, x: Any) -> np.ndarray:
+        """Embeddings (n, D) as the model of "text" or "image" takes them."""
+        x, expected = _as_embeddings(x, f"{reads}_embeddings"), getattr(self, f"{reads}_model_").n_inputs
+        if x.shape[1] != expected:
+            raise DataError(
+                f"embeddings have {x.shape[1]} dimensions, the model was trained on {expected}: use the same encoder"
+            )
+        return x
+
+    def _embeddings(self, images: Any, image_embeddings: Any) -> tuple[np.ndarray, tuple[Dropped, ...]]:
+        """Embeddings (n, E) of pictures, NaN for those that cannot be used, and these."""
+        self._check_fitted()
+        _check_one("images", images, "image_embeddings", image_embeddings)
+        if image_embeddings is not None:
+            return self._given_embeddings("image", image_embeddings), ()
+        images = _as_images(images)
+        return self._encoders.embed_images(images, _names(images), progress=self.progress)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_given")
@@ -896,9 +1377,22 @@ class _Encoders:
             raise ConfigError(f"encoder={encoder!r}: must be a name or an EncoderPair")
         return load_named(encoder, device=self._given["device"], language=self._given["language"])
 
-    def _checked(self, reads: str) -> Any:
-        encoder = getattr(self.pair, reads)
+    def checked(self, reads: str) -> Any:
+        """The encoder of "text" or of "image".
+
+        Raises
+        ------
+        DataError
+            It is another one than that of the training, or there was none.
+        """
         known = self.keys[reads]
+        if known == OWN:
+            what, given = {"text": ("texts", "text"), "image": ("pictures", "image")}[reads]
+            raise DataError(
+                f"the model was fitted on embeddings of your own, so that no encoder can read {what} for it: give "
+                f"{given}_embeddings of the same kind in Python; commands cannot use it"
+            )
+        encoder = getattr(self.pair, reads)
         if known is not None and known != encoder.key:
             raise DataError(
                 f"the model was trained with the {reads} encoder {known}, this one is {encoder.key}: name the "
@@ -909,7 +1403,7 @@ class _Encoders:
 
     def embed_texts(self, texts: Sequence[str], *, progress: bool) -> np.ndarray:
         """Embeddings (n, D) of texts, from the cache where it has them."""
-        return embed_texts(self._checked("text"), texts, cache=self._given["cache"], progress=progress)
+        return embed_texts(self.checked("text"), texts, cache=self._given["cache"], progress=progress)
 
     def blocks(
         self, images: Sequence[Any], names: Sequence[str], *, progress: bool
@@ -917,7 +1411,7 @@ class _Encoders:
         """Embeddings (b, E) of pictures, b at a time: NaN for those that cannot be used, which are named, too."""
         from tqdm import tqdm
 
-        encoder = self._checked("image")
+        encoder = self.checked("image")
         in_one = len(images) <= BLOCK  # then the bar of embed_images counts single pictures
         silent = True if in_one or not progress else None
         options = {"cache": self._given["cache"], "max_pixels": self._given["max_pixels"]}
@@ -996,12 +1490,25 @@ def _theta(model: Side, x: np.ndarray) -> np.ndarray:
     Products of matrices round differently for another number of rows; so they are always of as many.
     """
     theta = np.empty((len(x), model.n_topics), dtype=np.float32)
+    for start, filled in _filled(x):
+        theta[start : start + ROWS] = model.theta(filled)[: len(x) - start]
+    return theta
+
+
+def _filled(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Some rows of x (n, D) at a time, with zeros to always as many, and the position of the first."""
     for start in range(0, len(x), ROWS):
         part = x[start : start + ROWS]
         filled = np.zeros((ROWS, x.shape[1]), dtype=np.float32)
         filled[: len(part)] = part
-        theta[start : start + ROWS] = model.theta(filled)[: len(part)]
-    return theta
+        yield start, filled
+
+
+def _kind(known: Sequence[str], unknown: Sequence[str]) -> str:
+    """What a text asks for, one of `vtm.metrics.calibration.ASKED`."""
+    if known and not unknown and len(known) <= FEW_WORDS:
+        return "words"
+    return "text" if known else "unknown"
 
 
 def held_out(
@@ -1052,7 +1559,7 @@ def _fit_plus(
     x: Mapping[str, np.ndarray], counts: csr_matrix, vocabulary: tuple[str, ...], *, n_topics: int, seed: int
 ) -> dict[str, Side]:
     """VTM+ of one member, read from either side."""
-    config = PlusConfig(n_topics=n_topics, members=1)
+    config = PlusConfig(n_topics=n_topics)
     model = fit_plus(x["text"], x["image"], counts, config=config, seed=seed)
     return {reads: PlusSide(model, vocabulary, reads) for reads in ("text", "image")}
 
@@ -1131,13 +1638,15 @@ def _judge(
     )
     if training is None:
         return "doubtful" if signs else "not judged", signs
-    unigram = unigram_reconstruction(training, counts)
-    reasons = [
-        f"the {reads} model predicts held-out texts no better than the frequency of words does "
-        f"({loss:.1f} nats a text, {unigram:.1f})"
-        for reads, side in sides.items()
-        if (loss := _held_out_loss(side, theta[reads], counts)) >= unigram
-    ]
+    unigram, reasons = unigram_reconstruction(training, counts), []
+    for reads, side in sides.items():
+        # VTM+ does not learn to predict words: it has no such loss.
+        loss = math.nan if isinstance(side, PlusSide) else side.history["validation_reconstruction"][-1]
+        if loss >= unigram:
+            reasons.append(
+                f"the {reads} model predicts held-out texts no better than the frequency of words does "
+                f"({loss:.1f} nats a text, {unigram:.1f})"
+            )
     reasons += signs
     rows = [str(row) for row in range(counts.shape[0])]
     ranks = target_ranks(theta["text"], theta["image"], rows, rows).ranks
@@ -1148,14 +1657,6 @@ def _judge(
             f"{len(ranks)}; by chance {expected:.1f})"
         )
     return "doubtful" if reasons else "ok", reasons
-
-
-def _held_out_loss(side: Side, theta: np.ndarray, counts: csr_matrix) -> float:
-    """Nats a text, by the mixture of the topics' words; a network has its own, decoder and all, in its history."""
-    if isinstance(side, PlusSide):
-        words = np.maximum(theta @ side.topic_word(), np.finfo(np.float32).tiny)
-        return float(-counts.multiply(np.log(words)).sum(axis=1).mean())
-    return side.history["validation_reconstruction"][-1]
 
 
 def random_mean_rank(n: int) -> tuple[float, float]:
@@ -1340,16 +1841,32 @@ def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 def _sides(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> dict[str, Side]:
     """The models of a saved model's arrays."""
-
-    def part(prefix: str) -> dict[str, np.ndarray]:
-        start = f"{prefix}/"
-        return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-
     if about["method"] == "plus":
-        model, words = plus_of_arrays(part("plus"), about["plus"]), tuple(about["vocabulary"])
+        model, words = plus_of_arrays(_part(arrays, "plus"), about["plus"]), tuple(about["vocabulary"])
         if len(words) != model.topic_word.shape[2]:
             raise ValueError(f"{len(words)} words for topics of {model.topic_word.shape[2]}")
         return {reads: PlusSide(model, words, reads) for reads in ("text", "image")}
     from vtm.model.topicmodel import model_of_arrays
 
-    return {reads: model_of_arrays(part(reads), about[reads]) for reads in ("text", "image")}
+    return {reads: model_of_arrays(_part(arrays, reads), about[reads]) for reads in ("text", "image")}
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """What `_under` put under the prefix."""
+    start = f"{prefix}/"
+    return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+
+
+def _saved_reader(arrays: Mapping[str, np.ndarray], model: VisualTopicModel) -> Reader:
+    from scipy.sparse import csr_matrix
+
+    places, indices = arrays["places"], arrays["indices"]
+    shape = len(places), len(model.vocabulary_)
+    words = csr_matrix((np.ones(len(indices), dtype=np.float32), indices, arrays["indptr"]), shape)
+    words.check_format()
+    reader = Reader(model.topic_word_, arrays["topic_share"], places, words, arrays["frequency"])
+    n_topics, width = len(model.topic_word_), len(model.space_.correlations)
+    found = reader.topic_share.shape, places.shape, reader.frequency.shape
+    if found != ((n_topics,), (len(places), width), (shape[1],)):
+        raise ValueError(f"shares, places and frequencies are of shapes {found}")
+    return reader

@@ -22,6 +22,9 @@ import pytest
 from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from vtm import api
@@ -36,13 +39,14 @@ from vtm.api import (
 )
 from vtm.config import ModelConfig
 from vtm.corpora import Corpus, load_corpus
+from vtm.corpora.base import near_duplicates
 from vtm.corpora.words import Vocabulary
 from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import LEFT_BEHIND, load_arrays, save_arrays
 from vtm.metrics.topics import class_tfidf, npmi
 from vtm.model import distill
-from vtm.model.plus import PlusConfig, fit_plus
+from vtm.model.plus import PlusConfig, fit_plus, space_arrays
 
 # The examples of the model itself are run by test_examples.
 MODULES = (
@@ -89,6 +93,14 @@ def embeddings(corpus) -> tuple[np.ndarray, np.ndarray]:
     pair = load_encoder("pixels")
     image, _, _ = embed_images(pair.image, corpus.ids, corpus.images, corpus.image_hashes)
     return embed_texts(pair.text, corpus.texts), image
+
+
+def held_out_of(fitted: VisualTopicModel, corpus: Corpus) -> np.ndarray:
+    """(n,) bool, the pairs that were held out."""
+    pair = load_encoder("pixels")
+    image, _, _ = embed_images(pair.image, corpus.ids, corpus.images, corpus.image_hashes)
+    clusters = near_duplicates(text=embed_texts(pair.text, corpus.texts), image=image)
+    return held_out(corpus.texts, share=fitted.validation, seed=fitted.random_state, clusters=clusters)
 
 
 def broken(folder: Path) -> Path:
@@ -237,12 +249,38 @@ def test_vtm_plus_of_the_model_is_vtm_plus(corpus, embeddings, plus):
     """As fitted by itself, from the pairs that are not held out."""
     text, image = embeddings
     counts = Vocabulary(plus.vocabulary_, "en", 3).counts(corpus.texts)
-    rows = ~held_out(corpus.texts, share=0.1, seed=0)
-    config = PlusConfig(n_topics=6, members=1)
+    rows = ~held_out_of(plus, corpus)
+    config = PlusConfig(n_topics=6)
     alone = fit_plus(text[rows], image[rows], counts[rows], config=config)
     np.testing.assert_allclose(plus.transform(corpus.images), alone.theta("image", image), atol=1e-5)
     np.testing.assert_allclose(plus.transform_text(corpus.texts), alone.theta("text", text), atol=1e-5)
     np.testing.assert_allclose(plus.topic_word_, alone.topic_word[0], atol=1e-6)
+
+
+def test_a_fitted_model_is_a_step_of_a_pipeline(corpus, plus):
+    """Frozen: a pipeline fits its steps on pictures and labels, and a topic model learns from texts."""
+    labels = [text.split()[-1] for text in corpus.texts]
+    images = np.array([str(path) for path in corpus.images], dtype=object)
+    steps = make_pipeline(FrozenEstimator(plus), LogisticRegression())
+    told = steps.fit(images, labels).predict(images)
+    theta = plus.transform(corpus.images)
+    np.testing.assert_array_equal(told, LogisticRegression().fit(theta, labels).predict(theta))
+    assert steps[:-1].get_feature_names_out().tolist() == [f"topic{k}" for k in range(6)]
+
+
+def test_fit_transform_and_score_are_fit_transform_and_rank(corpus, plus, embeddings):
+    text, image = embeddings
+    given = {"text_embeddings": text, "image_embeddings": image}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        theta = VisualTopicModel(**PLUS).fit_transform(corpus.texts, **given)
+    np.testing.assert_array_equal(theta, plus.transform(corpus.images))
+    texts, images = corpus.texts[:30], corpus.images[:30]
+    positions, _ = plus.rank(texts, images)
+    ranks = [list(found).index(row) + 1 for row, found in enumerate(positions)]
+    assert plus.score(texts, images) == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    with pytest.raises(DataError, match="29 images for 30 texts"):
+        plus.score(texts, images[:29])
 
 
 # What goes in
@@ -469,6 +507,98 @@ def test_embeddings_take_the_place_of_texts_and_pictures(corpus, model, embeddin
     assert positions.shape == (2, 4)
     assert given.best_pictures_[0][0][0] == str(int(np.argmax(theta[:, 0])))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_ones_own_embeddings_refuses_what_an_encoder_would_read(corpus, embeddings, tmp_path):
+    text, image = embeddings
+    own = VisualTopicModel(**PLUS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        own.fit(corpus.texts, text_embeddings=text, image_embeddings=image).save(tmp_path / "m")
+    loaded = VisualTopicModel.load(tmp_path / "m")
+    renamed = VisualTopicModel.load(tmp_path / "m", encoder="pixels")
+    (word, *_) = own.words_of(corpus.texts[0])[0]
+    for refusing in (own, loaded, renamed):
+        for call in (
+            lambda m: m.transform(corpus.images[:1]),
+            lambda m: next(m.transform_blocks(corpus.images[:1])),
+            lambda m: m.keywords(corpus.images[:1]),
+            lambda m: m.match(word, corpus.images[:1]),
+            lambda m: m.rank(text_embeddings=text[:1], images=corpus.images[:1]),
+        ):
+            with pytest.raises(DataError, match="embeddings of your own, .* no encoder can read pictures"):
+                call(refusing)
+        with pytest.raises(DataError, match="no encoder can read texts for it: give text_embeddings"):
+            refusing.transform_text(["a new text"])
+        assert len(refusing.match(word, image_embeddings=image[:3]).nearest) == 3  # a known word needs none
+    mixed = VisualTopicModel(**PLUS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        mixed.fit(corpus.texts, corpus.images, text_embeddings=text)
+    assert mixed.transform(corpus.images[:1]).shape == (1, 6)
+    with pytest.raises(DataError, match="no encoder can read texts"):
+        mixed.transform_text(["a new text"])
+
+
+# Matches and keywords
+
+
+def test_matches_and_keywords_come_with_reasons_and_chances(corpus, plus, tmp_path):
+    plus.save(tmp_path / "m")
+    loaded = VisualTopicModel.load(tmp_path / "m")
+    assert loaded.calibration_ == plus.calibration_
+    for text in (corpus.texts[0], "boats", "xyzzy", "a boat beside a xyzzy"):
+        answer = plus.match(text, corpus.images, top=8)
+        assert loaded.match(text, corpus.images, top=8) == answer
+        positions, scores = plus.rank([text], corpus.images, top=8)
+        assert [hit.position for hit in answer.nearest] == positions[0].tolist()
+        assert [hit.score for hit in answer.nearest] == scores[0].tolist()
+        chances = [hit.probability for hit in answer.nearest]
+        assert chances == sorted(chances, reverse=True) and 0 <= chances[-1] and chances[0] <= 1
+        assert all(hit.topics or hit.words for hit in answer.nearest)
+        assert answer.fits == tuple(hit for hit in answer.nearest if hit.probability >= answer.threshold)
+        known = set(plus.vocabulary_)
+        assert set(answer.known) <= known and not set(answer.unknown) & known
+        for hit in answer.nearest:
+            assert {word.word for word in hit.words} <= set(answer.known)
+    assert plus.words_of("The xyzzy of the boats") == (("boats",), ("xyzzy",))
+    found = plus.keywords(corpus.images, top=6, min_confidence=0)
+    assert loaded.keywords(corpus.images, top=6, min_confidence=0) == found
+    assert plus.keywords(corpus.images[5:6], top=6, min_confidence=0) == found[5:6]
+    for keywords, sure in zip(found, plus.keywords(corpus.images, top=6), strict=True):
+        assert len({keyword.word for keyword in keywords}) == 6
+        assert sure == tuple(k for k in keywords if k.confidence >= plus.min_confidence_)
+
+
+def test_a_known_word_finds_the_pictures_whose_texts_have_it(corpus, plus):
+    """Better than chance, measured on the held-out pairs, by counting."""
+    aside = np.flatnonzero(held_out_of(plus, corpus))
+    texts, images = [corpus.texts[row] for row in aside], [corpus.images[row] for row in aside]
+    has = Vocabulary(plus.vocabulary_, "en", 3).counts(texts).toarray() > 0
+    asked = [w for w in range(has.shape[1]) if 3 <= has[:, w].sum() <= 10]
+    positions, _ = plus.rank([plus.vocabulary_[w] for w in asked], images, top=3)
+    hits = np.mean([has[found, w].mean() for found, w in zip(positions, asked, strict=True)])
+    assert hits > 1.5 * has[:, asked].mean()
+
+
+def test_a_bad_picture_gets_no_keywords_and_is_no_match(corpus, plus, tmp_path):
+    images = [broken(tmp_path), *corpus.images[:2]]
+    with pytest.warns(ModelWarning, match="1 of 3 pictures cannot be used, they get no keywords"):
+        first, *others = plus.keywords(images, min_confidence=0)
+    assert first == () and others == plus.keywords(corpus.images[:2], min_confidence=0)
+    answer = plus.match("boats", images)
+    assert {hit.position for hit in answer.nearest} == {1, 2}
+    assert [item.id for item in answer.dropped] == [str(images[0])]
+
+
+def test_without_held_out_pairs_no_chance_is_known(corpus):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        few = VisualTopicModel(**PLUS, validation=0).fit(corpus.texts, corpus.images)
+    assert few.calibration_.keywords is None and few.min_confidence_ == 0
+    assert all(np.isnan(keyword.confidence) for keyword in few.keywords(corpus.images[:1])[0])
+    answer = few.match("boats", corpus.images, top=4)
+    assert len(answer.fits) == 4 and np.isnan(answer.nearest[0].probability)
 
 
 def test_one_side_may_be_given(corpus, model, embeddings):
@@ -718,8 +848,9 @@ def test_a_loaded_model_is_the_saved_one(corpus, which, tmp_path, request):
     np.testing.assert_array_equal(loaded.transform_text(corpus.texts), model.transform_text(corpus.texts))
     assert loaded.get_params() == model.get_params() | {"device": "auto"}
     assert loaded.notes_ == {"about": {"owner": "me"}}
+    np.testing.assert_equal(space_arrays(loaded.space_), space_arrays(model.space_))
     for name in vars(model):
-        if name.endswith("_") and name not in ("text_model_", "image_model_", "notes_"):
+        if name.endswith("_") and name not in ("text_model_", "image_model_", "notes_", "space_"):
             np.testing.assert_equal(getattr(loaded, name), getattr(model, name))
     for order in ("relevance", "probability", "ctfidf"):
         assert loaded.topics(order=order) == model.topics(order=order)

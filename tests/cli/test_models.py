@@ -12,6 +12,9 @@ import re
 import shutil
 import signal
 import xml.etree.ElementTree as ET
+import zipfile
+from copy import copy
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -35,6 +38,7 @@ from vtm.config import parse_corpus
 from vtm.corpora import absolute_corpus, load_corpus
 from vtm.corpora.pictures import open_picture
 from vtm.errors import ConfigError, MissingError, storable
+from vtm.metrics.calibration import ASKED
 from vtm.metrics.topics import topic_diversity
 from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
@@ -207,65 +211,139 @@ def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
 # tag
 
 
-def expected_rows(
-    api: VisualTopicModel, paths: list[Path], *, top: int, least: float, words: int
-) -> list[tuple]:
-    keywords = api.topics(words)
-    rows = []
-    for path, theta in zip(paths, api.transform(paths), strict=True):
-        order = sorted(range(len(theta)), key=lambda k: -theta[k])[:top]
-        rows += [(str(path), k, float(theta[k]), keywords[k]) for k in order if theta[k] >= least]
-    return rows
-
-
 def in_order(photos: Path) -> list[Path]:
     return [*(photos / f"{n}.png" for n in (0, 2, 4)), *(photos / "b" / f"{n}.png" for n in (1, 3, 5))]
 
 
-def test_tags_in_every_format_are_those_of_the_model(model, api, photos, tmp_path):
-    asked = ("--top", 2, "--min-probability", 0.1, "--words", 4)
-    expected = expected_rows(api, in_order(photos), top=2, least=0.1, words=4)
-    assert len({path for path, *_ in expected}) == 6
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
-    printed = list(csv.DictReader(io.StringIO(run("tag", model, photos, *asked).stdout)))
-    run("tag", model, photos, *asked, "-o", tmp_path / "tags.csv")
-    with open(tmp_path / "tags.csv", encoding="utf-8", newline="") as stream:
-        assert list(csv.DictReader(stream)) == printed
-    found = [
-        (r["picture"], int(r["topic"]), float(r["probability"]), r["keywords"].split(", ")) for r in printed
+
+def test_tags_in_every_format_are_those_of_the_model(model, api, photos, tmp_path):
+    asked = ("--min-confidence", 0, "--keywords", 4, "--top", 2, "--min-probability", 0.1, "--words", 4)
+    paths, labels = in_order(photos), api.topics(4)
+    expected = {}
+    for path, keywords, theta in zip(
+        paths, api.keywords(paths, top=4, min_confidence=0), api.transform(paths), strict=True
+    ):
+        order = [k for k in sorted(range(6), key=lambda k: -theta[k])[:2] if theta[k] >= 0.1]
+        topics = [f"{k}: {' '.join(labels[k][:3])} ({theta[k]:.0%})" for k in order]
+        expected[str(path)] = [(w.word, w.confidence) for w in keywords], topics, order
+    assert any(words for words, *_ in expected.values())
+    flat = [
+        (path, word, None if chance is None else pytest.approx(chance, abs=1e-6), topics)
+        for path, (words, topics, _) in expected.items()
+        for word, chance in words or [("", None)]
     ]
-    assert found == [(path, k, pytest.approx(p, abs=1e-6), words) for path, k, p, words in expected]
+
+    result = run("tag", model, photos, *asked)
+    printed = list(csv.DictReader(io.StringIO(result.stdout)))
+    run("tag", model, photos, *asked, "-o", tmp_path / "tags.csv")
+    assert read_csv(tmp_path / "tags.csv") == printed
+    found = [
+        (
+            r["picture"],
+            r["keyword"],
+            float(r["confidence"]) if r["keyword"] else None,
+            r["topics"].split(", "),
+        )
+        for r in printed
+    ]
+    assert found == flat
+    n_keywords = sum(len(words) for words, *_ in expected.values())
+    without = sum(not words for words, *_ in expected.values())
+    assert f"6 pictures: {6 - without} with {n_keywords} keywords, {without} without" in result.stderr
 
     run("tag", model, photos, *asked, "-o", tmp_path / "tags.parquet")
-    table = pq.read_table(tmp_path / "tags.parquet").to_pylist()
-    assert [tuple(row.values()) for row in table] == found
+    assert [tuple(row.values()) for row in pq.read_table(tmp_path / "tags.parquet").to_pylist()] == found
 
     run("tag", model, photos, *asked, "-o", tmp_path / "tags.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "tags.jsonl").read_text().splitlines()]
-    assert [line["picture"] for line in lines] == [str(path) for path in in_order(photos)]
-    flat = [(line["picture"], *topic.values()) for line in lines for topic in line["topics"]]
-    assert flat == found
+    assert [line["picture"] for line in lines] == [str(path) for path in paths]
+    for line in lines:
+        words, _, order = expected[line["picture"]]
+        assert [tuple(found.values()) for found in line["keywords"]] == [
+            (word, pytest.approx(chance, abs=1e-6)) for word, chance in words
+        ]
+        assert [topic["topic"] for topic in line["topics"]] == order
+        assert [topic["keywords"] for topic in line["topics"]] == [labels[k] for k in order]
+    assert "keyword" in run("tag", model, photos, *asked, "--format", "table").stdout
 
-    shown = run("tag", model, photos, *asked, "--format", "table").stdout
-    assert "keywords" in shown
-    assert "".join(expected[0][3][0]) in shown
+
+def read_workbook(path: Path) -> list[list[str]]:
+    """The cells of a workbook's first sheet, all of them text (ISO/IEC 29500, "inlineStr")."""
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    with zipfile.ZipFile(path) as archive:
+        sheet = ET.fromstring(archive.read("xl/worksheets/sheet1.xml"))
+    assert not list(sheet.iter(f"{space}f")), "a formula"
+    rows = []
+    for row in sheet.iter(f"{space}row"):
+        assert {cell.get("t", "inlineStr") for cell in row} == {"inlineStr"}
+        rows.append(["".join(cell.itertext()) for cell in row])
+    return rows
 
 
-def test_a_picture_without_a_topic_is_counted_and_kept_in_json(model, photos):
-    result = run("tag", model, photos, "--min-probability", 1, "--format", "jsonl")
-    assert [json.loads(line)["topics"] for line in result.stdout.splitlines()] == [[]] * 6
+def test_one_row_a_picture_for_spreadsheets(model, api, photos, tmp_path):
+    asked = ("--min-confidence", 0, "--keywords", 3)
+    run("tag", model, photos, *asked, "--wide", "-o", tmp_path / "tags.csv")
+    content = (tmp_path / "tags.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf") and content.count(b"\xef\xbb\xbf") == 1
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+    assert rows[0] == ["picture", "keywords", "confidences", "topics"]
+    for row, path, found in zip(
+        rows[1:], in_order(photos), api.keywords(in_order(photos), top=3, min_confidence=0), strict=True
+    ):
+        assert row[:3] == [
+            str(path),
+            ", ".join(keyword.word for keyword in found),
+            ", ".join(f"{keyword.confidence:.2f}" for keyword in found),
+        ]
+    run("tag", model, photos, *asked, "-o", tmp_path / "tags.xlsx")
+    assert read_workbook(tmp_path / "tags.xlsx") == rows
+
+
+def test_a_picture_without_a_keyword_is_listed_in_every_format(model, photos, tmp_path):
+    asked = ("--min-confidence", 1, "--min-probability", 1)
+    result = run("tag", model, photos, *asked, "--format", "jsonl")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"picture": str(path), "keywords": [], "topics": []} for path in in_order(photos)
+    ]
+    assert "6 pictures: 0 with 0 keywords, 6 without (100%)" in result.stderr
     assert "6 of 6 pictures have no topic of 1.0 or more" in result.stderr
-    result = run("tag", model, photos, "--min-probability", 1)
-    assert result.stdout == "picture,topic,probability,keywords\n"
+    lines = run("tag", model, photos, *asked).stdout.splitlines()
+    assert lines == ["picture,keyword,confidence,topics", *(f"{path},,," for path in in_order(photos))]
+    wide = run("tag", model, photos, *asked, "--wide").stdout.splitlines()
+    assert wide == ["picture,keywords,confidences,topics", *(f"{path},,," for path in in_order(photos))]
+    run("tag", model, photos, *asked, "-o", tmp_path / "tags.parquet")
+    assert [row["picture"] for row in pq.read_table(tmp_path / "tags.parquet").to_pylist()] == [
+        str(path) for path in in_order(photos)
+    ]
 
 
-def test_one_picture_and_other_keywords(model, api, photos):
-    row = next(
-        csv.DictReader(io.StringIO(run("tag", model, photos / "0.png", "--top", 1, "--ctfidf").stdout))
-    )
-    assert row["keywords"].split(", ") == api.topics(5, order="ctfidf")[int(row["topic"])]
-    row = next(csv.DictReader(io.StringIO(run("tag", model, photos / "0.png", "--relevance", 0).stdout)))
-    assert row["keywords"].split(", ") == api.topics(5, weight=0)[int(row["topic"])]
+def test_how_sure_keywords_are_is_said(model, api, photos, tmp_path):
+    known = api.calibration_.keywords
+    said = run("tag", model, photos).stderr
+    if known.shown:
+        assert known.precision >= 0.5
+        assert f"keywords of {known.threshold:.2f} or more: {known.precision:.0%} of those were right" in said
+    else:
+        assert "no chance makes half of the keywords right on held-out pairs" in said
+    run("train", "scenes:n=60", "-o", tmp_path / "few", "--encoder", "pixels", "--n-topics", 4)
+    result = run("tag", tmp_path / "few", photos)
+    assert "no pairs were held out in training: how sure the keywords are is not known" in result.stderr
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert len(rows) == 30 and {row["confidence"] for row in rows} == {""}
+
+
+def test_other_words_for_the_topics(model, api, photos):
+    for asked, topics in (
+        (("--ctfidf",), api.topics(5, order="ctfidf")),
+        (("--relevance", 0), api.topics(5, weight=0)),
+    ):
+        result = run("tag", model, photos / "0.png", "--top", 1, *asked, "--format", "jsonl")
+        (topic,) = json.loads(result.stdout)["topics"]
+        assert topic["keywords"] == topics[topic["topic"]]
 
 
 def test_bad_pictures_are_listed_and_the_exit_code_says_so(model, photos, tmp_path, monkeypatch):
@@ -279,8 +357,9 @@ def test_bad_pictures_are_listed_and_the_exit_code_says_so(model, photos, tmp_pa
         *(str(photos / "1broken.png"), str(photos / "b" / "empty.jpg"), str(missing))
     ]
     assert said[-1] == "3 not used (2 unreadable, 1 missing)"
-    with open(tmp_path / "tags.csv", encoding="utf-8", newline="") as stream:
-        assert [row["picture"] for row in csv.DictReader(stream)] == [str(path) for path in in_order(photos)]
+    assert list(dict.fromkeys(row["picture"] for row in read_csv(tmp_path / "tags.csv"))) == [
+        str(path) for path in in_order(photos)
+    ]
 
 
 def test_when_nothing_can_be_used_it_is_an_error_and_no_file(model, photos, tmp_path):
@@ -300,14 +379,14 @@ def test_when_nothing_can_be_used_it_is_an_error_and_no_file(model, photos, tmp_
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, monkeypatch, suffix):
-    blocks = VisualTopicModel.transform_blocks
+    blocks = VisualTopicModel.tag_blocks
     monkeypatch.setattr(api_module, "BLOCK", 2)
 
-    def interrupted(self, images):
-        yield next(iter(blocks(self, images)))
+    def interrupted(self, images, **options):
+        yield next(iter(blocks(self, images, **options)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(VisualTopicModel, "transform_blocks", interrupted)
+    monkeypatch.setattr(VisualTopicModel, "tag_blocks", interrupted)
     out = tmp_path / f"tags{suffix}"
     out.write_text("as it was")
     result = runner.invoke(app, ["tag", str(model), str(photos), "-o", str(out)])
@@ -334,7 +413,7 @@ def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command
         "train": ("train", "scenes:n=120", "-o", place / "old", "--encoder", "pixels", "--n-topics", 4),
         "match": ("match", model, photos, "--text", "a boat", "--sheet", place / "sheet.png"),
         "explore": ("explore", model, photos, "-o", place / "page"),
-        "originals": ("tag", model, place / "photos", "--write-originals"),
+        "originals": ("tag", model, place / "photos", "--write-originals", "--min-confidence", 0),
     }[command]
     child = start_waiting(place, tmp_path, list(map(str, arguments)))
     try:
@@ -355,7 +434,7 @@ def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command
 
 def test_a_sidecar_that_is_no_file_is_passed_over(model, photos):
     os.mkfifo(sidecar_path(photos / "0.png"))
-    result = run("tag", model, photos, "--write-sidecars", code=SKIPPED)
+    result = run("tag", model, photos, "--min-confidence", 0, "--write-sidecars", code=SKIPPED)
     assert "5 sidecars written" in result.stderr
     assert f"no sidecar: {photos}/0.png.xmp: is no regular file" in result.stderr
 
@@ -364,7 +443,7 @@ def test_a_name_cannot_drive_the_terminal(model, photos, monkeypatch):
     shutil.copy(photos / "0.png", photos / "\x1b[31mx\n.png")
     (photos / "no\x9b1m.png").write_bytes(b"no picture")
     monkeypatch.setenv("COLUMNS", "400")
-    for command in (("tag",), ("match", "--text", "a boat")):
+    for command in (("tag",), ("match", "--text", "a boat", "--all")):
         result = run(command[0], model, photos, *command[1:], "--format", "table", code=SKIPPED)
         assert r"photos/\x1b[31mx\n.png" in result.stdout and r"no\x9b1m.png" in result.stderr
         assert not {"\x1b", "\x9b"} & {*result.stdout, *result.stderr}
@@ -375,7 +454,7 @@ def test_names_that_are_no_text_are_shown(model, photos, tmp_path):
     shutil.copy(photos / "0.png", odd)
     for path in in_order(photos):
         path.unlink()
-    (row,) = csv.DictReader(io.StringIO(run("tag", model, photos, "--top", 1).stdout))
+    (row,) = csv.DictReader(io.StringIO(run("tag", model, photos, "--keywords", 1).stdout))
     assert row["picture"] == f"{photos}/odd\\xff,\n name.png" == storable(Path(os.fsdecode(odd)))
     for name in ("tags.csv", "tags.jsonl", "tags.parquet"):
         run("tag", model, photos, "-o", tmp_path / name)
@@ -397,27 +476,35 @@ def test_sidecars_get_the_keywords_and_pictures_stay_as_they_are(model, api, pho
         'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5">'
         "<dc:subject><rdf:Bag><rdf:li>mine</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF>"
     )
-    result = run("tag", model, photos, "--top", 2, "--words", 3, "--write-sidecars")
+    asked = ("--min-confidence", 0, "--keywords", 3)
+    result = run("tag", model, photos, *asked, "--write-sidecars")
     assert "6 sidecars written, 0 had all keywords" in result.stderr
-    by_picture: dict[str, list[dict[str, str]]] = {}
+    by_picture: dict[str, list[str]] = {}
     for row in csv.DictReader(io.StringIO(result.stdout)):
-        by_picture.setdefault(row["picture"], []).append(row)
+        by_picture.setdefault(row["picture"], []).append(row["keyword"])
     for path in in_order(photos):
-        words = [word for row in by_picture[str(path)] for word in row["keywords"].split(", ")]
+        words = by_picture[str(path)]
         flat = keywords_in(sidecar_path(path), "{http://purl.org/dc/elements/1.1/}subject")
         mine = ["mine"] if path.name == "0.png" else []
-        assert flat == mine + list(dict.fromkeys(words))
+        assert flat == mine + words
         tree = keywords_in(sidecar_path(path), "{http://ns.adobe.com/lightroom/1.0/}hierarchicalSubject")
-        assert tree == mine + [
-            f"vtm|{row['keywords'].replace(', ', ' ')}|{word}"
-            for row in by_picture[str(path)]
-            for word in row["keywords"].split(", ")
-        ]
+        assert tree == mine + [f"vtm|{word}" for word in words]
     assert 'xmp:Rating="5"' in sidecar_path(photos / "0.png").read_text()
     assert picture_hashes(photos) == before
-    again = run("tag", model, photos, "--top", 2, "--words", 3, "--write-sidecars")
+    again = run("tag", model, photos, *asked, "--write-sidecars")
     assert "0 sidecars written, 6 had all keywords" in again.stderr
     assert again.stdout == result.stdout
+    run("tag", model, photos, *asked, "--top", 1, "--words", 4, "--write-sidecars", "--write-topics")
+    labels = [" ".join(words[:3]) for words in api.topics(4)]
+    for path, theta in zip(in_order(photos), api.transform(in_order(photos)), strict=True):
+        flat = keywords_in(sidecar_path(path), "{http://purl.org/dc/elements/1.1/}subject")
+        assert flat[-1] == labels[int(theta.argmax())]
+
+
+def test_pictures_without_a_keyword_get_no_sidecar_and_are_counted(model, photos):
+    result = run("tag", model, photos, "--min-confidence", 1, "--write-sidecars")
+    assert "0 sidecars written, 0 had all keywords, 6 left as they are, without a keyword" in result.stderr
+    assert not list(photos.rglob("*.xmp"))
 
 
 def test_untag_gives_back_what_was_there(model, photos):
@@ -425,10 +512,11 @@ def test_untag_gives_back_what_was_there(model, photos):
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description/></rdf:RDF>'
     )
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
-    run("tag", model, photos, "--write-originals")
-    both = run("tag", model, photos, "--write-sidecars", "--sidecar-name", "basename")
+    least = ("--min-confidence", 0)
+    run("tag", model, photos, *least, "--write-originals")
+    both = run("tag", model, photos, *least, "--write-sidecars", "--sidecar-name", "basename")
     assert "6 sidecars written" in both.stderr and "is there, too" not in both.stderr
-    twice = run("tag", model, photos / "0.png", "--write-sidecars")
+    twice = run("tag", model, photos / "0.png", *least, "--write-sidecars")
     assert f"{photos}/0.xmp: is there, too; vtm keeps its keywords in 0.png.xmp" in twice.stderr
     (photos / "b" / "1.xmp").chmod(0o444)
     result = run("untag", photos, code=SKIPPED)
@@ -443,7 +531,7 @@ def test_untag_gives_back_what_was_there(model, photos):
 
 def test_a_sidecar_that_cannot_be_written_is_named(model, photos):
     sidecar_path(photos / "0.png").write_text("rating: 5")
-    result = run("tag", model, photos, "--write-sidecars", code=SKIPPED)
+    result = run("tag", model, photos, "--min-confidence", 0, "--write-sidecars", code=SKIPPED)
     assert f"no sidecar: {photos / '0.png'}.xmp: it is not XML" in result.stderr
     assert "5 sidecars written, 0 had all keywords, 1 skipped" in result.stderr
     assert sidecar_path(photos / "0.png").read_text() == "rating: 5"
@@ -454,7 +542,7 @@ def test_originals_get_the_keywords_when_asked_and_what_they_show_stays(model, p
         scene.save(photos / "6.jpg")
         scene.save(photos / "7.webp")
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
-    asked = ("tag", model, photos, "--top", 2, "--words", 3)
+    asked = ("tag", model, photos, "--min-confidence", 0, "--keywords", 3)
     plain = run(*asked)
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
     result = run(*asked, "--write-originals", code=SKIPPED)
@@ -463,7 +551,7 @@ def test_originals_get_the_keywords_when_asked_and_what_they_show_stays(model, p
     assert f"not written: {photos}/7.webp: it is neither JPEG nor PNG; it is left as it is" in result.stderr
     words: dict[str, list[str]] = {}
     for row in csv.DictReader(io.StringIO(result.stdout)):
-        words.setdefault(row["picture"], []).extend(row["keywords"].split(", "))
+        words.setdefault(row["picture"], []).append(row["keyword"])
     for path, old in before.items():
         if path.suffix == ".txt" or path.name in ("7.webp", ".thumbnail.png"):
             assert path.read_bytes() == old
@@ -606,8 +694,8 @@ def test_what_could_not_be_searched_is_said(model, photos):
 
 
 def test_tagging_refuses_what_makes_no_sense(api, photos):
-    for asked in ({"top": 0}, {"min_probability": 2}, {"words": 0}):
-        with pytest.raises(ConfigError, match="at least 1"):
+    for asked in ({"top": 0}, {"min_probability": 2}, {"words": 0}, {"min_confidence": 2}, {"keywords": -1}):
+        with pytest.raises(ConfigError, match="at least 1|a number of words, and a chance from 0 to 1"):
             list(tag_pictures(api, [photos / "0.png"], **asked))
 
 
@@ -615,14 +703,14 @@ def test_a_picture_without_numbers_is_dropped_by_its_own_name(api, photos, monke
     """The encoder may give a picture what the model cannot read, with no picture lost."""
     (photos / "broken.png").write_bytes(b"no picture")
     pictures = [photos / name for name in ("0.png", "broken.png", "2.png")]
-    whole = type(api).transform_blocks
+    whole = type(api).tag_blocks
 
-    def spoilt(self, images):
-        for theta, dropped in whole(self, images):
+    def spoilt(self, images, **options):
+        for theta, found, dropped in whole(self, images, **options):
             theta[0] = np.nan
-            yield theta, dropped
+            yield theta, found, dropped
 
-    monkeypatch.setattr(type(api), "transform_blocks", spoilt)
+    monkeypatch.setattr(type(api), "tag_blocks", spoilt)
     ((first, broken, last),) = tag_pictures(api, pictures)
     assert (first.id, first.reason) == (str(pictures[0]), "not-finite") and str(pictures[0]) in first.detail
     assert broken.id == str(pictures[1]) and "broken.png" in broken.detail
@@ -633,28 +721,57 @@ def test_a_picture_without_numbers_is_dropped_by_its_own_name(api, photos, monke
 
 
 def test_match_ranks_as_the_model_does_and_says_why(model, api, photos, tmp_path):
-    text = "Two boats sail on the sea."
+    text = "Two boats sail on the sea near a zeppelin."
     (photos / "zbroken.png").write_bytes(b"no picture")
-    result = run("match", model, photos, "--text", text, "--top", 4, "--words", 2, code=SKIPPED)
+    asked = ("--top", 4, "--words", 2, "--all")
+    result = run("match", model, photos, "--text", text, *asked, code=SKIPPED)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     paths = in_order(photos)
-    positions, similarities = api.rank([text], paths, top=4)
+    positions, scores = api.rank([text], paths, top=4)
     assert [row["picture"] for row in rows] == [str(paths[place]) for place in positions[0]]
-    np.testing.assert_allclose([float(row["similarity"]) for row in rows], similarities[0], atol=1e-6)
-    theta = api.transform(paths)
-    for row, place in zip(rows, positions[0], strict=True):
-        reasons = api.explain(api.transform_text([text])[0], theta[place], words=2)
-        assert row["shared topics"] == "; ".join(
-            f"{', '.join(reason.words)} ({reason.contribution:.0%})"
-            for reason in reasons
-            if reason.contribution >= 0.05
-        )
+    np.testing.assert_allclose([float(row["score"]) for row in rows], scores[0], atol=1e-6)
+    answer = api.match(text, paths, top=4, words=2)
+    for row, hit in zip(rows, answer.nearest, strict=True):
+        assert float(row["probability"]) == pytest.approx(hit.probability, abs=1e-6)
+        reasons = row["why"].split("; ")
+        assert len(reasons) == len(hit.words) + len(hit.topics) > 0
+        for reason, word in zip(reasons, hit.words, strict=False):
+            assert reason == f"{word.word} ({word.lift:.1f} times as likely as overall)"
+        for reason, topic in zip(reasons[len(hit.words) :], hit.topics, strict=True):
+            assert reason == f"{', '.join(topic.words)} (text {topic.text:.0%}, picture {topic.picture:.0%})"
+    assert "words that the model does not know: " in result.stderr and "zeppelin" in result.stderr
     assert "1 not used (1 unreadable)" in result.stderr
     (tmp_path / "article.txt").write_text(f"\ufeff{text}\n", encoding="utf-8")
-    from_file = run(
-        "match", model, photos, "--text-file", tmp_path / "article.txt", "--top", 4, "--words", 2, code=3
-    )
+    from_file = run("match", model, photos, "--text-file", tmp_path / "article.txt", *asked, code=3)
     assert from_file.stdout == result.stdout
+    fits = run("match", model, photos, "--text", text, "--top", 4, code=SKIPPED).stdout.splitlines()[1:]
+    assert len(fits) == sum(hit.probability >= answer.threshold for hit in answer.nearest)
+
+
+def test_match_by_another_measure_is_by_the_topics(model, api, photos):
+    text, paths = "Two boats sail on the sea.", in_order(photos)
+    result = run("match", model, photos, "--text", text, "--measure", "cosine")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    theta, wanted = api.transform(paths), api.transform_text([text])[0]
+    cosine = theta @ wanted / np.linalg.norm(theta, axis=1) / np.linalg.norm(wanted)
+    assert [row["picture"] for row in rows] == [str(paths[i]) for i in np.argsort(-cosine, kind="stable")]
+    assert {row["probability"] for row in rows} == {""}
+    assert "unknown similarity" in error("match", model, photos, "--text", text, "--measure", "sine")
+
+
+def test_where_nothing_fits_that_is_said(model, api, photos, monkeypatch):
+    """A model whose threshold no chance reaches, and to which every text is flat."""
+    calibration = api.calibration_.matches["unknown"]
+    unlikely = {kind: replace(calibration, threshold=1.1) for kind in ASKED}
+    again = copy(api)
+    again._tuned = replace(api.calibration_, matches=unlikely, flat=0.0)
+    monkeypatch.setattr(VisualTopicModel, "load", lambda *_, **__: again)
+    result = run("match", model, photos, "--text", "xyzzy plugh")
+    assert result.stdout == "rank,probability,score,picture,why\n"
+    assert "knows no word of the text, and its topics are flat: what is found is a guess" in result.stderr
+    assert re.search(r"nothing fits well; the nearest is \d+% likely, see it with --all", result.stderr)
+    rows = run("match", model, photos, "--text", "xyzzy plugh", "--all").stdout.splitlines()
+    assert len(rows) == 7
 
 
 def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, monkeypatch):
@@ -668,14 +785,14 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     corpus = f"{photos}/captions.csv:text_column=title,lang=de"
     assert VisualTopicModel.load("m").notes_["corpus"] == "./photos/captions.csv:text_column=title,lang=de"
 
-    named = run("match", "m", photos, "--text", "two boats")
+    named = run("match", "m", photos, "--text", "two boats", "--all")
     shutil.copy(photos / "0.png", photos / "of-no-caption.png")
-    result = run("match", "m", "--text", "two boats")
+    result = run("match", "m", "--text", "two boats", "--all")
     assert result.stdout == named.stdout and len(result.stdout.splitlines()) == 7
-    assert result.stderr == f"with the corpus that the model was trained on: {corpus}\n"
+    assert result.stderr.splitlines()[0] == f"with the corpus that the model was trained on: {corpus}"
 
     (photos / "b" / "3.png").unlink()
-    result = run("match", "m", "--text", "two boats")
+    result = run("match", "m", "--text", "two boats", "--all")
     assert len(result.stdout.splitlines()) == 6
     assert "1 of its pairs are left out (1 missing-picture), such as " in result.stderr
     assert (
@@ -705,7 +822,7 @@ def test_a_model_that_is_moved_with_its_table_finds_it(tmp_path, photos, monkeyp
         shutil.move(tmp_path / name, tmp_path / "elsewhere" / name)
     monkeypatch.chdir(tmp_path / "elsewhere" / "models")
     for model in ("m", tmp_path / "elsewhere" / "models" / "m"):
-        result = run("match", model, "--text", "two boats")
+        result = run("match", model, "--text", "two boats", "--all")
         assert f"trained on: {tmp_path}/elsewhere/photos/captions.csv\n" in result.stderr
         assert len(result.stdout.splitlines()) == 7
 
@@ -793,7 +910,7 @@ HOSTILE = """<script>alert(1)</script> & "quotes" $x$"""
 
 def test_an_html_sheet_is_one_file_and_all_text_is_escaped(model, photos, tmp_path):
     os.rename(photos / "0.png", photos / '"><img src=x onerror=alert(1)>.png')
-    run("match", model, photos, "--text", HOSTILE, "--top", 6, "--sheet", tmp_path / "sheet.html")
+    run("match", model, photos, "--text", HOSTILE, "--top", 6, "--all", "--sheet", tmp_path / "sheet.html")
     page = Page((tmp_path / "sheet.html").read_text(encoding="utf-8"))
     assert HOSTILE in page.text
     assert '"><img src=x onerror=alert(1)>.png' in page.text
@@ -828,7 +945,9 @@ def test_no_picture_is_written_over(model, photos, tmp_path, named, option):
 
 
 def test_a_png_sheet_holds_the_pictures(model, photos, tmp_path):
-    result = run("match", model, photos, "--text", HOSTILE, "--top", 6, "--sheet", tmp_path / "sheet.png")
+    result = run(
+        "match", model, photos, "--text", HOSTILE, "--top", 6, "--all", "--sheet", tmp_path / "sheet.png"
+    )
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
         pixels = np.asarray(sheet.convert("RGB"))

@@ -165,3 +165,21 @@ def test_tag_prints_no_head_before_an_error(stop, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["tag", "model", str(tmp_path), "--format", "csv"])
     assert done.exit_code == 2, done.output
     assert done.stdout == ""
+
+
+def test_text_in_a_workbook_is_text_and_what_does_not_fit_is_said(tmp_path):
+    from test_models import read_workbook
+
+    columns = {"picture": str, "keywords": list}
+    texts = ["=1+1", "http://example.org", "@a", "-1", "a\x1b\n"]
+    for name in ("one.xlsx", "again.xlsx"):
+        with open_rows("xlsx", tmp_path / name, columns) as write:
+            write([{"picture": text, "keywords": ["a", "b"]} for text in texts])
+    assert [row[0] for row in read_workbook(tmp_path / "one.xlsx")[1:5]] == texts[:4]
+    assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "again.xlsx").read_bytes()
+    with (
+        pytest.raises(DataError, match="row 2: more than a workbook holds; write CSV or Parquet"),
+        open_rows("xlsx", tmp_path / "long.xlsx", columns) as write,
+    ):
+        write([{"picture": "x" * 32_768, "keywords": []}])
+    assert not (tmp_path / "long.xlsx").exists()

@@ -135,7 +135,15 @@ def test_students_of_healthy_runs_follow_their_teacher(results):
 def api_model(data, **parameters):
     from vtm.api import ModelWarning, VisualTopicModel
 
-    options = dict(n_topics=6, method="text-teacher", encoder="pixels", epochs=80, batch_size=16, min_df=2, validation=0.2)
+    options = dict(
+        n_topics=6,
+        method="text-teacher",
+        encoder="pixels",
+        epochs=80,
+        batch_size=16,
+        min_df=2,
+        validation=0.2,
+    )
     model = VisualTopicModel(**options | {"progress": False} | parameters)
     with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")

@@ -133,7 +133,11 @@ def test_pictures_that_are_lost_count_as_not_found(news: MiniNews, home: Path) -
 def test_a_model_of_ones_own_is_submitted(news: MiniNews, home: Path) -> None:
     data = prepare(from_parameters({"corpus": "newsimages:lang=en", **SMALL}))
     own = VisualTopicModel(6, encoder="pixels", min_df=2, validation=0, progress=False)
-    own.fit(data.corpus.texts, text_embeddings=data.text, image_embeddings=data.image).save(home / "m")
+    given = {"text_embeddings": data.text, "image_embeddings": data.image}
+    own.fit(data.corpus.texts, **given).save(home / "m")
+    told = CliRunner().invoke(app, ["submit", str(home / "m"), "-o", str(home / "run.tsv")])
+    assert told.exit_code == 2 and "fitted on embeddings of your own" in told.stderr
+    own.fit(data.corpus.texts, data.corpus.images).save(home / "m")
     told = CliRunner().invoke(app, ["submit", str(home / "m"), "-o", str(home / "run.tsv")])
     assert told.exit_code == 0, told.output
     content = read(news.folder)

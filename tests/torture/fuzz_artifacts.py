@@ -120,7 +120,9 @@ def fitted_model(folder: Path) -> Reader:
 
     rng = np.random.default_rng(0)
     given = {f"{reads}_embeddings": rng.normal(size=(8, 3)).astype(np.float32) for reads in ("text", "image")}
-    model = VisualTopicModel(n_topics=2, method="text-teacher", epochs=1, min_df=1, max_df=1.0, encoder="pixels", progress=False)
+    model = VisualTopicModel(
+        n_topics=2, method="text-teacher", epochs=1, min_df=1, max_df=1.0, encoder="pixels", progress=False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(["cat dog", "dog cow"] * 4, **given)

@@ -33,7 +33,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="table, csv, jsonl or parquet; by default a table on a terminal, else CSV.",
+        help="table, csv, jsonl, parquet or xlsx; by default a table on a terminal, else CSV.",
         metavar="NAME",
     ),
 ]

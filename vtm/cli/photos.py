@@ -31,7 +31,7 @@ from vtm.corpora.pictures import MAX_PIXELS, SUFFIXES
 from vtm.errors import ConfigError, DataError, MissingError, printable, said, storable
 
 if TYPE_CHECKING:
-    from vtm.api import VisualTopicModel
+    from vtm.api import Answer, FoundPicture, Keyword, VisualTopicModel
     from vtm.corpora import Corpus, Dropped
 
 # Ids and texts, where they have any, and pictures.
@@ -56,7 +56,6 @@ PASSED_OVER = {
     "explorer": "pictures passed over, an explorer's thumbnails",
 }
 MOST_NAMED = 10  # places that are named for each of these reasons
-LEAST_CONTRIBUTION = 0.05  # a topic with less of the similarity is no reason for it
 SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
 
 Pictures = Annotated[
@@ -202,45 +201,60 @@ class Tag:
     probability: float
     keywords: tuple[str, ...]
 
+    @property
+    def label(self) -> str:
+        """A short name of the topic."""
+        return " ".join(self.keywords[:3])
+
 
 @dataclass(frozen=True)
 class Tagged:
-    """A picture with its topics, the largest first."""
+    """A picture with its keywords, the surest first, and its topics, the largest first."""
 
     picture: Path
+    words: tuple[Keyword, ...]
     tags: tuple[Tag, ...]
+    topics_too: bool = False  # whether labels of topics are written to files as well
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """The keywords of all its topics, each once."""
-        return tuple(dict.fromkeys(word for tag in self.tags for word in tag.keywords))
+        """What is written to files: its keywords, and the labels of its topics where they are asked for."""
+        labels = [tag.label for tag in self.tags if self.topics_too]
+        return tuple(dict.fromkeys([*(found.word for found in self.words), *labels]))
 
     @property
-    def hierarchy(self) -> tuple[tuple[str, str, str], ...]:
-        """The keywords under their topic, for photo programs that show keywords as a tree."""
+    def hierarchy(self) -> tuple[tuple[str, ...], ...]:
+        """The same under vtm's root, for photo programs that show keywords as a tree."""
         from vtm.cli.keywords import ROOT
 
-        return tuple((ROOT, " ".join(tag.keywords[:3]), word) for tag in self.tags for word in tag.keywords)
+        return tuple((ROOT, word) for word in self.keywords)
 
 
 def tag_pictures(
     model: VisualTopicModel,
     pictures: Sequence[Path | str],
     *,
+    keywords: int = 5,
+    min_confidence: float | None = None,
     top: int = 3,
     min_probability: float = 0.05,
     words: int = 5,
     order: str = "relevance",
     weight: float = 0.6,
+    topics_too: bool = False,
 ) -> Iterator[list[Tagged | Dropped]]:
     """Tag pictures, some hundred at a time.
 
     Parameters
     ----------
+    keywords, min_confidence
+        At most so many keywords for each picture, none below this chance (`VisualTopicModel.keywords`).
     top, min_probability
         At most so many topics for each picture, none below this probability.
     words, order, weight
         How many keywords of each topic, and which (`VisualTopicModel.topics`).
+    topics_too
+        Whether files get the labels of topics, too.
 
     Yields
     ------
@@ -249,7 +263,7 @@ def tag_pictures(
     Raises
     ------
     ConfigError
-        No topics or words asked for, or a probability outside 0 to 1.
+        No topics or words asked for, or a chance outside 0 to 1.
 
     Examples
     --------
@@ -257,8 +271,8 @@ def tag_pictures(
     >>> from vtm.corpora import load_corpus
     >>> from vtm.cli.photos import tag_pictures
     >>> corpus = load_corpus("scenes", n=120)
-    >>> model = VisualTopicModel(n_topics=8, encoder="pixels", validation=0)
-    >>> (block,) = tag_pictures(model.fit(corpus.texts, corpus.images), corpus.images[:2], top=1, words=4)
+    >>> model = VisualTopicModel(n_topics=8, encoder="pixels").fit(corpus.texts, corpus.images)
+    >>> (block,) = tag_pictures(model, corpus.images[:2], keywords=4, min_confidence=0, top=1)
     >>> [(len(tagged.tags), len(tagged.keywords)) for tagged in block]
     [(1, 4), (1, 4)]
     """
@@ -270,12 +284,12 @@ def tag_pictures(
         raise ConfigError(
             f"top={top}, min_probability={min_probability}: at least 1 topic, and a probability from 0 to 1"
         )
-    keywords = [tuple(topic) for topic in model.topics(words, order=order, weight=weight)]
+    labels = [tuple(topic) for topic in model.topics(words, order=order, weight=weight)]
     start = 0
-    for theta, dropped in model.transform_blocks(pictures):
+    for theta, found, dropped in model.tag_blocks(pictures, top=keywords, min_confidence=min_confidence):
         reasons = {item.id: item for item in dropped}
         block: list[Tagged | Dropped] = []
-        for picture, row in zip(pictures[start : start + len(theta)], theta, strict=True):
+        for picture, row, sure in zip(pictures[start : start + len(theta)], theta, found, strict=True):
             if np.isnan(row[0]):
                 overflow = Dropped(
                     str(picture), "not-finite", f"{picture}: the model gives no numbers for it"
@@ -283,8 +297,8 @@ def tag_pictures(
                 block.append(reasons.get(str(picture), overflow))
                 continue
             best = [k for k in np.argsort(-row, kind="stable")[:top] if row[k] >= min_probability]
-            tags = tuple(Tag(int(k), float(row[k]), keywords[k]) for k in best)
-            block.append(Tagged(Path(picture), tags))
+            tags = tuple(Tag(int(k), float(row[k]), labels[k]) for k in best)
+            block.append(Tagged(Path(picture), sure, tags, topics_too))
         start += len(theta)
         yield block
 
@@ -294,6 +308,19 @@ def tag(
     pictures: Pictures,
     format: Format = None,
     out: Out = None,
+    wide: Annotated[
+        bool,
+        typer.Option("--wide", help="One row for each picture, for spreadsheets; always so in a workbook."),
+    ] = False,
+    keywords: Annotated[int, typer.Option(min=0, help="At most so many keywords for each picture.")] = 5,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="No keyword below this chance; by default that at which half were right on held-out pairs.",
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="At most so many topics for each picture.")] = 3,
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="No topic below this probability.")
@@ -322,62 +349,111 @@ def tag(
             help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
         ),
     ] = False,
+    write_topics: Annotated[
+        bool, typer.Option("--write-topics", help="With the keywords, write the labels of topics, too.")
+    ] = False,
     exclude: Exclude = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     encoder: Encoder = None,
 ) -> None:
-    """Tag pictures with topics: their probability and keywords.
+    """Give pictures keywords, each with the chance that it is right, and their topics.
 
-    Pictures that cannot be used are listed at the end; the exit code is 3 if there are any, and the others' tags are
-    complete. Interrupted, it leaves no half-written file, and takes up again where it was.
+    Every picture that can be read is listed, also without a keyword. Those that cannot be used are listed at the end; the
+    exit code is 3 if there are any, and the others' tags are complete. Interrupted, it leaves no half-written file, and
+    takes up again where it was.
     """
     from vtm.api import VisualTopicModel
 
     if sidecar_name not in ("full", "basename"):
         raise ConfigError(f"--sidecar-name {sidecar_name}: must be full or basename")
     kind = choose_format(format, out)
-    columns = {"picture": str, "topic": int, "probability": float, "keywords": list}
+    wide = wide or kind == "xlsx"
     found = _find(pictures, exclude)
     _spare(found, "--out", out)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
-    bad, untagged, tagged = list(found.unreadable), 0, 0
+    bad, tagged, without, topicless, n_keywords = list(found.unreadable), 0, 0, 0, 0
     writers = [_Writer("sidecar", basename=sidecar_name == "basename")] * write_sidecars
     writers += [_Writer("picture")] * write_originals
     blocks = tag_pictures(
         loaded,
         found.pictures,
+        keywords=keywords,
+        min_confidence=min_confidence,
         top=top,
         min_probability=min_probability,
         words=words,
         order="ctfidf" if ctfidf else "relevance",
         weight=relevance,
+        topics_too=write_topics,
     )
-    with open_rows(kind, out, columns) as write:
+    columns = WIDE if wide else LONG
+    with open_rows(kind, out, columns, mark=wide) as write:
         for block in blocks:
             good = [item for item in block if isinstance(item, Tagged)]
             bad += [item for item in block if not isinstance(item, Tagged)]
-            write([row for item in good for row in _tag_rows(item, kind)])
+            write([row for item in good for row in _tag_rows(item, kind, wide)])
             tagged += len(good)
-            untagged += sum(not item.tags for item in good)
+            without += sum(not item.words for item in good)
+            topicless += sum(not item.tags for item in good)
+            n_keywords += sum(len(item.words) for item in good)
             for writer in writers:
                 writer.write(good)
         _require_some(tagged, bad)
-    if untagged:
-        say(f"{untagged} of {tagged} pictures have no topic of {min_probability} or more")
+    _say_how_sure(loaded, min_confidence)
+    say(
+        f"{tagged} pictures: {tagged - without} with {n_keywords} keywords, {without} without ({without / tagged:.0%})"
+    )
+    if topicless:
+        say(f"{topicless} of {tagged} pictures have no topic of {min_probability} or more")
     _finish(found, bad, sum(writer.report() for writer in writers))
 
 
-def _tag_rows(tagged: Tagged, kind: str) -> list[dict[str, Any]]:
-    """One row for each topic; in JSON Lines one object for each picture."""
+LONG = {"picture": str, "keyword": str, "confidence": float, "topics": list}
+WIDE = {"picture": str, "keywords": list, "confidences": list, "topics": list}
+
+
+def _tag_rows(tagged: Tagged, kind: str, wide: bool) -> list[dict[str, Any]]:
+    """One row for each keyword, and one without for a picture that has none; in JSON Lines an object for each picture."""
     picture = storable(tagged.picture)
-    topics = [
-        {"topic": tag.topic, "probability": round(tag.probability, 6), "keywords": list(tag.keywords)}
-        for tag in tagged.tags
-    ]
     if kind == "jsonl":
-        return [{"picture": picture, "topics": topics}]
-    return [{"picture": picture, **topic} for topic in topics]
+        keywords = [
+            {"keyword": found.word, "confidence": _rounded(found.confidence)} for found in tagged.words
+        ]
+        topics = [
+            {"topic": tag.topic, "probability": round(tag.probability, 6), "keywords": list(tag.keywords)}
+            for tag in tagged.tags
+        ]
+        return [{"picture": picture, "keywords": keywords, "topics": topics}]
+    topics = [f"{tag.topic}: {tag.label} ({tag.probability:.0%})" for tag in tagged.tags]
+    if wide:
+        sure = [f"{found.confidence:.2f}" for found in tagged.words if found.confidence == found.confidence]
+        words = [found.word for found in tagged.words]
+        return [{"picture": picture, "keywords": words, "confidences": sure, "topics": topics}]
+    rows = [(found.word, _rounded(found.confidence)) for found in tagged.words] or [("", None)]
+    return [
+        {"picture": picture, "keyword": word, "confidence": confidence, "topics": topics}
+        for word, confidence in rows
+    ]
+
+
+def _rounded(chance: float) -> float | None:
+    """A chance for a file; None where it is not known."""
+    return None if chance != chance else round(chance, 6)
+
+
+def _say_how_sure(model: VisualTopicModel, min_confidence: float | None) -> None:
+    """What the confidence of keywords is worth."""
+    known = model.calibration_.keywords
+    if known is None:
+        return say("no pairs were held out in training: how sure the keywords are is not known")
+    if min_confidence is None and known.shown:
+        say(
+            f"keywords of {known.threshold:.2f} or more: {known.precision:.0%} of those were right on held-out pairs, "
+            f"where {known.shown:.0%} of the five likeliest words were shown"
+        )
+    elif min_confidence is None:
+        say("no chance makes half of the keywords right on held-out pairs; see all with --min-confidence 0")
 
 
 class _Writer:
@@ -387,6 +463,7 @@ class _Writer:
         self.what = what
         self.basename = basename
         self.written: list[bool] = []  # False: it had all keywords
+        self.without = 0  # no keyword for them, and none there to be taken out
         self.failures: list[str] = []
         self.doubles: list[str] = []  # sidecars whose picture has one of the other name, too
 
@@ -397,9 +474,13 @@ class _Writer:
             keywords = tagged.keywords, tagged.hierarchy
             try:
                 if self.what == "picture":
-                    self.written.append(write_original(tagged.picture, *keywords))
-                    continue
-                self.written.append(write_sidecar(tagged.picture, *keywords, basename=self.basename))
+                    changed = write_original(tagged.picture, *keywords)
+                else:
+                    changed = write_sidecar(tagged.picture, *keywords, basename=self.basename)
+                if changed or tagged.keywords:
+                    self.written.append(changed)
+                else:
+                    self.without += 1
             except DataError as error:
                 self.failures.append(str(error))
             except OSError as error:
@@ -411,6 +492,7 @@ class _Writer:
 
     def report(self) -> int:
         counts = f"{sum(self.written)} {self.what}s written, {self.written.count(False)} had all keywords"
+        counts += f", {self.without} left as they are, without a keyword" if self.without else ""
         say(f"{counts}, {len(self.failures)} skipped" if self.failures else counts)
         for failure in self.failures:
             say(f"{'no sidecar' if self.what == 'sidecar' else 'not written'}: {failure}")
@@ -451,6 +533,13 @@ def match(
     text: Annotated[str | None, typer.Option(help="The text to illustrate.")] = None,
     text_file: Annotated[Path | None, typer.Option(help="A file with the text, in UTF-8.")] = None,
     top: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 10,
+    everything: Annotated[
+        bool, typer.Option("--all", help="The nearest pictures also where they do not fit well.")
+    ] = False,
+    measure: Annotated[
+        str,
+        typer.Option(help="fused, or by topics alone: cosine, dot, hellinger, jensen-shannon."),
+    ] = "fused",
     sheet: Annotated[
         Path | None, typer.Option(help="Also write a contact sheet, .png or .html.", metavar="FILE")
     ] = None,
@@ -462,14 +551,12 @@ def match(
     device: Device = "auto",
     encoder: Encoder = None,
 ) -> None:
-    """Find the pictures that fit a text's topics, with the topics that they share as the reason.
+    """Find the pictures that a person who wrote the text would have meant, with the reasons.
 
+    A picture is shown where that is likely enough by what held-out pairs tell; --all shows the nearest ones in any case.
     Pictures that cannot be used are listed at the end; the exit code is 3 if there are any.
     """
-    import numpy as np
-
     from vtm.api import VisualTopicModel
-    from vtm.metrics.index import ThetaIndex
     from vtm.report.contact import Card, check_suffix, write_sheet
 
     kind, wanted = choose_format(format, out), _text(text, text_file)
@@ -480,41 +567,54 @@ def match(
     found = found or _find(load_trained_corpus(loaded, model).images)
     _spare(found, "--sheet", sheet)
     _spare(found, "--out", out)
-    text_theta = loaded.transform_text([wanted])
-    blocks, bad = [], list(found.unreadable)
-    for block, dropped in loaded.transform_blocks(found.pictures):
-        blocks.append(block)
-        bad += dropped
-    theta = np.concatenate(blocks)
-    usable = np.flatnonzero(~np.isnan(theta[:, 0]))
-    _require_some(len(usable), bad)
-    index = ThetaIndex.build(theta[usable], [f"{row:012d}" for row in usable])
-    positions, similarities = index.search(text_theta, top)
+    answer = loaded.match(wanted, found.pictures, top=top, words=words, measure=measure)
+    bad = [*found.unreadable, *answer.dropped]
+    _require_some(len(answer.nearest), bad)
+    shown = answer.nearest if everything else answer.fits
     rows, cards = [], []
-    for row, similarity in zip(usable[positions[0]], similarities[0], strict=True):
-        picture, place = found.pictures[row], len(rows) + 1
-        topics = [
-            f"{', '.join(shared.words)} ({shared.contribution:.0%})"
-            for shared in loaded.explain(text_theta[0], theta[row], words=words)
-            if shared.contribution >= LEAST_CONTRIBUTION
-        ]
+    for place, hit in enumerate(shown, start=1):
+        picture, reasons = found.pictures[hit.position], _reasons(hit)
         rows.append(
             {
                 "rank": place,
-                "similarity": round(float(similarity), 6),
+                "probability": _rounded(hit.probability),
+                "score": round(hit.score, 6),
                 "picture": storable(picture),
-                "shared topics": "; ".join(topics),
+                "why": "; ".join(reasons),
             }
         )
-        cards.append(
-            Card(picture, f"{place}. {printable(picture.name)}", (f"similarity {similarity:.2f}", *topics))
+        likely = (
+            f"score {hit.score:.2f}" if rows[-1]["probability"] is None else f"{hit.probability:.0%} likely"
         )
-    columns = {"rank": int, "similarity": float, "picture": str, "shared topics": str}
+        cards.append(Card(picture, f"{place}. {printable(picture.name)}", (likely, *reasons)))
+    columns = {"rank": int, "probability": float, "score": float, "picture": str, "why": str}
     with open_rows(kind, out, columns) as write:
         write(rows)
     if sheet is not None:
         write_sheet(sheet, wanted, cards, language=loaded.language)
+    _say_of_text(answer, len(shown))
     _finish(found, bad)
+
+
+def _reasons(hit: FoundPicture) -> list[str]:
+    """Why a picture was found, a line for each reason."""
+    words = [f"{word.word} ({word.lift:.1f} times as likely as overall)" for word in hit.words]
+    return words + [
+        f"{', '.join(topic.words)} (text {topic.text:.0%}, picture {topic.picture:.0%})"
+        for topic in hit.topics
+    ]
+
+
+def _say_of_text(answer: Answer, n_shown: int) -> None:
+    """What the model knows of the text, and whether anything fits."""
+    if answer.guess:
+        say("the model knows no word of the text, and its topics are flat: what is found is a guess")
+    elif answer.unknown:
+        say(f"words that the model does not know: {', '.join(answer.unknown[:10])}")
+    if not n_shown:
+        say(
+            f"nothing fits well; the nearest is {answer.nearest[0].probability:.0%} likely, see it with --all"
+        )
 
 
 def _text(text: str | None, text_file: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Rows on a terminal or in a file: a table, CSV, JSON Lines or Parquet, written as they come.
+"""Rows on a terminal or in a file: a table, CSV, JSON Lines, Parquet or a workbook, written as they come.
 
 A table shows control characters and line breaks escaped. The other formats are for programs, which want the name that
 opens the file and the text as it is: they keep both, between quotes where the format needs them.
@@ -11,11 +11,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from vtm.errors import CONTROLS, ConfigError, StorageError, printable
+from vtm.errors import CONTROLS, ConfigError, DataError, MissingError, StorageError, printable
 from vtm.files import as_text, atomic_path
 
 Row = Mapping[str, Any]
@@ -25,8 +26,13 @@ Put = Callable[[Sequence[Row], bool], None]
 
 # Columns that name files.
 PATHS = ("picture",)
-FORMATS = ("table", "csv", "jsonl", "parquet")
-_BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+EPOCH = datetime(2000, 1, 1)  # of workbooks, whose bytes follow from their rows alone
+FORMATS = ("table", "csv", "jsonl", "parquet", "xlsx")
+_BY_SUFFIX = {
+    **{".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"},
+    **{".parquet": "parquet", ".pq": "parquet", ".xlsx": "xlsx"},
+}
+_IN_FILES = {"parquet": "Parquet", "xlsx": "a workbook"}
 
 
 def choose_format(format: str | None, out: Path | None) -> str:
@@ -45,15 +51,21 @@ def choose_format(format: str | None, out: Path | None) -> str:
         return _BY_SUFFIX[out.suffix.lower()]
     if format not in FORMATS:
         raise ConfigError(f"--format {format}: must be one of {', '.join(FORMATS)}")
-    if format == "parquet" and out is None:
-        raise ConfigError("--format parquet: Parquet goes into a file, name it with -o")
+    if format in _IN_FILES and out is None:
+        raise ConfigError(f"--format {format}: {_IN_FILES[format]} goes into a file, name it with -o")
     if format == "table" and out is not None:
-        raise ConfigError("--format table: a table goes to the terminal; use csv, jsonl or parquet with -o")
+        raise ConfigError(
+            "--format table: a table goes to the terminal; use csv, jsonl, parquet or xlsx with -o"
+        )
+    if format == "xlsx":
+        _import_xlsxwriter()
     return format
 
 
 @contextmanager
-def open_rows(format: str, out: Path | None, columns: Mapping[str, type]) -> Iterator[Write]:
+def open_rows(
+    format: str, out: Path | None, columns: Mapping[str, type], *, mark: bool = False
+) -> Iterator[Write]:
     """A function that writes some rows; a file appears when all are written, and not at all after an error.
 
     On the terminal the columns' names come with the first rows, or at the end where there are none: what fails before
@@ -62,18 +74,24 @@ def open_rows(format: str, out: Path | None, columns: Mapping[str, type]) -> Ite
     Parameters
     ----------
     columns
-        Name -> str, int, float or list (of str), of all formats but JSON Lines, which writes rows as they are.
+        Name -> str, int, float or list (of str), of all formats but JSON Lines, which writes rows as they are. A value
+        may be None.
+    mark
+        Begin a CSV file with a byte-order mark, by which Excel knows that it is UTF-8.
     """
     with ExitStack() as stack:
         path = None if out is None else stack.enter_context(atomic_path(out))
         if format == "parquet":
             put = stack.enter_context(_parquet(path, columns))
+        elif format == "xlsx":
+            put = stack.enter_context(_workbook(path, columns))
         elif format == "table":
             put = _table(columns)
         else:
             stream = sys.stdout
             if path is not None:
-                stream = stack.enter_context(open(path, "w", encoding="utf-8", newline=""))
+                encoding = "utf-8-sig" if mark and format == "csv" else "utf-8"
+                stream = stack.enter_context(open(path, "w", encoding=encoding, newline=""))
             put = _csv(stream, columns) if format == "csv" else _json_lines(stream)
         headed = False
 
@@ -135,6 +153,44 @@ def _parquet(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
         yield lambda rows, _: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
+def _import_xlsxwriter() -> Any:
+    try:
+        import xlsxwriter
+    except ImportError:
+        raise MissingError(
+            "workbooks need XlsxWriter: pip install -e '.[sheets]' in the checkout; CSV does not"
+        ) from None
+    return xlsxwriter
+
+
+@contextmanager
+def _workbook(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
+    # Text that begins with = is text, and a name that looks like an address is no link.
+    options = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": True}
+    with _import_xlsxwriter().Workbook(str(path), options) as book:
+        book.set_properties({"created": EPOCH})
+        sheet = book.add_worksheet("vtm")
+        n_rows = 0
+
+        def put_row(values: Sequence[Any]) -> None:
+            nonlocal n_rows
+            for column, value in enumerate(values):
+                value = ", ".join(value) if isinstance(value, list) else value
+                write = sheet.write_number if isinstance(value, int | float) else sheet.write_string
+                # What is too long, or too far below, is passed over and told by a code alone.
+                if value is not None and write(n_rows, column, value):
+                    raise DataError(f"row {n_rows + 1}: more than a workbook holds; write CSV or Parquet")
+            n_rows += 1
+
+        def put(rows: Sequence[Row], headed: bool) -> None:
+            if not headed:
+                put_row(list(columns))
+            for row in rows:
+                put_row([row[name] for name in columns])
+
+        yield put
+
+
 def _table(columns: Mapping[str, type]) -> Put:
     """Tables of equal column widths below each other, the first with the columns' names."""
     from rich.console import Console
@@ -160,6 +216,8 @@ def _table(columns: Mapping[str, type]) -> Put:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:.3f}"
     return printable(", ".join(value) if isinstance(value, list | tuple) else str(value))

@@ -46,8 +46,10 @@ def submit_run(
     data = newsimages.read(folder)
     pair, notes = None, {}
     if Path(models).is_file():
-        own = VisualTopicModel.load(models)
+        own = VisualTopicModel.load(models, encoder=encoder or None, device=device)
         pair, notes = (own.text_model_, own.image_model_), {"encoder": own.encoder}
+        for reads in ("text", "image"):
+            own._encoders.checked(reads)
     elif models != "baseline":
         *pair, notes = task.load_models(models)
     encoders = load_named(encoder or notes.get("encoder") or "clip", device=device, language="de")

@@ -1,0 +1,412 @@
+"""Scores of texts, pictures and words for each other, weighed and made sure of on pairs that were held out.
+
+A score says which of two answers is better, not how good it is. Held-out answers, of which it is known whether they are
+right, give each score its chance (`Calibration`), the score from which on an answer is worth showing, and how much
+weight each of several scores deserves (`best_mix`). `Reader` has the scores, `tune` weighs and calibrates them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+from scipy.special import expit
+
+from vtm.errors import DataError
+from vtm.metrics.topics import effective_topics
+
+MARGIN = 0.025  # above a half, for thresholds
+STEPS = 4  # weights of a mix are multiples of a quarter
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The chance of a score to be right, ``1 / (1 + exp(-(slope * score + intercept)))``, and what is worth showing.
+
+    Parameters
+    ----------
+    slope, intercept : the slope is not negative, so that the order of scores stays.
+    threshold : the chance from which on an answer is shown; above 1 where none is good enough.
+    precision : share of right ones among the held-out answers that the threshold shows; NaN where it shows none.
+    shown : share of the held-out answers that it shows.
+    """
+
+    slope: float
+    intercept: float
+    threshold: float
+    precision: float
+    shown: float
+
+    def probability(self, score: np.ndarray) -> np.ndarray:
+        """The chance of each score, of the same shape."""
+        return expit(self.slope * np.asarray(score, dtype=np.float64) + self.intercept)
+
+
+def calibrate(
+    score: np.ndarray, right: np.ndarray, *, choose: Callable[[np.ndarray, np.ndarray], float]
+) -> Calibration:
+    """Learn the chance of scores by logistic regression (Platt 1999), and the threshold from the chances.
+
+    Parameters
+    ----------
+    score : (n,) of held-out answers.
+    right : (n,) bool, which of them are right.
+    choose : chances and `right` -> the threshold, as `half_right` or `best_f1` choose it.
+
+    Raises
+    ------
+    DataError
+        No answers, other numbers of them, or scores that are no numbers.
+    """
+    score, right = np.asarray(score, dtype=np.float64), np.asarray(right, dtype=bool)
+    if score.shape != right.shape or score.ndim != 1 or not len(score) or not np.isfinite(score).all():
+        raise DataError(
+            f"scores of shape {score.shape} and answers of {right.shape}: one number for each is needed"
+        )
+    # Platt's targets: so that a score which tells all apart does not get an infinite slope.
+    n_right = int(right.sum())
+    target = np.where(right, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
+    centre, scale = score.mean(), max(score.std(), 1e-12)
+    x = (score - centre) / scale
+
+    def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
+        logit = line[0] * x + line[1]
+        error = (expit(logit) - target) / len(x)
+        return float((np.logaddexp(0, logit) - target * logit).mean()), np.array([error @ x, error.sum()])
+
+    start = np.array([1.0, np.log((n_right + 1) / (len(right) - n_right + 1))])
+    slope, intercept = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]).x
+    line = float(slope / scale), float(intercept - slope * centre / scale)
+    chance = expit(line[0] * score + line[1])
+    threshold = choose(chance, right)
+    shown = chance >= threshold
+    precision = float(right[shown].mean()) if shown.any() else float("nan")
+    return Calibration(*line, float(threshold), precision, float(shown.mean()))
+
+
+def half_right(chance: np.ndarray, right: np.ndarray, *, least: float = 0.5 + MARGIN) -> float:
+    """The lowest threshold at which a little more than half of the shown answers is right; new ones may be harder.
+
+    Above 1 where no threshold reaches that.
+    """
+    order = np.argsort(-chance, kind="stable")
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    # Answers of one chance are shown together or not at all.
+    last = np.append(np.diff(chance[order]) < 0, True)
+    good = np.flatnonzero(last & (precision >= least))
+    return float(chance[order][good[-1]]) if len(good) else 2.0
+
+
+def best_f1(chance: np.ndarray, right: np.ndarray) -> float:
+    """The threshold of the best F1: it weighs right answers that are shown against all shown and all right ones."""
+    order = np.argsort(-chance, kind="stable")
+    hits = np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(int(right.sum()), 1))
+    last = np.append(np.diff(chance[order]) < 0, True)
+    return float(chance[order][np.where(last, f1, -1).argmax()]) if hits[-1] else 2.0
+
+
+def reliability(
+    probability: np.ndarray, right: np.ndarray, *, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The reliability curve: in bins of as many answers each, mean probability, share of right ones, and number.
+
+    Parameters
+    ----------
+    probability, right : (n,)
+
+    Returns
+    -------
+    (b,) each, b at most `bins`; the bins in rising order of probability.
+    """
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
+    mean = np.array([probability[part].mean() for part in parts])
+    share = np.array([np.asarray(right)[part].mean() for part in parts])
+    return mean, share, np.array([len(part) for part in parts])
+
+
+def calibration_error(probability: np.ndarray, right: np.ndarray, *, bins: int = 10) -> float:
+    """Expected calibration error: the mean distance of `reliability`'s curve from the diagonal (Naeini et al. 2015)."""
+    mean, share, n = reliability(probability, right, bins=bins)
+    return float(np.abs(mean - share) @ n / n.sum())
+
+
+def mixes(names: Sequence[str]) -> Iterator[dict[str, float]]:
+    """All weights of the names that are multiples of a quarter and sum to 1."""
+    for parts in itertools.product(range(STEPS + 1), repeat=len(names)):
+        if sum(parts) == STEPS:
+            yield {name: part / STEPS for name, part in zip(names, parts, strict=True)}
+
+
+def best_mix(
+    usual: Mapping[str, float], value: Callable[[Mapping[str, float]], np.ndarray]
+) -> dict[str, float]:
+    """The weights by which held-out items fare best.
+
+    The usual ones stay where no others are better by more than the standard error of the difference: with few items the
+    best of many is a matter of luck.
+
+    Parameters
+    ----------
+    usual : weights of what is weighed.
+    value : weights -> (n,), what each item is worth under them; more is better.
+    """
+    before = np.asarray(value(usual), dtype=np.float64)
+    best, gain = dict(usual), np.zeros_like(before)
+    for mix in mixes(list(usual)):
+        better = np.asarray(value(mix), dtype=np.float64) - before
+        if better.mean() > gain.mean():
+            best, gain = mix, better
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+    return best if gain.mean() > error else dict(usual)
+
+
+def own_reciprocal_ranks(score: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(n,) of each row's own column among the columns of (n, n), other right ones left out; ties count against it."""
+    own = np.diagonal(score)[:, None]
+    return 1 / (1 + ((score >= own) & ~right).sum(axis=1))
+
+
+def average_precision(score: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(q,) average precision of each row's ranking of n items, (q, n) each; rows without a right one are left out."""
+    some = right.any(axis=1)
+    order = np.argsort(-score[some], axis=1, kind="stable")
+    hit = np.take_along_axis(right[some], order, axis=1)
+    precision = np.cumsum(hit, axis=1) / np.arange(1, hit.shape[1] + 1)
+    return (precision * hit).sum(axis=1) / hit.sum(axis=1)
+
+
+def share_hit(score: np.ndarray, right: np.ndarray, *, top: int = 5) -> np.ndarray:
+    """(n,) share of right ones among the `top` best of each row of (n, V)."""
+    best = np.argsort(-score, axis=1, kind="stable")[:, :top]
+    return np.take_along_axis(right, best, axis=1).mean(axis=1)
+
+
+SCORES = ("space", "topics", "pairs", "words")
+WORD_SCORES = ("topics", "pairs")
+# What is asked for: a few words that are all known, a text with some known words, one without any.
+ASKED = ("words", "text", "unknown")
+FEW_WORDS = 3
+SHARPNESS = (
+    20.0  # of the nearness to training pairs; of 10, 20 and 30 the best on held-out pairs of Open Clip Art
+)
+UNSEEN = 0.3  # weight of the words' overall frequency, so that no word is impossible in a picture
+MOST_PAIRS = 2000  # training pairs that are kept to compare with
+MOST_QUERIES = 200  # held-out words that are asked for
+KEYWORDS = 5
+LOOKED_AT = (
+    0.1  # share of the best held-out answers from which chances are learned, as no others are ever shown
+)
+SAME = 0.5  # share of a text's words, by their weight, that a picture's own text has where the text meant such one
+FLAT = 0.95  # share of the held-out texts whose topics are less spread than those of a text that is said to be flat
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of n texts or pictures.
+
+    Parameters
+    ----------
+    theta : (n, K) topics.
+    place : (n, d) in the space that texts and pictures share, of length 1.
+    near : (n, m) nearness to the kept training pairs, rows sum to 1.
+    words : (n, V) p(word | picture) by "topics" and by "pairs"; for texts, "asked": weights of the words that they hold,
+        and for a few words alone "rarity": (n, 1) weighted log p(word).
+    """
+
+    theta: np.ndarray
+    place: np.ndarray
+    near: np.ndarray
+    words: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads texts and pictures by topics, by their place, and by the training pairs that they are near to.
+
+    Parameters
+    ----------
+    topic_word : (K, V) p(word | topic).
+    topic_share : (K,)
+    places : (m, d) of training pairs in the shared space, of length 1.
+    pair_words : (m, V) 1 for each word that a pair's text holds.
+    frequency : (V,) how many of all training texts hold the word, by their number, plus 1.
+    """
+
+    topic_word: np.ndarray
+    topic_share: np.ndarray
+    places: np.ndarray
+    pair_words: csr_matrix
+    frequency: np.ndarray
+
+    @property
+    def overall(self) -> np.ndarray:
+        """(V,) p(word)."""
+        return self.frequency / self.frequency.sum()
+
+    def picture(self, theta: np.ndarray, place: np.ndarray) -> Reading:
+        """Pictures by their topics (n, K) and places (n, d)."""
+        near = self._near(place)
+        words = {"topics": theta @ self.topic_word, "pairs": near @ self.pair_words + 1e-9 * self.overall}
+        words = {name: by / by.sum(axis=1, keepdims=True) for name, by in words.items()}
+        return Reading(theta, place, near, words)
+
+    def text(self, theta: np.ndarray, place: np.ndarray, counts: csr_matrix) -> Reading:
+        """Texts by their topics, places and bags of words (n, V)."""
+        return Reading(theta, place, self._near(place), {"asked": self._weights(counts)})
+
+    def word_query(self, counts: csr_matrix) -> Reading:
+        """Texts of a few known words, by these alone: their topics, and the places of the pairs that hold them."""
+        asked = self._weights(counts)
+        by_topic = self.topic_share[:, None] * self.topic_word
+        theta = asked @ (by_topic / by_topic.sum(axis=0)).T
+        held = self.pair_words.multiply(1 / np.maximum(self.pair_words.sum(axis=0), 1)).tocsr()
+        place = np.asarray(asked @ held.T) @ self.places
+        place /= np.maximum(np.linalg.norm(place, axis=1, keepdims=True), 1e-12)
+        # It ranks the same for one query; yet for rare words, a high lift is still a small chance.
+        rarity = asked @ np.log(self.overall)
+        return Reading(theta, place, self._near(place), {"asked": asked, "rarity": rarity[:, None]})
+
+    def scores(self, text: Reading, picture: Reading, word_mix: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """How well each picture fits each text, (q, n) by each of `SCORES`; more is better."""
+        lift = np.log(self.lift(mixed(picture.words, word_mix)))
+        return {
+            "space": text.place @ picture.place.T,
+            "topics": _unit(text.theta) @ _unit(picture.theta).T,
+            "pairs": _unit(text.near) @ _unit(picture.near).T,
+            "words": text.words["asked"] @ lift.T + text.words.get("rarity", 0.0),
+        }
+
+    def lift(self, words: np.ndarray) -> np.ndarray:
+        """How many times as likely as overall each word is, (n, V), drawn towards 1 where little is known."""
+        return (words / self.overall + UNSEEN) / (1 + UNSEEN)
+
+    def _near(self, place: np.ndarray) -> np.ndarray:
+        near = np.exp(SHARPNESS * (place @ self.places.T - 1))
+        return near / np.maximum(near.sum(axis=1, keepdims=True), 1e-300)
+
+    def _weights(self, counts: csr_matrix) -> np.ndarray:
+        """Weights of the words that texts hold, (n, V), rare ones more; rows sum to 1, or are 0 without a word."""
+        rare = np.log(self.frequency.max() + 1) - np.log(self.frequency) + 0.1
+        weights = np.asarray((counts > 0).multiply(rare).todense())
+        return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+
+
+def mixed(parts: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:
+    """The weighted sum of arrays."""
+    return sum(weight * parts[name] for name, weight in mix.items() if weight)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Weights of the scores, and their chances.
+
+    Parameters
+    ----------
+    word_mix : weights of `WORD_SCORES`, by which a picture's words are found.
+    mix : what is asked for (`ASKED`) -> weights of `SCORES`, each divided by its `spread`.
+    spread : what is asked for -> standard deviation of each score.
+    keywords : chances of the logarithm of a word's probability, with a threshold at which half of the words are right;
+        None where no pairs were held out.
+    matches : what is asked for -> chances of the weighed score, with the threshold of the best F1; {} likewise.
+    flat : effective number of topics from which on a text's topics tell nothing; inf likewise.
+    """
+
+    word_mix: dict[str, float]
+    mix: dict[str, dict[str, float]]
+    spread: dict[str, dict[str, float]]
+    keywords: Calibration | None = None
+    matches: dict[str, Calibration] | None = None
+    flat: float = float("inf")
+
+    def match(self, asked: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The weighed score, of the shape of each."""
+        weights = {name: weight / self.spread[asked][name] for name, weight in self.mix[asked].items()}
+        return mixed(scores, weights)
+
+    def stored(self) -> dict[str, Any]:
+        """For a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> Tuned:
+        """From what `stored` wrote."""
+        keywords, matches = stored["keywords"], stored["matches"]
+        return cls(
+            **{
+                **stored,
+                "keywords": keywords and Calibration(**keywords),
+                "matches": matches and {name: Calibration(**found) for name, found in matches.items()},
+            }
+        )
+
+
+def _worth(
+    figure: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    scores: Mapping[str, np.ndarray],
+    right: np.ndarray,
+    mix: Mapping[str, float],
+) -> np.ndarray:
+    return figure(mixed(scores, mix), right)
+
+
+def tune(reader: Reader, text: Reading, picture: Reading, counts: csr_matrix, *, held_out: bool) -> Tuned:
+    """Weigh and calibrate the scores of a reader on pairs, row i of each argument for pair i.
+
+    Parameters
+    ----------
+    counts : (n, V) of the pairs' texts.
+    held_out : whether these pairs were not trained on; else nothing is chosen by them, and nothing calibrated.
+    """
+    has = np.asarray((counts > 0).todense())
+    word_mix = {name: 1 / len(WORD_SCORES) for name in WORD_SCORES}
+    if held_out:
+        word_mix = best_mix(word_mix, lambda mix: share_hit(mixed(picture.words, mix), has, top=KEYWORDS))
+    frequent = np.argsort(-has.sum(axis=0), kind="stable")[:MOST_QUERIES]
+    frequent = frequent[has[:, frequent].any(axis=0)]
+    queries = csr_matrix(
+        (np.ones(len(frequent)), (np.arange(len(frequent)), frequent)), (len(frequent), has.shape[1])
+    )
+    asked = text.words["asked"]
+    # A picture is meant by a text where its own text says half of the same, and always by its own text.
+    meant = (asked @ has.T >= SAME) | np.eye(len(has), dtype=bool)
+    readings = {
+        "words": (reader.word_query(queries), has[:, frequent].T, SCORES),
+        "text": (text, meant, SCORES),
+        "unknown": (text, meant, tuple(name for name in SCORES if name != "words")),
+    }
+    mix, spread, matches = {}, {}, {}
+    for what, (reading, right, names) in readings.items():
+        scores = reader.scores(reading, picture, word_mix)
+        spread[what] = {name: max(float(scores[name].std()), 1e-9) for name in names}
+        scaled = {name: scores[name] / spread[what][name] for name in names}
+        # One word stands in no context that an encoder could read.
+        mix[what] = {name: float(name == "words") if what == "words" else 1 / len(names) for name in names}
+        if held_out:
+            figure = average_precision if what == "words" else own_reciprocal_ranks
+            mix[what] = best_mix(mix[what], partial(_worth, figure, scaled, right))
+            score = mixed(scaled, mix[what]).ravel()
+            best = score >= np.quantile(score, 1 - LOOKED_AT)
+            matches[what] = calibrate(score[best], right.ravel()[best], choose=best_f1)
+    if not held_out:
+        return Tuned(word_mix, mix, spread)
+    words = mixed(picture.words, word_mix)
+    best = np.argsort(-words, axis=1, kind="stable")[:, :KEYWORDS]
+    keywords = calibrate(
+        np.log(np.take_along_axis(words, best, axis=1)).ravel(),
+        np.take_along_axis(has, best, axis=1).ravel(),
+        choose=half_right,
+    )
+    flat = float(np.quantile(effective_topics(text.theta), FLAT))
+    return Tuned(word_mix, mix, spread, keywords, matches, flat)
