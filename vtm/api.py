@@ -898,13 +898,13 @@ class VisualTopicModel(BaseEstimator):
         >>> from vtm import VisualTopicModel, load_corpus
         >>> corpus = load_corpus("scenes", n=120)
         >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
-        >>> model.words_of("The boats beside a zeppelin")
+        >>> model.words_of("The boats and a zeppelin")
         (('boats',), ('zeppelin',))
         """
         self._check_fitted()
         known = dict.fromkeys(self._vocabulary.tokens(text))
         ignored = {*stop_words(self._given["language"]), *map(str.lower, self._given["stop_words"])}
-        every = words_of(text, min_length=self._given["min_length"], ngrams=1)
+        every = words_of(text, language=self._given["language"], min_length=self._given["min_length"])
         parts = {part for word in known for part in word.split()}
         unknown = (word for word in dict.fromkeys(every) if word not in ignored and word not in parts)
         return tuple(known), tuple(unknown)
