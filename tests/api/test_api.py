@@ -656,7 +656,7 @@ def test_topics_by_probability_are_the_models_own(model):
 def test_rank_is_by_the_cosine_of_the_topics(corpus, model, tmp_path):
     images = [broken(tmp_path), *corpus.images[:30]]
     with pytest.warns(ModelWarning, match="1 of 31 pictures cannot be used, they are not ranked"):
-        positions, similarities = model.rank(corpus.texts[:5], images, top=8)
+        positions, similarities = model.rank(corpus.texts[:5], images, top=8, measure="cosine")
     text, image = model.transform_text(corpus.texts[:5]), model.transform(images[1:])
     for row in range(5):
         cosines = [
