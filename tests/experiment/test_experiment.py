@@ -11,6 +11,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from vtm.config import from_parameters
+from vtm.corpora import split
 from vtm.errors import DataError
 from vtm.experiment.prepare import prepare
 from vtm.experiment.results import Result
@@ -90,6 +91,23 @@ def test_the_vocabulary_and_the_split_are_of_the_training_part_alone(data):
     assert set(data.vocabulary.words) <= train_words
     parts = [set(data.ids(part)) for part in ("train", "validation", "test")]
     assert len(set.union(*parts)) == sum(map(len, parts)) == len(data.corpus)
+
+
+def test_near_duplicates_are_in_one_part_and_the_plain_split_is_a_parameter_away(data):
+    parts = [set(data.clusters[rows]) for rows in data.rows.values()]
+    assert sum(map(len, parts)) == len(set.union(*parts)), "a cluster is in one part"
+    sizes = np.bincount(data.clusters)
+    assert (data.n_twins, data.n_leaking) == (sizes[sizes > 1].sum(), 0) and data.n_twins > 0
+    off = dataclasses.replace(data.experiment, twin_image=0, twin_text=0, twin_both=0)
+    plain = prepare(off, progress=False)
+    np.testing.assert_array_equal(plain.clusters, np.arange(len(plain.corpus)))
+    for part, rows in split(data.corpus.ids).items():
+        if part != "train":  # which leaves out texts without a known word
+            np.testing.assert_array_equal(plain.rows[part], rows)
+    assert off.data_key() != data.experiment.data_key() and plain.fingerprint() != data.fingerprint()
+    leaking = dataclasses.replace(plain, clusters=data.clusters).n_leaking
+    others = np.concatenate([plain.rows["train"], plain.rows["validation"]])
+    assert leaking == sum(data.clusters[row] in data.clusters[others] for row in plain.rows["test"])
 
 
 def test_a_corpus_of_which_no_picture_can_be_used_is_refused(data, tmp_path):
