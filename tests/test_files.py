@@ -168,10 +168,10 @@ def test_the_code_that_a_figure_follows_from_is_what_its_module_imports() -> Non
 
 def test_a_module_that_is_imported_as_such_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_measure.py").write_text(
-        "import json\nimport vtm_study.settings, vtm.metrics.topics as topics\n"
+        "import json\nimport vtm_study.formats, vtm.metrics.topics as topics\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert {"vtm_study.settings", "vtm.metrics.topics"} <= code_of("a_measure").keys()
+    assert {"vtm_study.formats", "vtm.metrics.topics"} <= code_of("a_measure").keys()
 
 
 def test_a_file_that_another_process_replaces_is_read_as_one_of_the_two(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Beyond the paper: what the topics cost, where the information goes, an interpretable model that keeps it, and peers.
+"""Beyond the paper: families of models tuned with one budget and cross-fitted, an interpretable model, and its peers.
 
-Chosen on the validation part; the test part is read by `vtm_study.summary`, `vtm_study.mismatches` and
+Settings are chosen on validation parts (`vtm_study.grid`); test parts are read by `vtm_study.crossfit` and
 `vtm_study.peers`, with what was chosen.
 """

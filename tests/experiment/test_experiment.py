@@ -31,7 +31,7 @@ from vtm.report.findings import (
     headline,
     own_category,
 )
-from vtm.report.tables import retrieval_summary, table_1
+from vtm.report.tables import findings_table, retrieval_summary, table_1
 
 CURVE = {"reconstruction": [3.0, 2.0], "kl": [1.0, 0.5]}
 
@@ -246,6 +246,25 @@ def test_a_collapsed_run_is_counted_and_not_averaged():
     quoted = headline([*runs, fake("text-teacher", 5, 0, eye, eye)], None)
     assert quoted["n_unhealthy"] == 1.0 and quoted["mrr_joint_small"] == 1.0
     assert quoted["mrr_random"] == expected_random(5)["mrr_100"]
+
+
+def test_the_best_topics_are_chosen_on_validation_and_tested_by_two_figures():
+    eye, other = np.eye(5), np.roll(np.eye(5), 1, axis=0)
+    joint = fake("joint", 5, 0, eye, eye)  # best on the test part, worst on validation
+    arrays = {**joint.arrays, "validation_image": other}
+    runs = [
+        fake("baseline", 0, 0, eye, eye),
+        dataclasses.replace(joint, arrays=arrays),
+        fake("text-teacher", 5, 0, eye, (eye + 0.5 * other) / 1.5),
+    ]
+    found = findings(runs, None)
+    assert "(text-teacher 5)" in found["embeddings"].measured
+    assert (
+        found["embeddings_r100"].measured.startswith("recall at 100")
+        and found["embeddings_r100"].test.difference == 0
+    )
+    table = findings_table(found)
+    assert len(table) == len(found) and (table["p (Holm)"] != "").all()
 
 
 def test_findings_of_the_scenes_cover_every_claim(data, results):
