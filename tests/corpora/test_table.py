@@ -386,7 +386,12 @@ def test_habits_of_spreadsheets(folder, said):
         folder / "t.csv", said, "Filepath;Text, in words;", "a.png;hat, red;", ";;", "b.png;coat;", ";;"
     )
     corpus = load_corpus(table, text_column="Text, in words")
-    assert (corpus.ids, corpus.texts, corpus.dropped) == (("a.png", "b.png"), ("hat, red", "coat"), ())
+    assert (corpus.ids, corpus.texts) == (("a.png", "b.png"), ("hat, red", "coat"))
+    # Rows that were emptied are counted as any others.
+    assert [(drop.id, drop.reason) for drop in corpus.dropped] == [
+        ("t.csv row 4", "empty-text"),
+        ("t.csv row 6", "empty-text"),
+    ]
     write(table, said, "image;text", "a.png;hat", "b.png")
     with pytest.raises(DataError, match="row 4 has 1 fields"):
         load_corpus(table)

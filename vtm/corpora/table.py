@@ -113,9 +113,6 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
         number = 1 + skipped
         try:
             for fields in reader:
-                # Spreadsheets write rows that were emptied as rows of nothing.
-                if len(fields) > 1 and not any(field.strip() for field in fields):
-                    fields = []
                 if fields:
                     yield number, fields
                 number = reader.line_num + 1 + skipped
