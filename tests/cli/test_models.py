@@ -44,7 +44,7 @@ from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
 
 runner = CliRunner()
-NETWORK = ("--method", "text-teacher", "--epochs", 100)
+NETWORK = ("--method", "joint", "--epochs", 100)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,7 +117,7 @@ def test_train_reports_what_it_did_and_leaves_a_model(trained):
     assert lines["language"] == "en (by default)"
     assert lines["words"] == str(len(fitted.vocabulary_))
     assert lines["topics"] == "6"
-    assert lines["method"] == "text-teacher"
+    assert lines["method"] == "joint"
     assert lines["NPMI, model of pictures"] == f"{fitted.coherence_['image'].mean():.3f}"
     assert lines["NPMI, model of texts"] == f"{fitted.coherence_['text'].mean():.3f}"
     assert lines["training"] == "ok"
@@ -127,7 +127,7 @@ def test_train_reports_what_it_did_and_leaves_a_model(trained):
         "n_topics": 6,
         "epochs": 100,
         "language": "en",
-        "method": "text-teacher",
+        "method": "joint",
     }
     assert fitted.best_pictures_[0][0][0].startswith("scene-")
 
