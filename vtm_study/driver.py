@@ -28,6 +28,7 @@ from vtm_study import contrastive, grid, peers, summary, validation
 from vtm_study.machine import commit, machine
 from vtm_study.measures import plain
 from vtm_study.tags import chapter as tags
+from vtm_study.tags import served
 
 # Name -> what measures it, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
@@ -37,6 +38,7 @@ PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "contrastive": (contrastive.measure, 2.5),
     "peers": (peers.measure, 12),
     "tags": (tags.measure, 3.5),
+    "served": (served.measure, 6),
 }
 # What the minutes were measured with.
 MEASURED = "openclipart and 5 seeds"
