@@ -1,10 +1,9 @@
-"""The study's chapter: tables, sentences and figures from its stored result files."""
+"""The study's chapter: tables and figures from its stored result files."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,42 +11,59 @@ from vtm.errors import MissingError
 from vtm.files import read_sealed, results_dir
 from vtm.metrics.retrieval import Test, told
 from vtm.report.figures import COLOURS, grid_of_axes
-from vtm.report.tables import frame, provenance
+from vtm.report.tables import TABLE_1, frame, provenance
 from vtm_study.formats import NONE, Row, difference_cell, interval_cell, p_cell, spread_cell, table
-from vtm_study.measures import ablation_tests, adjusted, information_tests, measured, plus_tests, welch
-from vtm_study.settings import Setting
+from vtm_study.grid import BEFORE, OPTIONS, PAPER, choose, score
+from vtm_study.measures import adjusted, measured, peer_tests
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from vtm.experiment.prepare import Prepared
-
 
 Part = dict[str, Any]  # what a result file holds
 # The parts that chapters show.
-CHAPTER = ("summary", "information", "mismatches", "ablations", "contrastive", "plus-validation", "peers")
-NAMES = {
+CHAPTER = ("grid", "summary", "contrastive", "plus-validation", "peers")
+MODELS = {
     "baseline": "baseline",
-    "baselines together": "all seeds' baselines together",
-    "text_teacher": "text-teacher",
-    "shared space": "shared space alone",
-    "one member posterior": "VTM+, one member, posterior",
-    "one member top10": "VTM+, one member, ten largest topics",
-    "posterior": "VTM+, posterior",
-    "top10": "VTM+, ten largest topics",
-    "fusion": "VTM+ fused with the baseline",
-    "fusion with the space": "shared space fused with the baseline",
+    "cca": "canonical correlations, no topics",
+    "teacher_60": "text-teacher, 60 topics",
+    "teacher_120": "text-teacher, 120 topics",
+    "joint_60": "joint, 60 topics",
+    "joint_120": "joint, 120 topics",
+    "none_120": "no distillation, 120 topics",
+    "plus": "VTM+",
+    "plus_top10": "VTM+, ten largest topics",
+    "teacher_120_top10": "text-teacher, 120 topics, ten largest",
+    "fused": "VTM+ fused with the baseline",
+    "fused_with_cca": "canonical correlations fused with the baseline",
+    "fused_without_topics": "nearest pictures' words fused with the baseline",
 }
-QUALITIES = {
-    "npmi": "NPMI, training texts",
-    "npmi_unseen": "NPMI, test texts",
-    "diversity": "diversity of 25 words",
-    "diversity_top10": "diversity of 10 words",
-    "inverted_rbo": "inverted RBO",
+# Test -> what it would show where the difference is above zero.
+CLAIMS = {
+    "baseline_minus_teacher": "embeddings match better than topics (text-teacher, 120)",
+    "baseline_minus_joint": "embeddings match better than topics (joint, 120)",
+    "teacher_120_minus_60": "more topics match better (text-teacher)",
+    "joint_120_minus_60": "more topics match better (joint)",
+    "teacher_minus_joint_60": "the text-teacher matches better than joint training (60 topics)",
+    "teacher_minus_joint_120": "the text-teacher matches better than joint training (120 topics)",
+    "teacher_minus_none": "distilled topics match better than topics matched afterwards (120)",
+    "sparse_teacher_60": "three topics carry more than half of a picture's probability (text-teacher, 60)",
+    "sparse_teacher_120": "three topics carry more than half of a picture's probability (text-teacher, 120)",
+    "plus_single_minus_baseline_five": "one VTM+ matches better than the baselines of all seeds together",
+    "plus_five_minus_baseline_five": "VTM+ matches better than the baseline, each of all seeds together",
+    "plus_single_minus_baseline_single": "one VTM+ matches better than one baseline",
+    "plus_single_minus_cca": "one VTM+ matches better than canonical correlations without topics",
+    "plus_single_minus_teacher": "one VTM+ matches better than one text-teacher",
+    "plus_five_minus_teacher_five": "VTM+ matches better than the text-teacher, each of all seeds together",
+    "teacher_five_minus_baseline_five": "the text-teacher matches better than the baseline, each of all seeds together",
+    "cca_minus_baseline_single": "canonical correlations match better than one baseline",
+    "fused_minus_fused_without_topics": "topics add more to the baseline than nearest pictures' words",
+    "fused_minus_fused_with_cca": "topics add more to the baseline than canonical correlations",
+    "fused_minus_baseline_five": "VTM+ adds to the baselines of all seeds together",
+    "plus_top10_minus_95_percent": "ten topics reach more than 95 % of a VTM+'s whole posterior",
+    "plus_five_minus_125_percent_of_baseline_five": "VTM+ of all seeds together reaches more than 1.25 times the baselines",
 }
-TEACHER = ("text_teacher", "text_teacher text", "text_teacher image")
-THETA = "mrr, cosine of theta"
 
 
 def stored(folder: Path | str = "") -> dict[str, Part]:
@@ -72,104 +88,174 @@ def provenance_table(found: dict[str, Part]) -> pd.DataFrame:
     return frame(lines, "part")
 
 
-def names(summary: Part) -> dict[str, str]:
-    """Ranking -> its label; the baseline is called what it was."""
-    return NAMES | {"baseline": f"baseline: {summary['details']['baseline_name']}"}
+def test_of(stored: Mapping[str, Any]) -> Test:
+    """A test of the summary's "tests", which also have "p_holm" and "family"."""
+    return Test.read({name: stored[name] for name in Test.__match_args__})
 
 
-def ranking_table(found: dict[str, Part]) -> pd.DataFrame:
-    """MRR@100 on the test part: mean, sd over seeds, interval over items, and paired differences from the baseline, with
-    p alone and adjusted, and from the shared space without topics."""
-    details, holm = found["summary"]["details"], adjusted(plus_tests(found))
-    labels, base, space = names(found["summary"]), details["minus_baseline"], details["minus_shared_space"]
-    return table(
-        [{"name": name} for name in labels],
-        {
-            "": lambda row: labels[row["name"]],
-            "MRR@100": lambda row: interval_cell(details["mrr"][row["name"]]),
-            "minus baseline": lambda row: difference_cell(base[row["name"]]),
-            "p": lambda row: p_cell(base[row["name"]].p),
-            "p (Holm)": lambda row: p_cell(holm[f"minus_baseline {row['name']}"]),
-            "minus the shared space": lambda row: difference_cell(space[row["name"]]),
-        },
+def _share(value: Mapping[str, float], kind: str) -> str:
+    return f"{value[kind]:.3f} [{value[f'{kind}_low']:.3f}, {value[f'{kind}_high']:.3f}]"
+
+
+def models_table(summary: Part) -> pd.DataFrame:
+    """MRR@100 and recall at 100 of every model, one and all seeds' together, with intervals over clusters and seeds."""
+    of = summary["intervals"]
+    lines = []
+    for name, label in MODELS.items():
+        whole = name.startswith("fused")
+        line = {"": label}
+        for figure, head in (("mrr", "MRR@100"), ("r100", "R@100")):
+            line[f"{head}, one"] = NONE if whole else _share(of[figure][name], "single")
+            line[f"{head}, all seeds together"] = NONE if name == "cca" else _share(of[figure][name], "five")
+        lines.append(line)
+    return frame(lines, "")
+
+
+# Claim of the paper -> its rows of Table 1 that make it, (kind, topics) better and worse.
+PAPERS = {
+    "baseline_minus_teacher": (("baseline", 0), ("text-teacher", 120)),
+    "baseline_minus_joint": (("baseline", 0), ("joint", 120)),
+    "teacher_120_minus_60": (("text-teacher", 120), ("text-teacher", 60)),
+    "joint_120_minus_60": (("joint", 120), ("joint", 60)),
+    "teacher_minus_joint_60": (("text-teacher", 60), ("joint", 60)),
+    "teacher_minus_joint_120": (("text-teacher", 120), ("joint", 120)),
+}
+
+
+def papers_figure(name: str) -> str:
+    """What the paper's Table 1 has for a claim: MRR@100, and texts whose picture is among the first hundred."""
+    if name not in PAPERS:
+        return "told without a figure"
+    rows = {(row.row, row.n_topics): row for row in TABLE_1}
+    better, worse = (rows[which] for which in PAPERS[name])
+    return (
+        f"MRR@100 {better.mrr_100:.3f} and {worse.mrr_100:.3f}; in the first hundred {better.correct_100} and "
+        f"{worse.correct_100}"
     )
 
 
-def quality_table(found: dict[str, Part]) -> pd.DataFrame:
-    """Coherence, diversity and keyword hits of VTM+ and of the text-teacher, mean of its two models and each, and VTM+
-    less the mean."""
-    details, holm = found["summary"]["details"], adjusted(plus_tests(found))
-    quality, hits, words = details["quality"], details["keyword_hit_rate"], details["distinct_words"]
-    most, whole = quality["at_most"], quality["whole"]
-    columns = ("VTM+", "text-teacher, mean of its models", "its text model", "its picture model", "at most")
+def tests_table(summary: Part, family: str) -> pd.DataFrame:
+    """The tests of a family, "paper" or "ours": each by MRR@100 and by recall at 100."""
+    lines = []
+    for name, test in summary["tests"].items():
+        if test["family"] != family or name.endswith("_r100"):
+            continue
+        line = {"claim": CLAIMS[name]} | ({"the paper": papers_figure(name)} if family == "paper" else {})
+        for figure, ending in (("MRR@100", ""), ("R@100", "_r100")):
+            one = summary["tests"].get(name + ending)
+            line[figure] = difference_cell(test_of(one)) if one else NONE
+            line[f"{figure}, p (Holm)"] = p_cell(one["p_holm"]) if one else NONE
+            line[f"{figure}: verdict"] = verdict(one) if one else NONE
+        lines.append(line)
+    return frame(lines, "claim")
 
-    def line(label: str, *values: str, test: str = "") -> dict[str, str]:
-        cells = dict.fromkeys(columns, NONE) | dict(zip(columns, values, strict=False))
-        difference = difference_cell(plus_tests(found)[test]) if test else NONE
-        p = p_cell(holm.get(test, nan))
-        return {"figure": label, **cells, "difference [95 %]": difference, "p (Holm)": p}
+
+def verdict(test: Mapping[str, Any], alpha: float = 0.05) -> str:
+    """By the interval; one that Holm's p does not bear out says so."""
+    said = told(test_of(test), "held", "did not hold", "not decided", "not tested")
+    weak = said in ("held", "did not hold") and test["p_holm"] >= alpha
+    return f"{said}, but not among so many tests" if weak else said
+
+
+def category_table(summary: Part) -> pd.DataFrame:
+    """Whether a text's best picture, its own left out, is of its category: model less model."""
+    lines = []
+    for name, test in summary["tests"].items():
+        if test["family"] == "category" and not name.endswith("_unnamed"):
+            one, other = name.removeprefix("category_").split("_minus_")
+            unnamed = summary["tests"][f"{name}_unnamed"]
+            lines.append(
+                {
+                    "": f"{MODELS[one]} less {MODELS[other]}",
+                    "share": f"{summary['category'][one]:.1%} beside {summary['category'][other]:.1%}",
+                    "difference": difference_cell(test_of(test)),
+                    "verdict": verdict(test),
+                    "texts that do not name their category": difference_cell(test_of(unnamed)),
+                    "their verdict": verdict(unnamed),
+                }
+            )
+    return frame(lines, "")
+
+
+def topics_table(summary: Part) -> pd.DataFrame:
+    """Topics as words: coherence at 5 and at 10 words, pairs never seen together, diversity, intrusion."""
+    return frame(
+        [
+            {
+                "": MODELS[name],
+                "NPMI, 5 words": f"{of['npmi_5']:+.3f}",
+                "NPMI, 10 words": f"{of['npmi_10']:+.3f}",
+                "pairs never together": f"{of['never_together']:.0%}",
+                "diversity, 10 words": f"{of['diversity_10']:.3f}",
+                "at most": f"{of['diversity_10_at_most']:.3f}",
+                "topics that pass the intrusion test": f"{summary['intrusion'][name]:.0%}",
+            }
+            for name, of in summary["topics"].items()
+        ],
+        "",
+    )
+
+
+def settings_table(grid: Part) -> pd.DataFrame:
+    """What was chosen for each family, its mean validation MRR@100 on all folds, and how many settings were tried."""
+    lines = []
+    for family, options in OPTIONS.items():
+        config = dataclasses.asdict(choose(grid["rows"], family))
+        own = [row for row in grid["rows"] if row["family"] == family]
+        of_it = [row for row in own if {**row["config"]} == _as_stored(config)]
+        line: dict[str, Any] = {"family": family, "settings": len({str(row["config"]) for row in own})}
+        line |= {"MRR@100, validation": f"{score(of_it):.3f}"}
+        for label, before in (("before", BEFORE), ("the paper's", PAPER)):
+            rows = [row for row in own if row["config"] == _as_stored(dataclasses.asdict(before))]
+            line[label] = f"{score(rows):.3f}" if rows else NONE
+        lines.append(line | {"chosen": ", ".join(f"{name} {config[name]}" for name in options)})
+    return frame(lines, "family")
+
+
+def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+
+
+def effects_table(grid: Part) -> pd.DataFrame:
+    """Mean validation MRR@100 of a family's settings by each value of each option."""
+    import pandas as pd
 
     lines = []
-    for key, label in QUALITIES.items():
-        values = [spread_cell(quality[model][key]) for model in ("vtm_plus", *TEACHER)]
-        values.append(f"{most[key]:.3f}" if key in most else NONE)
-        lines.append(line(label, *values, test=f"quality {key}"))
-    for key in ("diversity_top10", "inverted_rbo"):
-        values = [f"{whole[model][key]:.3f}" for model in ("vtm_plus", "text_teacher")]
-        limit = f"{most['whole vtm_plus']:.3f}" if key == "diversity_top10" else NONE
-        lines.append(line(f"{QUALITIES[key]}, all members together", *values, NONE, NONE, limit))
-    rates = (f"{hits[model]:.3f}" for model in ("vtm_plus", "text_teacher"))
-    lines.append(line("keyword hit rate", *rates, test="keyword_hit_difference"))
-    for name, label in (("vtm_plus", ""), ("vtm_plus one member", ", one member")):
-        values = [f"{words[model]:.1f}" for model in (name, "text_teacher")]
-        lines.append(line(f"words in a picture's ten lists{label}", *values))
-    return frame(lines, "figure")
+    for row in grid["rows"]:
+        if row["family"] in ("text-teacher", "joint", "none") and row["config"]["standardize"]:
+            lines += [
+                {
+                    "option": name,
+                    "value": str(row["config"][name]),
+                    "family": row["family"],
+                    "mrr": row["mrr_cosine"],
+                }
+                for name in OPTIONS["joint"]
+            ]
+    return pd.DataFrame(lines).pivot_table(index=["option", "value"], columns="family", values="mrr").round(3)
 
 
-def goals_table(summary: Part) -> pd.DataFrame:
-    """Each goal of the study, whether it is met, and what it is judged by, with the interval of the difference."""
-    details = summary["details"]
-    quality, mrr = details["quality"], {name: value["mean"] for name, value in details["mrr"].items()}
-    whole, most, hits = quality["whole"], quality["at_most"], details["keyword_hit_rate"]
-
-    def beside(name: str) -> str:
-        ours, theirs = (quality[model][name]["mean"] for model in ("vtm_plus", "text_teacher"))
-        return f"{ours:.3f} beside {theirs:.3f}: {difference_cell(quality['difference'][name])}"
-
-    judged = {
-        "posterior at least the baseline": f"{mrr['posterior']:.3f} beside {mrr['baseline']:.3f}: "
-        + difference_cell(details["minus_baseline"]["posterior"]),
-        "ten largest topics at least 90 % of the baseline": f"{mrr['top10']:.3f} beside {0.9 * mrr['baseline']:.3f}: "
-        + difference_cell(details["top10_minus_90_percent_of_baseline"]),
-        "fusion above the baseline": f"{mrr['fusion']:.3f} beside {mrr['baseline']:.3f}: "
-        + difference_cell(details["minus_baseline"]["fusion"]),
-        "NPMI not below": f"training texts, as is usual: {beside('npmi')}",
-        "NPMI not below on unseen texts": f"test texts: {beside('npmi_unseen')}",
-        "diversity not below": (
-            f"of ten words, a member: {beside('diversity_top10')}, at most "
-            f"{most['diversity_top10']:.3f}; all members together {whole['vtm_plus']['diversity_top10']:.3f} (at most "
-            f"{most['whole vtm_plus']:.3f}), all teachers {whole['text_teacher']['diversity_top10']:.3f} (at most "
-            f"{most['whole text_teacher']:.3f})"
-        ),
-        "keyword hits not below": f"{hits['vtm_plus']:.3f} beside {hits['text_teacher']:.3f}: "
-        + difference_cell(details["keyword_hit_difference"]),
-    }
-    met = {goal: "yes" if summary["goals"][goal] else "no" for goal in judged}
-    return frame([{"goal": goal, "met": met[goal], "judged by": by} for goal, by in judged.items()], "goal")
-
-
-def mismatches_table(mismatches: Part) -> pd.DataFrame:
-    """How often wrong pictures are at least of the text's own category, on the test part; else why that is not known."""
-    if not mismatches["rows"]:
-        return frame([{"": mismatches["reason"]}])
-    columns = {
-        "": "{model}",
-        "first picture is wrong": "{mismatches:.1%}",
-        "of these, own category": "{own category, mismatches:.1%}",
-        "best other picture, own category": "{own category, best other:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]",
-        "minus baseline": _less("minus_baseline", of="model", itself="baseline"),
-    }
-    return table(mismatches["rows"], columns)
+def reliability_figure(summary: Part) -> Figure:
+    """What was said beside what came true, for the first picture and for topic probabilities."""
+    curves = summary["calibration"]
+    figure, axes = grid_of_axes(1, 2, width=4.5, height=4)
+    for one, what in zip(axes[0], ("match", "theta"), strict=True):
+        one.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        for name, colour in zip(("baseline", "plus", "teacher_120"), COLOURS, strict=False):
+            if f"{name} {what}" in curves:
+                points = curves[f"{name} {what}"]["curve"]
+                one.plot(
+                    [p["said"] for p in points],
+                    [p["true"] for p in points],
+                    marker="o",
+                    color=colour,
+                    label=MODELS[name],
+                )
+        one.set_xlabel("probability that was said")
+        one.set_ylabel("share that came true")
+        one.set_title({"match": "this is the picture", "theta": "this is the text's largest topic"}[what])
+        one.legend()
+    return figure
 
 
 def _less(key: str, *, of: str, itself: str) -> Callable[[Row], str]:
@@ -182,7 +268,7 @@ VERSUS = {"text-teacher": "minus_text_teacher", "VTM+, one member": "minus_one_m
 
 def peers_table(found: dict[str, Part]) -> pd.DataFrame:
     """Other models beside ours on the test part: retrieval, coherence and diversity of words and of pictures."""
-    holm = adjusted(plus_tests(found))
+    holm = adjusted(peer_tests(found["peers"]))
     figures = {
         "R@10": "recall_10",
         "NPMI": "npmi",
@@ -216,97 +302,6 @@ def tried_table(peers: Part) -> pd.DataFrame:
     return frame(lines)
 
 
-def peers_sentence(peers: Part) -> str:
-    """Who matches better than the plain text-teacher and who worse, who was not run, and which of the models that are not
-    of this book have topics more coherent than its text model's, with an interval over seeds (Welch) above 0."""
-    plain = next(row for row in peers["rows"] if row["model"] == "text-teacher")
-    coherence = plain["figures"]["npmi"]["mean"]
-    better, worse, level, coherent, unseen = [], [], [], [], []
-    for row in peers["rows"]:
-        if row["model"] in ("baseline", "text-teacher"):
-            continue
-        name = model_name(row)
-        told(row["minus_text_teacher"], better, worse, level).append(f"{name} {row['mrr_100']['mean']:.3f}")
-        if row["model"].startswith(("VTM+", "text-teacher")):
-            continue
-        for key, listed in (("npmi", coherent), ("npmi_unseen", unseen)):
-            value = row["figures"][key]
-            if welch(value, plain["figures"][key]).verdict == "better":
-                listed.append(f"{name} {value['mean']:+.3f}")
-    verdicts = {"match better": better, "match worse": worse, "are not told apart from it": level}
-    said = "; ".join(f"{', '.join(names)} {verdict}" for verdict, names in verdicts.items() if names)
-    text = (
-        f"With {peers['n_topics']} topics the plain text-teacher reaches MRR@100 {plain['mrr_100']['mean']:.3f} on "
-        f"the test part. By paired intervals, {said}. The topics of the text-teacher's text model have an NPMI of "
-        f"{coherence:+.3f}; other models that have more, by intervals over seeds: {', '.join(coherent) or 'none'}. On the "
-        f"test texts, which no model has seen, it is {plain['figures']['npmi_unseen']['mean']:+.3f}; others that have "
-        f"more: {', '.join(unseen) or 'none'}."
-    )
-    text += _beside_one_member(peers)
-    if peers["not_run"]:
-        text += f" Not run: {'; '.join(f'{name} ({why})' for name, why in peers['not_run'].items())}."
-    return text
-
-
-def _beside_one_member(peers: Part) -> str:
-    """Which of the other models one member of VTM+, which has as many topics, beats."""
-    better, worse, level = [], [], []
-    for row in peers["rows"]:
-        if "minus_one_member" in row and not row["model"].startswith(("VTM+", "baseline")):
-            told(row["minus_one_member"], worse, better, level).append(model_name(row))
-    said = (("better than", better), ("worse than", worse), ("not told apart from", level))
-    listed = "; ".join(f"{how} {', '.join(names)}" for how, names in said if names)
-    return f" One member of VTM+ with as many topics is {listed}." if listed else ""
-
-
-def model_name(row: Row) -> str:
-    """A row's model with what follows its name in brackets, so that a sentence can list it."""
-    name, comma, rest = row["model"].partition(", ")
-    return f"{name} ({rest})" if comma else name
-
-
-def _spread(key: str, digits: int = 3) -> Callable[[Row], str]:
-    """A column of a row's figure, over seeds."""
-    return lambda row: spread_cell(row["figures"][key], digits=digits)
-
-
-def information_table(information: Part) -> pd.DataFrame:
-    """What is left at each step, on the validation part."""
-    columns = {
-        "step": "{model}: {step}",
-        "MRR, as it is": _spread("mrr, as it is"),
-        "MRR, linear maps": _spread("mrr, linear maps"),
-        "category, text": _spread("category, text"),
-        "category, picture": _spread("category, image"),
-        "effective topics": _spread("effective topics", digits=1),
-    }
-    return table(information["rows"], columns)
-
-
-def ablations_table(ablations: Part) -> pd.DataFrame:
-    """The plain text-teacher and each change of it, on the validation part."""
-    holm = adjusted(ablation_tests(ablations))
-    columns = {
-        "setting": "{setting}",
-        "MRR@100": _spread(THETA),
-        "minus plain [95 %]": _less("minus_plain", of="setting", itself="plain"),
-        "p (Holm)": lambda row: p_cell(holm[row["setting"]]),
-        "cosine of mu": _spread("mrr, cosine of mu"),
-        "NPMI, picture model": _spread("npmi, image"),
-        "effective topics": "{figures[effective topics][mean]:.1f}",
-        "training pairs": "{n_train}",
-    }
-    return table(ablations["rows"], columns)
-
-
-def similarities_table(ablations: Part) -> pd.DataFrame:
-    """The plain text-teacher by each similarity, on the validation part."""
-    figures = ablations["rows"][0]["figures"]
-    ranked = [(name.removeprefix("mrr, "), value) for name, value in figures.items() if "mrr, " in name]
-    lines = [{"similarity": name, "MRR@100": spread_cell(value)} for name, value in ranked]
-    return frame(lines, "similarity")
-
-
 def candidates_table(validation: Part) -> pd.DataFrame:
     """The default setting of VTM+ and each other one that was tried, on the validation part."""
     columns = {
@@ -319,18 +314,6 @@ def candidates_table(validation: Part) -> pd.DataFrame:
     }
     beside = {"setting": "(the plain text-teacher, mean of its two models)", **validation["text_teacher"]}
     return _settings_table([*validation["rows"], beside], columns)
-
-
-def width_table(ablations: Part) -> pd.DataFrame:
-    """Width and depth of the inference network, each with the other kept, on the validation part."""
-    holm = adjusted(ablation_tests(ablations))
-    columns = {
-        "change": "{what}",
-        "MRR@100": lambda one: difference_cell(one["mrr"]),
-        "p (Holm)": lambda one: p_cell(holm[one["what"]]),
-        "NPMI, picture model": lambda one: difference_cell(one["npmi"]),
-    }
-    return table(ablations["width_and_depth"], columns)
 
 
 def contrastive_table(contrastive: Part) -> pd.DataFrame:
@@ -354,333 +337,47 @@ def _settings_table(rows: Sequence[Row], columns: Mapping[str, str]) -> pd.DataF
 
 
 def numbers(found: dict[str, Part]) -> dict[str, float | str]:
-    """The numbers that the chapter's prose quotes; NaN for what these data cannot tell."""
+    """The numbers and verdicts that the book's prose quotes."""
     summary = found["summary"]
-    details = summary["details"]
-    mrr, base, words = details["mrr"], details["minus_baseline"], details["distinct_words"]
-    steps = {
-        (row["model"], row["step"]): row["figures"]["mrr, linear maps"]["mean"]
-        for row in found["information"]["rows"]
-    }
-    own = {row["model"]: row["own category, best other"] for row in found["mismatches"]["rows"]}
-    changed = {row["setting"]: row["figures"][THETA]["mean"] for row in found["ablations"]["rows"]}
-    own, changed = defaultdict(lambda: nan, own), defaultdict(lambda: nan, changed)
-
-    def verdict(name: str) -> str:
-        return told(base[name], "better", "worse", "not told apart from it")
-
-    return {
-        "baseline_mrr": summary["baseline_mrr"],
-        "together_mrr": mrr["baselines together"]["mean"],
-        "teacher_mrr": summary["text_teacher_mrr"],
-        "space_mrr": mrr["shared space"]["mean"],
-        "one_mrr": mrr["one member posterior"]["mean"],
-        "posterior_mrr": summary["vtm_plus_posterior_mrr"],
-        "top10_mrr": summary["vtm_plus_top10_mrr"],
-        "top10_share": summary["vtm_plus_top10_mrr"] / summary["baseline_mrr"],
-        "fusion_mrr": summary["fusion_mrr"],
-        "space_fusion_mrr": mrr["fusion with the space"]["mean"],
-        "plain_mrr": changed["plain"],
-        "posterior_low": base["posterior"].low,
-        "posterior_high": base["posterior"].high,
-        "fusion_low": summary["fusion_minus_baseline_mrr_ci"][0],
-        "fusion_high": summary["fusion_minus_baseline_mrr_ci"][1],
-        "goals_met": str(sum(summary["goals"].values())),
-        "goals_all": str(len(summary["goals"])),
-        "k": str(details["plus"]["n_topics"]),
-        "members": str(details["plus"]["members"]),
+    quoted: dict[str, float | str] = {
+        "items": float(summary["items"]),
+        "clusters": float(summary["clusters"]),
         "n_seeds": str(len(summary["seeds"])),
-        "plus_theta_mrr": steps["VTM+", "theta"],
-        "category_baseline": own["baseline"],
-        "category_teacher": own["text-teacher"],
-        "category_top10": own["VTM+, ten largest topics"],
-        "category_plus": own["VTM+"],
-        "one_top10_mrr": mrr["one member top10"]["mean"],
-        "one_top10_test": difference_cell(base["one member top10"]),
-        "one_test": difference_cell(base["one member posterior"]),
-        "words_plus": words["vtm_plus"],
-        "words_one": words["vtm_plus one member"],
-        "words_teacher": words["text_teacher"],
-        "verdict_posterior": verdict("posterior"),
-        "verdict_fusion": verdict("fusion"),
-        "verdict_one": verdict("one member posterior"),
-        "verdict_one_top10": verdict("one member top10"),
-        "goals_sentence": goals_sentence(summary),
-        "coherence_sentence": coherence_sentence(summary),
-        "topics_sentence": topics_sentence(summary),
-        "rule_sentence": rule_sentence(found["plus-validation"]),
-        "hidden_sentence": hidden_sentence(found["information"]),
-        "plain_sentence": plain_sentence(found["ablations"]),
-        "cost_sentence": cost_sentence(found["ablations"]),
-        "width_sentence": width_sentence(found["ablations"]),
-        "sparsity_sentence": sparsity_sentence(found["ablations"]),
-        "contrastive_sentence": contrastive_sentence(found["contrastive"]),
-        "adjusted_sentence": adjusted_sentence(found),
-        "peers_sentence": peers_sentence(found["peers"]),
-        "one_word_mrr": changed["texts cut to 1 word"],
-        "two_words_mrr": changed["texts cut to 2 words"],
-        "four_words_mrr": changed["texts cut to 4 words"],
-        "aligned_mrr": changed["aligned (linear)"],
+        "plus_top10_mrr": summary["plus_top10_mrr"],
+        "plus_top10_share": summary["plus_top10_mrr"] / summary["mrr"]["plus"]["single"],
+        "fused_mrr": summary["fused_mrr"],
+        "fused_without_topics_mrr": summary["intervals"]["mrr"]["fused_without_topics"]["five"],
+        "five_ratio": summary["mrr"]["plus"]["five"] / summary["mrr"]["baseline"]["five"],
+        "as_published_mrr": summary["as_published_mrr"],
+        "twins_share": summary["twins"]["share"],
+        "twins_mrr": summary["twins"]["baseline_mrr_twins"],
+        "rest_mrr": summary["twins"]["baseline_mrr_rest"],
+        "aligned_test": difference_cell(summary["aligned_by_proxy"]["test"]),
+        "aligned_verdict": told(summary["aligned_by_proxy"]["test"], "better", "worse", "not decided"),
+        "intrusion_plus": summary["intrusion"]["plus"],
+        "intrusion_teacher": summary["intrusion"]["teacher_120"],
+        "named_share": summary["named_share"],
     }
+    for figure in ("mrr", "r100"):
+        for name, value in summary[figure].items():
+            quoted |= {f"{name}_{figure}_{kind}": value[kind] for kind in ("single", "five")}
+    for name, test in summary["tests"].items():
+        quoted[f"test_{name}"] = difference_cell(test_of(test))
+        quoted[f"verdict_{name}"] = verdict(test)
+    for family in ("paper", "ours"):
+        for said, names in by_verdict(summary, family).items():
+            quoted[f"{family}_{said.replace(' ', '_')}"] = "; ".join(names) or "none"
+            quoted[f"{family}_{said.replace(' ', '_')}_n"] = str(len(names))
+    return quoted
 
 
-def rule_sentence(validation: Part) -> str:
-    """Which candidate the rule names, and whether that is the default setting."""
-    name, teacher, default = validation["by_rule"], validation["text_teacher"], validation["rows"][0]
-    beside = " and ".join(
-        f"{default[key]['mean']:+.3f} on {where} (text-teacher, mean of its two models, {teacher[key]['mean']:+.3f})"
-        for key, where in (("npmi", "the training texts"), ("npmi_unseen", "the validation texts"))
-    )
-    if name is None:
-        said = "No candidate qualifies, so that the default setting is not the rule's choice"
-    elif name == default["setting"]:
-        said = "It names the default setting"
-    else:
-        said = f"It names {name}; the default setting is not the rule's choice"
-    return f"{said}. The default's NPMI is {beside}."
-
-
-def width_sentence(ablations: Part) -> str:
-    """What width and depth of the inference network do, each with the other kept."""
-    said = [
-        f"{one['what']}, {told(one['mrr'], 'match better', 'match worse', 'are not told apart in matching')} "
-        f"({difference_cell(one['mrr'])}) and {told(one['npmi'], 'raise', 'lower', 'do not measurably change')} the "
-        f"picture model's NPMI ({difference_cell(one['npmi'])})"
-        for one in ablations["width_and_depth"]
-    ]
-    return f"Of the inference network, {'; '.join(said)}." if said else "Width and depth were not varied."
-
-
-def plain_sentence(ablations: Part) -> str:
-    """The settings of the plain text-teacher."""
-    model = ablations["parameters"]["model"]
-    layers = " and ".join(str(units) for units in model["hidden"])
-    return f"{Setting('plain').n_topics} topics, hidden layers of {layers} units and a KL weight of {model['kl_weight']:g}"
-
-
-def cost_sentence(ablations: Part, *, shown: int = 6) -> str:
-    """The settings whose interval lies below the plain one's, worst first, and those whose interval lies above, best
-    first, at most `shown` of each."""
-    rows = sorted(ablations["rows"], key=lambda row: row["figures"][THETA]["mean"])
-    plain = next(row for row in rows if row["setting"] == "plain")["figures"][THETA]["mean"]
-    worse = [row for row in rows if row["minus_plain"].verdict == "worse"]
-    better = [row for row in reversed(rows) if row["minus_plain"].verdict == "better"]
-
-    def listed(found: list[Part]) -> str:
-        said = ", ".join(f"{row['setting']} ({row['figures'][THETA]['mean']:.3f})" for row in found[:shown])
-        return f"{said or 'none'}{f' and {len(found) - shown} more' if len(found) > shown else ''}"
-
-    return (
-        f"Of {len(rows) - 1} changes of the plain text-teacher ({plain:.3f}), {len(worse)} are worse by their intervals, "
-        f"the worst first: {listed(worse)}. Better, the best first: {listed(better)}."
-    )
-
-
-def hidden_sentence(information: Part) -> str:
-    """What linear maps rank from the hidden layer, beside embeddings cut to as few dimensions."""
-    steps = {row["step"]: row["figures"] for row in information["rows"] if row["model"] != "VTM+"}
-    mrr = {step: figures["mrr, linear maps"]["mean"] for step, figures in steps.items()}
-    tests = information_tests(information)
-    fewer = tests["principal components - hidden layer"]
-    chance = tests["hidden layer - random projection"]
-    late = tests["hidden layer - theta"]
-    return (
-        f"Linear maps rank {mrr['embedding']:.3f} from the embeddings and {mrr['hidden layer']:.3f} from the "
-        f"text-teacher's hidden layer of {information['width']} units. Fewer dimensions cost something by themselves: as many principal "
-        f"components of the embeddings give {mrr['principal components']:.3f}, "
-        f"{told(fewer, 'more than the hidden layer', 'less than the hidden layer', 'not told apart from the hidden layer')}"
-        f" ({difference_cell(fewer)}), and as many random directions {mrr['random projection']:.3f}, "
-        f"{told(chance, 'less than it', 'more than it', 'not told apart from it')} ({difference_cell(chance)}, hidden layer less "
-        f"these). From theta they rank {mrr['theta']:.3f}, "
-        f"{told(late, 'less than from the hidden layer', 'more than from the hidden layer', 'not told apart from the hidden layer')} "
-        f"({difference_cell(late)}), and theta as it is {steps['theta']['mrr, as it is']['mean']:.3f}."
-    )
-
-
-def sparsity_sentence(ablations: Part) -> str:
-    """How MRR goes with the effective number of topics and with the mass of the three largest, over the settings."""
-    rows = ablations["rows"]
-    if len(rows) < 4:
-        return "Too few settings were run to say how sparsity and MRR go together."
-    from scipy.stats import spearmanr
-
-    mrr = [row["figures"][THETA]["mean"] for row in rows]
-    of = {
-        key: spearmanr([row["figures"][key]["mean"] for row in rows], mrr).statistic
-        for key in ("effective topics", "three largest")
-    }
-    return (
-        f"Over the {len(rows)} settings, MRR@100 has a rank correlation (Spearman) of {of['effective topics']:+.2f} with the "
-        f"effective number of topics of a picture and of {of['three largest']:+.2f} with the share of its three largest. "
-        "The settings differ in more than sparsity: a correlation over them is no cause."
-    )
-
-
-def contrastive_sentence(contrastive: Part) -> str:
-    """Whether the models with a contrastive loss rank better than a text-teacher, and whether topics cohere as well."""
-    said = [
-        f"{row['setting']} {told(row['minus_text_teacher'], 'ranks better', 'ranks worse', 'is not told apart in ranking')} "
-        f"({difference_cell(row['minus_text_teacher'])}), its topics are "
-        f"{told(row['npmi_minus_text_teacher'], 'more coherent', 'less coherent', 'not told apart in coherence')} "
-        f"({difference_cell(row['npmi_minus_text_teacher'])})"
-        for row in contrastive["rows"]
-    ]
-    return f"Beside a text-teacher with as many topics, by posterior and by NPMI: {'; '.join(said)}."
-
-
-def goals_sentence(summary: Part) -> str:
-    """Which goals are missed."""
-    missed = [goal for goal, met in summary["goals"].items() if not met]
-    return f"Missed: {'; '.join(missed)}." if missed else "None is missed."
-
-
-def coherence_sentence(summary: Part) -> str:
-    """NPMI on texts that the models were trained on, and on texts that none has seen."""
-    quality = summary["details"]["quality"]
-    said = []
-    for key, where in (
-        ("npmi", "the training texts"),
-        ("npmi_unseen", "the test texts, which no model has seen,"),
-    ):
-        test = quality["difference"][key]
-        said.append(
-            f"on {where} VTM+'s topics have an NPMI of {quality['vtm_plus'][key]['mean']:+.3f}, the text-teacher's "
-            f"(mean of its two models) {quality['text_teacher'][key]['mean']:+.3f}: "
-            f"{told(test, 'more', 'less', 'not told apart')} ({difference_cell(test)})"
-        )
-    return _listed(said)
-
-
-def topics_sentence(summary: Part) -> str:
-    """What the topics cost beside the shared space without them, and what they add in a fusion."""
-    details = summary["details"]
-    labels = {
-        "posterior": "VTM+ by its posterior",
-        "top10": "by ten topics",
-        "one member posterior": "one member by its posterior",
-        "one member top10": "one member by ten topics",
-    }
-
-    def judged(test: Test) -> str:
-        return f"{difference_cell(test)} ({told(test, 'better', 'worse', 'not told apart')})"
-
-    said = [f"{label} {judged(details['minus_shared_space'][name])}" for name, label in labels.items()]
-    return (
-        f"Less the shared space without topics: {', '.join(said)}. Fused with the baseline, VTM+ less the space is "
-        f"{judged(details['fusion_minus_fusion_with_the_space'])}, and less the baselines of all seeds "
-        f"together {judged(details['fusion_minus_baselines_together'])}."
-    )
-
-
-def adjusted_sentence(study: dict[str, Part], *, alpha: float = 0.05) -> str:
-    """Which tests with an interval beside zero Holm's p-values leave open, by family."""
-    families = {
-        "the ablations": ablation_tests(study["ablations"]),
-        "where the information goes": information_tests(study["information"]),
-        "VTM+ and the other models": plus_tests(study),
-    }
-    said = []
-    for family, tests in families.items():
-        holm = adjusted(tests)
-        decided = [name for name, test in tests.items() if test.verdict in ("better", "worse")]
-        weak = [name for name in decided if holm.get(name, 0) >= alpha]
-        said.append(
-            f"of {len(tests)} tests on {family}, {len(decided)} intervals lie beside zero and {len(weak)} of these have an adjusted p of {alpha:g} or more"
-        )
-    return _listed(said)
-
-
-def _listed(said: list[str]) -> str:
-    """A sentence of parts."""
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def ranking_figure(summary: Part) -> Figure:
-    """MRR@100 of all rankings with intervals over test items; the line is the baseline."""
-    figure, grid = grid_of_axes(1, 1, width=7, height=3.4)
-    axes = grid[0][0]
-    mrr = summary["details"]["mrr"]
-    labels = names(summary)
-    for place, name in enumerate(labels):
-        own = name in ("posterior", "top10", "fusion")
-        axes.barh(place, mrr[name]["mean"], color=COLOURS[2] if own else COLOURS[1], height=0.6)
-        axes.plot(mrr[name]["interval"], [place, place], color=COLOURS[0], linewidth=2)
-    axes.axvline(mrr["baseline"]["mean"], color=COLOURS[0], linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(labels)), labels.values())
-    axes.invert_yaxis()
-    axes.set(xlabel="MRR@100, test part")
-    return figure
-
-
-def information_figure(information: Part) -> Figure:
-    """What linear maps can still rank at each step."""
-    figure, grid = grid_of_axes(1, 1, width=7, height=3.2)
-    axes = grid[0][0]
-    models = dict.fromkeys(row["model"] for row in information["rows"] if row["model"] != "control")
-    for position, model in enumerate(models):
-        # The shared space is itself two maps fitted on the training part: fitted once more, they only lose.
-        rows = [row for row in information["rows"] if row["model"] == model and row["step"] != "shared space"]
-        axes.plot(
-            [row["step"] for row in rows],
-            [row["figures"]["mrr, linear maps"]["mean"] for row in rows],
-            "o-" if position == 0 else "s--",
-            color=COLOURS[1 + position],
-            label=model,
-        )
-    for row, style in zip(
-        (r for r in information["rows"] if r["model"] == "control"), (":", "-."), strict=False
-    ):
-        value = row["figures"]["mrr, linear maps"]["mean"]
-        axes.axhline(value, color=COLOURS[0], linewidth=1, linestyle=style, label=f"embedding, {row['step']}")
-    highest = max(row["figures"]["mrr, linear maps"]["mean"] for row in information["rows"])
-    axes.set(ylabel="MRR@100 after linear maps", ylim=(0, 1.1 * highest))  # no marker is cut at the edge
-    axes.tick_params(axis="x", rotation=20)
-    axes.legend(frameon=False)
-    return figure
-
-
-def sparsity_figure(ablations: Part) -> Figure:
-    """MRR@100 of each setting of the ablations against how many topics a picture has, and how much the largest hold."""
-    figure, grid = grid_of_axes(1, 2, width=4.2, height=3.2)
-    rows = ablations["rows"]
-    labels = {
-        "effective topics": "effective topics a picture",
-        "three largest": "share of its three largest topics",
-    }
-    for axes, (key, label) in zip(grid[0], labels.items(), strict=True):
-        for row in rows:
-            plain = row["setting"] == "plain"
-            place = row["figures"][key]["mean"], row["figures"][THETA]["mean"]
-            axes.plot(*place, "D" if plain else "o", color=COLOURS[2] if plain else COLOURS[1])
-            if plain:
-                axes.annotate("plain", place, xytext=(4, 4), textcoords="offset points", fontsize=8)
-        axes.set(xlabel=label, ylabel="MRR@100, validation part")
-    grid[0][0].set_xscale("log")
-    figure.tight_layout()
-    return figure
-
-
-def examples_figure(mismatches: Part, data: Prepared) -> Figure | None:
-    """The stored examples of wrong first pictures: each text's own picture, and the first of VTM+ and of the baseline.
-
-    None where there are no examples, or where these data are not those of the study.
-    """
-    from vtm.report.figures import contact_sheet
-
-    pictures, texts = data.pictures, data.texts_by_id
-    examples = mismatches.get("examples", [])
-    if not examples or not {i for example in examples for i in example.values()} <= pictures.keys():
-        return None
-    group = dict(zip(data.corpus.ids, data.corpus.groups or [], strict=False))
-    shown, captions = [], []
-    for example in examples:
-        own = example["text"]
-        shown.append(pictures[own])
-        captions.append(texts[own])
-        for model in ("VTM+", "baseline"):
-            found = example[model]
-            same = "own" if group.get(found) == group.get(own) else "another"
-            shown.append(pictures[found])
-            captions.append(f"{model}: {same} category")
-    return contact_sheet(shown, captions, columns=6)
+def by_verdict(summary: Part, family: str) -> dict[str, list[str]]:
+    """The claims of a family, with the figure they were tested by, under the verdict of their interval."""
+    found: dict[str, list[str]] = {"held": [], "did not hold": [], "not decided": []}
+    for name, test in summary["tests"].items():
+        if test["family"] == family:
+            figure = "R@100" if name.endswith("_r100") else "MRR@100"
+            claim = CLAIMS[name.removesuffix("_r100")]
+            size = "" if name.startswith("sparse") else f"{figure} "
+            told(test_of(test), *found.values()).append(f"{claim} ({size}{test['difference']:+.3f})")
+    return found

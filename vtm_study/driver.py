@@ -24,19 +24,17 @@ from vtm.files import (
     runs_dir,
     write_sealed,
 )
-from vtm_study import ablations, contrastive, information, mismatches, peers, summary, validation
+from vtm_study import contrastive, grid, peers, summary, validation
 from vtm_study.machine import commit, machine
 from vtm_study.measures import plain
 from vtm_study.tags import chapter as tags
 
 # Name -> what measures it, and minutes on 2 cores with openclipart and 5 seeds.
 PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
+    "grid": (grid.measure, 30),
     "plus-validation": (validation.choose, 4),
-    "summary": (summary.measure, 1),
-    "information": (information.measure, 0.3),
-    "mismatches": (mismatches.measure, 0.1),
+    "summary": (summary.measure, 30),
     "contrastive": (contrastive.measure, 2.5),
-    "ablations": (ablations.measure, 6.5),
     "peers": (peers.measure, 12),
     "tags": (tags.measure, 3.5),
 }

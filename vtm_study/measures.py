@@ -63,51 +63,6 @@ def keyword_hits(words: np.ndarray, counts: csr_matrix, *, top: int = 10) -> np.
     return np.take_along_axis(np.asarray(counts.todense()) > 0, best, axis=1).mean(axis=1)
 
 
-def distinct_words(theta: np.ndarray, topics: Sequence[Sequence[str]], *, kept: int = 10) -> np.ndarray:
-    """Number of different words in the lists of each document's `kept` largest topics, ten words a list: (n,).
-
-    theta : (n, K); topics : K lists of words, best first.
-    """
-    largest = np.argsort(-theta, axis=1, kind="stable")[:, :kept]
-    lists = [set(topic[:10]) for topic in topics]
-    return np.array([len(set().union(*(lists[k] for k in row))) for row in largest])
-
-
-def reciprocal_of(similarity: np.ndarray) -> np.ndarray:
-    """1/rank of each row's own column (on the diagonal), 0 past the hundredth; equal ones rank before it: (n,)."""
-    own = np.diagonal(similarity)[:, None]
-    tolerance = 1e-9 * np.maximum(1, np.abs(own))
-    return per_item((similarity >= own - tolerance).sum(axis=1))["mrr_100"]
-
-
-def minus_gaussian_kl(
-    mu: np.ndarray, log_var: np.ndarray, other_mu: np.ndarray, other_log_var: np.ndarray
-) -> np.ndarray:
-    """Minus the symmetric KL divergence of diagonal Gaussians, each with each: (n, K), (m, K) -> (n, m), nats."""
-
-    def divergence(m: np.ndarray, lv: np.ndarray, om: np.ndarray, olv: np.ndarray) -> np.ndarray:
-        inverse = np.exp(-olv)
-        terms = (np.exp(lv) + m**2) @ inverse.T - 2 * m @ (om * inverse).T
-        constant = (om**2 * inverse + olv).sum(axis=1)[None] - lv.sum(axis=1)[:, None] - m.shape[1]
-        return 0.5 * (terms + constant)
-
-    first = [np.asarray(a, dtype=np.float64) for a in (mu, log_var)]
-    second = [np.asarray(a, dtype=np.float64) for a in (other_mu, other_log_var)]
-    return -(divergence(*first, *second) + divergence(*second, *first).T)
-
-
-def minus_bhattacharyya(
-    mu: np.ndarray, log_var: np.ndarray, other_mu: np.ndarray, other_log_var: np.ndarray
-) -> np.ndarray:
-    """Minus the Bhattacharyya distance of diagonal Gaussians (Kailath 1967), each with each: (n, m)."""
-    result = np.empty((len(mu), len(other_mu)))
-    for row, (m, lv) in enumerate(zip(np.float64(mu), np.float64(log_var), strict=True)):
-        mean_var = (np.exp(lv) + np.exp(np.float64(other_log_var))) / 2
-        distance = (m - other_mu) ** 2 / (8 * mean_var) + 0.5 * np.log(mean_var) - 0.25 * (lv + other_log_var)
-        result[row] = -distance.sum(axis=1)
-    return result
-
-
 def spread(values: Sequence[float]) -> dict[str, float | None]:
     """`vtm.metrics.retrieval.seed_summary` for a JSON file: the sd of one seed is None, as JSON knows no NaN."""
     found = seed_summary(values)
@@ -205,52 +160,6 @@ def convergence() -> Iterator[Callable[[], bool]]:
 # The study's tests by family, by name, and their p-values adjusted for how many there are (Holm 1979).
 
 
-CONTROLS = ("fusion_minus_fusion_with_the_space", "fusion_minus_baselines_together")
-# What is compared at each loss of information, on the text-teacher's steps or a control's: (a, b).
-STEPS = (
-    ("embedding", "hidden layer"),
-    ("principal components", "hidden layer"),
-    ("hidden layer", "random projection"),
-    ("hidden layer", "theta"),
-)
-
-
-def ablation_tests(ablations: dict[str, Any]) -> dict[str, Test]:
-    """Each setting against the plain one, and width and depth by what they change.
-
-    Two comparisons of width and depth are with the plain setting, and count twice.
-    """
-    tests = {row["setting"]: row["minus_plain"] for row in ablations["rows"] if row["setting"] != "plain"}
-    return tests | {one["what"]: one["mrr"] for one in ablations["width_and_depth"]}
-
-
-def information_tests(information: dict[str, Any]) -> dict[str, Test]:
-    """MRR@100 after linear maps, step against step, over seeds."""
-    steps = {
-        row["step"]: row["figures"]["mrr, linear maps"]
-        for row in information["rows"]
-        if row["model"] in ("text-teacher", "control")
-    }
-    return {f"{a} - {b}": welch(steps[a], steps[b]) for a, b in STEPS}
-
-
-def plus_tests(study: dict[str, dict[str, Any]]) -> dict[str, Test]:
-    """VTM+ and the other models: every test of the parts "summary", "mismatches" and "peers"."""
-    details = study["summary"]["details"]
-    tests = {
-        f"{group} {name}": test
-        for group in ("minus_baseline", "minus_shared_space")
-        for name, test in details[group].items()
-    }
-    tests |= {f"quality {name}": test for name, test in details["quality"]["difference"].items()}
-    single = (*CONTROLS, "top10_minus_90_percent_of_baseline", "keyword_hit_difference")
-    tests |= {name: details[name] for name in single}
-    for row in study["mismatches"]["rows"]:
-        if row["model"] != "baseline":
-            tests[f"mismatches {row['model']}"] = row["minus_baseline"]
-    return tests | peer_tests(study.get("peers", {}))
-
-
 def peer_tests(peers: dict[str, Any]) -> dict[str, Test]:
     """Each other model against the text-teacher and against one member of VTM+."""
     return {
@@ -332,11 +241,6 @@ def teacher_figures(
         for text, image in zip(found["text"], found["image"], strict=True)
     ]
     return found | {"both": both}
-
-
-def most_diverse(n_words: int, n_topics: int, *, top: int) -> float:
-    """The largest diversity that topics can have where there are fewer words than places in their lists."""
-    return min(1.0, n_words / (top * n_topics))
 
 
 # How alike the pictures of a topic are, and how alike those of different topics (Gonzalez-Pizarro and Carenini 2024).

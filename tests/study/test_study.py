@@ -13,17 +13,14 @@ import sklearn
 import torch
 from planted import planted
 from scipy.sparse import csr_matrix
-from scipy.stats import multivariate_normal
 
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.experiment.runs import run_models
 from vtm.metrics.retrieval import Test
 from vtm.metrics.topics import npmi
 from vtm.model.distill import Pairs
-from vtm.model.network import kl_divergence
 from vtm.model.plus import PlusConfig, unit
 from vtm_study import (
-    ablations,
     contrastive,
     m3l,
     measures,
@@ -52,37 +49,6 @@ def test_keyword_hits_by_hand() -> None:
     np.testing.assert_allclose(measures.keyword_hits(words, counts, top=2), [0.5, 0.5])
     with pytest.raises(DataError):
         measures.keyword_hits(words[:1], counts)
-
-
-def test_reciprocal_of_a_matrix_counts_ties_against_the_target() -> None:
-    similarity = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
-    np.testing.assert_allclose(measures.reciprocal_of(similarity), [1 / 2, 1, 1 / 3])
-    theta = np.random.default_rng(0).dirichlet(np.ones(5), size=(2, 30))
-    ids = [f"{row:02d}" for row in range(30)]
-    np.testing.assert_allclose(
-        measures.reciprocal_of(np.sqrt(theta[0]) @ np.sqrt(theta[1]).T),
-        measures.reciprocal(*theta, ids, measure="hellinger"),
-    )
-
-
-def test_divergences_of_gaussians_against_one_pair_at_a_time() -> None:
-    rng = np.random.default_rng(0)
-    mu, other_mu = rng.normal(size=(2, 3, 4))
-    log_var, other_log_var = rng.normal(size=(2, 3, 4)) * 0.5
-    found = measures.minus_gaussian_kl(mu, log_var, other_mu, other_log_var)
-    distance = measures.minus_bhattacharyya(mu, log_var, other_mu, other_log_var)
-    grid = np.random.default_rng(1)
-    for row in range(3):
-        for column in range(3):
-            one = [torch.tensor(a[row]) for a in (mu, log_var)]
-            two = [torch.tensor(a[column]) for a in (other_mu, other_log_var)]
-            both = kl_divergence(*one, *two) + kl_divergence(*two, *one)
-            assert found[row, column] == pytest.approx(-float(both))
-            p = multivariate_normal(mu[row], np.diag(np.exp(log_var[row])))
-            q = multivariate_normal(other_mu[column], np.diag(np.exp(other_log_var[column])))
-            drawn = p.rvs(40_000, random_state=grid)
-            coefficient = np.sqrt(q.pdf(drawn) / p.pdf(drawn)).mean()  # E_p sqrt(q / p)
-            assert np.exp(distance[row, column]) == pytest.approx(coefficient, rel=0.15)
 
 
 def test_figures_of_a_model(data) -> None:
@@ -124,59 +90,19 @@ def test_a_part_follows_from_the_modules_that_it_reaches_and_from_no_others() ->
     from vtm.experiment.runs import BY_CONTENT
     from vtm.files import code_hash, code_of
 
-    found = code_of("vtm_study.information", without=BY_CONTENT)
-    assert {"vtm.model.plus", "vtm_study.validation", "vtm.metrics.topics"} <= found.keys()
-    assert not {"vtm_study.peers", "vtm_study.ablations", "vtm_study.chapter"} & found.keys()
+    found = code_of("vtm_study.summary", without=BY_CONTENT)
+    assert {
+        "vtm.model.plus",
+        "vtm_study.crossfit",
+        "vtm_study.controls",
+        "vtm.metrics.topics",
+    } <= found.keys()
+    assert not {"vtm_study.peers", "vtm_study.chapter"} & found.keys()
     # CombinedTM is seeded by what seeds the reference package's trainer.
     reached = code_of("vtm_study.peers", without=BY_CONTENT)
     assert {"vtm_study.others", "vtm_study.reference"} <= reached.keys()
-    whole = code_hash("vtm_study.ablations")
-    assert code_hash("vtm_study.ablations", without=["vtm_study.settings"]) != whole
-
-
-def test_summary_information_and_mismatches_on_scenes(data, runs, monkeypatch) -> None:
-    from vtm_study import information, mismatches, summary
-
-    monkeypatch.setattr(validation, "PlusConfig", lambda n_topics=8: PlusConfig(n_topics=8, members=2))
-    found = summary.measure(data)
-    _check_summary(found, data)
-    low, high = found["fusion_minus_baseline_mrr_ci"]
-    difference = found["details"]["minus_baseline"]["fusion"].difference
-    assert low <= difference <= high
-    assert difference == pytest.approx(found["fusion_mrr"] - found["baseline_mrr"])
-    measured = information.measure(data)
-    steps = measured["rows"]
-    assert [row["step"] for row in steps][:3] == ["embedding", "hidden layer", "mu"]
-    controls = {row["step"]: row["figures"] for row in steps if row["model"] == "control"}
-    assert list(controls) == ["principal components", "random projection"]
-    assert measured["width"] == 100 and "mrr, as it is" not in controls["random projection"]
-    rows = mismatches.measure(data)["rows"]
-    assert rows[0]["model"] == "baseline" and rows[0]["minus_baseline"].difference == 0
-    assert all(0 <= row["own category, best other"] <= 1 for row in rows)
-
-
-def _check_summary(found: dict, data) -> None:
-    """Coherence on the test texts, diversity and goals of a measured summary against other ways to them."""
-    details = found["details"]
-    teacher = run_models(data, "text-teacher", n_topics=[8])
-    unseen = data.counts[data.rows["test"]]
-    expected = [npmi(run.topics["image"], unseen, data.vocabulary.words).mean() for run in teacher]
-    assert details["quality"]["text_teacher image"]["npmi_unseen"]["mean"] == pytest.approx(np.mean(expected))
-    means = [details["quality"][f"text_teacher {reads}"]["npmi"]["mean"] for reads in ("text", "image")]
-    assert found["npmi"]["text_teacher"] == pytest.approx(np.mean(means))
-    first = {word for topic in teacher[0].topics["text"] for word in topic[:10]}
-    assert details["quality"]["text_teacher text"]["diversity_top10"]["min"] <= len(first) / 80
-    assert details["quality"]["at_most"]["diversity_top10"] == min(1, len(data.vocabulary) / 80)
-    test = details["quality"]["difference"]["npmi_unseen"]
-    assert found["goals"]["NPMI not below on unseen texts"] == (test.high >= 0)
-    assert set(details["minus_shared_space"]) == {
-        *("posterior", "top10", "one member posterior", "one member top10")
-    }
-    add = details["fusion_minus_fusion_with_the_space"].difference
-    mrr = {name: value["mean"] for name, value in details["mrr"].items()}
-    assert add == pytest.approx(mrr["fusion"] - mrr["fusion with the space"])
-    assert details["distinct_words"]["vtm_plus one member"] <= 80
-    assert details["baseline_name"] == "aligned (contrastive)"
+    whole = code_hash("vtm_study.summary")
+    assert code_hash("vtm_study.summary", without=["vtm_study.controls"]) != whole
 
 
 def test_info_nce_against_loops() -> None:
@@ -202,53 +128,6 @@ def test_the_contrastive_model_learns_pairs_and_repeats_itself(data) -> None:
     found = contrastive.figures_of(once, data)
     assert found["posterior_mrr"] > contrastive.figures_of(before, data)["posterior_mrr"] + 0.02
     np.testing.assert_allclose(once.theta("text", pairs.text).sum(axis=1), 1, rtol=1e-6)
-
-
-def test_ablations_keep_each_row(data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    settings = tuple(
-        dataclasses.replace(s, n_topics=6)
-        for s in (
-            ablations.Setting("plain"),
-            ablations.Setting("teacher with dropout on", dropout_teacher=True),
-            ablations.Setting("half", share=0.5, max_words=40, mode="none"),
-            ablations.Setting("two words", text_words=2),
-            ablations.Setting("no text", text_words=1),
-            ablations.Setting("aligned", aligned=True),
-        )
-    )
-    found = ablations.measure(data, settings)
-    rows = found["rows"]
-    assert [row["setting"] for row in rows] == [
-        *("plain", "teacher with dropout on", "half", "two words", "aligned")
-    ]
-    # Every text of this corpus begins with an article, which is no word of the vocabulary.
-    assert list(found["not_run"]) == ["no text"]
-    assert found["width_and_depth"] == []  # their settings are not among these
-    cut = [" ".join(text.split()[:2]) for text in data.texts("train")]
-    n_known = np.asarray(data.vocabulary.counts(cut).sum(axis=1)).ravel()
-    assert rows[3]["n_train"] == (n_known > 0).sum() < rows[0]["n_train"] == rows[4]["n_train"]
-    assert rows[0]["minus_plain"].difference == 0
-    assert rows[2]["n_words"] == 40 and rows[2]["n_train"] <= rows[0]["n_train"] / 2 + 1
-    monkeypatch.setattr(ablations, "_measured", lambda *_: pytest.fail("a row was measured again"))
-    kept = tuple(setting for setting in settings if setting.label not in found["not_run"])
-    assert ablations.measure(data, kept)["rows"] == rows
-
-
-def test_a_new_field_of_a_setting_leaves_the_rows_on_disk() -> None:
-    assert ablations.Setting("plain").described() == {}
-    assert ablations.Setting("K: 20", n_topics=20).described() == {"label": "K: 20", "n_topics": 20}
-
-
-def test_texts_are_cut_and_embedded_as_the_data_were(data) -> None:
-    from vtm_study import ablations as inputs
-
-    long = max(len(text.split()) for text in data.corpus.texts)
-    same = inputs.shortened(data, "validation", long)
-    np.testing.assert_allclose(same.text, data.pairs("validation").text, rtol=1e-6)
-    assert (same.counts != data.pairs("validation").counts).nnz == 0
-    short = inputs.shortened(data, "validation", 2)
-    assert len(short) == len(same) and short.counts.sum() < same.counts.sum()
 
 
 def test_coherence_and_similarity_of_pictures_against_loops() -> None:
@@ -350,57 +229,6 @@ def test_peers_are_chosen_on_validation_kept_and_compared(data, runs, monkeypatc
     assert peers.measure(data, wanted[:7])["rows"] == found["rows"]
 
 
-def test_a_study_without_categories_can_be_shown() -> None:
-    from vtm_study import chapter as quoted
-    from vtm_study import chapter as report
-
-    found = report.stored()
-    whole = quoted.numbers(found)
-    assert whole["category_plus"] > whole["category_baseline"] > 0 and whole["one_word_mrr"] > 0
-    found["mismatches"] = {"rows": [], "reason": "the corpus has no gold categories"}
-    assert np.isnan(quoted.numbers(found)["category_plus"])
-    assert list(report.mismatches_table(found["mismatches"]).index) == ["the corpus has no gold categories"]
-
-
-def test_the_sentence_on_peers_follows_from_their_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vtm_study import measures as families
-    from vtm_study.chapter import peers_sentence, peers_table
-
-    monkeypatch.setattr("vtm_study.chapter.plus_tests", lambda found: families.peer_tests(found["peers"]))
-
-    def row(model: str, low: float, high: float, npmi: float) -> dict:
-        figures = dict.fromkeys(("recall_10", "diversity", "iec", "ieps", "keyword_hits", "seconds"), 0.5)
-        figures |= {"npmi": npmi, "npmi_unseen": -npmi, "diversity_top10": 0.5}
-        spreads = {name: {"mean": v, "sd": 0.01, "n": 5, "min": v} for name, v in figures.items()}
-        mrr = {"mean": 0.2, "sd": 0.01, "interval": [0.1, 0.3]}
-        return {
-            "model": model,
-            "mrr_100": mrr,
-            "figures": spreads,
-            "package": "",
-            "minus_text_teacher": Test((low + high) / 2, low, high, 0.01),
-            "minus_one_member": Test((low + high) / 2, -0.3, -0.1, 0.01),
-        }
-
-    rows = [row("text-teacher", 0, 0, 0.0), row("A, mapped", 0.1, 0.2, -0.1), row("B", -0.2, -0.1, 0.1)]
-    found = {"rows": [*rows, row("C", -0.1, 0.1, 0.001)], "n_topics": 7, "not_run": {"D": "no package"}}
-    told = peers_sentence(found)
-    assert "A (mapped) 0.200 match better; B 0.200 match worse; C 0.200 are not told apart" in told
-    assert "that have more, by intervals over seeds: B +0.100." in told and told.endswith(
-        "Not run: D (no package)."
-    )
-    assert "no model has seen, it is +0.000; others that have more: A (mapped) +0.100." in told.replace(
-        "-0.000", "+0.000"
-    )
-    assert "One member of VTM+ with as many topics is better than text-teacher, A (mapped), B, C." in told
-    table = peers_table({"peers": found})
-    # Three of them are compared with the text-teacher and with one member: the smallest p counts six times.
-    assert list(table["minus text-teacher, p (Holm)"]) == ["–", "0.060", "0.060", "0.060"]
-    assert list(table["minus text-teacher"])[:2] == ["–", "+0.150 [+0.100, +0.200]"]
-    assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.001"]
-    assert not [name for name in table if "seconds" in name]
-
-
 def test_the_command_states_its_cost_and_writes_where_it_says(tmp_path: Path, monkeypatch) -> None:
     from typer.testing import CliRunner
 
@@ -433,22 +261,45 @@ def test_the_command_states_its_cost_and_writes_where_it_says(tmp_path: Path, mo
     assert refused.exit_code == 2
 
 
-KEYS = {
-    *("baseline_mrr", "text_teacher_mrr", "vtm_plus_posterior_mrr", "vtm_plus_top10_mrr", "fusion_mrr"),
-    *("fusion_minus_baseline_mrr_ci", "npmi", "diversity", "keyword_hit_rate", "seeds", "commit", "date"),
-    *("machine", "parameters"),
-}
+def row_of_a_peer(model: str, low: float, high: float, npmi: float) -> dict:
+    figures = dict.fromkeys(("recall_10", "diversity", "iec", "ieps", "keyword_hits", "seconds"), 0.5)
+    figures |= {"npmi": npmi, "npmi_unseen": -npmi, "diversity_top10": 0.5}
+    return {
+        "model": model,
+        "mrr_100": {"mean": 0.2, "sd": 0.01, "interval": [0.1, 0.3]},
+        "figures": {name: {"mean": v, "sd": 0.01, "n": 5, "min": v} for name, v in figures.items()},
+        "package": "",
+        "minus_text_teacher": Test((low + high) / 2, low, high, 0.01),
+        "minus_one_member": Test((low + high) / 2, -0.3, -0.1, 0.01),
+    }
+
+
+def test_peers_have_their_p_adjusted() -> None:
+    from vtm_study.chapter import peers_table
+
+    rows = [("text-teacher", 0, 0, 0.0), ("A, mapped", 0.1, 0.2, -0.1), ("B", -0.2, -0.1, 0.1)]
+    rows = [row_of_a_peer(*row) for row in [*rows, ("C", -0.1, 0.1, 0.001)]]
+    table = peers_table({"peers": {"rows": rows}})
+    # Three of them are compared with the text-teacher and with one member: the smallest p counts six times.
+    assert list(table["minus text-teacher, p (Holm)"]) == ["–", "0.060", "0.060", "0.060"]
+    assert list(table["minus text-teacher"])[:2] == ["–", "+0.150 [+0.100, +0.200]"]
+    assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.001"]
+    assert not [name for name in table if "seconds" in name]
 
 
 def test_the_stored_summary_says_where_it_comes_from() -> None:
     from vtm.files import read_sealed
-    from vtm_study.chapter import stored
+    from vtm_study.chapter import numbers, stored
 
     path = Path(__file__).parents[2] / "results" / "study" / "summary.json"
     found = read_sealed(path)
-    assert found.keys() >= KEYS and measures.plain(stored()["summary"]) == found
-    low, high = found["fusion_minus_baseline_mrr_ci"]
-    assert low < high and len(found["seeds"]) >= 5
-    for name in ("npmi", "diversity", "keyword_hit_rate"):
-        assert found[name].keys() == {"text_teacher", "vtm_plus"}
-    assert found["goals"]["fusion above the baseline"] == (low > 0)
+    assert {"seeds", "commit", "date", "machine", "parameters"} <= found.keys()
+    assert found["split"] == "clusters" and found["items"] > 2000
+    whole = stored()
+    assert measures.plain(whole["summary"]) == found
+    for name in ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "plus"):
+        for figure in ("mrr", "r100"):
+            assert found[figure][name].keys() == {"single", "five"}
+    for test in found["tests"].values():
+        assert test["low"] <= test["difference"] <= test["high"] and test["p"] <= test["p_holm"] <= 1
+    assert numbers(whole)["plus_mrr_single"] == found["mrr"]["plus"]["single"]

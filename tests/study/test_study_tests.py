@@ -8,22 +8,17 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import ttest_ind
-from sklearn.decomposition import PCA
 
 from vtm.experiment.runs import run_baseline
-from vtm.metrics.retrieval import Test, told
+from vtm.metrics.retrieval import Test
 from vtm.model.plus import PlusConfig
 from vtm_study import (
-    ablations,
-    chapter,
     contrastive,
-    information,
     measures,
     peers,
-    summary,
     validation,
 )
-from vtm_study.formats import difference_cell, p_cell, table
+from vtm_study.formats import p_cell, table
 from vtm_study.measures import topic_figures
 
 ABOVE, BELOW = Test(0.2, 0.1, 0.3, 0.001), Test(-0.2, -0.3, -0.1, 0.001)
@@ -86,23 +81,8 @@ def test_missing_pictures_count_as_not_found(lossy, tmp_path, monkeypatch: pytes
     ranks = np.stack([run.ranks() for run in base])
     assert ranks.shape[1] == len(lossy.rows["test"]) + 10
     expected = np.where(ranks <= 100, 1 / ranks, 0).mean()
-    measured = summary.measure(lossy)
-    assert measured["baseline_mrr"] == pytest.approx(expected)
-    assert measured["details"]["n_missing"] == 10
     rows = peers.measure(lossy, peers.PEERS[:1])["rows"]
     assert rows[0]["mrr_100"]["mean"] == pytest.approx(expected)
-
-
-def test_an_aligned_encoders_baseline_has_its_name() -> None:
-    from vtm_study.chapter import names
-
-    assert names({"details": {"baseline_name": "cosine (clip)"}})["baseline"] == "baseline: cosine (clip)"
-
-
-def test_distinct_words_by_hand() -> None:
-    theta = np.array([[0.5, 0.3, 0.2], [0.0, 0.1, 0.9]])
-    topics = [["a", "b"], ["b", "c"], ["d", "e"]]
-    np.testing.assert_array_equal(measures.distinct_words(theta, topics, kept=2), [3, 4])
 
 
 def test_topic_figures_of_members_and_of_all_together(data) -> None:
@@ -135,49 +115,6 @@ def test_the_rule_names_the_best_of_those_that_qualify() -> None:
     ]
     assert validation.by_rule(rows, teacher) == "a"
     assert validation.by_rule([rows[0], rows[3]], teacher) is None
-    stored = {"rows": rows, "text_teacher": teacher, "by_rule": "a"}
-    assert chapter.rule_sentence(stored).startswith("It names a; the default setting is not")
-    assert chapter.rule_sentence({**stored, "by_rule": None}).startswith("No candidate qualifies")
-    assert chapter.rule_sentence({**stored, "by_rule": "default"}).startswith(
-        "It names the default setting. "
-    )
-
-
-def test_control_components_are_those_of_sklearn(data) -> None:
-    steps = information._controls(data, 5, 0)
-    train, other = (data.pairs(part).image for part in ("train", "validation"))
-    mean, scale = train.mean(axis=0), train.std(axis=0) + 1e-6
-    expected = PCA(5).fit((train - mean) / scale).transform((other - mean) / scale)
-    found = steps["principal components"]["validation_image"]
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-3, atol=1e-3)
-    again = information._controls(data, 5, 0)["random projection"]["train_text"]
-    np.testing.assert_array_equal(again, steps["random projection"]["train_text"])
-
-
-def test_words_for_a_difference_follow_its_interval() -> None:
-    assert [told(one, "more", "less", "level") for one in (ABOVE, BELOW, LEVEL, NONE)] == [
-        *("more", "less", "level", "level")
-    ]
-    assert difference_cell(NONE) == "-0.100"
-    compared = [{"what": "400 in place of 100", "mrr": ABOVE, "npmi": BELOW}]
-    said = chapter.width_sentence({"width_and_depth": compared})
-    assert "400 in place of 100, match better (+0.200 [+0.100, +0.300]) and lower the picture" in said
-    assert chapter.width_sentence({"width_and_depth": []}) == "Width and depth were not varied."
-
-
-def test_what_costs_most_is_the_head_of_the_sorted_table() -> None:
-    def row(setting: str, value: float, test: Test) -> dict:
-        return {"setting": setting, "figures": {chapter.THETA: {"mean": value}}, "minus_plain": test}
-
-    rows = [row("plain", 0.3, NONE), row("bad", 0.2, BELOW), row("worst", 0.1, BELOW)]
-    rows += [row("as good", 0.29, LEVEL), row("good", 0.4, ABOVE)]
-    said = chapter.cost_sentence({"rows": rows})
-    assert "Of 4 changes of the plain text-teacher (0.300), 2 are worse" in said
-    assert "worst first: worst (0.100), bad (0.200). Better, the best first: good (0.400)." in said
-    few = chapter.cost_sentence({"rows": rows}, shown=1)
-    assert "worst first: worst (0.100) and 1 more. Better" in few
-    assert "best first: none." in chapter.cost_sentence({"rows": rows[:4]})
 
 
 def test_cells_say_what_is_small_and_what_is_not_there() -> None:
@@ -192,45 +129,17 @@ def test_a_table_has_a_line_for_each_row_and_a_dash_for_what_it_lacks() -> None:
     assert found.to_dict("index") == {"a": {"NPMI": "0.50", "twice": 1.0}, "b": {"NPMI": "–", "twice": "–"}}
 
 
-def test_width_and_depth_are_compared_setting_by_setting(
-    data, tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
-    settings = (
-        ablations.Setting("plain", n_topics=6),
-        ablations.Setting("hidden: (100,)", n_topics=6, changes=(("hidden", (100,)),)),
-        ablations.Setting("hidden: (400,)", n_topics=6, changes=(("hidden", (400,)),)),
-    )
-    found = ablations.measure(data, settings)
-    mrr = {row["setting"]: row["figures"]["mrr, cosine of theta"]["mean"] for row in found["rows"]}
-    compared = {one["what"]: one["mrr"].difference for one in found["width_and_depth"]}
-    assert compared == pytest.approx(
-        {
-            "400 units in place of 100, in one layer": mrr["hidden: (400,)"] - mrr["hidden: (100,)"],
-            "two layers in place of one, of 100 units": mrr["plain"] - mrr["hidden: (100,)"],
-        }
-    )
-    assert chapter.sparsity_sentence(found).startswith("Too few settings")
-    figure = chapter.sparsity_figure(found)
-    assert [len(axes.lines) for axes in figure.axes] == [3, 3]
-
-
 def test_contrastive_models_stand_beside_a_text_teacher(data, runs, monkeypatch) -> None:
     config = contrastive.ContrastiveConfig(n_topics=8, epochs=1, batch_size=64)
     monkeypatch.setattr(contrastive, "VARIANTS", (("one", config),))
     (row,) = contrastive.measure(data)["rows"]
     difference = row["posterior_mrr"]["mean"] - row["text_teacher_mrr"]["mean"]
     assert row["minus_text_teacher"].difference == pytest.approx(difference)
-    assert "one " in chapter.contrastive_sentence({"rows": [row]})
 
 
-def test_examples_are_shown_where_their_pictures_are(data) -> None:
-    ids = data.ids("test")
-    stored = {"examples": [{"text": ids[0], "baseline": ids[1], "VTM+": ids[2]}]}
-    figure = chapter.examples_figure(stored, data)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert len(titles) == 3 and titles[1].startswith("VTM+: ") and titles[2].startswith("baseline: ")
-    own, other = (data.corpus.groups[data.corpus.ids.index(i)] for i in (ids[0], ids[2]))
-    assert ("own" in titles[1]) == (own == other)
-    assert chapter.examples_figure({"examples": [{"text": "elsewhere"}]}, data) is None
-    assert chapter.examples_figure({"rows": [], "reason": "none"}, data) is None
+def test_what_has_no_spread_leaves_the_others() -> None:
+    varied = {"mean": 0.5, "sd": 0.6, "n": 4}
+    fixed = {"mean": 1.0, "sd": 0.0, "n": 5}
+    found = measures.welch(fixed, varied)
+    assert found.difference - found.low == pytest.approx(3.182 * 0.6 / 2, rel=1e-3)
+    assert np.isnan(measures.welch(fixed, fixed).low)
