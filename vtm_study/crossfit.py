@@ -23,7 +23,7 @@ from vtm.experiment.runs import BY_CONTENT, TOP_WORDS, run_baseline, run_folder,
 from vtm.files import code_hash, hash_json
 from vtm.metrics.ranking import NOT_FOUND, target_ranks, top_items
 from vtm.metrics.retrieval import Test, per_item
-from vtm.metrics.topics import npmi, top_mass, topic_diversity
+from vtm.metrics.topics import coherence_figures, top_mass, topic_diversity
 from vtm.model.align import AlignConfig, fit_aligned
 from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, unit, weighted_words
 from vtm_study.grid import chosen
@@ -433,9 +433,7 @@ def topic_rows(experiment: Experiment) -> dict[str, dict[str, float]]:
                 for topics in {id(of): of for of in run.topics.values()}.values():
                     lines.setdefault(name, []).append(
                         {
-                            "npmi_5": float(npmi(topics, counts, words, top=5).mean()),
-                            "npmi_10": float(npmi(topics, counts, words, top=10).mean()),
-                            "never_together": never_together(topics, counts, words),
+                            **coherence_figures(topics, counts, words),
                             "diversity_10": float(topic_diversity(topics, top=10)),
                             "diversity_10_at_most": min(1.0, len(words) / (10 * len(topics))),
                             "n_topics": len(topics),
@@ -445,18 +443,3 @@ def topic_rows(experiment: Experiment) -> dict[str, dict[str, float]]:
         name: {key: float(np.mean([of[key] for of in rows])) for key in rows[0]}
         for name, rows in lines.items()
     }
-
-
-def never_together(
-    topics: Sequence[Sequence[str]], counts: Any, words: Sequence[str], top: int = 10
-) -> float:
-    """Share of the pairs of each topic's `top` words that stand together in no text."""
-    place = {word: column for column, word in enumerate(words)}
-    seen = (counts > 0).astype(np.float32)
-    shared = (seen.T @ seen).toarray()
-    above = np.triu_indices(top, 1)
-    found = []
-    for topic in topics:
-        columns = [place[word] for word in topic[:top]]
-        found.append((shared[np.ix_(columns, columns)][above] == 0).mean())
-    return float(np.mean(found))

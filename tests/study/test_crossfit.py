@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.sparse import csr_matrix
 from scipy.special import softmax
 
 from vtm.config import ModelConfig
@@ -79,13 +78,6 @@ def test_the_best_other_picture_is_of_the_texts_category_as_a_loop_finds_it() ->
         other = max((c for c in range(30) if c != row), key=lambda c: scores[c])
         expected.append(groups[other] == groups[row])
     np.testing.assert_array_equal(crossfit.own_category((text, image), "cosine", groups), expected)
-
-
-def test_pairs_of_words_that_never_stand_together_by_hand() -> None:
-    counts = csr_matrix([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 2]])
-    topics = [["a", "b", "c"], ["a", "d", "b"]]
-    found = crossfit.never_together(topics, counts, ["a", "b", "c", "d"], top=3)
-    assert found == pytest.approx((1 / 3 + 2 / 3) / 2)  # a c of the first; a d and d b of the second
 
 
 def test_drawn_settings_have_each_value_as_often() -> None:
