@@ -27,7 +27,7 @@ N_FOLDS = 5
 N_DRAWN = 18
 # The folds that all settings are tried on, and how many settings then are on all folds.
 FIRST_FOLDS = (0, 2)
-N_FINALISTS = 4
+N_FINALISTS = 3
 N_TOPICS = 120
 NETWORKS: dict[str, tuple[Any, ...]] = {
     "hidden": ((400,), (200,), (100, 100)),
