@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from vtm.errors import MissingError
 from vtm.files import read_sealed, results_dir
-from vtm.metrics.retrieval import Test, told
+from vtm.metrics.retrieval import Test, adjusted, told
 from vtm.report.figures import COLOURS, grid_of_axes
 from vtm.report.tables import TABLE_1, frame, provenance
 from vtm_study.formats import NONE, Row, difference_cell, interval_cell, p_cell, spread_cell, table
 from vtm_study.grid import BEFORE, OPTIONS, PAPER, choose, score
-from vtm_study.measures import adjusted, measured, peer_tests
+from vtm_study.measures import measured, peer_tests
 
 if TYPE_CHECKING:
     import pandas as pd

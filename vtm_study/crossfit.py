@@ -22,12 +22,12 @@ from vtm.experiment.results import Result
 from vtm.experiment.runs import BY_CONTENT, TOP_WORDS, run_baseline, run_folder, run_models
 from vtm.files import code_hash, hash_json
 from vtm.metrics.ranking import NOT_FOUND, target_ranks, top_items
-from vtm.metrics.retrieval import Test, per_item
+from vtm.metrics.retrieval import Test, adjusted, per_item
 from vtm.metrics.topics import coherence_figures, top_mass, topic_diversity
 from vtm.model.align import AlignConfig, fit_aligned
 from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, unit, weighted_words
 from vtm_study.grid import chosen
-from vtm_study.measures import N_RESAMPLES, adjusted, fused
+from vtm_study.measures import N_RESAMPLES, fused
 
 N_FOLDS = 5
 PARTS = ("validation", "test")

@@ -116,19 +116,6 @@ def not_below(test: Test) -> bool:
     return bool((test.difference if isnan(test.high) else test.high) >= 0)
 
 
-def adjusted(tests: Mapping[str, Test]) -> dict[str, float]:
-    """Holm's adjusted p-values (1979) of a family of tests, by name; a test without p has none.
-
-    The i-th smallest of m is multiplied by m - i + 1; none is below a smaller one's, nor above 1.
-    """
-    known = sorted((test.p, name) for name, test in tests.items() if not isnan(test.p))
-    found, largest = {}, 0.0
-    for place, (value, name) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - place) * value))
-        found[name] = largest
-    return found
-
-
 def plain(value: Any) -> Any:
     """What was measured as JSON can hold it: a test is a dict (`Test.stored`)."""
     if isinstance(value, Test):

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from vtm.experiment.runs import run_baseline
-from vtm.metrics.retrieval import Test
+from vtm.metrics.retrieval import Test, adjusted
 from vtm.model.plus import PlusConfig
 from vtm_study import (
     contrastive,
@@ -38,7 +38,7 @@ def lossy(data):
 
 def test_holm_by_hand() -> None:
     def holm(**p: float) -> dict[str, float]:
-        return measures.adjusted({name: Test(0.0, p=value) for name, value in p.items()})
+        return adjusted({name: Test(0.0, p=value) for name, value in p.items()})
 
     found = holm(a=0.04, b=0.01, c=0.03, d=np.nan, e=0.6)
     assert found == pytest.approx({"b": 0.04, "c": 0.09, "a": 0.09, "e": 0.6})

@@ -63,6 +63,19 @@ def told(test: Test, better: T, worse: T, undecided: T, untested: T | None = Non
     return words.get(test.verdict, undecided if untested is None else untested)
 
 
+def adjusted(tests: Mapping[str, Test]) -> dict[str, float]:
+    """Holm's adjusted p-values (1979) of a family of tests, by name; a test without p has none.
+
+    The i-th smallest of m is multiplied by m - i + 1; none is below a smaller one's, nor above 1.
+    """
+    known = sorted((test.p, name) for name, test in tests.items() if not isnan(test.p))
+    found, largest = {}, 0.0
+    for place, (value, name) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - place) * value))
+        found[name] = largest
+    return found
+
+
 def per_item(ranks: np.ndarray, *, cutoff: int = 100, at: Sequence[int] = AT) -> dict[str, np.ndarray]:
     """What each query adds to each retrieval figure; the arrays to bootstrap.
 

@@ -29,12 +29,25 @@ class Finding:
         return told(self.test, HELD, REVERSED, OPEN, "could not be tested: no run was healthy")
 
 
-def reciprocal_ranks(results: Sequence[Result]) -> np.ndarray:
-    """Reciprocal ranks within the first 100 of every healthy run, (S, n); (0, 0) where none is healthy."""
+def reciprocal_ranks(results: Sequence[Result], figure: str = "mrr_100") -> np.ndarray:
+    """Reciprocal ranks within the first 100 of every healthy run, (S, n); (0, 0) where none is healthy.
+
+    figure : another one of `vtm.metrics.retrieval.per_item` in its place.
+    """
     runs = healthy(results)
     if not runs:
         return np.zeros((0, 0))
-    return np.stack([per_item(run.ranks())["mrr_100"] for run in runs])
+    return np.stack([per_item(run.ranks())[figure] for run in runs])
+
+
+def best_on_validation(results: Sequence[Result]) -> str:
+    """The row of topic models with the best mean MRR@100 on the validation part; unhealthy runs do not count."""
+    scores = {
+        name: np.mean([per_item(run.ranks("validation"))["mrr_100"].mean() for run in runs])
+        for name, runs in by_row(healthy(results)).items()
+        if name != "baseline"
+    }
+    return max(scores, key=scores.__getitem__) if scores else next(r.name for r in results if r.n_topics)
 
 
 def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:
@@ -45,7 +58,7 @@ def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:
 
 
 def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, Finding]:
-    """All findings that these results can test.
+    """All findings that these results can test; those on matching by MRR@100 and, "_r100", by recall at 100.
 
     Parameters
     ----------
@@ -53,34 +66,33 @@ def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
     groups : gold categories of the test pairs, or None.
     """
     rows = by_row(results)
-    mrr = {name: reciprocal_ranks(runs) for name, runs in rows.items()}
     sizes = sorted({run.n_topics for run in results if run.n_topics})
     small, large = sizes[0], sizes[-1]
-    models = [name for name in rows if name != "baseline"]
-    best = max(models, key=lambda name: mrr[name].mean() if mrr[name].size else -1.0)
-    found = {
-        "embeddings": compare(
+    best = best_on_validation(results)
+    found: dict[str, Finding] = {}
+    for figure, label, ending in (("mrr_100", "MRR@100", ""), ("recall_100", "recall at 100", "_r100")):
+        values = {name: reciprocal_ranks(runs, figure) for name, runs in rows.items()}
+        found[f"embeddings{ending}"] = compare(
             "embeddings match better than topics",
-            f"MRR@100 of the baseline less that of the best of the paper's topic models ({best})",
-            mrr["baseline"],
-            mrr[best],
+            f"{label} of the baseline less that of the paper's topic models that are best on validation ({best})",
+            values["baseline"],
+            values[best],
         )
-    }
-    for kind in dict.fromkeys(run.row for run in results if run.n_topics):
-        found[f"more_topics_{_short(kind)}"] = compare(
-            "more topics match better",
-            f"{kind}: MRR@100 with {large} topics less that with {small}",
-            mrr[f"{kind} {large}"],
-            mrr[f"{kind} {small}"],
-        )
-    for name, k in (("small", small), ("large", large)):
-        if f"joint {k}" in mrr and f"text-teacher {k}" in mrr:
-            found[f"text_teacher_{name}"] = compare(
-                "text-teacher beats joint",
-                f"{k} topics: MRR@100 of text-teacher less that of joint",
-                mrr[f"text-teacher {k}"],
-                mrr[f"joint {k}"],
+        for kind in dict.fromkeys(run.row for run in results if run.n_topics):
+            found[f"more_topics_{_short(kind)}{ending}"] = compare(
+                "more topics match better",
+                f"{kind}: {label} with {large} topics less that with {small}",
+                values[f"{kind} {large}"],
+                values[f"{kind} {small}"],
             )
+        for name, k in (("small", small), ("large", large)):
+            if f"joint {k}" in values and f"text-teacher {k}" in values:
+                found[f"text_teacher_{name}{ending}"] = compare(
+                    "text-teacher beats joint",
+                    f"{k} topics: {label} of text-teacher less that of joint",
+                    values[f"text-teacher {k}"],
+                    values[f"joint {k}"],
+                )
     for name, k in (("small", small), ("large", large)):
         runs = healthy(rows.get(f"text-teacher {k}", []))
         mass = np.stack([top_mass(run.image(), 3) for run in runs]) - 0.5 if runs else np.zeros((0, 0))
@@ -119,11 +131,11 @@ def answer(found: dict[str, Finding], results: Sequence[Result], random_mrr: flo
     models = {name: values.mean() for name, values in mrr.items() if name != "baseline" and values.size}
     if not models:
         return "No: every topic model of this run collapsed, so nothing can be said of topics."
-    best = max(models, key=models.get)
+    best = best_on_validation(results)
     share = models[best] / mrr["baseline"].mean()
     first = (
-        "Yes, a picture can be given topics without any text: when the best of the paper's topic models, "
-        f"{best}, ranks pictures for a text by them, its MRR@100 is {models[best]:.3f}, "
+        "Yes, a picture can be given topics without any text: when the paper's topic models that are best on validation, "
+        f"{best}, rank pictures for a text by them, its MRR@100 is {models[best]:.3f}, "
         f"{models[best] / random_mrr:.0f} times that of chance."
     )
     verdict = found["embeddings"].verdict

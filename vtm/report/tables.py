@@ -16,6 +16,7 @@ from vtm.experiment.results import Result, by_row, healthy
 from vtm.files import atomic_path, runs_dir
 from vtm.metrics.ranking import top_items
 from vtm.metrics.retrieval import (
+    adjusted,
     bootstrap_interval,
     expected_random,
     group_hit,
@@ -428,7 +429,8 @@ def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataF
 
 
 def findings_table(found: dict) -> pd.DataFrame:
-    """The paper's findings with what was measured for each (`vtm.report.findings`)."""
+    """The paper's findings with what was measured for each (`vtm.report.findings`); p is adjusted for all of them."""
+    holm = adjusted({name: finding.test for name, finding in found.items()})
     return frame(
         [
             {
@@ -436,8 +438,9 @@ def findings_table(found: dict) -> pd.DataFrame:
                 "measured here": f.measured,
                 "difference": f"{f.test.difference:+.3f} [{f.test.low:+.3f}, {f.test.high:+.3f}]",
                 "verdict": f.verdict,
+                "p (Holm)": f"{holm[name]:.3f}" if name in holm else "–",
             }
-            for f in found.values()
+            for name, f in found.items()
         ],
         "The paper's finding",
     )
