@@ -311,7 +311,7 @@ def names(text: str, group: str) -> bool:
 
 
 def resampled(
-    a: np.ndarray, b: np.ndarray, clusters: np.ndarray, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+    a: np.ndarray, b: np.ndarray, clusters: np.ndarray, *, n_resamples: int = 0, seed: int = 0
 ) -> Test:
     """Mean of a minus mean of b with a bootstrap over clusters and seeds together.
 
@@ -320,7 +320,9 @@ def resampled(
     a, b : (S, n) values of the same n items, of S and S' models.
     clusters : (n,) which items are near-duplicates. A resample draws whole clusters, and models of each side, with
         replacement (two independent factors, as McCullagh 2000).
+    n_resamples : 0 for the study's.
     """
+    n_resamples = n_resamples or N_RESAMPLES
     _, of, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     sums = [np.stack([np.bincount(of, weights=row) for row in side]) for side in (a, b)]  # (S, C)
     rng, n_clusters, found = np.random.default_rng(seed), len(sizes), []
