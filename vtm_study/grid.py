@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,9 +25,10 @@ from vtm.model.plus import fit_space
 N_FOLDS = 5
 # Settings that are drawn for each family, besides the paper's and those that were the defaults before.
 N_DRAWN = 18
-# The folds that all settings are tried on, and how many settings then are on all folds.
-FIRST_FOLDS = (0, 2)
-N_FINALISTS = 3
+# The fold that all settings are tried on, how many of them are finalists, and the folds that these are tried on.
+FIRST_FOLD = 0
+N_FINALISTS = 4
+FINAL_FOLDS = (0, 2, 4)
 N_TOPICS = 120
 NETWORKS: dict[str, tuple[Any, ...]] = {
     "hidden": ((400,), (200,), (100, 100)),
@@ -187,59 +188,45 @@ def _plain(value: Any) -> Any:
 
 
 def measure(data: Prepared) -> dict[str, Any]:
-    """All settings of all families on the validation parts of two folds, and each family's finalists on all five.
+    """All settings of all families on one fold's validation part, and each family's finalists on those of three folds.
 
     A row that is on disk is read back.
     """
-    folds = [
-        prepare(dataclasses.replace(data.experiment, fold=fold), progress=False) for fold in range(N_FOLDS)
-    ]
+    folds = [prepare(dataclasses.replace(data.experiment, fold=fold), progress=False) for fold in FINAL_FOLDS]
     rows: list[dict[str, Any]] = []
-    for fold in FIRST_FOLDS:
-        for config in network_settings():
-            rows += _kept_rows(
-                folds[fold], config, lambda d, c: network_rows(d, c, n_topics=N_TOPICS, seed=0)
-            )
-        for config in baseline_settings():
-            rows += _kept_rows(folds[fold], config, lambda d, c: [baseline_row(d, c, seed=0)])
-    first = list(rows)
     for family in (*KINDS, "none", "baseline"):
-        start = AlignConfig() if family == "baseline" else BEFORE
-        for setting in finalists(first, family):
-            config = dataclasses.replace(start, **setting)
+        start, settings = BEFORE, network_settings()
+        if family == "baseline":
+            start, settings = AlignConfig(), baseline_settings()
+        for config in settings:
+            rows += _kept_rows(folds[FIRST_FOLD], config, family)
+        for setting in finalists(rows, family):
             for fold in folds:
-                rows += _kept_rows(fold, config, _one_family(family))
+                rows += _kept_rows(fold, dataclasses.replace(start, **setting), family)
     for fold in folds:
         rows += [cca_row(fold, ridge) | {"fold": fold.experiment.fold} for ridge in RIDGES]
     unique = {hash_json([row["family"], row["config"], row["fold"]]): row for row in rows}
     return {"rows": list(unique.values()), "part": "validation", "n_topics": N_TOPICS}
 
 
-def _one_family(family: str) -> Callable[[Prepared, Any], list[dict[str, Any]]]:
-    if family == "baseline":
-        return lambda data, config: [baseline_row(data, config, seed=0)]
-    return lambda data, config: network_rows(data, config, n_topics=N_TOPICS, seed=0, families=(family,))
+def _kept_rows(data: Prepared, config: Any, family: str) -> list[dict[str, Any]]:
+    """The row of one setting of a family on one fold, in a list."""
 
+    def make() -> dict[str, Any]:
+        if family == "baseline":
+            return {"rows": [baseline_row(data, config, seed=0)]}
+        return {"rows": network_rows(data, config, n_topics=N_TOPICS, seed=0, families=(family,))}
 
-def _kept_rows(
-    data: Prepared, config: Any, make: Callable[[Prepared, Any], list[dict[str, Any]]]
-) -> list[dict]:
-    described = [
-        type(config).__name__,
-        dataclasses.asdict(config),
-        data.experiment.fold,
-        make.__code__.co_consts,
-    ]
+    described = [family, dataclasses.asdict(config), data.experiment.fold]
     key = hash_json([data.fingerprint(), described, code_hash(__name__, without=BY_CONTENT)])
     path = runs_dir() / "study-rows" / f"grid-{hash_json(described)[:12]}.json"
-    found = kept(path, key, lambda: {"rows": make(data, config)})["rows"]
-    return [{**row, "fold": data.experiment.fold} for row in found]
+    return [{**row, "fold": data.experiment.fold} for row in kept(path, key, make)["rows"]]
 
 
 def chosen(family: str, *, fold: int | None = None) -> Any:
     """A family's setting: `ModelConfig` of a kind of topic networks, `AlignConfig` of the baseline, the ridge of "cca".
 
-    The best mean validation MRR@100 of the settings that were measured on all folds. For a fold, those validation
+    The best mean validation MRR@100 of the settings that were measured on all of `FINAL_FOLDS`. For a fold, those validation
     pairs do not count that are in its test part: the validation part of fold f - 1 lies in the test part of fold f.
     """
     return _chosen(family, fold, str(results_dir()))
@@ -256,11 +243,9 @@ def choose(rows: Sequence[Mapping[str, Any]], family: str, fold: int | None = No
     for row in rows:
         if row["family"] == family:
             by_setting.setdefault(hash_json(row["config"]), {})[row["fold"]] = row
-    left_out = None if fold is None else (fold - 1) % N_FOLDS
-    most = max(len(of) for of in by_setting.values())
-    complete = [of for of in by_setting.values() if len(of) == most]
-    best = max(complete, key=lambda of: score(row for number, row in of.items() if number != left_out))
-    config = next(iter(best.values()))["config"]
+    finals = [of for of in by_setting.values() if of.keys() >= set(FINAL_FOLDS)]
+    used = [f for f in FINAL_FOLDS if fold is None or f != (fold - 1) % N_FOLDS]
+    config = max(finals, key=lambda of: score(of[f] for f in used))[FINAL_FOLDS[0]]["config"]
     if family == "cca":
         return config["ridge"]
     return (AlignConfig if family == "baseline" else ModelConfig)(**config)
