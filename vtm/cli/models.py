@@ -50,7 +50,7 @@ def train_model(
     ] = None,
     encoder: Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")] = "offline",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="How often a network sees each pair.")] = 100,
+    epochs: Annotated[int, typer.Option(min=1, help="How often a network sees each pair.")] = 60,
     batch_size: Annotated[
         int | None,
         typer.Option(
