@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -13,7 +11,7 @@ from vtm.config import ModelConfig
 from vtm.experiment.results import Result
 from vtm.model.align import AlignConfig
 from vtm.model.plus import PlusConfig
-from vtm_study import chapter, controls, crossfit, grid, summary
+from vtm_study import chapter, controls, crossfit, summary
 
 
 def test_a_resample_draws_clusters_and_models_as_a_loop_does() -> None:
@@ -78,56 +76,6 @@ def test_the_best_other_picture_is_of_the_texts_category_as_a_loop_finds_it() ->
         other = max((c for c in range(30) if c != row), key=lambda c: scores[c])
         expected.append(groups[other] == groups[row])
     np.testing.assert_array_equal(crossfit.own_category((text, image), "cosine", groups), expected)
-
-
-def test_drawn_settings_have_each_value_as_often() -> None:
-    settings = grid.drawn(grid.NETWORKS, 18)
-    for name, values in grid.NETWORKS.items():
-        often = [sum(setting[name] == value for setting in settings) for value in values]
-        assert often == [18 // len(values)] * len(values)
-    assert settings == grid.drawn(grid.NETWORKS, 18)
-    assert grid.network_settings()[1] == grid.PAPER and grid.PAPER.kl_weight == 1
-
-
-def rows_of(score) -> list[dict]:
-    """A row of each setting of the grid and each fold, with a score that is planted."""
-    return [
-        {"family": "joint", "config": dataclasses.asdict(c), "fold": fold, "mrr_cosine": score(c, fold)}
-        for c in grid.network_settings()
-        for fold in range(5)
-    ]
-
-
-def test_finalists_have_what_helps_by_itself() -> None:
-    def planted(config: ModelConfig, fold: int) -> float:
-        good = (
-            2 * (config.hidden == (400,))
-            + (config.dropout == 0)
-            + (config.lr == 6e-3)
-            + (config.epochs == 60)
-        )
-        return 0.1 * np.exp(0.3 * good - 0.05 * fold)
-
-    best, *others = grid.finalists(rows_of(planted), "joint")
-    wanted = {"hidden": (400,), "dropout": 0.0, "lr": 6e-3, "epochs": 60}
-    assert len(others) == 3
-    assert all({name: one[name] for name in wanted} == wanted for one in others)
-    assert best in [{name: getattr(c, name) for name in grid.NETWORKS} for c in grid.network_settings()]
-
-
-def test_a_folds_setting_does_not_look_at_its_own_test_pairs() -> None:
-    settings = grid.network_settings()
-
-    def planted(config: ModelConfig, fold: int) -> float:
-        # Setting 5 is best because of fold 2, whose validation part lies in the test part of fold 3.
-        return {5: 0.9 if fold == 2 else 0.1, 7: 0.25}.get(settings.index(config), 0.15)
-
-    rows = rows_of(planted)
-    assert grid.choose(rows, "joint") == settings[5] == grid.choose(rows, "joint", 0)
-    assert grid.choose(rows, "joint", 3) == settings[7]
-    # A setting that was not measured on all final folds is not chosen.
-    partial = [row for row in rows if row["fold"] != 4 or row["config"] != dataclasses.asdict(settings[5])]
-    assert grid.choose(partial, "joint") == settings[7]
 
 
 def test_the_temperature_makes_the_own_pictures_likeliest() -> None:
