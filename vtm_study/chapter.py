@@ -200,7 +200,8 @@ def settings_table(grid: Part) -> pd.DataFrame:
     """What was chosen for each family, its mean validation MRR@100 on all folds, and how many settings were tried."""
     lines = []
     for family, options in OPTIONS.items():
-        config = dataclasses.asdict(choose(grid["rows"], family))
+        config = choose(grid["rows"], family)
+        config = config if isinstance(config, dict) else dataclasses.asdict(config)
         own = [row for row in grid["rows"] if row["family"] == family]
         of_it = [row for row in own if {**row["config"]} == _as_stored(config)]
         line: dict[str, Any] = {"family": family, "settings": len({str(row["config"]) for row in own})}

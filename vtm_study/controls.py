@@ -163,7 +163,7 @@ def aligned_by_proxy(experiment: Experiment) -> dict[str, Any]:
             Pairs(data.text[r], data.image[r], data.counts[r])
             for r in (rows[first], rows[~first], data.rows["test"])
         )
-        space = fit_space(half.text, half.image, ridge=chosen("cca", fold=fold))
+        space = fit_space(half.text, half.image, **chosen("cca", fold=fold))
 
         def in_space(pairs: Pairs, space=space) -> Pairs:
             places = (np.float32(space.embed(reads, pairs.embeddings(reads))) for reads in ("text", "image"))
@@ -207,7 +207,7 @@ def across(experiment: Experiment) -> list[dict[str, Any]]:
             sides = embed("text", x["text"]), embed("image", x["image"])
             values.setdefault(name, []).append(float(mrr(sides, measure).mean()))
 
-        space = fit_space(train_on.text, train_on.image, ridge=chosen("cca"))
+        space = fit_space(train_on.text, train_on.image, **chosen("cca"))
         add("cca", space.embed, "cosine")
         for seed in experiment.seeds[:3]:
             add("baseline", fit_aligned(train_on, held_out, seed=seed, device="cpu").embed, "cosine")

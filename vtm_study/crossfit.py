@@ -93,7 +93,7 @@ def _sides(data: Prepared, embed: Callable[[str, np.ndarray], np.ndarray]) -> di
 
 def _cca(data: Prepared) -> Result:
     train = data.pairs("train")
-    space = fit_space(train.text, train.image, ridge=chosen("cca", fold=data.experiment.fold))
+    space = fit_space(train.text, train.image, **chosen("cca", fold=data.experiment.fold))
     return _result(data, "cca", 0, "cosine", _sides(data, space.embed))
 
 

@@ -48,7 +48,11 @@ BASELINES: dict[str, tuple[Any, ...]] = {
     "lr": (3e-4, 1e-3, 3e-3),
     "weight_decay": (1.0, 5.0, 15.0),
 }
-RIDGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+CCAS: dict[str, tuple[Any, ...]] = {
+    "ridge": (0.1, 0.3, 1.0),
+    "image_ridge": (0.1, 0.3, 1.0),
+    "dims": (50, 100, 384),
+}
 
 
 def drawn(options: dict[str, tuple[Any, ...]], n: int = N_DRAWN) -> list[dict[str, Any]]:
@@ -130,18 +134,18 @@ def baseline_row(data: Prepared, config: AlignConfig, *, seed: int) -> dict[str,
     }
 
 
-def cca_row(data: Prepared, ridge: float) -> dict[str, Any]:
-    """Canonical correlations with one ridge on the validation part."""
+def cca_row(data: Prepared, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Canonical correlations with one setting, arguments of `fit_space`, on the validation part."""
     train, validation = data.pairs("train"), data.pairs("validation")
-    space = fit_space(train.text, train.image, ridge=ridge)
+    space = fit_space(train.text, train.image, **config)
     found = retrieval(
         *(space.embed(reads, validation.embeddings(reads)) for reads in ("text", "image")), measure="cosine"
     )
-    return {"family": "cca", "config": {"ridge": ridge}, **found}
+    return {"family": "cca", "config": dict(config), **found}
 
 
 FAMILIES = (*KINDS, "none", "baseline", "cca")
-OPTIONS = {family: NETWORKS for family in (*KINDS, "none")} | {"baseline": BASELINES}
+OPTIONS = {family: NETWORKS for family in (*KINDS, "none")} | {"baseline": BASELINES, "cca": CCAS}
 
 
 def score(rows: Iterable[Mapping[str, Any]]) -> float:
@@ -204,7 +208,9 @@ def measure(data: Prepared) -> dict[str, Any]:
             for fold in folds:
                 rows += _kept_rows(fold, dataclasses.replace(start, **setting), family)
     for fold in folds:
-        rows += [cca_row(fold, ridge) | {"fold": fold.experiment.fold} for ridge in RIDGES]
+        for line in itertools.product(*CCAS.values()):
+            row = cca_row(fold, dict(zip(CCAS, line, strict=True)))
+            rows.append({**row, "fold": fold.experiment.fold})
     unique = {hash_json([row["family"], row["config"], row["fold"]]): row for row in rows}
     return {"rows": list(unique.values()), "part": "validation", "n_topics": N_TOPICS}
 
@@ -224,7 +230,7 @@ def _kept_rows(data: Prepared, config: Any, family: str) -> list[dict[str, Any]]
 
 
 def chosen(family: str, *, fold: int | None = None) -> Any:
-    """A family's setting: `ModelConfig` of a kind of topic networks, `AlignConfig` of the baseline, the ridge of "cca".
+    """A family's setting: `ModelConfig` of a kind of topic networks, `AlignConfig` of the baseline, `fit_space`'s of "cca".
 
     The best mean validation MRR@100 of the settings that were measured on all of `FINAL_FOLDS`. For a fold, those validation
     pairs do not count that are in its test part: the validation part of fold f - 1 lies in the test part of fold f.
@@ -247,5 +253,5 @@ def choose(rows: Sequence[Mapping[str, Any]], family: str, fold: int | None = No
     used = [f for f in FINAL_FOLDS if fold is None or f != (fold - 1) % N_FOLDS]
     config = max(finals, key=lambda of: score(of[f] for f in used))[FINAL_FOLDS[0]]["config"]
     if family == "cca":
-        return config["ridge"]
+        return config
     return (AlignConfig if family == "baseline" else ModelConfig)(**config)

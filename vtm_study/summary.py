@@ -52,6 +52,6 @@ def measure(data: Prepared) -> dict[str, Any]:
             family: dataclasses.asdict(chosen(family))
             for family in ("baseline", *{kind for kind, _, _ in NETWORKS.values()}, "none")
         }
-        | {"cca": {"ridge": chosen("cca")}},
+        | {"cca": chosen("cca")},
         "models": list(MODELS),
     }

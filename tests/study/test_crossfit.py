@@ -119,7 +119,7 @@ def test_words_without_topics_come_from_the_nearest_pictures(data) -> None:
 def whole(data, tmp_path_factory: pytest.TempPathFactory):
     """The study's summary of a small corpus, with small models, all of it measured."""
     small = ModelConfig(epochs=2, batch_size=16)
-    settings = {"cca": 0.5, "baseline": AlignConfig(dim=16, epochs=3)}
+    settings = {"cca": {"ridge": 0.5}, "baseline": AlignConfig(dim=16, epochs=3)}
     networks = {"teacher_60": 6, "teacher_120": 8, "joint_60": 6, "joint_120": 8, "none_120": 8}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTM_RUNS", str(tmp_path_factory.mktemp("whole")))

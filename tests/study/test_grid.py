@@ -84,7 +84,7 @@ def test_rows_are_what_ranking_the_validation_part_gives(data) -> None:
     ranks = (scores >= np.diagonal(scores)[:, None] - 1e-9).sum(axis=1)
     assert rows["joint"]["mrr_cosine"] == pytest.approx(np.mean(1 / ranks * (ranks <= 100)))
     assert rows["joint"]["config"] == dataclasses.asdict(config)
-    cca = grid.cca_row(data, 0.5)
+    cca = grid.cca_row(data, {"ridge": 0.5})
     baseline = grid.baseline_row(data, AlignConfig(dim=16, epochs=2), seed=0)
     assert 0 < cca["mrr_cosine"] <= 1 and baseline["epochs"] <= 2
 
@@ -102,4 +102,4 @@ def test_the_defaults_are_those_that_the_stored_grid_chose() -> None:
     assert grid.choose(rows, "baseline") == AlignConfig()
     kinds = [grid.choose(rows, kind) for kind in ("joint", "text-teacher")]
     assert ModelConfig() in kinds
-    assert isinstance(grid.choose(rows, "cca"), float)
+    assert grid.choose(rows, "cca").keys() == grid.CCAS.keys()
