@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -310,6 +310,13 @@ def names(text: str, group: str) -> bool:
     return any(len(word) >= 4 and word in text for word in words)
 
 
+@lru_cache(maxsize=4)
+def _drawn(n_clusters: int, n_resamples: int, seed: int) -> np.ndarray:
+    """How often each resample has each cluster, (n_resamples, C): the same for all tests, which are so comparable."""
+    chances = np.full(n_clusters, 1 / n_clusters)
+    return np.random.default_rng([seed, 0]).multinomial(n_clusters, chances, size=n_resamples).astype(float)
+
+
 def resampled(
     a: np.ndarray, b: np.ndarray, clusters: np.ndarray, *, n_resamples: int = 0, seed: int = 0
 ) -> Test:
@@ -324,17 +331,13 @@ def resampled(
     """
     n_resamples = n_resamples or N_RESAMPLES
     _, of, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    sums = [np.stack([np.bincount(of, weights=row) for row in side]) for side in (a, b)]  # (S, C)
-    rng, n_clusters, found = np.random.default_rng(seed), len(sizes), []
-    for start in range(0, n_resamples, 500):
-        n = min(500, n_resamples - start)
-        drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n).astype(np.float64)
-        means = []
-        for side in sums:
-            models = rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=n) / len(side)
-            means.append((models * (drawn @ side.T)).sum(axis=1) / (drawn @ sizes))
-        found.append(means[0] - means[1])
-    differences = np.concatenate(found)
+    drawn = _drawn(len(sizes), n_resamples, seed)
+    rng, means = np.random.default_rng([seed, 1]), []
+    for side in (a, b):
+        sums = np.stack([np.bincount(of, weights=row) for row in side])  # (S, C)
+        models = rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=n_resamples) / len(side)
+        means.append((models * (drawn @ sums.T)).sum(axis=1) / (drawn @ sizes))
+    differences = means[0] - means[1]
     low, high = np.quantile(differences, [0.025, 0.975])
     one_side = min((differences <= 0).sum(), (differences >= 0).sum())
     p = min(1.0, 2 * (one_side + 1) / (n_resamples + 1))
