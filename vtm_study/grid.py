@@ -159,7 +159,7 @@ def finalists(rows: Sequence[Mapping[str, Any]], family: str, n: int = N_FINALIS
     The logarithm of MRR@100 is fitted as a sum of one effect for each value of each option and each fold (least
     squares with a small ridge), on the family's rows; the best setting that was measured is always among the finalists.
     """
-    options, own = OPTIONS[family], [row for row in rows if row["family"] == family]
+    options, own = OPTIONS[family], [r for r in rows if r["family"] == family and r["round"] == 1]
     own = [
         row
         for row in own
@@ -203,16 +203,16 @@ def measure(data: Prepared) -> dict[str, Any]:
         if family == "baseline":
             start, settings = AlignConfig(), baseline_settings()
         for config in settings:
-            rows += _kept_rows(folds[FIRST_FOLD], config, family)
+            rows += [{**row, "round": 1} for row in _kept_rows(folds[FIRST_FOLD], config, family)]
         for setting in finalists(rows, family):
             for fold in folds:
-                rows += _kept_rows(fold, dataclasses.replace(start, **setting), family)
+                found = _kept_rows(fold, dataclasses.replace(start, **setting), family)
+                rows += [{**row, "round": 2} for row in found]
     for fold in folds:
         for line in itertools.product(*CCAS.values()):
             row = cca_row(fold, dict(zip(CCAS, line, strict=True)))
-            rows.append({**row, "fold": fold.experiment.fold})
-    unique = {hash_json([row["family"], row["config"], row["fold"]]): row for row in rows}
-    return {"rows": list(unique.values()), "part": "validation", "n_topics": N_TOPICS}
+            rows.append({**row, "fold": fold.experiment.fold, "round": 2})
+    return {"rows": rows, "part": "validation", "n_topics": N_TOPICS}
 
 
 def _kept_rows(data: Prepared, config: Any, family: str) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ def choose(rows: Sequence[Mapping[str, Any]], family: str, fold: int | None = No
     """As `chosen`, from rows."""
     by_setting: dict[str, dict[int, Mapping[str, Any]]] = {}
     for row in rows:
-        if row["family"] == family:
+        if row["family"] == family and row["round"] == 2:
             by_setting.setdefault(hash_json(row["config"]), {})[row["fold"]] = row
     finals = [of for of in by_setting.values() if of.keys() >= set(FINAL_FOLDS)]
     used = [f for f in FINAL_FOLDS if fold is None or f != (fold - 1) % N_FOLDS]

@@ -26,9 +26,16 @@ def test_drawn_settings_have_each_value_as_often() -> None:
 def rows_of(score) -> list[dict]:
     """A row of each setting of the grid and each fold, with a score that is planted."""
     return [
-        {"family": "joint", "config": dataclasses.asdict(c), "fold": fold, "mrr_cosine": score(c, fold)}
+        {
+            "family": "joint",
+            "config": dataclasses.asdict(c),
+            "fold": fold,
+            "round": number,
+            "mrr_cosine": score(c, fold),
+        }
         for c in grid.network_settings()
         for fold in range(5)
+        for number in (1, 2)
     ]
 
 
