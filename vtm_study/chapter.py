@@ -31,7 +31,6 @@ MODELS = {
     "teacher_120": "text-teacher, 120 topics",
     "joint_60": "joint, 60 topics",
     "joint_120": "joint, 120 topics",
-    "none_120": "no distillation, 120 topics",
     "plus": "VTM+",
     "plus_top10": "VTM+, ten largest topics",
     "teacher_120_top10": "text-teacher, 120 topics, ten largest",
@@ -47,7 +46,6 @@ CLAIMS = {
     "joint_120_minus_60": "more topics match better (joint)",
     "teacher_minus_joint_60": "the text-teacher matches better than joint training (60 topics)",
     "teacher_minus_joint_120": "the text-teacher matches better than joint training (120 topics)",
-    "teacher_minus_none": "distilled topics match better than topics matched afterwards (120)",
     "sparse_teacher_60": "three topics carry more than half of a picture's probability (text-teacher, 60)",
     "sparse_teacher_120": "three topics carry more than half of a picture's probability (text-teacher, 120)",
     "plus_single_minus_baseline_five": "one VTM+ matches better than the baselines of all seeds together",
@@ -360,6 +358,8 @@ def numbers(found: dict[str, Part]) -> dict[str, float | str]:
         "intrusion_plus": summary["intrusion"]["plus"],
         "intrusion_teacher": summary["intrusion"]["teacher_120"],
         "named_share": summary["named_share"],
+        "n_runs": str(sum(map(len, summary["statuses"].values()))),
+        "n_unhealthy": str(sum(status != "ok" for of in summary["statuses"].values() for status in of)),
     }
     for figure in ("mrr", "r100"):
         for name, value in summary[figure].items():

@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from vtm.config import Experiment
+from vtm.encoders import load_named
+from vtm.encoders.cache import embed_texts
 from vtm.experiment.prepare import Prepared, prepare
 from vtm.experiment.results import Result
 from vtm.experiment.runs import BY_CONTENT, TOP_WORDS, run_baseline, run_folder, run_models
-from vtm.files import code_hash, hash_json
+from vtm.files import code_hash, hash_json, kept
 from vtm.metrics.ranking import NOT_FOUND, target_ranks, top_items
 from vtm.metrics.retrieval import Test, adjusted, per_item
-from vtm.metrics.topics import coherence_figures, top_mass, topic_diversity
+from vtm.metrics.topics import coherence_figures, top_mass, topic_diversity, word_intrusion
 from vtm.model.align import AlignConfig, fit_aligned
 from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, unit, weighted_words
-from vtm_study.grid import chosen
+from vtm_study.grid import FAMILIES, chosen
 from vtm_study.measures import N_RESAMPLES, fused
 
 N_FOLDS = 5
@@ -34,13 +36,12 @@ PARTS = ("validation", "test")
 FIGURES = {"mrr": "mrr_100", "r100": "recall_100"}
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NEIGHBOURS = (5, 10, 20, 40)
-# Topic models of the paper: name -> (kind, K, mode).
+# Topic models of the paper: name -> (kind, K).
 NETWORKS = {
-    "teacher_60": ("text-teacher", 60, "posteriors"),
-    "teacher_120": ("text-teacher", 120, "posteriors"),
-    "joint_60": ("joint", 60, "posteriors"),
-    "joint_120": ("joint", 120, "posteriors"),
-    "none_120": ("text-teacher", 120, "none"),
+    "teacher_60": ("text-teacher", 60),
+    "teacher_120": ("text-teacher", 120),
+    "joint_60": ("joint", 60),
+    "joint_120": ("joint", 120),
 }
 MODELS = ("baseline", "cca", *NETWORKS, "plus")
 # Whose pictures' probability is said to lie on two or three topics.
@@ -69,10 +70,9 @@ def runs(data: Prepared, name: str) -> list[Result]:
         return [_cca(data)]
     if name in OWN:
         return [_own(data, name, seed) for seed in data.experiment.seeds]
-    kind, n_topics, mode = NETWORKS[name]
-    config = chosen("none" if mode == "none" else kind, fold=data.experiment.fold)
-    own = dataclasses.replace(data, experiment=dataclasses.replace(data.experiment, mode=mode))
-    return run_models(own, kind, config=config, n_topics=[n_topics], progress=False)
+    kind, n_topics = NETWORKS[name]
+    config = chosen(kind, fold=data.experiment.fold)
+    return run_models(data, kind, config=config, n_topics=[n_topics], progress=False)
 
 
 def _result(
@@ -197,17 +197,16 @@ def nearest_words(data: Prepared, part: str, n: int) -> Sides:
     return unit(own), unit(words[rows].mean(axis=1))
 
 
-def fold_systems(data: Prepared) -> dict[str, System]:
+def fold_systems(data: Prepared, results: dict[str, list[Result]]) -> dict[str, System]:
     """All models of a fold and what is put together from them, on its test part.
 
     The weights of the fusions, and how many neighbours count, are those with the best MRR@100 on its validation part.
     """
-    results = {name: runs(data, name) for name in MODELS}
     found = {part: {name: System.of(of, part) for name, of in results.items()} for part in PARTS}
-    kept = PlusConfig().kept
+    largest = PlusConfig().kept
     systems = found["test"] | {
-        "plus_top10": found["test"]["plus"].cut(kept),
-        "teacher_120_top10": found["test"]["teacher_120"].cut(kept),
+        "plus_top10": found["test"]["plus"].cut(largest),
+        "teacher_120_top10": found["test"]["teacher_120"].cut(largest),
     }
 
     baselines = {part: found[part]["baseline"].five for part in PARTS}
@@ -254,41 +253,54 @@ class Items:
         return np.stack([per_item(row)[FIGURES[figure]] for row in self.ranks[system][kind]])
 
 
-def collect(experiment: Experiment) -> Items:
-    """Train what is not on disk, and rank every test pair of every fold by every system."""
-    parts: list[dict[str, Any]] = []
-    for data in folds(experiment):
-        systems, groups = fold_systems(data), data.groups("test")
-        clusters, lost = data.clusters[data.rows["test"]], data.n_missing
-        one = {
-            # A text whose picture is lost is alone, and not found.
-            "clusters": np.concatenate([clusters, data.clusters.max() + 1 + np.arange(lost)]),
-            "fold": np.full(len(clusters) + lost, data.experiment.fold),
-            "test": clusters,
-            "named": np.zeros(len(clusters), dtype=bool),
-        }
-        for name, system in systems.items():
-            one[f"{name} single"] = np.stack([ranks(sides, system.measure, lost) for sides in system.single])
-            one[f"{name} five"] = ranks(system.five, system.measure, lost)[None]
-            if name in SPARSE:
-                one[f"{name} mass"] = np.stack([top_mass(image, 3) for _, image in system.single])
-            if groups is not None:
-                one[f"{name} category"] = np.stack(
-                    [own_category(sides, system.measure, groups) for sides in system.single]
-                )
+def fold_found(data: Prepared) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `Items` holds of one fold, and figures of its models' topics; trained and measured where it is not on disk."""
+    settings = [repr(chosen(family, fold=data.experiment.fold)) for family in FAMILIES]
+    code = code_hash(__name__, without=BY_CONTENT)
+    key = hash_json([data.fingerprint(), data.n_missing, data.experiment.seeds, settings, code])
+    return kept(run_folder(data) / "study-fold.safetensors", key, lambda: _fold_found(data))
+
+
+def _fold_found(data: Prepared) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    results = {name: runs(data, name) for name in MODELS}
+    systems, groups = fold_systems(data, results), data.groups("test")
+    clusters, lost = data.clusters[data.rows["test"]], data.n_missing
+    found = {
+        # A text whose picture is lost is alone, and not found.
+        "clusters": np.concatenate([clusters, data.clusters.max() + 1 + np.arange(lost)]),
+        "fold": np.full(len(clusters) + lost, data.experiment.fold),
+        "test": clusters,
+        "named": np.zeros(len(clusters), dtype=bool),
+    }
+    for name, system in systems.items():
+        found[f"{name} single"] = np.stack([ranks(sides, system.measure, lost) for sides in system.single])
+        found[f"{name} five"] = ranks(system.five, system.measure, lost)[None]
+        if name in SPARSE:
+            found[f"{name} mass"] = np.stack([top_mass(image, 3) for _, image in system.single])
         if groups is not None:
-            texts = [text.lower() for text in data.texts("test")]
-            one["named"] = np.array([names(text, group) for text, group in zip(texts, groups, strict=True)])
-        parts.append(one)
-    whole = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
+            found[f"{name} category"] = np.stack(
+                [own_category(sides, system.measure, groups) for sides in system.single]
+            )
+    if groups is not None:
+        texts = [text.lower() for text in data.texts("test")]
+        found["named"] = np.array([names(text, group) for text, group in zip(texts, groups, strict=True)])
+    statuses = {name: [run.status for run in of] for name, of in results.items()}
+    return found, {"topics": topic_figures(data, results), "statuses": statuses}
+
+
+def collect(experiment: Experiment) -> tuple[Items, list[dict[str, Any]]]:
+    """Every test pair of every fold as every system ranks it, and what was found of each fold's models."""
+    parts = [fold_found(data) for data in folds(experiment)]
+    whole = {name: np.concatenate([arrays[name] for arrays, _ in parts], axis=-1) for name in parts[0][0]}
     systems = [name.removesuffix(" five") for name in whole if name.endswith(" five")]
-    return Items(
+    items = Items(
         *(whole[name] for name in ("clusters", "fold", "test")),
         ranks={name: {kind: whole[f"{name} {kind}"] for kind in ("single", "five")} for name in systems},
         category={name: whole[f"{name} category"] for name in systems if f"{name} category" in whole},
         mass={name: whole[f"{name} mass"] for name in SPARSE},
         named=whole["named"],
     )
+    return items, [about for _, about in parts]
 
 
 def own_category(sides: Sides, measure: str, groups: Sequence[str]) -> np.ndarray:
@@ -353,7 +365,6 @@ PAPER = {
     "teacher_minus_joint_120": (("teacher_120", SINGLE), ("joint_120", SINGLE)),
     "teacher_120_minus_60": (("teacher_120", SINGLE), ("teacher_60", SINGLE)),
     "joint_120_minus_60": (("joint_120", SINGLE), ("joint_60", SINGLE)),
-    "teacher_minus_none": (("teacher_120", SINGLE), ("none_120", SINGLE)),
 }
 OURS = {
     "plus_single_minus_baseline_five": (("plus", SINGLE), ("baseline", FIVE)),
@@ -425,26 +436,47 @@ def figures(items: Items, figure: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def topic_rows(experiment: Experiment) -> dict[str, dict[str, float]]:
-    """Coherence at 5 and 10 words and diversity at 10 of the models' topics, means over folds, seeds and both sides.
+def topic_figures(data: Prepared, results: dict[str, list[Result]]) -> dict[str, dict[str, float]]:
+    """Of each model's topics, means over seeds and both sides: coherence at 5 and 10 words, diversity at 10, intrusion.
 
-    Of each the share of pairs of words that never stand in one training text, and what diversity could be at most.
+    Beside them the share of pairs of words that never stand in one training text, and what diversity could be at most.
+    "intrusion" is the share of topics in which a word of another topic is found by the text encoder's embeddings of the
+    words.
     """
-    lines: dict[str, list[dict[str, float]]] = {}
-    for data in folds(experiment):
-        counts, words = data.counts[data.rows["train"]], data.vocabulary.words
-        for name in (*NETWORKS, "plus"):
-            for run in runs(data, name):
-                for topics in {id(of): of for of in run.topics.values()}.values():
-                    lines.setdefault(name, []).append(
-                        {
-                            **coherence_figures(topics, counts, words),
-                            "diversity_10": float(topic_diversity(topics, top=10)),
-                            "diversity_10_at_most": min(1.0, len(words) / (10 * len(topics))),
-                            "n_topics": len(topics),
-                        }
-                    )
+    counts, words = data.counts[data.rows["train"]], data.vocabulary.words
+    encoder = load_named(
+        data.experiment.encoder, device=data.experiment.device, language=data.corpus.language
+    )
+    vectors = embed_texts(encoder.text, words, progress=False)
+    found = {}
+    for name in (*NETWORKS, "plus"):
+        lists = [(run.seed, topics) for run in results[name] for topics in _different(run.topics)]
+        lines = [
+            {
+                **coherence_figures(topics, counts, words),
+                "diversity_10": float(topic_diversity(topics, top=10)),
+                "diversity_10_at_most": min(1.0, len(words) / (10 * len(topics))),
+                "intrusion": float((word_intrusion(topics, vectors, words, seed=seed) > 0.5).mean()),
+                "n_topics": len(topics),
+            }
+            for seed, topics in lists
+        ]
+        found[name] = {key: float(np.mean([line[key] for line in lines])) for key in lines[0]}
+    return found
+
+
+def _different(topics: dict[str, list[list[str]]]) -> list[list[list[str]]]:
+    """The lists of both sides, once where they are the same."""
+    text, image = topics["text"], topics["image"]
+    return [text] if text == image else [text, image]
+
+
+def topic_means(folds_found: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """`topic_figures` of all folds: their means."""
+    names = folds_found[0]["topics"]
     return {
-        name: {key: float(np.mean([of[key] for of in rows])) for key in rows[0]}
-        for name, rows in lines.items()
+        name: {
+            key: float(np.mean([found["topics"][name][key] for found in folds_found])) for key in names[name]
+        }
+        for name in names
     }

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 from vtm.experiment.prepare import Prepared
-from vtm_study import controls
-from vtm_study.crossfit import MODELS, NETWORKS, collect, figures, tests, topic_rows
+from vtm_study.controls import CONTROLS, control
+from vtm_study.crossfit import MODELS, NETWORKS, collect, figures, tests, topic_means
 from vtm_study.grid import chosen
 
-NAMED = ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "none_120", "plus")
+NAMED = ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "plus")
 
 
 def measure(data: Prepared) -> dict[str, Any]:
@@ -20,10 +20,10 @@ def measure(data: Prepared) -> dict[str, Any]:
     together ("five"). What has no seed has one value for both.
     """
     experiment = dataclasses.replace(data.experiment, fold=0)
-    items = collect(experiment)
+    items, of_folds = collect(experiment)
     found = {figure: figures(items, figure) for figure in ("mrr", "r100")}
-    topics, passed = topic_rows(experiment), controls.intrusion(experiment)
-    twins, steps = controls.twins(experiment), controls.ladder(experiment)
+    topics = topic_means(of_folds)
+    beside = {name: control(name, experiment) for name in CONTROLS}
     return {
         "split": "clusters",
         "items": len(items.clusters),
@@ -36,21 +36,17 @@ def measure(data: Prepared) -> dict[str, Any]:
         "plus_top10_mrr": found["mrr"]["plus_top10"]["single"],
         "fused_mrr": found["mrr"]["fused"]["five"],
         "tests": tests(items),
-        "twins": twins,
-        "as_published_mrr": steps[0]["mrr"],
-        "ladder": steps,
-        "intrusion": passed,
+        **beside,
+        "as_published_mrr": beside["ladder"][0]["mrr"],
+        "intrusion": {name: of["intrusion"] for name, of in topics.items()},
         "diversity_10": {name: of["diversity_10"] for name, of in topics.items()},
         "topics": topics,
         "category": {name: float(of.mean()) for name, of in items.category.items()},
         "named_share": float(items.named.mean()),
-        "sensitivity": controls.sensitivity(experiment),
-        "aligned_by_proxy": controls.aligned_by_proxy(experiment),
-        "across": controls.across(experiment),
-        "calibration": controls.calibration(experiment),
+        "statuses": {name: sum([of["statuses"][name] for of in of_folds], []) for name in MODELS},
         "settings": {
             family: dataclasses.asdict(chosen(family))
-            for family in ("baseline", *{kind for kind, _, _ in NETWORKS.values()}, "none")
+            for family in ("baseline", *{kind for kind, _ in NETWORKS.values()})
         }
         | {"cca": chosen("cca")},
         "models": list(MODELS),

@@ -1,17 +1,18 @@
 """VTM+: topics as places in a space that texts and pictures share, words as what stands there.
 
-The space is found in closed form, by canonical correlations with a ridge. A topic is a direction e_k of it, and a
-document's topics are the posterior of a mixture of von Mises-Fisher distributions around them (Banerjee et al. 2005):
-theta_k ~ exp(concentration * z . e_k), with z the document's place, found by one linear map from its text or from its
-picture alone. Both modalities thus have one theta, and a topic has one list of words. The directions come from
-spherical k-means on training pairs, in which place and words count both, so that a topic's documents also speak of
-the same things.
+The space is found in closed form, by canonical correlations with ridges. A topic is a direction e_k of it, found by
+spherical k-means among training pairs. A pair at place p_i has the topics p(k | i) ~ exp(a * p_i . e_k), the posterior
+of a mixture of von Mises-Fisher distributions (Banerjee et al. 2005). A document at place z, found by one linear map
+from its text or from its picture alone, has the topics of the pairs around it: theta_k = sum_i p(i | z) p(k | i) with
+p(i | z) ~ exp(b * z . p_i), kernel regression on a sphere (Nadaraya 1964; Watson 1964). Both modalities thus have one
+theta, and a topic has one list of words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BLOCK = 4096
 # Pairs a topic among which clusters are found, as many as faiss takes.
 SAMPLE = 256
+OWN_ARRAYS = ("prototypes", "anchors", "topic_word", "topic_share")
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,10 @@ class PlusConfig:
     members : models that differ in their seed alone and whose topics stand side by side.
     ridge, image_ridge : of the shared space, for texts and for pictures (see `fit_space`).
     dims : directions of the shared space.
-    image_weight : weight of a pair's picture, its text's being 1, when topics are found.
-    concentration, word_concentration : of theta, and of the one by which words are counted for topics.
+    image_weight : weight of a pair's picture, its text's being 1, where topics are found and where pairs stand.
+    concentration : of documents about pairs, b above.
+    pair_concentration : of pairs about topics, a above; words are counted for topics by it, too.
+    prototypes : pairs that a model keeps for documents to be compared with; of more, so many are drawn.
     smoothing : words of the corpus as a whole that are added to each topic's, so that none is impossible in a topic.
     kept : largest topics that a document is counted for, and that matches are explained by.
     relevance : weight by which topics' words are ordered (`vtm.metrics.topics.relevance`).
@@ -149,18 +153,19 @@ class PlusConfig:
     n_topics: int = 120
     members: int = 1
     ridge: float = 1.0
-    image_ridge: float = 0.3
-    dims: int = 100
-    image_weight: float = 0.5
-    concentration: float = 14.0
-    word_concentration: float = 14.0
+    image_ridge: float = 0.2
+    dims: int = 150
+    image_weight: float = 0.7
+    concentration: float = 20.0
+    pair_concentration: float = 14.0
+    prototypes: int = 4000
     smoothing: float = 5.0
     kept: int = 10
     relevance: float = 0.8
     iterations: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("n_topics", "members", "kept", "iterations"):
+        for name in ("n_topics", "members", "prototypes", "kept", "iterations"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
 
@@ -171,6 +176,7 @@ class PlusModel:
 
     Parameters
     ----------
+    prototypes : (P, d) places of training pairs, of length 1.
     anchors : (M, K, d) directions of the topics of M members, of length 1.
     topic_word : (M, K, V) p(word | topic).
     topic_share : (M, K) p(topic) over the training pairs.
@@ -178,18 +184,25 @@ class PlusModel:
 
     config: PlusConfig
     space: SharedSpace
+    prototypes: np.ndarray
     anchors: np.ndarray
     topic_word: np.ndarray
     topic_share: np.ndarray
 
-    def logits(self, reads: str, x: np.ndarray) -> np.ndarray:
-        """concentration * cosine to each topic, of "text" or "image" embeddings (n, D): (n, M, K)."""
-        place = self.space.embed(reads, x)
-        return self.config.concentration * np.einsum("nd,mkd->nmk", place, self.anchors, optimize=True)
+    @cached_property
+    def prototype_topics(self) -> np.ndarray:
+        """p(topic | prototype) of all members side by side, each row's sum 1: (P, M * K)."""
+        members = [_topics_of(self.prototypes, anchors, self.config) for anchors in self.anchors]
+        return np.concatenate(members, axis=1) / len(members)
 
     def theta(self, reads: str, x: np.ndarray) -> np.ndarray:
-        """Topic distributions over the topics of all members side by side, (n, M * K)."""
-        return (softmax(self.logits(reads, x), axis=-1) / len(self.anchors)).reshape(len(x), -1)
+        """Topic distributions of "text" or "image" embeddings (n, D), members side by side: (n, M * K)."""
+        place = self.space.embed(reads, x)
+        theta = np.empty((len(x), self.topic_share.size))
+        for rows in _blocks(len(x)):
+            near = softmax(self.config.concentration * place[rows] @ self.prototypes.T, axis=1)
+            theta[rows] = near @ self.prototype_topics
+        return theta
 
     def words(self, theta: np.ndarray) -> np.ndarray:
         """Each document's distribution over words, theta (n, M * K) -> (n, V)."""
@@ -223,12 +236,14 @@ def fit_plus(
     if config.n_topics > len(text):
         raise ConfigError(f"n_topics={config.n_topics}: there are {len(text)} pairs only")
     space = fit_space(text, image, ridge=config.ridge, image_ridge=config.image_ridge, dims=config.dims)
+    kept = _drawn(len(text), config.prototypes, numpy_generator(seed, "VTM+ prototypes"))
+    prototypes, _ = _places(space, text[kept], image[kept], config.image_weight)
     members = [
         _fit_member(space, text, image, counts, config, numpy_generator(seed, f"VTM+ member {member}"))
         for member in range(config.members)
     ]
     anchors, topic_word, topic_share = (np.stack(parts) for parts in zip(*members, strict=True))
-    return PlusModel(config, space, anchors, topic_word, topic_share)
+    return PlusModel(config, space, prototypes, anchors, topic_word, topic_share)
 
 
 def _fit_member(
@@ -240,33 +255,43 @@ def _fit_member(
     draws: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Anchors (K, d), topic_word (K, V) and topic_share (K,) of one member."""
-    n, k = len(text), config.n_topics
-
-    def places(rows: slice | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What topics are found by, (rows, 2 d) of length 1, and the sum of a pair's two places, (rows, d)."""
-        own, other = space.embed("text", text[rows]), space.embed("image", image[rows])
-        return unit(np.hstack([own, config.image_weight * other])).astype(np.float32), own + other
-
+    n, k, weight = len(text), config.n_topics, config.image_weight
     # Clusters are found among so many pairs a topic; all pairs then say where each topic lies and what it speaks of.
-    rows = slice(n) if n <= SAMPLE * k else np.sort(draws.choice(n, SAMPLE * k, replace=False))
-    joint, _ = places(rows)
-    centres = spherical_kmeans(joint, k, draws=draws, iterations=config.iterations)[1]
-    anchors, moved = np.zeros((k, len(space.correlations))), np.zeros(centres.shape)
+    sample = _drawn(n, SAMPLE * k, draws)
+    joint = _places(space, text[sample], image[sample], weight)[1]
+    _, centres = spherical_kmeans(joint, k, draws=draws, iterations=config.iterations)
+    anchors = np.zeros((k, len(space.correlations)))
     for rows in _blocks(n):
-        joint, both = places(rows)
-        of = _memberships((joint @ centres.T).argmax(axis=1), k)
-        anchors += of @ both
-        moved += of @ joint
+        place, joint = _places(space, text[rows], image[rows], weight)
+        anchors += _memberships((joint @ centres.T).argmax(axis=1), k) @ place
+    anchors = unit(anchors)
     words, share = np.zeros((k, counts.shape[1])), np.zeros(k)
-    moved = unit(moved).astype(np.float32)
     for rows in _blocks(n):
-        near = softmax(config.word_concentration * (places(rows)[0] @ moved.T), axis=1)
-        kept = cut(near, config.kept)
-        words += topic_word_counts(kept, counts[rows])
-        share += kept.sum(axis=0)
+        place, _ = _places(space, text[rows], image[rows], weight)
+        largest = cut(_topics_of(place, anchors, config), config.kept)
+        words += topic_word_counts(largest, counts[rows])
+        share += largest.sum(axis=0)
     overall = np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() + 1
     words += config.smoothing * overall / overall.sum()
-    return unit(anchors), words / words.sum(axis=1, keepdims=True), share / n
+    return anchors, words / words.sum(axis=1, keepdims=True), share / n
+
+
+def _places(
+    space: SharedSpace, text: np.ndarray, image: np.ndarray, image_weight: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where pairs stand, between text and picture (n, d), and both side by side (n, 2 d) float32; of length 1."""
+    own, other = space.embed("text", text), image_weight * space.embed("image", image)
+    return unit(own + other), unit(np.hstack([own, other])).astype(np.float32)
+
+
+def _topics_of(place: np.ndarray, anchors: np.ndarray, config: PlusConfig) -> np.ndarray:
+    """p(topic | pair) of pairs at (n, d) among topics at (K, d): (n, K)."""
+    return softmax(config.pair_concentration * place @ anchors.T, axis=1)
+
+
+def _drawn(n: int, most: int, draws: np.random.Generator) -> np.ndarray:
+    """`most` of n rows, in order; all where there are fewer."""
+    return np.arange(n) if n <= most else np.sort(draws.choice(n, most, replace=False))
 
 
 def weighted_words(counts: csr_matrix) -> np.ndarray:
@@ -315,8 +340,10 @@ def _spread_seeds(x: np.ndarray, n_clusters: int, draws: np.random.Generator) ->
         chance = np.clip(distance, 0, None)
         chance[chosen] = 0
         total = chance.sum()
-        free = np.setdiff1d(np.arange(len(x)), chosen)
-        row = int(draws.choice(len(x), p=chance / total)) if total > 0 else int(draws.choice(free))
+        if total > 0:
+            row = int(draws.choice(len(x), p=chance / total))
+        else:
+            row = int(draws.choice(np.setdiff1d(np.arange(len(x)), chosen)))
         chosen.append(row)
         distance = np.minimum(distance, 1 - x @ x[row])
     return chosen
@@ -400,7 +427,7 @@ def space_of_arrays(arrays: Mapping[str, np.ndarray]) -> SharedSpace:
 
 def plus_arrays(model: PlusModel) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a model by name, and all else as JSON can hold it: what `plus_of_arrays` takes."""
-    own = {name: getattr(model, name) for name in ("anchors", "topic_word", "topic_share")}
+    own = {name: getattr(model, name) for name in OWN_ARRAYS}
     return own | space_arrays(model.space), asdict(model.config)
 
 
@@ -413,11 +440,12 @@ def plus_of_arrays(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) 
         Something is missing, or arrays of shapes that do not fit together.
     """
     space = space_of_arrays(arrays)
-    anchors, topic_word, topic_share = (arrays[name] for name in ("anchors", "topic_word", "topic_share"))
+    prototypes, anchors, topic_word, topic_share = (arrays[name] for name in OWN_ARRAYS)
     sizes = {anchors.shape[:2], topic_word.shape[:2], topic_share.shape}
-    if len(sizes) != 1 or topic_word.ndim != 3 or anchors.shape[2:] != space.correlations.shape:
+    widths = {anchors.shape[2:], prototypes.shape[1:], space.correlations.shape}
+    if len(sizes) != 1 or topic_word.ndim != 3 or len(widths) != 1:
         raise ValueError(
-            f"anchors of shape {anchors.shape}, words of {topic_word.shape} and shares of {topic_share.shape} are "
-            "of different topics"
+            f"anchors of shape {anchors.shape}, prototypes of {prototypes.shape}, words of {topic_word.shape} and "
+            f"shares of {topic_share.shape} are of different topics"
         )
-    return PlusModel(PlusConfig(**config), space, anchors, topic_word, topic_share)
+    return PlusModel(PlusConfig(**config), space, prototypes, anchors, topic_word, topic_share)
