@@ -344,6 +344,7 @@ def numbers(found: dict[str, Part]) -> dict[str, float | str]:
         "items": float(summary["items"]),
         "clusters": float(summary["clusters"]),
         "n_seeds": str(len(summary["seeds"])),
+        "n_together": str(summary["seeds_of"]["baseline"]),
         "plus_top10_mrr": summary["plus_top10_mrr"],
         "plus_top10_share": summary["plus_top10_mrr"] / summary["mrr"]["plus"]["single"],
         "fused_mrr": summary["fused_mrr"],

@@ -49,5 +49,5 @@ def measure(data: Prepared) -> dict[str, Any]:
             for family in ("baseline", *{kind for kind, _ in NETWORKS.values()})
         }
         | {"cca": chosen("cca")},
-        "models": list(MODELS),
+        "seeds_of": {name: len(of_folds[0]["statuses"][name]) for name in MODELS},
     }

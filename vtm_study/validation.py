@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
+from vtm.corpora.base import FOLDS
 from vtm.experiment.prepare import Prepared, prepare
 from vtm.experiment.runs import run_models
 from vtm.model.plus import PlusConfig, PlusModel, cut, fit_plus
@@ -37,7 +38,6 @@ CANDIDATES: dict[str, tuple] = {
 }
 
 
-N_FOLDS = 5
 # Without the pairs that a model keeps: documents are compared with the topics themselves.
 ANCHORS_ALONE = "topics' directions alone"
 
@@ -48,7 +48,8 @@ def choose(data: Prepared) -> dict[str, Any]:
 
     Returns
     -------
-    rows : a line a candidate.
+    rows : a line a candidate. A fold's validation pairs are among the test pairs of the next fold; "posterior_mrr_by_fold"
+        tells whether another setting would have been chosen without them.
     text_teacher : the plain text-teacher's topic figures, mean of its two models.
     by_rule : what `by_rule` names; None where no candidate qualifies.
     """
@@ -64,13 +65,13 @@ def choose(data: Prepared) -> dict[str, Any]:
     rows = []
     for label, config in configs:
         theta_of = anchors_theta if label == ANCHORS_ALONE else PlusModel.theta
-        figures = over_folds(
-            [
-                [figures_of(plus_model(fold, config, seed), fold, theta_of) for seed in data.experiment.seeds]
-                for fold in folds
-            ]
-        )
-        rows.append({"setting": label, "config": dataclasses.asdict(config)} | figures)
+        found = [
+            [figures_of(plus_model(fold, config, seed), fold, theta_of) for seed in data.experiment.seeds]
+            for fold in folds
+        ]
+        by_fold = [float(np.mean([seed["posterior_mrr"] for seed in fold])) for fold in found]
+        row = {"setting": label, "config": dataclasses.asdict(config), "posterior_mrr_by_fold": by_fold}
+        rows.append(row | over_folds(found))
     teachers = [
         run_models(fold, "text-teacher", n_topics=[default.n_topics], progress=False) for fold in folds
     ]
@@ -87,7 +88,7 @@ def all_folds(data: Prepared) -> list[Prepared]:
     """All folds of an experiment; the one split of a corpus whose owners fixed it."""
     if data.corpus.parts is not None:
         return [data]
-    experiments = [dataclasses.replace(data.experiment, fold=fold) for fold in range(N_FOLDS)]
+    experiments = [dataclasses.replace(data.experiment, fold=fold) for fold in range(FOLDS)]
     return [data if one == data.experiment else prepare(one, progress=False) for one in experiments]
 
 
