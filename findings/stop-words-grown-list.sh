@@ -3,8 +3,8 @@
 #
 # Expected: a newer release of a word list mends words here and there; the list stays one of function words.
 # What it does: 2018.7.23 has a list like Snowball's. 2025.11.4 has one like that of stopwords-iso: numbers, letters, trades
-# and things. "man", "fire", "room" and "old" are then stop words; no error, no warning, and the function's name, its
-# arguments and its documentation are the same.
+# and things. "man", "fire", "room" and "old" are then stop words; no error, no warning, and the function's name and its
+# arguments are the same.
 # Who meets it: topic models, search and tagging, where `pip install -U` takes common things out of the vocabulary, so that
 # a query for "fire" finds nothing and topics about homes lose their first word. Figures change without a change of code.
 # Way round: pin the release, or keep the list with the data. Output seen:
