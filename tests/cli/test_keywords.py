@@ -391,6 +391,19 @@ def test_a_list_that_is_new_in_an_old_sidecar_begins_with_the_pictures(tmp_path)
     assert remove_keywords(picture) == ([sidecar], []) and sidecar.read_bytes() == rated
 
 
+def test_a_tree_of_the_picture_hides_no_flat_keyword_of_its_sidecar(tmp_path):
+    """darktable takes the sidecar, which has no tree; in one that held the picture's paths alone they would be lost."""
+    picture, sidecar = tmp_path / "boat.jpg", tmp_path / "boat.jpg.xmp"
+    own = "<lr:hierarchicalSubject><rdf:Bag><rdf:li>Trips|Coast</rdf:li></rdf:Bag></lr:hierarchicalSubject>"
+    picture.write_bytes(with_xmp(JPEG, packet(own)))
+    sidecar.write_bytes(DARKTABLE.encode())
+    before = set(by_darktable(sidecar.read_bytes()))
+    assert before == {"holiday", "Käse & Brot"}
+    write_sidecar(picture, ["boat"])
+    assert set(by_darktable(sidecar.read_bytes())) == {*before, "Trips|Coast", "vtm|boat"}
+    assert remove_keywords(picture) == ([sidecar], []) and sidecar.read_bytes() == DARKTABLE.encode()
+
+
 def test_a_picture_with_unreadable_xmp_gets_no_new_sidecar(tmp_path):
     picture = tmp_path / "boat.jpg"
     picture.write_bytes(in_jpeg(JPEG, segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0rating: 5")))

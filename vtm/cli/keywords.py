@@ -221,8 +221,9 @@ def _put_in(
     lists, edits = _lists(rdf), _Edits(base)
     there = {name: _values(lists.get(name, ())) for name in KINDS}
     seen = {name: there[name] or list(dict.fromkeys(map(_storable, beside.get(name, ())))) for name in KINDS}
-    if not seen[TREE]:
-        seen[TREE] = _tree_of(seen)
+    if not there[TREE]:
+        # Flat keywords of the place in which a tree was found were hidden by it; those of this XMP were not.
+        seen[TREE] = _tree_of(seen, there[FLAT] if seen[TREE] else seen[FLAT])
     theirs = {*seen[FLAT]}
     words = [word for word in dict.fromkeys(map(_clean, keywords)) if word]
     wanted = [word for word in words if word not in theirs]
@@ -263,11 +264,11 @@ def _put_in(
     return edits.apply(rdf, note)
 
 
-def _tree_of(seen: Mapping[str, Sequence[str]]) -> list[str]:
+def _tree_of(seen: Mapping[str, Sequence[str]], flat: Sequence[str]) -> list[str]:
     """What stands in a new tree, so that programs that look there first lose nothing: other trees and flat keywords."""
     paths = dict.fromkeys(_split(name, value) for name in _TREES for value in seen[name])
     ends = {path[-1] for path in paths}
-    return [*(_joined(TREE, path) for path in paths), *(word for word in seen[FLAT] if word not in ends)]
+    return [*(_joined(TREE, path) for path in paths), *(word for word in flat if word not in ends)]
 
 
 def _split(name: str, value: str) -> tuple[str, ...]:
