@@ -189,7 +189,8 @@ def api_model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
 
         x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
         fitted = VisualTopicModel(
-            n_topics=2, epochs=1, min_df=1, max_df=1.0, encoder="pixels", validation=0, progress=False
+            n_topics=2, epochs=1, min_df=1, max_df=1.0, encoder="pixels", validation=0, progress=False,
+            method="text-teacher",
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ModelWarning)
