@@ -45,7 +45,8 @@ def lay_out(folder: Path) -> None:
     table("photos.csv", ["file_name", "text"], rows)
     table("columns.csv", ["photo", "words"], rows)
     table("few.csv", ["file_name", "text"], rows[:3])
-    table("twice.csv", ["file_name", "text"], [*rows[:9], rows[4]])
+    numbered = [[*row, number] for row, number in zip(rows, [*"123456789", "5"], strict=False)]
+    table("twice.csv", ["file_name", "text", "number"], numbered)
     table("moved.csv", ["file_name", "text"], [[f"old/{name}", text] for name, text in rows])
     lines = ["file_name,text", f"{files[0]},a red balloon", f"{files[1]},a balloon, blue"]
     (folder / "commas.csv").write_text("\n".join(lines), encoding="utf-8")
