@@ -728,20 +728,24 @@ def test_near_duplicates_are_held_out_together(corpus, embeddings, monkeypatch):
     assert set(drawn[0].reshape(40, 3).mean(axis=1)) == {0, 1}
 
 
-def test_held_out_pairs_are_not_trained_on(corpus, embeddings, monkeypatch):
+def test_held_out_pairs_are_not_trained_on(data_folder, monkeypatch):
     """Other pictures for them change the judgement, not the model."""
     monkeypatch.setattr(api, "near_duplicates", lambda text, image: np.arange(len(text)))
-    text, image = embeddings
-    aside = held_out(corpus.texts, share=0.1, seed=0)
+    # So many pairs that the judgement can be a good one, and the model be known to have learned.
+    corpus, pair = load_corpus("scenes", n=200), load_encoder("pixels")
+    text = embed_texts(pair.text, corpus.texts)
+    image, _, _ = embed_images(pair.image, corpus.ids, corpus.images, corpus.image_hashes)
+    aside = held_out(corpus.texts, share=0.2, seed=0)
     other = image.copy()
     other[aside] = image[aside][::-1]
-    model, changed = VisualTopicModel(**SMALL), VisualTopicModel(**SMALL)
+    options = SMALL | {"validation": 0.2}
+    model, changed = VisualTopicModel(**options), VisualTopicModel(**options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)
         model.fit(corpus.texts, text_embeddings=text, image_embeddings=image)
         changed.fit(corpus.texts, text_embeddings=text, image_embeddings=other)
     np.testing.assert_array_equal(changed.topic_word_, model.topic_word_)
-    assert (model.n_validation_, aside.sum()) == (20, 20)
+    assert (model.n_validation_, aside.sum()) == (40, 40)
     assert (model.status_, changed.status_) == ("ok", "doubtful")
 
 
