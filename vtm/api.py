@@ -299,6 +299,16 @@ class VisualTopicModel(BaseEstimator):
     (2, 8)
     >>> len(model.topic_labels())
     8
+
+    Fitted, it is a step of scikit-learn's pipelines. It must be frozen there: a pipeline fits its steps to pictures and
+    labels, and a topic model learns from texts.
+
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> steps = make_pipeline(FrozenEstimator(model), LogisticRegression())
+    >>> steps.fit(corpus.images, corpus.groups).predict(corpus.images[:2]).shape
+    (2,)
     """
 
     n_topics: int = 60

@@ -84,12 +84,18 @@ def papermill_turns_tuples_into_text(folder: Path) -> None:
 def a_clone_of_a_frozen_estimator_is_the_original(folder: Path) -> None:
     from sklearn.base import clone
     from sklearn.frozen import FrozenEstimator
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     x = np.arange(8.0).reshape(4, 2)
     original = StandardScaler().fit(x)
     clone(FrozenEstimator(original)).set_output(transform="pandas")
     assert type(original.transform(x)).__name__ == "DataFrame"
+
+    from vtm import VisualTopicModel
+
+    with pytest.raises(ValueError, match="Unable to configure output"):
+        make_pipeline(FrozenEstimator(VisualTopicModel())).set_output(transform="pandas")
 
 
 def words_of_one_character_are_dropped(folder: Path) -> None:
