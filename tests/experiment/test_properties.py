@@ -21,7 +21,7 @@ from vtm.corpora.table import read_rows
 from vtm.corpora.words import build_vocabulary
 from vtm.encoders import load_encoder
 from vtm.errors import DataError
-from vtm.experiment.prepare import PARTS, prepare
+from vtm.experiment.prepare import MIN_PAIRS, PARTS, prepare
 from vtm.model.distill import train_pair
 
 N_PICTURES, N_BROKEN = 120, 4
@@ -151,7 +151,9 @@ def check_prepared(data, rows) -> None:
         np.testing.assert_array_equal(data.image[row], encoder.image.encode(picture[None])[0])
         assert corpus.images[row].name == id
     np.testing.assert_array_equal(data.text, encoder.text.encode(list(corpus.texts)))
-    parts = split(corpus, seed=0)
+    parts = split(corpus, seed=0, clusters=data.clusters)
+    if min(map(len, parts.values())) < MIN_PAIRS:
+        parts = split(corpus, seed=0)
     taken = [row for part in PARTS for row in data.rows[part]]
     assert len(taken) == len(set(taken)) == len(corpus) - len(data.no_known_word)
     lost = {item.id for item in data.no_known_word}
