@@ -293,7 +293,7 @@ def test_a_seal_covers_every_value_and_stays_the_same_for_what_json_makes_of_it(
 def test_two_runs_that_want_the_same_models_train_them_once(
     copied: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import vtm.experiment.runs as module
+    import vtm.model.distill as module
 
     shutil.rmtree(copied / "runs")
     data = prepare(from_parameters(PARAMETERS), progress=False)

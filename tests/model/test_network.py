@@ -89,7 +89,7 @@ def test_initial_weights_are_drawn_as_in_the_reference_package():
     """Same distribution (not the same numbers): bounds and spread of every layer."""
     model, ours = (
         reference.ZeroShotTM(bow_size=V, contextual_size=D, n_components=K),
-        TopicNetwork(n_inputs=D, n_topics=K, n_words=V),
+        TopicNetwork(n_inputs=D, n_topics=K, n_words=V, config=ModelConfig(hidden=(100, 100))),
     )
     theirs = [
         model.model.inf_net.input_layer.weight,
