@@ -101,10 +101,10 @@ def test_sweep_shows_what_the_page_says(tmp_path: Path) -> None:
         at = {k: [float(row[column]) for row in rows if row[0] == k] for k in ("10", "40", "160")}
         return [sum(values) / len(values) for values in at.values()]
 
-    loss, npmi, diversity, mrr = map(means, (2, 3, 4, 5))
-    assert npmi[1] > max(npmi[0], npmi[2]) and mrr[1] > max(mrr[0], mrr[2])
-    assert all(a > b for a, b in pairwise(diversity))
-    assert loss[0] > loss[1] and abs(loss[1] - loss[2]) < loss[0] - loss[1]
+    npmi, diversity, mrr = map(means, (2, 3, 4))
+    assert npmi[1] > max(npmi[0], npmi[2])
+    assert all(a > b for a, b in pairwise(diversity)) and diversity[0] > 0.5 and diversity[2] < 0.2
+    assert all(a < b for a, b in pairwise(mrr))
 
 
 # The same with small stand-ins for the reader's folder, which need nothing
