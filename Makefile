@@ -58,6 +58,7 @@ bench: $(INSTALLED) $(PREFETCHED) ## measure training, embedding, search and sta
 torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and fuzz the pipeline: results/torture*.json
 	$(BIN)/python tests/torture/torture.py --kills 50 --seed 0
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/torture_inputs.py --fuzz-seconds 600
+	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -rs -p no:cacheprovider tests/torture/programs.py
 
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/mutants.py

@@ -18,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| (.+?) \| .+? \| .+? \|$", re.MULTILINE)
 # What is tested beside vtm's own way with it.
 ELSEWHERE = {
+    **dict.fromkeys(
+        ("darktable 4.2, sidecars", "darktable 4.2, IPTC", "darktable 4.2, keywords"),
+        "torture/programs.py::test_darktable_takes_the_sidecar_and_in_it_the_tree",
+    ),
+    "darktable 4.2, levels": "torture/programs.py::test_what_darktable_saves_afterwards_has_all_and_untag_leaves_the_owners",
+    **dict.fromkeys(
+        ("digiKam 7.9", "digiKam 7.9, names"), "torture/programs.py::test_digikam_takes_the_first_list"
+    ),
     "Pillow 13, camera files": "corpora/test_pictures.py::test_of_a_cameras_raw_file_the_preview_is_taken_and_turned",
     "rawpy 0.28": "corpora/test_pictures.py::test_of_a_cameras_raw_file_the_preview_is_taken_and_turned",
     "pi-heif 1.4": "corpora/test_pictures.py::test_a_telephones_heic_is_read_upright",
@@ -47,6 +55,38 @@ def exiftool_prints_a_thousand_keywords(folder: Path) -> None:
     asked = ["exiftool", "-s3", "-sep", ",", "-XMP-dc:Subject", folder / "a.xmp"]
     done = subprocess.run(asked, capture_output=True, text=True, check=True)
     assert len(done.stdout.split(",")) == 1000
+
+
+SUBJECT = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Seq><rdf:li>sea</rdf:li>'
+    "</rdf:Seq></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def exiv2(*told: str | Path) -> str:
+    if not shutil.which("exiv2"):
+        pytest.skip("no exiv2: apt-get install exiv2")
+    return subprocess.run(["exiv2", *map(str, told)], capture_output=True, text=True).stdout
+
+
+def exiv2_sets_by_adding(folder: Path) -> None:
+    from vtm.cli.keywords import read_keywords, replace_keywords
+
+    (folder / "a.xmp").write_text(SUBJECT)
+    (folder / "b.xmp").write_bytes(replace_keywords(SUBJECT.encode(), ["boat"]))
+    exiv2("-M", "set Xmp.dc.subject moon", folder / "a.xmp", folder / "b.xmp")
+    plain, tagged = ((folder / name).read_bytes() for name in ("a.xmp", "b.xmp"))
+    assert read_keywords(plain)["subject"] == ["sea", "moon"] and b"rdf:Seq" not in plain
+    assert read_keywords(tagged)["subject"] == ["sea", "boat", "moon"]
+    assert read_keywords(replace_keywords(tagged, [])) == {"subject": ["sea", "moon"]}
+
+
+def exiv2_takes_no_comment_first(folder: Path) -> None:
+    (folder / "a.xmp").write_text(SUBJECT)
+    (folder / "b.xmp").write_text(f"<!-- by hand -->\n{SUBJECT}")
+    assert "sea" in exiv2("-q", "-PXkv", folder / "a.xmp")
+    assert exiv2("-q", "-PXkv", folder / "b.xmp") == ""
 
 
 def safetensors_shuffles_what_was_turned(folder: Path) -> None:
@@ -130,6 +170,8 @@ def scores_are_compared_in_single_precision(folder: Path) -> None:
 HERE: dict[str, Callable[[Path], None]] = {
     "Pillow 13, `getexif`": pillow_decodes_a_png_for_its_exif,
     "exiftool 12": exiftool_prints_a_thousand_keywords,
+    "exiv2 0.27": exiv2_sets_by_adding,
+    "exiv2 0.27, comments": exiv2_takes_no_comment_first,
     "safetensors 0.8, NumPy": safetensors_shuffles_what_was_turned,
     "safetensors 0.8, metadata": safetensors_orders_metadata_at_random,
     "Python 3, `csv`": csv_has_a_limit,

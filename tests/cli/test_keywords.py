@@ -391,6 +391,35 @@ def test_a_list_that_is_new_in_an_old_sidecar_begins_with_the_pictures(tmp_path)
     assert remove_keywords(picture) == ([sidecar], []) and sidecar.read_bytes() == rated
 
 
+def test_a_new_sidecar_holds_the_keywords_of_iptc_that_xmp_has_not(tmp_path):
+    """darktable reads both of a picture, and a sidecar in place of both; of XMP it takes the tree, if there is one."""
+    picture, sidecar = tmp_path / "boat.jpg", tmp_path / "boat.jpg.xmp"
+    subject = "<dc:subject><rdf:Bag><rdf:li>Coast</rdf:li><rdf:li>Ebb</rdf:li></rdf:Bag></dc:subject>"
+    tree = "<lr:hierarchicalSubject><rdf:Bag><rdf:li>Trips|Coast</rdf:li></rdf:Bag></lr:hierarchicalSubject>"
+    own = [(2, 25, word) for word in ("Käse".encode(), b"Coast", b"Trips", b"Ebb")]
+    for properties in (subject, tree, subject + tree):
+        picture.write_bytes(with_xmp(in_jpeg(JPEG, iptc(UTF8, *own)), packet(properties)))
+        write_sidecar(picture, ["boat"])
+        written = sidecar.read_bytes()
+        levels = {level for path in by_darktable(written) for level in path.split("|")}
+        assert levels == {"Käse", "Coast", "Trips", "Ebb", "vtm", "boat"}
+        assert {"Käse", "Coast", "Ebb", "boat"} <= set(lists(written)["dc:subject"])
+        assert remove_keywords(picture) == ([sidecar], []) and not sidecar.exists()
+
+
+def test_the_stars_that_programs_show_by_the_camera_files_sidecar_stay(tmp_path):
+    """darktable and digiKam take boat.xmp for boat.jpg as well, where that has no sidecar of its own."""
+    picture, sidecar = tmp_path / "boat.jpg", tmp_path / "boat.jpg.xmp"
+    (tmp_path / "boat.dng").touch()
+    for attributes, properties in ((' xmp:Rating="4"', ""), ("", "<xmp:Rating> 4 </xmp:Rating>")):
+        picture.write_bytes(JPEG)
+        (tmp_path / "boat.xmp").write_bytes(packet(f"<xmp:Label>Red</xmp:Label>{properties}", attributes))
+        write_sidecar(picture, ["boat"])
+        assert text(sidecar.read_bytes(), "//xmp:Rating/text()") == ["4"]
+        assert text(sidecar.read_bytes(), "//xmp:Label/text()") == []
+        assert remove_keywords(picture) == ([sidecar], []) and not sidecar.exists()
+
+
 def test_a_tree_of_the_picture_hides_no_flat_keyword_of_its_sidecar(tmp_path):
     """darktable takes the sidecar, which has no tree; in one that held the picture's paths alone they would be lost."""
     picture, sidecar = tmp_path / "boat.jpg", tmp_path / "boat.jpg.xmp"
@@ -447,10 +476,11 @@ def test_two_pictures_share_no_sidecar(tmp_path):
         (tmp_path / name).write_bytes(JPEG)
     with pytest.raises(DataError, match=r"boat\.xmp: it would be the sidecar of boat\.png, too; leave out"):
         write_sidecar(tmp_path / "boat.jpg", ["boat"], basename=True)
-    # Nor is a sidecar that may be the other's what a new one starts from.
-    (tmp_path / "boat.xmp").write_bytes(packet("<xmp:Rating>3</xmp:Rating>"))
+    # Nor is a sidecar that may be the other's what a new one starts from, but for stars and keywords.
+    (tmp_path / "boat.xmp").write_bytes(packet("<xmp:Rating>3</xmp:Rating><xmp:Label>Red</xmp:Label>"))
     write_sidecar(tmp_path / "boat.jpg", ["boat"])
-    assert b"Rating" not in (tmp_path / "boat.jpg.xmp").read_bytes()
+    assert text((tmp_path / "boat.jpg.xmp").read_bytes(), "//xmp:Rating/text()") == ["3"]
+    assert b"Label" not in (tmp_path / "boat.jpg.xmp").read_bytes()
     # A JPEG and its raw file are one photo to Lightroom.
     (tmp_path / "ship.jpg").write_bytes(JPEG)
     (tmp_path / "ship.CR2").write_bytes(b"II*\0")

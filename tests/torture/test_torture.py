@@ -16,7 +16,8 @@ MOST_SEEDS = 16
 
 
 @pytest.mark.parametrize(
-    "name", ["torture", "torture_inputs", "torture_faults", "torture_pages", "kills", "repeats", "fuzz"]
+    "name",
+    ["torture", "torture_inputs", "torture_faults", "torture_pages", "kills", "repeats", "fuzz", "programs"],
 )
 def test_a_suite_finds_what_it_needs(name: str) -> None:
     assert Path(importlib.import_module(name).__file__ or "").parent == HERE

@@ -17,7 +17,7 @@ import stat
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -737,7 +737,25 @@ def _new_sidecar(own: _Own, dropped: Sequence[str]) -> bytes:
     basic = Kind("xmp", "http://ns.adobe.com/xap/1.0/", "", "")
     if f"{basic.namespace} Rating" not in there and own.rating is not None:
         edits.add(rdf, (_declared(basic, "Rating"), str(own.rating)))
+    # darktable finds the keywords of IPTC besides those of XMP, but not where there is a sidecar.
+    lists, keywords = _lists(rdf), list(dict.fromkeys(map(_storable, own.keywords)))
+    for name in (FLAT, TREE):
+        values = _values(lists.get(name, ()))
+        held = {level for value in values for level in (_split(name, value) if name == TREE else [value])}
+        missing = [_joined(TREE, [word]) if name == TREE else word for word in keywords if word not in held]
+        if values and missing:
+            edits.extend(rdf, name, lists[name], missing)
     return edits.apply()
+
+
+def _stars(xmp: bytes) -> int | None:
+    key = "http://ns.adobe.com/xap/1.0/ Rating"
+    descriptions = _descriptions(_parse(xmp))
+    told = [description.attributes.get(key, "") for description in descriptions]
+    told += [
+        child.text for description in descriptions for child in description.children if child.name == key
+    ]
+    return next((int(stars) for stars in map(str.strip, told) if stars in ("1", "2", "3", "4", "5")), None)
 
 
 def sidecar_path(picture: Path | str, *, basename: bool = False) -> Path:
@@ -854,6 +872,8 @@ def _around(
             beside = read_keywords(found)
             if not _twins(picture, raw=True):
                 start = _new_sidecar(_Own(found), dropped)
+            else:  # another picture's, whose stars darktable and digiKam show of this one, too
+                own = replace(own, rating=own.rating or _stars(found))
     for name, values in ({} if own.xmp is None else read_keywords(own.xmp)).items():
         beside[name] = beside.get(name) or values
     beside[FLAT] = beside.get(FLAT) or own.keywords

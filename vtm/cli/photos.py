@@ -488,7 +488,9 @@ class _Writer:
             other = sidecar_path(tagged.picture, basename=not self.basename)
             if self.what == "sidecar" and other.exists():
                 path = sidecar_path(tagged.picture, basename=self.basename)
-                self.doubles.append(f"{other}: is there, too; vtm keeps its keywords in {path.name}")
+                program = "darktable" if self.basename else "digiKam"
+                told = f"vtm keeps its keywords in {path.name}, which {program} does not read then"
+                self.doubles.append(f"{other}: is there, too; {told}")
 
     def report(self) -> int:
         counts = f"{sum(self.written)} {self.what}s written, {self.written.count(False)} had all keywords"
