@@ -39,11 +39,11 @@ def picture(path: str, *, kind: str = "JPEG", size: tuple[int, int] = (48, 32)) 
 
 @cache
 def large_picture() -> bytes:
-    """64 megapixels in a few kilobytes."""
+    """256 megapixels, above the limit for pictures, in some kilobytes."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.new("1", (8000, 8000)).save(stream, "PNG")
+    Image.new("1", (16000, 16000)).save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -209,7 +209,9 @@ def test_table_1_on_the_task_itself(news: MiniNews, monkeypatch: pytest.MonkeyPa
 
     aligned = EncoderPair("aligned-test", Same(), pixels.image, aligned=True)
     monkeypatch.setattr("vtm.encoders.load_encoder", lambda name, **options: aligned)
-    experiment = from_parameters({"corpus": "newsimages:lang=en", **SMALL})
+    # Texts of seven lengths have seven embeddings here: none is to count as another's near-duplicate.
+    apart = {"twin_image": 0.0, "twin_text": 0.0, "twin_both": 0.0}
+    experiment = from_parameters({"corpus": "newsimages:lang=en", **SMALL, **apart})
     found = setting()
     assert found.complete and can_run(experiment, found)
     table = task_table(experiment, found)
@@ -225,9 +227,9 @@ def test_the_plan_counts_and_names_what_is_missing(news: MiniNews, home: Path) -
     experiment = from_parameters({"corpus": "newsimages:lang=en", **SMALL})
     plan = make_plan(experiment)
     data = prepare(experiment)
-    assert plan.counted and plan.n_train == len(data.corpus) - sum(
-        len(data.rows[p]) for p in ("validation", "test")
-    )
+    n_train = len(data.corpus) - sum(len(data.rows[p]) for p in ("validation", "test"))
+    # A plan embeds nothing, so it does not know which pairs are near-duplicates and stay together.
+    assert plan.counted and plan.n_train == pytest.approx(n_train, rel=0.1)
     assert plan.missing == () and plan.seconds > 0
     assert "joint, 6 topics: 1 seed, 3 networks" in "\n".join(plan.lines())
     news.ground_truth.unlink()
