@@ -350,7 +350,7 @@ def test_ctrl_c_stops_with_130(notebooks: Path) -> None:
     try:
         wait_for(Path("out/started"), lambda: child.poll() is None)
         child.send_signal(signal.SIGINT)
-        _, told = child.communicate(timeout=30)
+        _, told = child.communicate(timeout=120)
     finally:
         child.kill()
     assert child.returncode == 130

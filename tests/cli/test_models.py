@@ -421,7 +421,7 @@ def test_stopped_it_leaves_no_half_written_file(model, photos, tmp_path, command
         half = [path for path in place.rglob("*") if path.is_file() and ".tmp" in str(path)]
         if child.is_alive():
             os.kill(child.pid, sent)
-        child.join(30)
+        child.join(120)
     finally:
         child.kill()
     told = (tmp_path / TOLD).read_text("utf-8")

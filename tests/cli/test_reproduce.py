@@ -514,7 +514,7 @@ def test_killed_in_the_middle_leaves_no_half_notebook(tmp_path: Path, folders: t
             wait_for(out / "started", lambda child=child: child.poll() is None)
             assert (out / "started").exists()
             child.send_signal(sent)
-            child.communicate(timeout=30)
+            child.communicate(timeout=120)
         finally:
             child.kill()
         assert child.returncode == -sent
