@@ -258,3 +258,10 @@ def test_a_page_by_itself_sets_its_formulas(built_book: Path) -> None:
     page = BeautifulSoup(dom, "html.parser")
     assert page.select("mjx-container mjx-math")
     assert not page.select("mjx-merror")
+
+
+def test_the_engine_of_the_pdf_reads_every_character_of_the_pages() -> None:
+    """pdflatex stops at the first minus sign (U+2212) of a page; XeTeX and LuaTeX read Unicode."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert "−" in (ROOT / "book" / "method.md").read_text(encoding="utf-8")
+    assert config["latex"]["latex_engine"] in ("xelatex", "lualatex")
