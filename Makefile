@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test bench torture mutants lock audit browser clean distclean
+.PHONY: help setup data book test bench torture mutants lock audit programs clean distclean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -49,13 +49,13 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 	$(BIN)/jupyter-book build -W --keep-going --quiet book/
 	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
 
-test: $(INSTALLED) $(PREFETCHED) browser ## run every test
+test: $(INSTALLED) $(PREFETCHED) programs ## run every test
 	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(INSTALLED) $(PREFETCHED) ## measure training, embedding, search and start-up beside what else there is
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) browser ## kill, starve, damage and fuzz the pipeline: results/torture*.json
+torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) programs ## kill, starve, damage and fuzz the pipeline: results/torture*.json
 	$(BIN)/python tests/torture/torture.py --kills 50 --seed 0
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/torture_inputs.py --fuzz-seconds 600
 	TQDM_DISABLE=1 $(BIN)/python -m pytest -q -rs -p no:cacheprovider tests/torture/programs.py
@@ -104,15 +104,19 @@ $(PREFETCHED): vtm/corpora/fetch.py | $(INSTALLED)
 	@mkdir -p $(@D)
 	@touch $@
 
-# Without Chromium the browser tests skip, saying so; as root on a machine with apt it is installed.
-browser:
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+# Without these programs the tests that ask them skip, saying so; as root on a machine with apt they are installed.
+programs:
+	@lacking=; \
+	command -v chromium chromium-browser google-chrome >/dev/null || lacking="$$lacking chromium"; \
+	command -v exiftool >/dev/null || lacking="$$lacking libimage-exiftool-perl"; \
+	command -v exiv2 >/dev/null || lacking="$$lacking exiv2"; \
+	if [ -z "$$lacking" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
-	    apt-get -qq install --yes --no-install-recommends chromium >/dev/null; } </dev/null \
-	  || echo "Chromium could not be installed: the browser tests will be skipped" >&2; \
+	    apt-get -qq install --yes --no-install-recommends $$lacking >/dev/null; } </dev/null \
+	  || echo "Could not be installed:$$lacking. The tests that ask for them will be skipped" >&2; \
 	else \
-	  echo "No Chromium: the browser tests will be skipped (sudo apt-get install chromium)" >&2; \
+	  echo "Not here:$$lacking. The tests that ask for them will be skipped (sudo apt-get install$$lacking)" >&2; \
 	fi
 
 clean: ## remove the built book and the executed notebooks; keep environment, data and runs

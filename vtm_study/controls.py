@@ -15,6 +15,7 @@ from vtm.config import Experiment, ModelConfig, generator, stream
 from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import BY_CONTENT
 from vtm.files import code_hash, hash_json, kept, runs_dir
+from vtm.metrics.calibration import calibration_error, reliability
 from vtm.metrics.ranking import similarity
 from vtm.metrics.retrieval import per_item
 from vtm.model.align import fit_aligned
@@ -235,22 +236,6 @@ def across(experiment: Experiment) -> list[dict[str, Any]]:
     return rows
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, *, bins: int = 10) -> list[dict[str, float]]:
-    """What was said beside what came true, in `bins` of equally many: mean confidence, share that is right, number."""
-    order = np.argsort(confidence, kind="stable")
-    return [
-        {"said": float(confidence[rows].mean()), "true": float(right[rows].mean()), "n": len(rows)}
-        for rows in np.array_split(order, bins)
-        if len(rows)
-    ]
-
-
-def calibration_error(curve: Sequence[dict[str, float]]) -> float:
-    """Mean distance between what was said and what came true, weighted by number (expected calibration error)."""
-    total = sum(point["n"] for point in curve)
-    return float(sum(point["n"] * abs(point["said"] - point["true"]) for point in curve) / total)
-
-
 def calibration(experiment: Experiment) -> dict[str, Any]:
     """Reliability of "this is the picture" and of topic probabilities, over all folds.
 
@@ -277,8 +262,11 @@ def calibration(experiment: Experiment) -> dict[str, Any]:
                 said, right = (np.concatenate(of) for of in zip(*points, strict=True))
                 if what == "theta":  # nearly all are near nought: those of at least a hundredth are looked at
                     said, right = said[said >= 0.01], right[said >= 0.01]
-                curve = reliability(said, right.astype(np.float64))
-                found[f"{name} {what}"] = {"curve": curve, "error": calibration_error(curve)}
+                curve = zip(*reliability(said, right), strict=True)
+                found[f"{name} {what}"] = {
+                    "curve": [{"said": float(p), "true": float(share), "n": int(n)} for p, share, n in curve],
+                    "error": calibration_error(said, right),
+                }
     return found
 
 

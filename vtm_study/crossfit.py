@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from vtm.config import Experiment
+from vtm.corpora.base import FOLDS as N_FOLDS
 from vtm.encoders import load_named
 from vtm.encoders.cache import embed_texts
 from vtm.experiment.prepare import Prepared, prepare
@@ -31,7 +32,6 @@ from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, unit, weighted_
 from vtm_study.grid import FAMILIES, chosen
 from vtm_study.measures import N_RESAMPLES, fused
 
-N_FOLDS = 5
 # Models that are trained in seconds have so many seeds, however few the topic networks have.
 FIVE_SEEDS = 5
 PARTS = ("validation", "test")

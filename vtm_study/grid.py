@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vtm.config import KINDS, ModelConfig, numpy_generator
+from vtm.corpora.base import FOLDS as N_FOLDS
 from vtm.experiment.prepare import Prepared, prepare
 from vtm.experiment.runs import BY_CONTENT
 from vtm.files import code_hash, hash_json, kept, read_json, results_dir, runs_dir
@@ -22,7 +23,6 @@ from vtm.model.align import AlignConfig, fit_aligned
 from vtm.model.distill import train_pair
 from vtm.model.plus import fit_space
 
-N_FOLDS = 5
 # Settings that are drawn for each family, besides the paper's and those that were the defaults before.
 N_DRAWN = 18
 # The fold that all settings are tried on, how many of them are finalists, and the folds that these are tried on.

@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from vtm.config import ModelConfig
 from vtm.experiment.results import Result
+from vtm.metrics.calibration import calibration_error, reliability
 from vtm.model.align import AlignConfig
 from vtm.model.plus import PlusConfig
 from vtm_study import chapter, controls, crossfit, summary
@@ -92,15 +93,12 @@ def test_the_temperature_makes_the_own_pictures_likeliest() -> None:
 
 def test_reliability_by_hand() -> None:
     said, true = np.array([0.1, 0.9, 0.2, 0.8]), np.array([0.0, 1.0, 1.0, 1.0])
-    curve = controls.reliability(said, true, bins=2)
-    assert curve == [
-        {"said": pytest.approx(0.15), "true": 0.5, "n": 2},
-        {"said": pytest.approx(0.85), "true": 1.0, "n": 2},
-    ]
-    assert controls.calibration_error(curve) == pytest.approx((0.35 + 0.15) / 2)
+    curve = list(zip(*reliability(said, true, bins=2), strict=True))
+    assert curve == [(pytest.approx(0.15), 0.5, 2), (pytest.approx(0.85), 1.0, 2)]
+    assert calibration_error(said, true, bins=2) == pytest.approx((0.35 + 0.15) / 2)
     rng = np.random.default_rng(0)
     said = rng.random(20_000)
-    assert controls.calibration_error(controls.reliability(said, rng.random(20_000) < said)) < 0.02
+    assert calibration_error(said, rng.random(20_000) < said) < 0.02
 
 
 def test_words_without_topics_come_from_the_nearest_pictures(data) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.api import METHODS, ModelWarning, VisualTopicModel
-from vtm.corpora.base import FOLDS
 from vtm.errors import MissingError
-from vtm.experiment.prepare import Prepared, prepare
+from vtm.experiment.prepare import Prepared
 from vtm.files import read_sealed, results_dir
 from vtm.metrics.calibration import calibration_error, reliability
 from vtm.metrics.retrieval import bootstrap_interval
 from vtm.report.figures import COLOURS, grid_of_axes
+from vtm_study.crossfit import folds
 from vtm_study.formats import table
 from vtm_study.tags.metrics import neighbour_words
 
@@ -52,9 +51,7 @@ def measure(data: Prepared) -> dict[str, Any]:
         method; "error": their expected calibration errors; "n_pictures", "n_queries".
     """
     found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    own_split = data.corpus.parts is not None
-    for fold in [data.experiment.fold] if own_split else range(FOLDS):
-        part = prepare(dataclasses.replace(data.experiment, fold=fold), progress=False)
+    for fold, part in enumerate(folds(data.experiment)):
         seed = data.experiment.seeds[fold % len(data.experiment.seeds)]
         for name, items in _fold(part, seed).items():
             for figure, values in items.items():
