@@ -38,12 +38,13 @@ PARTS = ("validation", "test")
 FIGURES = {"mrr": "mrr_100", "r100": "recall_100"}
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NEIGHBOURS = (5, 10, 20, 40)
-# Topic models of the paper: name -> (kind, K).
+# Topic models of the paper: name -> (family of settings, K); "none": two models that no teacher holds together.
 NETWORKS = {
     "teacher_60": ("text-teacher", 60),
     "teacher_120": ("text-teacher", 120),
     "joint_60": ("joint", 60),
     "joint_120": ("joint", 120),
+    "none_120": ("none", 120),
 }
 MODELS = ("baseline", "cca", *NETWORKS, "plus")
 # Whose pictures' probability is said to lie on two or three topics.
@@ -74,6 +75,9 @@ def runs(data: Prepared, name: str) -> list[Result]:
         return [_own(data, name, seed) for seed in data.experiment.seeds]
     kind, n_topics = NETWORKS[name]
     config = chosen(kind, fold=data.experiment.fold)
+    if kind == "none":
+        apart = dataclasses.replace(data.experiment, mode="none")
+        data, kind = dataclasses.replace(data, experiment=apart), "text-teacher"
     return run_models(data, kind, config=config, n_topics=[n_topics], progress=False)
 
 
@@ -377,6 +381,7 @@ OURS = {
     "plus_single_minus_cca": (("plus", SINGLE), ("cca", SINGLE)),
     "plus_single_minus_teacher": (("plus", SINGLE), ("teacher_120", SINGLE)),
     "plus_five_minus_teacher_five": (("plus", FIVE), ("teacher_120", FIVE)),
+    "teacher_minus_none": (("teacher_120", SINGLE), ("none_120", SINGLE)),
     "teacher_five_minus_baseline_five": (("teacher_120", FIVE), ("baseline", FIVE)),
     "cca_minus_baseline_single": (("cca", SINGLE), ("baseline", SINGLE)),
     "fused_minus_fused_without_topics": (("fused", FIVE), ("fused_without_topics", FIVE)),

@@ -10,7 +10,7 @@ from vtm_study.controls import CONTROLS, control
 from vtm_study.crossfit import MODELS, NETWORKS, collect, figures, tests, topic_means
 from vtm_study.grid import chosen
 
-NAMED = ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "plus")
+NAMED = ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "none_120", "plus")
 
 
 def measure(data: Prepared) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -118,7 +120,7 @@ def whole(data, tmp_path_factory: pytest.TempPathFactory):
     """The study's summary of a small corpus, with small models, all of it measured."""
     small = ModelConfig(epochs=2, batch_size=16)
     settings = {"cca": {"ridge": 0.5}, "baseline": AlignConfig(dim=16, epochs=3)}
-    networks = {"teacher_60": 6, "teacher_120": 8, "joint_60": 6, "joint_120": 8}
+    networks = {"teacher_60": 6, "teacher_120": 8, "joint_60": 6, "joint_120": 8, "none_120": 8}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VTM_RUNS", str(tmp_path_factory.mktemp("whole")))
         for module in (crossfit, controls, summary):
@@ -176,5 +178,19 @@ def test_the_tables_show_the_summary(whole) -> None:
     }
     listed = chapter.by_verdict(found, "paper")
     assert sum(map(len, listed.values())) == 2 * len(crossfit.PAPER) + 2
-    assert len(chapter.topics_table(found)) == 5
+    assert len(chapter.topics_table(found)) == len(crossfit.NETWORKS) + 1
     assert chapter.reliability_figure(found).axes[0].lines
+
+
+def test_no_distillation_trains_the_two_models_apart(data, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    small = ModelConfig(epochs=2, batch_size=16)
+    monkeypatch.setattr(crossfit, "chosen", lambda family, fold=None: small)
+    monkeypatch.setattr(crossfit, "NETWORKS", {"with": ("text-teacher", 6), "apart": ("none", 6)})
+    one = dataclasses.replace(data, experiment=dataclasses.replace(data.experiment, seeds=(0,)))
+    (taught,), (apart,) = crossfit.runs(one, "with"), crossfit.runs(one, "apart")
+    # The text model is the teacher, which learns the same either way; only the picture's has nothing to follow.
+    np.testing.assert_array_equal(taught.text(), apart.text())
+    assert not np.array_equal(taught.image(), apart.image())
+    assert any("teacher_kl" in name for name in taught.figures)
+    assert not any("teacher_kl" in name for name in apart.figures)
