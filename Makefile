@@ -10,6 +10,8 @@ VENV ?= .venv
 AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
 PYTEST_ARGS ?=
+# A worker for each processor, of one thread each, in the order of tests/conftest.py: 1 to 2 GB of memory each.
+TEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 BENCH_ARGS ?=
 
 ifneq ($(words $(CURDIR)),1)
@@ -50,7 +52,7 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
 
 test: $(INSTALLED) $(PREFETCHED) programs ## run every test
-	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TEST_WORKERS) $(PYTEST_ARGS)
 
 bench: $(INSTALLED) $(PREFETCHED) ## measure training, embedding, search and start-up beside what else there is
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
