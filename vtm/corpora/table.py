@@ -311,8 +311,13 @@ _PICTURES = (
     "flickr30k-images",
     "flickr30k_images",
 )
-# Folders that hold a part of an owner's split; COCO's have a year.
-_PART = re.compile(r"(train|training|val|valid|validation|dev|test|testing)(\d{4})?", re.IGNORECASE)
+# Folders that hold a part of an owner's split, and that part; COCO's have a year.
+_PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_PART = re.compile(rf"({'|'.join(_PARTS)})(\d{{4}})?", re.IGNORECASE)
 CAPTIONS = ("joined", "first", "drawn")
 # What other programs write for "no value".
 NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
@@ -505,16 +510,8 @@ def _own_parts(places: Sequence[PurePath]) -> list[str] | None:
 
     Without a validation part, or without one for tests, that part is drawn from their training part.
     """
-    told = [
-        next((match[1].lower() for name in place.parts[:-1] if (match := _PART.fullmatch(name))), "")
-        for place in places
-    ]
-    parts = [
-        "test" if name.startswith("test") else "train" if name.startswith("train") else name for name in told
-    ]
-    parts = [
-        "validation" if name in ("val", "valid", "validation", "dev") else name or "train" for name in parts
-    ]
+    told = [filter(None, map(_PART.fullmatch, place.parts[:-1])) for place in places]
+    parts = [next((_PARTS[match[1].lower()] for match in matches), "train") for matches in told]
     if "train" not in parts or not {"validation", "test"} & set(parts):
         return None
     complete = {"validation", "test"} <= set(parts)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from vtm.corpora.base import Corpus, Dropped
+from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import data_dir, hash_file, read_regular
 
@@ -491,34 +491,31 @@ def load(
         if odd.reason == "repeated-id"
     ]
     dropped += unknown
-    kept: list[tuple[NewsItem, str, Path]] = []
+    kept: list[Pair] = []
+    own: list[str] = []
     for item in items:
-        text = item.article.text(separator=separator, snippet=with_snippet)
-        path = picture_path(item.picture, where)
+        article, path = item.article, picture_path(item.picture, where)
+        text = article.text(separator=separator, snippet=with_snippet)
         if not text:
-            dropped.append(Dropped(item.article.id, "empty-text"))
+            dropped.append(Dropped(article.id, "empty-text"))
         elif path is None:
-            dropped.append(Dropped(item.article.id, "missing-picture", item.picture.file))
+            dropped.append(Dropped(article.id, "missing-picture", item.picture.file))
         else:
-            kept.append((item, text, path))
+            kept.append(Pair(article.id, text, path, article.category, hash_file(path)))
+            own.append("test" if article.batch == TEST_BATCH else "development")
     if not kept:
         raise MissingError(
             f"{where}: none of the {len(items)} pictures is there; `vtm fetch newsimages-images` downloads "
             "those that are still online, or bring them, named as the column imgFile says"
         )
     fixed = test == "ground-truth"
-    own = tuple("test" if item.article.batch == TEST_BATCH else "development" for item, _, _ in kept)
-    return Corpus(
+    return Corpus.of(
+        kept,
         name="newsimages" if fixed else "newsimages-development",
-        ids=tuple(item.article.id for item, _, _ in kept),
-        texts=tuple(text for _, text, _ in kept),
-        images=tuple(path for _, _, path in kept),
-        image_hashes=tuple(hash_file(path) for _, _, path in kept),
-        groups=tuple(item.article.category for item, _, _ in kept),
         dropped=tuple(dropped),
         language=lang,
         source=SOURCE,
-        parts=own if fixed else None,
+        parts=tuple(own) if fixed else None,
         n_test=len(data.test_articles) if fixed else None,
     )
 
