@@ -30,7 +30,6 @@ from vtm.files import (
     read_json,
     results_dir,
     runs_dir,
-    scratch,
     write_json,
     write_text,
 )
@@ -52,8 +51,6 @@ REASONS = {
     "output": "its output is not what was written",
     "written": "a file that it wrote is missing or is not what was written",
 }
-# papermill's own cells around a failure; without them a cell has the number that it has in the source.
-ERROR_MARKER = "papermill-error-cell-tag"
 # Their messages name the thing and the remedy, and need no class name and no traceback.
 OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, StorageError, VtmError)}
 
@@ -396,61 +393,50 @@ def _execute(step: Step, console: Console) -> None:
     folder. After a failure the notebook as far as it got is in `step.failed`, until the next success.
     """
     import nbformat
-    import papermill
     from jupyter_client.kernelspec import NoSuchKernel
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    running, reached, died = f"running {step.name}", 0, False
+    running, failure = f"running {step.name}", None
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     if not console.is_terminal:
         _say(console, running)
     step.output.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        scratch() as folder,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
+    notebook = load_notebook_node(_literal(step.source))
+    if step.parameters:
+        notebook = parameterize_notebook(notebook, dict(step.parameters))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={"metadata": {"path": str(step.output.parent)}},
+        # The kernel's log would stand between our lines, with a traceback after an interrupt.
+        extra_arguments=["--log-level=CRITICAL"],
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         shown = progress.add_task(running)
-
-        def on_cell_start(cell_index: int, **_: Any) -> None:
-            nonlocal reached
-            reached = cell_index + 1
-            progress.update(shown, description=f"{running}, cell {reached}")
-
-        partial = folder / "partial.ipynb"
         try:
-            with _environment():
-                papermill.execute_notebook(
-                    _literal(step.source),
-                    _literal(partial),
-                    parameters=dict(step.parameters),
-                    cwd=str(step.output.parent),
-                    progress_bar=False,
-                    log_output=False,
-                    on_cell_start=on_cell_start,
-                    # The kernel's log would stand between our lines, with a traceback after an interrupt.
-                    extra_arguments=["--log-level=CRITICAL"],
-                )
-        except PapermillExecutionError:
+            # Not `client.execute`, which would answer signals in our place.
+            with _environment(), client.setup_kernel():
+                for reached, cell in enumerate(notebook.cells, start=1):
+                    progress.update(shown, description=f"{running}, cell {reached}")
+                    client.execute_cell(cell, reached - 1)
+        except CellExecutionError:
             pass  # the error is among the outputs
         except DeadKernelError:
-            died = True
+            failure = (reached, "DeadKernelError", "the kernel died; was there enough memory?")
         except NoSuchKernel as raised:
             raise MissingError(
                 f"{step.source}: the kernel {raised.name!r} is not installed; set the notebook's kernel to python3"
             ) from None
-        executed = nbformat.read(partial, as_version=4)
 
-    # Without papermill's error banners and the names of our temporary files.
-    executed.cells = [cell for cell in executed.cells if ERROR_MARKER not in cell.metadata.get("tags", [])]
-    executed.metadata.papermill.update(input_path=step.source.name, output_path=step.output.name)
-    text = nbformat.writes(executed) + "\n"
-    if died:
-        failure = (reached, "DeadKernelError", "the kernel died; was there enough memory?")
-    else:
-        failure = next(_errors(executed), None)
-    if failure:
+    text = nbformat.writes(notebook) + "\n"
+    if failure := failure or next(_errors(notebook), None):
         write_text(step.failed, text)
         number, ename, evalue = failure
         if ename in OUR_ERRORS:
@@ -463,7 +449,7 @@ def _execute(step: Step, console: Console) -> None:
 
 
 def _errors(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:
-    """(cell, class, message) of each error output; papermill lets a notebook that calls exit() pass."""
+    """(cell, class, message) of each error output; nbclient lets a notebook that calls exit() pass."""
     for number, cell in enumerate(notebook.cells, start=1):
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
