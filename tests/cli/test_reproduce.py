@@ -93,7 +93,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
                     exec(cell.source, namespace)
                 if "parameters" in cell.metadata.get("tags", ()):
                     namespace |= step.parameters
-        notebook.metadata["run"] = time.time_ns()  # papermill's times differ from run to run, too
+        notebook.metadata["run"] = time.time_ns()  # a kernel's times differ from run to run, too
         nbformat.write(notebook, step.output)
 
     monkeypatch.setattr(pipeline, "_execute", execute)
@@ -247,7 +247,9 @@ def test_code_hash_depends_on_every_module(tmp_path: Path, monkeypatch: pytest.M
     hashes.append(pipeline._code_hash())
     (package / "model.py").rename(package / "models.py")
     hashes.append(pipeline._code_hash())
-    assert len(set(hashes)) == 3
+    (package / "corpora" / "table.toml").write_text("of = 'the package, and no module'\n")
+    hashes.append(pipeline._code_hash())
+    assert len(set(hashes)) == 4
 
 
 @pytest.mark.usefixtures("here")

@@ -319,9 +319,9 @@ def _step_parts(step: Step) -> dict[str, str | None]:
 
 
 def _code_hash() -> str:
-    """Hex SHA-256 over the source files of what notebooks call."""
-    root = Path(__file__).parents[2]
-    return hash_json([hash_tree(root / package, (".py",)) for package in ("vtm", "vtm_study")])
+    """Hex SHA-256 over the source files of what notebooks call, and over the data and pages beside them."""
+    root, kinds = Path(__file__).parents[2], (".py", ".toml", ".html", ".css", ".js")
+    return hash_json([hash_tree(root / package, kinds) for package in ("vtm", "vtm_study")])
 
 
 def _stored_hash(study_folder: str | None) -> str:
