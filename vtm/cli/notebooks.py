@@ -13,7 +13,7 @@ import re
 import textwrap
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,7 +279,8 @@ def _declared(notebook: Path) -> tuple[str, ...]:
         kernel = nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name")
         if not kernel:
             raise ValueError("no kernel in its metadata")
-        return tuple(papermill.inspect_notebook(_literal(notebook)))
+        # It takes braces in a path for placeholders.
+        return tuple(papermill.inspect_notebook(str(notebook).replace("{", "{{").replace("}", "}}")))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{notebook}: not a notebook that can be run ({_one_line(str(error))})") from None
 
@@ -405,7 +406,7 @@ def _execute(step: Step, console: Console) -> None:
     if not console.is_terminal:
         _say(console, running)
     step.output.parent.mkdir(parents=True, exist_ok=True)
-    notebook = load_notebook_node(_literal(step.source))
+    notebook = load_notebook_node(str(step.source))
     if step.parameters:
         notebook = parameterize_notebook(notebook, dict(step.parameters))
     for cell in notebook.cells:
@@ -422,7 +423,7 @@ def _execute(step: Step, console: Console) -> None:
         shown = progress.add_task(running)
         try:
             # Not `client.execute`, which would answer signals in our place.
-            with _environment(), client.setup_kernel():
+            with client.setup_kernel(env=_environment()):
                 for reached, cell in enumerate(notebook.cells, start=1):
                     progress.update(shown, description=f"{running}, cell {reached}")
                     client.execute_cell(cell, reached - 1)
@@ -456,24 +457,12 @@ def _errors(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:
                 yield number, output.ename, output.evalue
 
 
-@contextmanager
-def _environment() -> Iterator[None]:
+def _environment() -> dict[str, str]:
     """The variables by which a kernel in another folder finds the same data, results and package as we do."""
-    before = dict(os.environ)
-    os.environ.update(VTM_DATA=str(data_dir()), VTM_RUNS=str(runs_dir()))
+    found = {**os.environ, "VTM_DATA": str(data_dir()), "VTM_RUNS": str(runs_dir())}
     if root := checkout():
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [before.get("PYTHONPATH")])])
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _literal(path: Path) -> str:
-    # papermill takes braces in a path for placeholders.
-    return str(path).replace("{", "{{").replace("}", "}}")
+        found["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return found
 
 
 def _one_line(text: str) -> str:
