@@ -66,7 +66,7 @@ def make_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path,
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run of the two notebooks leaves."""
-    folder = tmp_path_factory.mktemp("finished")
+    folder = tmp_path_factory.mktemp("{finished}")  # papermill takes braces for placeholders
     with pytest.MonkeyPatch.context() as patch:
         source, out = make_folders(folder, patch)
         run((source, out))
