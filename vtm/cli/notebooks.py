@@ -131,23 +131,15 @@ def run_notebooks(
 
     Parameters
     ----------
-    profile
-        "smoke", "default", "paper" or "study": a set of parameters.
-    parameters
-        Set over the profile's.
-    notebooks
-        Folder of the sources; the checkout's notebooks/ by default.
-    out
-        Folder of the executed notebooks, and the kernels' working folder; the checkout's book/executed by
+    profile : "smoke", "default", "paper" or "study": a set of parameters.
+    parameters : set over the profile's.
+    notebooks : folder of the sources; the checkout's notebooks/ by default.
+    out : folder of the executed notebooks, and the kernels' working folder; the checkout's book/executed by
         default, or ./executed when `notebooks` is given.
-    force
-        Run what is current, too.
-    only
-        Names of the steps to run, "03-joint" or "03"; the others are left as they are.
-    dry_run
-        Run and write nothing; the steps returned say what would run, and why.
-    console
-        Where progress is shown; stderr by default.
+    force : run what is current, too.
+    only : names of the steps to run, "03-joint" or "03"; the others are left as they are.
+    dry_run : run and write nothing; the steps returned say what would run, and why.
+    console : where progress is shown; stderr by default.
 
     Returns
     -------

@@ -159,10 +159,8 @@ def load(*, n: int = 400, seed: int = 0) -> Corpus:
 
     Parameters
     ----------
-    n
-        Number of scenes, from 1 to 100,000.
-    seed
-        Another seed, other scenes.
+    n : number of scenes, from 1 to 100,000.
+    seed : another seed, other scenes.
 
     Raises
     ------

@@ -359,25 +359,17 @@ def load(
 
     Parameters
     ----------
-    path
-        A .csv, .tsv, .jsonl or .parquet file, where a column may hold the pictures themselves ({bytes, path}); captions
-        as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with any of
-        these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or archives, or
-        a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
-    image_column, text_column
-        Guessed from the usual names when not given.
-    id_column
-        When not given, a pair's id is the picture's path relative to `path`'s folder.
-    group_column
-        Gold category, for evaluation only.
-    encoding
-        Of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
-    captions
-        Of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
-    pictures
-        Another folder in which pictures are looked for, and into which absolute paths and links may lead.
-    lang
-        Code of the texts' language.
+    path : a .csv, .tsv, .jsonl or .parquet file, where a column may hold the pictures themselves ({bytes, path});
+        captions as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with
+        any of these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or
+        archives, or a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
+    image_column, text_column : guessed from the usual names when not given.
+    id_column : when not given, a pair's id is the picture's path relative to `path`'s folder.
+    group_column : gold category, for evaluation only.
+    encoding : of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
+    captions : of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
+    pictures : another folder in which pictures are looked for, and into which absolute paths and links may lead.
+    lang : code of the texts' language.
 
     Raises
     ------

@@ -281,14 +281,10 @@ class NewsImages:
 
     Attributes
     ----------
-    development
-        The pairs of batches 1 to 3.
-    test_articles, test_images
-        Batch 4, in the order of its files, which tells nothing of the pairs.
-    truth
-        Article id (as the ground truth has it, see `scrambled_to_truth`) -> iid; None without that file.
-    files, odd
-        What each file held, and each row that is not as it should be.
+    development : the pairs of batches 1 to 3.
+    test_articles, test_images : batch 4, in the order of its files, which tells nothing of the pairs.
+    truth : article id (as the ground truth has it, see `scrambled_to_truth`) -> iid; None without that file.
+    files, odd : what each file held, and each row that is not as it should be.
     """
 
     folder: Path
@@ -360,10 +356,8 @@ def read(folder: Path | str | None = None, *, ground_truth: Path | str | None = 
 
     Parameters
     ----------
-    folder
-        As `news_folder`.
-    ground_truth
-        By default content2019-04-gt.tsv in `folder`, where it is there.
+    folder : as `news_folder`.
+    ground_truth : by default content2019-04-gt.tsv in `folder`, where it is there.
 
     Raises
     ------
@@ -454,17 +448,13 @@ def load(
 
     Parameters
     ----------
-    folder, ground_truth
-        As `read`.
-    pictures
-        Folder of the pictures; by default that of `pictures_folder`.
+    folder, ground_truth : as `read`.
+    pictures : folder of the pictures; by default that of `pictures_folder`.
     test : {"ground-truth", "development"}
         "ground-truth": batches 1 to 3 are for development, batch 4 is the test. "development": batches 1 to
         3 alone, split by id into train, validation and test; needs no ground truth.
-    separator, snippet
-        A text is title, separator, snippet, as in the paper's code; or the title alone.
-    lang
-        Code of the language whose stop words are left out of the vocabulary.
+    separator, snippet : a text is title, separator, snippet, as in the paper's code; or the title alone.
+    lang : code of the language whose stop words are left out of the vocabulary.
 
     Raises
     ------

@@ -46,10 +46,8 @@ def write_sheet(path: Path | str, heading: str, cards: Sequence[Card], *, langua
 
     Parameters
     ----------
-    heading
-        A line or more above the pictures.
-    language
-        Code of the language of headings and lines, for screen readers.
+    heading : a line or more above the pictures.
+    language : code of the language of headings and lines, for screen readers.
 
     Raises
     ------
