@@ -152,6 +152,7 @@ def test_runs_in_order_with_the_parameters_that_each_declares(folders: tuple[Pat
     nbformat.validate(executed)
     injected = [cell for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])]
     assert [cell.source.splitlines()[-1] for cell in injected] == ["seeds = [4, 5]"]
+    assert executed.metadata.language_info.pygments_lexer == "ipython3"  # by which the book colours code
     assert {path: path.read_bytes() for path in source.iterdir()} == before
     visible = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
     assert visible == ["01-first.ipynb", "02-second.ipynb", "log.txt"]

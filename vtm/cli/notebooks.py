@@ -419,6 +419,8 @@ def _execute(step: Step, console: Console) -> None:
                 for reached, cell in enumerate(notebook.cells, start=1):
                     progress.update(shown, description=f"{running}, cell {reached}")
                     client.execute_cell(cell, reached - 1)
+                about = client.wait_for_reply(client.kc.kernel_info())
+                notebook.metadata.language_info = about["content"]["language_info"]
         except CellExecutionError:
             pass  # the error is among the outputs
         except DeadKernelError:
