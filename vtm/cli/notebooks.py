@@ -1,9 +1,8 @@
-"""The paper's notebooks, run in order through papermill.
+"""The paper's notebooks, run in order by nbclient with the parameters that papermill puts into them.
 
 A notebook is current when its stamp, a JSON file beside its output, agrees with its source, its parameters, the
 package's code, the corpus' files, the output of the notebook before it, the output itself, and the other files that it
-wrote in the outputs' folder, as the explorer. What is current is
-skipped; the first failure stops the run.
+wrote in the outputs' folder, as the explorer. What is current is skipped; the first failure stops the run.
 """
 
 from __future__ import annotations
