@@ -3,14 +3,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test bench torture mutants lock audit programs clean distclean
+.PHONY: help setup data book test bench torture mutants findings lock audit programs clean distclean
 
 PYTHON ?= python3
 VENV ?= .venv
 AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
 PYTEST_ARGS ?=
+# A worker for each processor, of one thread each, in the order of tests/conftest.py: 1 to 2 GB of memory each.
+TEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 BENCH_ARGS ?=
+FINDINGS ?= findings/*.sh
 
 ifneq ($(words $(CURDIR)),1)
 $(error The path of this checkout has a space in it, which make cannot handle: move it)
@@ -50,7 +53,7 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
 
 test: $(INSTALLED) $(PREFETCHED) programs ## run every test
-	TQDM_DISABLE=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TEST_WORKERS) $(PYTEST_ARGS)
 
 bench: $(INSTALLED) $(PREFETCHED) ## measure training, embedding, search and start-up beside what else there is
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -62,6 +65,14 @@ torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) programs ## kill, starve, damage an
 
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/mutants.py
+
+# Each installs what it needs in a folder of its own, so none needs the set-up.
+findings: ## run the scripts in findings/, which show what tools do that one would not guess (needs a network)
+	@failed=; \
+	for script in $(FINDINGS); do \
+	  echo "$$script"; bash "$$script" >&2 || failed="$$failed $$script"; \
+	done; \
+	[ -z "$$failed" ] || { echo "Not as described:$$failed" >&2; exit 1; }
 
 # For the oldest Python that pyproject.toml allows: what it cannot install must not be pinned.
 lock: $(AUDIT_VENV)/.installed ## write requirements.lock anew: every package with the SHA-256 of its files

@@ -17,6 +17,24 @@ def pytest_configure() -> None:
         os.environ.setdefault("VTM_NEWSIMAGES", str(folder))
 
 
+def worker_group(item: pytest.Item) -> str:
+    """What one worker of pytest-xdist takes as a whole: a file, for its fixtures' sake, or what a mark names."""
+    if "smoke_run" in item.fixturenames:
+        return "smoke"  # in several files
+    named = item.get_closest_marker("xdist_group")
+    return named.args[0] if named else item.nodeid.partition("::")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The executed chapters come first, then groups with a slow test: begun late, they would be waited for."""
+    groups = {item: worker_group(item) for item in items}
+    for item, group in groups.items():
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (groups[item] != "smoke", groups[item] not in slow))
+
+
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what a smoke run of the checkout's notebooks left: data/, runs/ and executed/."""

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,17 @@ def test_the_house_stays_small(graph: grimp.ImportGraph) -> None:
     top = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith((".", "_"))}
     assert len(top) <= 12, sorted(top)
     assert len(graph.modules) <= 65, f"{len(graph.modules)} files: which two have one subject?"
+
+
+def test_what_is_no_module_is_in_the_package() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    stated = project["tool"]["setuptools"]["package-data"]
+    folders = {package: PACKAGE.parent / package.replace(".", "/") for package in stated}
+    packed = {
+        path for package, some in stated.items() for each in some for path in folders[package].glob(each)
+    }
+    there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert len(there) > 10 and packed == there
 
 
 def test_no_two_modules_share_a_prefix(graph: grimp.ImportGraph) -> None:

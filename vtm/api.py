@@ -642,6 +642,7 @@ class VisualTopicModel(BaseEstimator):
             self._reader.picture(theta["image"][told], place["image"][told]),
             counts[told],
             held_out=bool(aside.any()),
+            n_pictures=len(aside),
         )
 
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:

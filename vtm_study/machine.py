@@ -19,7 +19,7 @@ def machine() -> dict[str, str]:
     import vtm
 
     found = {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(len(os.sched_getaffinity(0)) if _LINUX else os.cpu_count()),
     }
     if memory := _memory():
@@ -38,7 +38,7 @@ def machine() -> dict[str, str]:
 _LINUX = hasattr(os, "sched_getaffinity")
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

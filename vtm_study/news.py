@@ -17,7 +17,8 @@ from vtm.corpora.base import OWN_FRACTIONS
 from vtm.corpora.words import Vocabulary, build_vocabulary
 from vtm.encoders import embed_texts, load_named
 from vtm.errors import ConfigError, MissingError
-from vtm.experiment.runs import BY_CONTENT, held_out_loss
+from vtm.experiment.prepare import prepare
+from vtm.experiment.runs import BY_CONTENT, held_out_loss, model_folder, run_models
 from vtm.files import code_hash, hash_json, read_current, runs_dir, write_sealed
 from vtm.metrics.topics import (
     duplicated_topics,
@@ -31,6 +32,7 @@ from vtm.model.health import unigram_reconstruction
 from vtm.model.topicmodel import TopicModel
 from vtm.model.training import train
 from vtm.newsimages.corpus import GROUND_TRUTH, NewsImages, picture_path, pictures_folder, read
+from vtm.newsimages.task import embed_task, evaluate, load_models, task_run
 from vtm.report.tables import FIGURES, LABELS, frame, paper_rows, spread
 from vtm_study.formats import Row, table
 from vtm_study.measures import TOP_WORDS
@@ -275,33 +277,33 @@ def setting(encoder: str = "") -> PaperSetting:
     ----------
     encoder : the encoder of the experiment; the default weights of clip for German are looked for unless it is a clip.
     """
-    lines = []
-    news, n_pictures = None, 0
+
+    def line(what: str, known: bool, remedy: str, state: str = "") -> tuple[str, str, str]:
+        return what, state or (HERE if known else NOT_HERE), "–" if known else remedy
+
     try:
         news = read()
     except MissingError:
-        lines.append(("articles and picture addresses", NOT_HERE, "vtm fetch corpus:newsimages"))
+        news = None
+    lines = [line("articles and picture addresses", news is not None, "vtm fetch corpus:newsimages")]
+    n_pictures = 0
     if news is None:
-        lines.append(("pictures", NOT_HERE, "after the files: vtm fetch newsimages-images"))
+        lines.append(line("pictures", False, "after the files: vtm fetch newsimages-images"))
     else:
-        lines.append(("articles and picture addresses", HERE, "–"))
-        folder = pictures_folder(news.folder)
+        folder, n_all = pictures_folder(news.folder), len(news.pictures)
         n_pictures = sum(picture_path(picture, folder) is not None for picture in news.pictures)
-        how = "–" if n_pictures == len(news.pictures) else "vtm fetch newsimages-images"
-        lines.append(("pictures", f"{n_pictures} of {len(news.pictures)}", how))
-        known = news.truth is not None
-        how = "–" if known else f"vtm fetch corpus:newsimages, or put {GROUND_TRUTH} beside the other files"
-        lines.append(("ground truth of the test batch", HERE if known else NOT_HERE, how))
+        state = f"{n_pictures} of {n_all}"
+        lines.append(line("pictures", n_pictures == n_all, "vtm fetch newsimages-images", state))
+        remedy = f"vtm fetch corpus:newsimages, or put {GROUND_TRUTH} beside the other files"
+        lines.append(line("ground truth of the test batch", news.truth is not None, remedy))
     spec = encoder if encoder.partition(":")[0] == "clip" else "clip"
     weights = _weights_are_here(spec)
-    how = "–" if weights else f"vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}"
-    lines.append(("weights of the encoder clip", HERE if weights else NOT_HERE, how))
+    remedy = f"vtm prefetch --encoder {'clip:language=de' if spec == 'clip' else spec}"
+    lines.append(line("weights of the encoder clip", weights, remedy))
     return PaperSetting(news, n_pictures, weights, tuple(lines))
 
 
 def _weights_are_here(spec: str) -> bool:
-    from vtm.encoders import load_named
-
     try:
         encoder = load_named(spec, device="cpu", language="de")
         return bool(encoder.image.key and encoder.text.key)
@@ -384,11 +386,6 @@ def can_run(experiment: Experiment, found: PaperSetting) -> bool:
 
 
 def _own_rows(experiment: Experiment, news: NewsImages | None) -> list[dict[str, str]]:
-    from vtm.encoders import load_named
-    from vtm.experiment import runs
-    from vtm.experiment.prepare import prepare
-    from vtm.newsimages.task import embed_task, evaluate, load_models, task_run
-
     if news is None or news.truth is None:
         raise ConfigError(
             "the NewsImages files and their ground truth are needed; see the table of what is here"
@@ -406,9 +403,9 @@ def _own_rows(experiment: Experiment, news: NewsImages | None) -> list[dict[str,
     if encoder.aligned:
         rows.append(_row(f"baseline: cosine ({experiment.encoder_name})", [score()]))
     for kind in KINDS:
-        results = runs.run_models(data, kind)  # trained, or read back
+        results = run_models(data, kind)  # trained, or read back
         for k in experiment.n_topics:
-            folder = runs.model_folder(data, kind, k)
+            folder = model_folder(data, kind, k)
             seeds = [result.seed for result in results if result.n_topics == k and result.status == "ok"]
             scores = []
             for seed in seeds:

@@ -15,11 +15,19 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from browser import dump_dom, find_chromium, measure, serve
+from browser import audit, dump_dom, find_chromium, measure, serve
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium (apt-get install chromium)")
+
+
+AXE = importlib.util.find_spec("axe_core_python")
+needs_axe = pytest.mark.skipif(AXE is None, reason="no axe-core (pip install axe-core-python)")
+
+
+def axe_source() -> str:
+    return (Path(AXE.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
 def load_checker() -> ModuleType:
@@ -218,7 +226,7 @@ def test_links_to_the_configuration_survive_a_clone() -> None:
 
 @pytest.mark.browser
 @needs_chromium
-@pytest.mark.parametrize("width", [1400, 400])
+@pytest.mark.parametrize("width", [1400, 400, 320])
 def test_pages_in_a_browser(built_book: Path, width: int) -> None:
     """With no other host in reach: formulas are set, pictures load, and nothing sticks out at the side."""
     found = measure(built_book, PAGES, width=width)
@@ -265,3 +273,32 @@ def test_the_engine_of_the_pdf_reads_every_character_of_the_pages() -> None:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert "−" in (ROOT / "book" / "method.md").read_text(encoding="utf-8")
     assert config["latex"]["latex_engine"] in ("xelatex", "lualatex")
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@needs_chromium
+@needs_axe
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_and_no_script_fails(built_book: Path, width: int, theme: str) -> None:
+    found, missing = audit(built_book, PAGES, width=width, theme=theme, axe=axe_source())
+    assert set(found) == set(PAGES)
+    assert missing == []
+    for page, shown in found.items():
+        assert shown["theme"] == theme and shown["errors"] == [], f"{page}: {shown}"
+        assert shown["violations"] == [], f"{page}: {json.dumps(shown['violations'], indent=1)}"
+
+
+@pytest.mark.browser
+@needs_chromium
+@needs_axe
+def test_the_audit_sees_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text(
+        '<!doctype html><html lang="en"><head><title>bad</title><script>const a = 1</script>'
+        '<script>const a = 2</script></head><body><main><h1>bad</h1><img src="absent.png"></main></body></html>'
+    )
+    found, missing = audit(tmp_path, ["bad.html"], width=390, theme="dark", axe=axe_source())
+    assert any("already been declared" in error for error in found["bad.html"]["errors"])
+    assert "image-alt" in [rule for rule, *_ in found["bad.html"]["violations"]]
+    assert missing == ["404 /absent.png"]

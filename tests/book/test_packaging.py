@@ -184,6 +184,36 @@ def test_set_up_is_done_once(make, tmp_path: Path) -> None:
     assert make("-q", "setup", "data", *arguments).returncode == 1
 
 
+def test_make_findings_names_those_that_failed(make, tmp_path: Path) -> None:
+    for name, code in {"good": 0, "bad": 3, "last": 0}.items():
+        (tmp_path / f"{name}.sh").write_text(f"echo run {name}; exit {code}\n")
+    done = make("findings", f"FINDINGS={tmp_path}/*.sh")
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if line.startswith(("run", "Not"))] == [
+        "run bad",
+        "run good",
+        "run last",
+        f"Not as described: {tmp_path}/bad.sh",
+    ]
+    assert make("findings", f"FINDINGS={tmp_path}/good.sh").returncode == 0
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "findings").glob("*.sh")), ids=lambda path: path.stem)
+def test_a_finding_has_the_form_that_its_readme_states(script: Path) -> None:
+    """What it finds needs a network: `make findings`."""
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 60
+    head = " ".join(line for line in lines if line.startswith("#"))
+    for part in ("Expected:", "What it does", "Who meets it:", "Way round:", "Output seen:"):
+        assert part in head
+    installed = [line.split() for line in lines if line[:1] != "#" and 'pip" install ' in line]
+    for words in installed:
+        packages = [word.strip('"') for word in words if "==" in word]
+        assert packages and all(re.fullmatch(r"[\w-]+==[\w.$]+", package) for package in packages)
+    assert installed and "vtm" not in " ".join(lines).replace(".vtm", "").split()
+    subprocess.run(["bash", "-n", script], check=True)
+
+
 def test_ci_runs_the_tests_and_cleans_up(tmp_path: Path) -> None:
     """.ci/run with a stand-in for make: what it asks for, and that nothing of it stays."""
     tools, scratch = tmp_path / "bin", tmp_path / "tmp"

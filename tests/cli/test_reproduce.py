@@ -66,7 +66,7 @@ def make_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path,
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run of the two notebooks leaves."""
-    folder = tmp_path_factory.mktemp("finished")
+    folder = tmp_path_factory.mktemp("{finished}")  # papermill takes braces for placeholders
     with pytest.MonkeyPatch.context() as patch:
         source, out = make_folders(folder, patch)
         run((source, out))
@@ -93,7 +93,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
                     exec(cell.source, namespace)
                 if "parameters" in cell.metadata.get("tags", ()):
                     namespace |= step.parameters
-        notebook.metadata["run"] = time.time_ns()  # papermill's times differ from run to run, too
+        notebook.metadata["run"] = time.time_ns()  # a kernel's times differ from run to run, too
         nbformat.write(notebook, step.output)
 
     monkeypatch.setattr(pipeline, "_execute", execute)
@@ -152,6 +152,7 @@ def test_runs_in_order_with_the_parameters_that_each_declares(folders: tuple[Pat
     nbformat.validate(executed)
     injected = [cell for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", [])]
     assert [cell.source.splitlines()[-1] for cell in injected] == ["seeds = [4, 5]"]
+    assert executed.metadata.language_info.pygments_lexer == "ipython3"  # by which the book colours code
     assert {path: path.read_bytes() for path in source.iterdir()} == before
     visible = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
     assert visible == ["01-first.ipynb", "02-second.ipynb", "log.txt"]
@@ -247,7 +248,9 @@ def test_code_hash_depends_on_every_module(tmp_path: Path, monkeypatch: pytest.M
     hashes.append(pipeline._code_hash())
     (package / "model.py").rename(package / "models.py")
     hashes.append(pipeline._code_hash())
-    assert len(set(hashes)) == 3
+    (package / "corpora" / "table.toml").write_text("of = 'the package, and no module'\n")
+    hashes.append(pipeline._code_hash())
+    assert len(set(hashes)) == 4
 
 
 @pytest.mark.usefixtures("here")

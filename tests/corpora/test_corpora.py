@@ -186,6 +186,32 @@ def test_near_duplicates_are_those_of_a_slow_search(thresholds, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("thresholds", [(0.97, 0.97, 0.85), (0.9, 2, 2), (2, 0.9, 2), (2, 2, 0.8)])
+def test_near_duplicates_of_many_pairs_are_those_of_a_comparison_of_all(thresholds, monkeypatch):
+    rng = np.random.default_rng(4)
+    n = 3000
+    image, text = (rng.normal(size=(40, width))[rng.integers(40, size=n)] for width in (24, 32))
+    image, text = (x + 0.8 * rng.normal(size=x.shape) for x in (image, text))
+    twins, first = np.arange(0, 600), np.arange(1000, 1600)
+    image[twins], text[twins] = image[first], text[first]
+    # Some equal, some that differ on one side, and some that differ a little on both.
+    for x, rows in ((image, slice(100, 250)), (text, slice(250, 400))):
+        x[rows] = rng.normal(size=x[rows].shape)
+    for x in (image, text):
+        x[400:600] += rng.uniform(0.1, 0.7, size=(200, 1)) * rng.normal(size=x[400:600].shape)
+    image[2000:2300] = text[2990:] = 0  # like nothing, not even one another
+    options = dict(zip(("twin_image", "twin_text", "twin_both"), thresholds, strict=True))
+    known = corpora_base.near_duplicates(text, image, **options)
+    monkeypatch.setattr(corpora_base, "_MOST_COMPARED", 1)
+    monkeypatch.setattr(corpora_base, "_TILE", 50)
+    found = corpora_base.near_duplicates(text, image, **options)
+    assert found.dtype == np.int64 and found[0] == 0
+    alike = known[:, None] == known
+    together = found[:, None] == found
+    assert not (together & ~alike).any()
+    assert (together & alike).sum() - n >= 0.99 * (alike.sum() - n) > 300
+
+
 def test_an_owner_s_split_keeps_its_twins_and_they_are_told():
     parts = ("test", "development") * 30
     corpus = corpus_of(*(f"id {number:02d}" for number in range(60)), parts=parts)

@@ -22,6 +22,7 @@ from vtm.encoders import embed_images, embed_texts, load_encoder, load_named, pr
 from vtm.encoders.clip import published
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import data_dir, hash_file
+from vtm.model.align import clip_loss
 
 TINY = {
     "embed_dim": 24,
@@ -164,6 +165,18 @@ def check_equal(pair, image: np.ndarray, text: np.ndarray) -> None:
         assert np.abs(found - expected).max() < 1e-6
         assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
         assert np.abs(found[0] - found[1]).max() > 1e-3  # else any row would do
+
+
+def test_the_offline_baselines_loss_is_clips():
+    """To the bit, with its gradients: `vtm.model.align` does without the import of open_clip."""
+    draws = torch.Generator().manual_seed(0)
+    leaves = [torch.randn(9, 5, generator=draws).requires_grad_() for _ in range(2)]
+    leaves.append(torch.tensor(7.5).requires_grad_())
+    found, expected = (
+        (loss, *torch.autograd.grad(loss, leaves))
+        for loss in (clip_loss(*leaves), open_clip.loss.ClipLoss()(*leaves))
+    )
+    assert all(map(torch.equal, found, expected))
 
 
 def load(folder: Path, **options):

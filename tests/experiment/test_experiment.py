@@ -31,7 +31,7 @@ from vtm.report.findings import (
     headline,
     own_category,
 )
-from vtm.report.tables import findings_table, retrieval_summary, table_1
+from vtm.report.tables import findings_table, retrieval_summary, side_by_side, table_1
 
 CURVE = {"reconstruction": [3.0, 2.0], "kl": [1.0, 0.5]}
 
@@ -246,6 +246,23 @@ def test_a_collapsed_run_is_counted_and_not_averaged():
     quoted = headline([*runs, fake("text-teacher", 5, 0, eye, eye)], None)
     assert quoted["n_unhealthy"] == 1.0 and quoted["mrr_joint_small"] == 1.0
     assert quoted["mrr_random"] == expected_random(5)["mrr_100"]
+
+
+def test_table_1_has_the_papers_figures_in_neighbouring_columns():
+    eye, flat = np.eye(5), np.full((5, 5), 0.2)
+    runs = [fake("baseline", 0, 0, eye, eye)]
+    runs += [fake(kind, k, 0, eye, eye) for kind in ("joint", "text-teacher") for k in (5, 7)]
+    runs.append(fake("joint", 5, 1, flat, flat, "collapsed"))
+    table = side_by_side(runs)
+    assert list(table.index) == [
+        "baseline: aligned (contrastive) (paper: CLIP)",
+        *("joint 7 (paper: 120)", "joint 5 (paper: 60)"),
+        *("text-teacher 7 (paper: 120)", "text-teacher 5 (paper: 60)"),
+    ]
+    assert list(table.loc["joint 5 (paper: 60)", "MRR@100"]) == ["0.030", "1.000"]
+    # Chance is the mean of 1/rank over all ranks, 0 beyond the first hundred: of 1,915 items, and of five.
+    chance = sum(1 / r for r in range(1, 101)) / 1915, sum(1 / r for r in range(1, 6)) / 5
+    assert list(table.iloc[0]["times chance"]) == [f"{0.169 / chance[0]:.1f}", f"{1 / chance[1]:.1f}"]
 
 
 def test_the_best_topics_are_chosen_on_validation_and_tested_by_two_figures():

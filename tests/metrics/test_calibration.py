@@ -66,17 +66,28 @@ def test_the_order_of_scores_stays_and_no_slope_is_infinite():
 
 def test_thresholds_are_those_that_trying_all_finds():
     score, right, _ = answers(300)
-    chance = expit(score).round(2)  # with ties
+    chance, once = expit(score).round(2), np.ones(300)  # with ties
     tried = np.unique(chance)
     f1 = [f1_score(right, chance >= threshold) for threshold in tried]
-    assert f1_score(right, chance >= best_f1(chance, right)) == pytest.approx(max(f1))
+    assert f1_score(right, chance >= best_f1(chance, right, once)) == pytest.approx(max(f1))
 
     good = [threshold for threshold in tried if right[chance >= threshold].mean() >= 0.525]
-    assert half_right(chance, right) == min(good)
-    assert half_right(chance, np.zeros(300, bool)) > 1 and best_f1(chance, np.zeros(300, bool)) > 1
+    assert half_right(chance, right, once) == min(good)
+    nothing = np.zeros(300, bool)
+    assert half_right(chance, nothing, once) > 1 and best_f1(chance, nothing, once) > 1
     found = calibrate(score, right, choose=half_right)
     shown = found.probability(score) >= found.threshold
     assert found.precision == right[shown].mean() >= 0.5 and found.shown == shown.mean()
+
+
+@pytest.mark.parametrize("choose", [half_right, best_f1])
+def test_an_answer_that_counts_twice_is_two_answers(choose):
+    score, right, _ = answers(200)
+    often = np.random.default_rng(5).integers(1, 4, 200)
+    weighed = calibrate(score, right, choose=choose, weight=often)
+    repeated = calibrate(np.repeat(score, often), np.repeat(right, often), choose=choose)
+    for name, value in vars(repeated).items():
+        assert vars(weighed)[name] == pytest.approx(value, rel=1e-3), name
 
 
 def test_the_reliability_curve_counts():
@@ -169,7 +180,7 @@ def test_scores_are_what_their_names_say(planted):
 def test_what_is_tuned_on_held_out_pairs_finds_their_themes(planted):
     text, picture = readings(planted)
     reader, _, counts = planted
-    tuned = tune(reader, text, picture, counts, held_out=True)
+    tuned = tune(reader, text, picture, counts, held_out=True, n_pictures=40)
     assert set(tuned.mix) == set(tuned.matches) == set(ASKED) and "words" not in tuned.mix["unknown"]
     for weights in (tuned.word_mix, *tuned.mix.values()):
         assert sum(weights.values()) == pytest.approx(1)
@@ -182,9 +193,27 @@ def test_what_is_tuned_on_held_out_pairs_finds_their_themes(planted):
     assert Tuned.read(json.loads(json.dumps(tuned.stored()))) == tuned
 
 
+def test_in_a_larger_collection_a_text_s_own_picture_is_found_less_easily(planted):
+    text, picture = readings(planted)
+    reader, _, counts = planted
+    few, many = (
+        tune(reader, text, picture, counts, held_out=True, n_pictures=n).matches for n in (40, 40_000)
+    )
+    has = counts.toarray() > 0
+    own = np.eye(len(has), dtype=bool)
+    right = (text.words["asked"] @ has.T >= 0.5)[~own]
+    tuned = tune(reader, text, picture, counts, held_out=True, n_pictures=40_000)
+    score = tuned.match("text", reader.scores(text, picture, tuned.word_mix))[~own]
+    looked = score >= np.quantile(score, 0.9)
+    # Where its own picture hardly counts, the chances are the share of the other pictures that are right.
+    said = many["text"].probability(score)[looked].mean()
+    assert said == pytest.approx(right[looked].mean(), abs=0.05)
+    assert few["text"].probability(score)[looked].mean() > said
+
+
 def test_without_held_out_pairs_nothing_is_chosen_or_calibrated(planted):
     text, picture = readings(planted)
-    tuned = tune(planted[0], text, picture, planted[2], held_out=False)
+    tuned = tune(planted[0], text, picture, planted[2], held_out=False, n_pictures=40)
     assert (tuned.keywords, tuned.matches, tuned.flat) == (None, None, float("inf"))
     assert tuned.word_mix == {"topics": 0.5, "pairs": 0.5}
     assert Tuned.read(json.loads(json.dumps(tuned.stored()))) == tuned

@@ -121,3 +121,21 @@ def test_the_legend_of_the_categories_stands_where_bars_are_short() -> None:
     beside = [bar for bar in beside if bar.y0 < legend.y1 and bar.y1 > legend.y0]
     # Marks of the legend beside the bars' ends would be taken for bars.
     assert beside and all(bar.x1 + 100 < legend.x0 for bar in beside)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_crossing_is_where_the_curve_that_was_behind_stays_ahead(seed: int) -> None:
+    """Held to a walk over all depths."""
+    first, second = np.random.default_rng(seed).integers(0, 4, size=(2, 9))
+    led = [b > a for a, b in zip(first, second, strict=True) if a != b]
+    stays = [
+        depth
+        for depth in range(1, 10)
+        if led
+        and all(
+            (b > a) if led[-1] else (a > b)
+            for a, b in zip(first[depth - 1 :], second[depth - 1 :], strict=True)
+        )
+    ]
+    expected = min(stays) if stays and led[0] != led[-1] else None
+    assert figures.crossing(first, second) == expected

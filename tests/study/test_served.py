@@ -1,5 +1,7 @@
 """What the tool gives its users, measured through its own calls."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,12 @@ def found():
 def test_every_pair_is_asked_for_once(found):
     measured, n = found
     assert measured["n_pictures"] == n
-    assert [row["name"] for row in measured["rows"]] == ["plus", served.NEAREST]
+    ran = [row["name"] for row in measured["rows"] if "reason" not in row]
+    assert ran[0] == "plus" and ran[-1] == served.NEAREST
+    missing = {row["name"] for row in measured["rows"]} - set(ran)
+    assert missing | set(ran[1:-1]) == set(served.EXTRA_PEERS)
+    if not any(map(served.installed_version, missing)):
+        assert all("not installed" in row["reason"] for row in measured["rows"] if row["name"] in missing)
     assert sum(point["n"] for point in measured["curves"]["keyword"]) == n * served.TOP
 
 
@@ -47,11 +54,46 @@ def test_figures_of_a_ranking_by_hand():
     assert served._says_half({"boat", "sea"}, {"sea"}) and not served._says_half(set(), {"sea"})
 
 
+def test_a_package_is_asked_as_ours_is_and_where_it_fails_the_reason_is_kept(monkeypatch):
+    off = {"twin_image": 0.0, "twin_text": 0.0, "twin_both": 0.0}
+    data = prepare(from_parameters({"corpus": "scenes:n=150", "encoder": "pixels", **off}))
+    asked = []
+
+    def knows_the_texts(name, text, image, tokens, vocabulary, ids, *, embed_words, n_topics, seed):
+        """A package whose topics are the words of each test picture's own text."""
+        if name == "turftopic":
+            raise ValueError("no topics today\nand more")
+        asked.append({part: len(rows) for part, rows in text.items()})
+        assert len(tokens) == len(text["train"]) and len(ids) == len(text["validation"]) and all(tokens)
+        column = {word: place for place, word in enumerate(vocabulary)}
+        own = np.zeros((len(text["test"]), len(vocabulary)))
+        for row, words in enumerate(test_words[len(asked) - 1]):
+            own[row, [column[word] for word in words if word in column]] = 1
+        same = {"test": np.eye(len(own))}
+        return SimpleNamespace(text=same, image=same, topic_word=own)
+
+    parts = served.folds(data.experiment)[:1]
+    monkeypatch.setattr(served, "folds", lambda _: parts)
+    test_words = [[data.vocabulary.tokens(text) for text in part.texts("test")] for part in parts]
+    monkeypatch.setattr(served, "METHODS", ("plus",))
+    monkeypatch.setattr(served, "extra_peer", knows_the_texts)
+    monkeypatch.setattr(served, "installed_version", lambda name: "1.0")
+    rows = {row["name"]: row for row in served.measure(data)["rows"]}
+    assert rows["turftopic"]["reason"] == "ValueError: no topics today"
+    assert rows["BERTopic"]["mrr_100"][0] == 1 and "shown_precision" not in rows["BERTopic"]
+    assert rows["BERTopic"]["precision_5"][0] > rows["plus"]["precision_5"][0]
+    assert [sum(sizes.values()) for sizes in asked] == [len(data.corpus)]
+
+
 def test_table_and_figure_show_what_was_measured(found):
     measured, _ = found
-    table = served.served_table(measured)
-    shown = table.data if hasattr(table, "data") else table
-    assert f"{measured['rows'][0]['mrr_100'][0]:.3f}" in str(shown.to_dict())
-    assert len(served.served_figure(measured).axes) == 2
-    numbers = served.served_numbers(measured)
+    studies = {"scenes": measured, "others": measured | {"rows": [{"name": "x", "reason": "not here"}]}}
+    table = served.served_table(studies)
+    shown = str((table.data if hasattr(table, "data") else table).to_dict())
+    assert f"{measured['rows'][0]['mrr_100'][0]:.3f}" in shown and "not run" in shown
+    why = served.not_run(studies)
+    assert "not here" in str((why.data if hasattr(why, "data") else why).to_dict())
+    assert len(served.served_figure(studies).axes) == 6
+    numbers = served.served_numbers(studies)
     assert numbers["served_mrr_100"] == measured["rows"][0]["mrr_100"][0]
+    assert {f"served_error_{what}" for what in served.CURVES} <= set(numbers)

@@ -126,16 +126,12 @@ def replace_keywords(
 
     Parameters
     ----------
-    xmp
-        None where there is none.
-    keywords
-        For dc:subject. Those that are there are not added again.
-    hierarchy
-        For the trees, each from `ROOT` to the keyword; a keyword that has none stands right below `ROOT`.
+    xmp : none where there is none.
+    keywords : for dc:subject. Those that are there are not added again.
+    hierarchy : for the trees, each from `ROOT` to the keyword; a keyword that has none stands right below `ROOT`.
     beside
         By the names of `KINDS`, keywords that readers find elsewhere as long as this XMP has no list of that name.
-    start
-        What a new XMP starts from.
+    start : what a new XMP starts from.
 
     Returns
     -------
@@ -783,10 +779,8 @@ def write_sidecar(
 
     Parameters
     ----------
-    keywords, hierarchy
-        As for `replace_keywords`.
-    basename
-        As for `sidecar_path`.
+    keywords, hierarchy : as for `replace_keywords`.
+    basename : as for `sidecar_path`.
 
     Returns
     -------
@@ -891,8 +885,7 @@ def write_original(
 
     Parameters
     ----------
-    keywords, hierarchy
-        As for `replace_keywords`.
+    keywords, hierarchy : as for `replace_keywords`.
 
     Returns
     -------

@@ -1,9 +1,8 @@
-"""The paper's notebooks, run in order through papermill.
+"""The paper's notebooks, run in order by nbclient with the parameters that papermill puts into them.
 
 A notebook is current when its stamp, a JSON file beside its output, agrees with its source, its parameters, the
 package's code, the corpus' files, the output of the notebook before it, the output itself, and the other files that it
-wrote in the outputs' folder, as the explorer. What is current is
-skipped; the first failure stops the run.
+wrote in the outputs' folder, as the explorer. What is current is skipped; the first failure stops the run.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 import textwrap
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,6 @@ from vtm.files import (
     read_json,
     results_dir,
     runs_dir,
-    scratch,
     write_json,
     write_text,
 )
@@ -52,8 +50,6 @@ REASONS = {
     "output": "its output is not what was written",
     "written": "a file that it wrote is missing or is not what was written",
 }
-# papermill's own cells around a failure; without them a cell has the number that it has in the source.
-ERROR_MARKER = "papermill-error-cell-tag"
 # Their messages name the thing and the remedy, and need no class name and no traceback.
 OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, StorageError, VtmError)}
 
@@ -134,23 +130,15 @@ def run_notebooks(
 
     Parameters
     ----------
-    profile
-        "smoke", "default", "paper" or "study": a set of parameters.
-    parameters
-        Set over the profile's.
-    notebooks
-        Folder of the sources; the checkout's notebooks/ by default.
-    out
-        Folder of the executed notebooks, and the kernels' working folder; the checkout's book/executed by
+    profile : "smoke", "default", "paper" or "study": a set of parameters.
+    parameters : set over the profile's.
+    notebooks : folder of the sources; the checkout's notebooks/ by default.
+    out : folder of the executed notebooks, and the kernels' working folder; the checkout's book/executed by
         default, or ./executed when `notebooks` is given.
-    force
-        Run what is current, too.
-    only
-        Names of the steps to run, "03-joint" or "03"; the others are left as they are.
-    dry_run
-        Run and write nothing; the steps returned say what would run, and why.
-    console
-        Where progress is shown; stderr by default.
+    force : run what is current, too.
+    only : names of the steps to run, "03-joint" or "03"; the others are left as they are.
+    dry_run : run and write nothing; the steps returned say what would run, and why.
+    console : where progress is shown; stderr by default.
 
     Returns
     -------
@@ -282,7 +270,8 @@ def _declared(notebook: Path) -> tuple[str, ...]:
         kernel = nbformat.read(notebook, as_version=4).metadata.get("kernelspec", {}).get("name")
         if not kernel:
             raise ValueError("no kernel in its metadata")
-        return tuple(papermill.inspect_notebook(_literal(notebook)))
+        # It takes braces in a path for placeholders.
+        return tuple(papermill.inspect_notebook(str(notebook).replace("{", "{{").replace("}", "}}")))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{notebook}: not a notebook that can be run ({_one_line(str(error))})") from None
 
@@ -322,9 +311,9 @@ def _step_parts(step: Step) -> dict[str, str | None]:
 
 
 def _code_hash() -> str:
-    """Hex SHA-256 over the source files of what notebooks call."""
-    root = Path(__file__).parents[2]
-    return hash_json([hash_tree(root / package, (".py",)) for package in ("vtm", "vtm_study")])
+    """Hex SHA-256 over the source files of what notebooks call, and over the data and pages beside them."""
+    root, kinds = Path(__file__).parents[2], (".py", ".toml", ".html", ".css", ".js")
+    return hash_json([hash_tree(root / package, kinds) for package in ("vtm", "vtm_study")])
 
 
 def _stored_hash(study_folder: str | None) -> str:
@@ -396,61 +385,52 @@ def _execute(step: Step, console: Console) -> None:
     folder. After a failure the notebook as far as it got is in `step.failed`, until the next success.
     """
     import nbformat
-    import papermill
     from jupyter_client.kernelspec import NoSuchKernel
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    running, reached, died = f"running {step.name}", 0, False
+    running, failure = f"running {step.name}", None
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     if not console.is_terminal:
         _say(console, running)
     step.output.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        scratch() as folder,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
+    notebook = load_notebook_node(str(step.source))
+    if step.parameters:
+        notebook = parameterize_notebook(notebook, dict(step.parameters))
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        resources={"metadata": {"path": str(step.output.parent)}},
+        # The kernel's log would stand between our lines, with a traceback after an interrupt.
+        extra_arguments=["--log-level=CRITICAL"],
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         shown = progress.add_task(running)
-
-        def on_cell_start(cell_index: int, **_: Any) -> None:
-            nonlocal reached
-            reached = cell_index + 1
-            progress.update(shown, description=f"{running}, cell {reached}")
-
-        partial = folder / "partial.ipynb"
         try:
-            with _environment():
-                papermill.execute_notebook(
-                    _literal(step.source),
-                    _literal(partial),
-                    parameters=dict(step.parameters),
-                    cwd=str(step.output.parent),
-                    progress_bar=False,
-                    log_output=False,
-                    on_cell_start=on_cell_start,
-                    # The kernel's log would stand between our lines, with a traceback after an interrupt.
-                    extra_arguments=["--log-level=CRITICAL"],
-                )
-        except PapermillExecutionError:
+            # Not `client.execute`, which would answer signals in our place.
+            with client.setup_kernel(env=_environment()):
+                for reached, cell in enumerate(notebook.cells, start=1):
+                    progress.update(shown, description=f"{running}, cell {reached}")
+                    client.execute_cell(cell, reached - 1)
+                about = client.wait_for_reply(client.kc.kernel_info())
+                notebook.metadata.language_info = about["content"]["language_info"]
+        except CellExecutionError:
             pass  # the error is among the outputs
         except DeadKernelError:
-            died = True
+            failure = (reached, "DeadKernelError", "the kernel died; was there enough memory?")
         except NoSuchKernel as raised:
             raise MissingError(
                 f"{step.source}: the kernel {raised.name!r} is not installed; set the notebook's kernel to python3"
             ) from None
-        executed = nbformat.read(partial, as_version=4)
 
-    # Without papermill's error banners and the names of our temporary files.
-    executed.cells = [cell for cell in executed.cells if ERROR_MARKER not in cell.metadata.get("tags", [])]
-    executed.metadata.papermill.update(input_path=step.source.name, output_path=step.output.name)
-    text = nbformat.writes(executed) + "\n"
-    if died:
-        failure = (reached, "DeadKernelError", "the kernel died; was there enough memory?")
-    else:
-        failure = next(_errors(executed), None)
-    if failure:
+    text = nbformat.writes(notebook) + "\n"
+    if failure := failure or next(_errors(notebook), None):
         write_text(step.failed, text)
         number, ename, evalue = failure
         if ename in OUR_ERRORS:
@@ -463,31 +443,19 @@ def _execute(step: Step, console: Console) -> None:
 
 
 def _errors(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:
-    """(cell, class, message) of each error output; papermill lets a notebook that calls exit() pass."""
+    """(cell, class, message) of each error output; nbclient lets a notebook that calls exit() pass."""
     for number, cell in enumerate(notebook.cells, start=1):
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
                 yield number, output.ename, output.evalue
 
 
-@contextmanager
-def _environment() -> Iterator[None]:
+def _environment() -> dict[str, str]:
     """The variables by which a kernel in another folder finds the same data, results and package as we do."""
-    before = dict(os.environ)
-    os.environ.update(VTM_DATA=str(data_dir()), VTM_RUNS=str(runs_dir()))
+    found = {**os.environ, "VTM_DATA": str(data_dir()), "VTM_RUNS": str(runs_dir())}
     if root := checkout():
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [before.get("PYTHONPATH")])])
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-def _literal(path: Path) -> str:
-    # papermill takes braces in a path for placeholders.
-    return str(path).replace("{", "{{").replace("}", "}}")
+        found["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return found
 
 
 def _one_line(text: str) -> str:

@@ -387,7 +387,10 @@ def tag(
         weight=relevance,
         topics_too=write_topics,
     )
-    columns = WIDE if wide else LONG
+    if kind == "table":
+        columns = BLOCKS
+    else:
+        columns = WIDE if wide else LONG
     with open_rows(kind, out, columns, mark=wide) as write:
         for block in blocks:
             good = [item for item in block if isinstance(item, Tagged)]
@@ -410,11 +413,13 @@ def tag(
 
 
 LONG = {"picture": str, "keyword": str, "confidence": float, "topics": list}
+# On a terminal, a block for each picture.
+BLOCKS = {"picture": str, "keywords": str, "topics": str}
 WIDE = {"picture": str, "keywords": list, "confidences": list, "topics": list}
 
 
 def _tag_rows(tagged: Tagged, kind: str, wide: bool) -> list[dict[str, Any]]:
-    """One row for each keyword, and one without for a picture that has none; in JSON Lines an object for each picture."""
+    """One row for each keyword, and one without for a picture that has none; one for each picture where that reads well."""
     picture = storable(tagged.picture)
     if kind == "jsonl":
         keywords = [
@@ -426,6 +431,9 @@ def _tag_rows(tagged: Tagged, kind: str, wide: bool) -> list[dict[str, Any]]:
         ]
         return [{"picture": picture, "keywords": keywords, "topics": topics}]
     topics = [f"{tag.topic}: {tag.label} ({tag.probability:.0%})" for tag in tagged.tags]
+    if kind == "table":
+        sure = [found.word + _percent(found.confidence) for found in tagged.words]
+        return [{"picture": picture, "keywords": ", ".join(sure) or "none", "topics": ", ".join(topics)}]
     if wide:
         sure = [f"{found.confidence:.2f}" for found in tagged.words if found.confidence == found.confidence]
         words = [found.word for found in tagged.words]
@@ -435,6 +443,11 @@ def _tag_rows(tagged: Tagged, kind: str, wide: bool) -> list[dict[str, Any]]:
         {"picture": picture, "keyword": word, "confidence": confidence, "topics": topics}
         for word, confidence in rows
     ]
+
+
+def _percent(chance: float) -> str:
+    """A chance behind a word; nothing where it is not known."""
+    return "" if chance != chance else f" {chance:.0%}"
 
 
 def _rounded(chance: float) -> float | None:

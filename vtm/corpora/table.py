@@ -311,8 +311,13 @@ _PICTURES = (
     "flickr30k-images",
     "flickr30k_images",
 )
-# Folders that hold a part of an owner's split; COCO's have a year.
-_PART = re.compile(r"(train|training|val|valid|validation|dev|test|testing)(\d{4})?", re.IGNORECASE)
+# Folders that hold a part of an owner's split, and that part; COCO's have a year.
+_PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_PART = re.compile(rf"({'|'.join(_PARTS)})(\d{{4}})?", re.IGNORECASE)
 CAPTIONS = ("joined", "first", "drawn")
 # What other programs write for "no value".
 NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
@@ -354,25 +359,17 @@ def load(
 
     Parameters
     ----------
-    path
-        A .csv, .tsv, .jsonl or .parquet file, where a column may hold the pictures themselves ({bytes, path}); captions
-        as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with any of
-        these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or archives, or
-        a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
-    image_column, text_column
-        Guessed from the usual names when not given.
-    id_column
-        When not given, a pair's id is the picture's path relative to `path`'s folder.
-    group_column
-        Gold category, for evaluation only.
-    encoding
-        Of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
-    captions
-        Of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
-    pictures
-        Another folder in which pictures are looked for, and into which absolute paths and links may lead.
-    lang
-        Code of the texts' language.
+    path : a .csv, .tsv, .jsonl or .parquet file, where a column may hold the pictures themselves ({bytes, path});
+        captions as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with
+        any of these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or
+        archives, or a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
+    image_column, text_column : guessed from the usual names when not given.
+    id_column : when not given, a pair's id is the picture's path relative to `path`'s folder.
+    group_column : gold category, for evaluation only.
+    encoding : of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
+    captions : of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
+    pictures : another folder in which pictures are looked for, and into which absolute paths and links may lead.
+    lang : code of the texts' language.
 
     Raises
     ------
@@ -505,16 +502,8 @@ def _own_parts(places: Sequence[PurePath]) -> list[str] | None:
 
     Without a validation part, or without one for tests, that part is drawn from their training part.
     """
-    told = [
-        next((match[1].lower() for name in place.parts[:-1] if (match := _PART.fullmatch(name))), "")
-        for place in places
-    ]
-    parts = [
-        "test" if name.startswith("test") else "train" if name.startswith("train") else name for name in told
-    ]
-    parts = [
-        "validation" if name in ("val", "valid", "validation", "dev") else name or "train" for name in parts
-    ]
+    told = [filter(None, map(_PART.fullmatch, place.parts[:-1])) for place in places]
+    parts = [next((_PARTS[match[1].lower()] for match in matches), "train") for matches in told]
     if "train" not in parts or not {"validation", "test"} & set(parts):
         return None
     complete = {"validation", "test"} <= set(parts)

@@ -38,13 +38,10 @@ class ImageEncoder(Protocol):
 
     Attributes
     ----------
-    key
-        Name, weights hash, preprocessing and size: all that an embedding depends on besides the picture.
-        Known before any weights are loaded.
-    dim
-        Length d of an embedding.
-    size
-        Side in pixels of the square picture that `preprocess` takes; None: it takes the whole picture.
+    key : name, weights hash, preprocessing and size: all that an embedding depends on besides the picture. Known
+        before any weights are loaded.
+    dim : length d of an embedding.
+    size : side in pixels of the square picture that `preprocess` takes; None: it takes the whole picture.
     """
 
     key: str
@@ -77,8 +74,7 @@ class EncoderPair:
 
     Attributes
     ----------
-    aligned
-        Whether the two share one space, so that the cosine of a text and an image means something.
+    aligned : whether the two share one space, so that the cosine of a text and an image means something.
     """
 
     name: str
@@ -105,15 +101,11 @@ def load_encoder(
 
     Parameters
     ----------
-    name
-        "offline" (a DINOv2 ViT-S/14 and all-MiniLM-L6-v2, not aligned), "clip" (any of open_clip's),
-        "sentence" (a BERT and a ViT, not aligned) or "pixels" (no weights; for tests).
-    device
-        "auto" (CUDA where there is one), "cpu" or "cuda".
-    language
-        Of the texts, such as "de"; for encoders that choose their weights by it.
-    **options
-        Of the encoder; see the `load` of its module.
+    name : "offline" (a DINOv2 ViT-S/14 and all-MiniLM-L6-v2, not aligned), "clip" (any of open_clip's), "sentence"
+        (a BERT and a ViT, not aligned) or "pixels" (no weights; for tests).
+    device : "auto" (CUDA where there is one), "cpu" or "cuda".
+    language : of the texts, such as "de"; for encoders that choose their weights by it.
+    **options : of the encoder; see the `load` of its module.
 
     Raises
     ------

@@ -84,22 +84,17 @@ def load(
 
     Parameters
     ----------
-    language
-        Of the texts; chooses the weights where none are named.
-    model, pretrained
-        One of open_clip's architectures with a tag or a file of weights; or, as `model` alone,
-        `local-dir:FOLDER` or `hf-hub:ORGANIZATION/NAME`. Published weights are computed with the activation
-        they were trained with, so ViT-B-32 / openai with QuickGELU. A file does not state its activation, so
-        the architecture's name must (ViT-B-32-quickgelu), nor its preprocessing, unless the
-        open_clip_config.json that came with it lies beside it.
-    text_model, text_pretrained
-        The same for texts, where they have another model than the pictures; or `sentence:NAME`, a model of
-        sentence-transformers.
-    aligned
-        Whether texts and pictures share one space: "yes", "no", or "auto". One model's do. Two models' do
+    language : of the texts; chooses the weights where none are named.
+    model, pretrained : one of open_clip's architectures with a tag or a file of weights; or, as `model` alone,
+        `local-dir:FOLDER` or `hf-hub:ORGANIZATION/NAME`. Published weights are computed with the activation they
+        were trained with, so ViT-B-32 / openai with QuickGELU. A file does not state its activation, so the
+        architecture's name must (ViT-B-32-quickgelu), nor its preprocessing, unless the open_clip_config.json that
+        came with it lies beside it.
+    text_model, text_pretrained : the same for texts, where they have another model than the pictures; or
+        `sentence:NAME`, a model of sentence-transformers.
+    aligned : whether texts and pictures share one space: "yes", "no", or "auto". One model's do. Two models' do
         not, unless the text model is known to have been trained to the other's pictures.
-    precision
-        "fp32", or "fp16" or "bf16" on CUDA (torch.autocast); "auto" is fp16 on CUDA and fp32 on the CPU.
+    precision : "fp32", or "fp16" or "bf16" on CUDA (torch.autocast); "auto" is fp16 on CUDA and fp32 on the CPU.
         Embeddings are float32 in any case.
 
     Refused are half precision on the CPU, and weights whose architecture or preprocessing is not known; when they are

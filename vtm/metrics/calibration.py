@@ -49,7 +49,11 @@ class Calibration:
 
 
 def calibrate(
-    score: np.ndarray, right: np.ndarray, *, choose: Callable[[np.ndarray, np.ndarray], float]
+    score: np.ndarray,
+    right: np.ndarray,
+    *,
+    choose: Callable[[np.ndarray, np.ndarray, np.ndarray], float],
+    weight: np.ndarray | None = None,
 ) -> Calibration:
     """Learn the chance of scores by logistic regression (Platt 1999), and the threshold from the chances.
 
@@ -57,7 +61,8 @@ def calibrate(
     ----------
     score : (n,) of held-out answers.
     right : (n,) bool, which of them are right.
-    choose : chances and `right` -> the threshold, as `half_right` or `best_f1` choose it.
+    choose : chances, `right` and weights -> the threshold, as `half_right` or `best_f1` choose it.
+    weight : (n,) how often each answer counts; once by default.
 
     Raises
     ------
@@ -65,49 +70,53 @@ def calibrate(
         No answers, other numbers of them, or scores that are no numbers.
     """
     score, right = np.asarray(score, dtype=np.float64), np.asarray(right, dtype=bool)
+    weight = np.ones(len(score)) if weight is None else np.asarray(weight, dtype=np.float64)
     if score.shape != right.shape or score.ndim != 1 or not len(score) or not np.isfinite(score).all():
         raise DataError(
             f"scores of shape {score.shape} and answers of {right.shape}: one number for each is needed"
         )
     # Platt's targets: so that a score which tells all apart does not get an infinite slope.
-    n_right = int(right.sum())
-    target = np.where(right, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
+    total = weight.sum()
+    n_right = weight @ right
+    target = np.where(right, (n_right + 1) / (n_right + 2), 1 / (total - n_right + 2))
     centre, scale = score.mean(), max(score.std(), 1e-12)
-    x = (score - centre) / scale
+    x, share = (score - centre) / scale, weight / total
 
     def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
         logit = line[0] * x + line[1]
-        error = (expit(logit) - target) / len(x)
-        return float((np.logaddexp(0, logit) - target * logit).mean()), np.array([error @ x, error.sum()])
+        error = (expit(logit) - target) * share
+        return float((np.logaddexp(0, logit) - target * logit) @ share), np.array([error @ x, error.sum()])
 
-    start = np.array([1.0, np.log((n_right + 1) / (len(right) - n_right + 1))])
+    start = np.array([1.0, np.log((n_right + 1) / (total - n_right + 1))])
     slope, intercept = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]).x
     line = float(slope / scale), float(intercept - slope * centre / scale)
     chance = expit(line[0] * score + line[1])
-    threshold = choose(chance, right)
+    threshold = choose(chance, right, weight)
     shown = chance >= threshold
-    precision = float(right[shown].mean()) if shown.any() else float("nan")
-    return Calibration(*line, float(threshold), precision, float(shown.mean()))
+    precision = float(weight[shown] @ right[shown] / weight[shown].sum()) if shown.any() else float("nan")
+    return Calibration(*line, float(threshold), precision, float(weight[shown].sum() / total))
 
 
-def half_right(chance: np.ndarray, right: np.ndarray, *, least: float = 0.5 + MARGIN) -> float:
+def half_right(
+    chance: np.ndarray, right: np.ndarray, weight: np.ndarray, *, least: float = 0.5 + MARGIN
+) -> float:
     """The lowest threshold at which a little more than half of the shown answers is right; new ones may be harder.
 
-    Above 1 where no threshold reaches that.
+    Above 1 where no threshold reaches that. `weight` says how often each answer counts.
     """
     order = np.argsort(-chance, kind="stable")
-    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    precision = np.cumsum((right * weight)[order]) / np.cumsum(weight[order])
     # Answers of one chance are shown together or not at all.
     last = np.append(np.diff(chance[order]) < 0, True)
     good = np.flatnonzero(last & (precision >= least))
     return float(chance[order][good[-1]]) if len(good) else 2.0
 
 
-def best_f1(chance: np.ndarray, right: np.ndarray) -> float:
+def best_f1(chance: np.ndarray, right: np.ndarray, weight: np.ndarray) -> float:
     """The threshold of the best F1: it weighs right answers that are shown against all shown and all right ones."""
     order = np.argsort(-chance, kind="stable")
-    hits = np.cumsum(right[order])
-    f1 = 2 * hits / (np.arange(1, len(order) + 1) + max(int(right.sum()), 1))
+    hits = np.cumsum((right * weight)[order])
+    f1 = 2 * hits / (np.cumsum(weight[order]) + max(hits[-1], np.finfo(np.float64).tiny))
     last = np.append(np.diff(chance[order]) < 0, True)
     return float(chance[order][np.where(last, f1, -1).argmax()]) if hits[-1] else 2.0
 
@@ -361,13 +370,17 @@ def _worth(
     return figure(mixed(scores, mix), right)
 
 
-def tune(reader: Reader, text: Reading, picture: Reading, counts: csr_matrix, *, held_out: bool) -> Tuned:
+def tune(
+    reader: Reader, text: Reading, picture: Reading, counts: csr_matrix, *, held_out: bool, n_pictures: int
+) -> Tuned:
     """Weigh and calibrate the scores of a reader on pairs, row i of each argument for pair i.
 
     Parameters
     ----------
     counts : (n, V) of the pairs' texts.
     held_out : whether these pairs were not trained on; else nothing is chosen by them, and nothing calibrated.
+    n_pictures : size of a usual collection, for which chances are learned. Among the few pictures that were held out,
+        a text's own one is a larger share than it is there, and counts less by as much.
     """
     has = np.asarray((counts > 0).todense())
     word_mix = {name: 1 / len(WORD_SCORES) for name in WORD_SCORES}
@@ -380,14 +393,16 @@ def tune(reader: Reader, text: Reading, picture: Reading, counts: csr_matrix, *,
     )
     asked = text.words["asked"]
     # A picture is meant by a text where its own text says half of the same, and always by its own text.
-    meant = (asked @ has.T >= SAME) | np.eye(len(has), dtype=bool)
+    own = np.eye(len(has), dtype=bool)
+    meant = (asked @ has.T >= SAME) | own
+    often = np.where(own, len(has) / n_pictures, 1.0)
     readings = {
-        "words": (reader.word_query(queries), has[:, frequent].T, SCORES),
-        "text": (text, meant, SCORES),
-        "unknown": (text, meant, tuple(name for name in SCORES if name != "words")),
+        "words": (reader.word_query(queries), has[:, frequent].T, np.ones((len(frequent), len(has))), SCORES),
+        "text": (text, meant, often, SCORES),
+        "unknown": (text, meant, often, tuple(name for name in SCORES if name != "words")),
     }
     mix, spread, matches = {}, {}, {}
-    for what, (reading, right, names) in readings.items():
+    for what, (reading, right, weight, names) in readings.items():
         scores = reader.scores(reading, picture, word_mix)
         spread[what] = {name: max(float(scores[name].std()), 1e-9) for name in names}
         scaled = {name: scores[name] / spread[what][name] for name in names}
@@ -398,7 +413,9 @@ def tune(reader: Reader, text: Reading, picture: Reading, counts: csr_matrix, *,
             mix[what] = best_mix(mix[what], partial(_worth, figure, scaled, right))
             score = mixed(scaled, mix[what]).ravel()
             best = score >= np.quantile(score, 1 - LOOKED_AT)
-            matches[what] = calibrate(score[best], right.ravel()[best], choose=best_f1)
+            matches[what] = calibrate(
+                score[best], right.ravel()[best], choose=best_f1, weight=weight.ravel()[best]
+            )
     if not held_out:
         return Tuned(word_mix, mix, spread)
     words = mixed(picture.words, word_mix)

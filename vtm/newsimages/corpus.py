@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from vtm.corpora.base import Corpus, Dropped
+from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import data_dir, hash_file, read_regular
 
@@ -281,14 +281,10 @@ class NewsImages:
 
     Attributes
     ----------
-    development
-        The pairs of batches 1 to 3.
-    test_articles, test_images
-        Batch 4, in the order of its files, which tells nothing of the pairs.
-    truth
-        Article id (as the ground truth has it, see `scrambled_to_truth`) -> iid; None without that file.
-    files, odd
-        What each file held, and each row that is not as it should be.
+    development : the pairs of batches 1 to 3.
+    test_articles, test_images : batch 4, in the order of its files, which tells nothing of the pairs.
+    truth : article id (as the ground truth has it, see `scrambled_to_truth`) -> iid; None without that file.
+    files, odd : what each file held, and each row that is not as it should be.
     """
 
     folder: Path
@@ -360,10 +356,8 @@ def read(folder: Path | str | None = None, *, ground_truth: Path | str | None = 
 
     Parameters
     ----------
-    folder
-        As `news_folder`.
-    ground_truth
-        By default content2019-04-gt.tsv in `folder`, where it is there.
+    folder : as `news_folder`.
+    ground_truth : by default content2019-04-gt.tsv in `folder`, where it is there.
 
     Raises
     ------
@@ -454,17 +448,13 @@ def load(
 
     Parameters
     ----------
-    folder, ground_truth
-        As `read`.
-    pictures
-        Folder of the pictures; by default that of `pictures_folder`.
+    folder, ground_truth : as `read`.
+    pictures : folder of the pictures; by default that of `pictures_folder`.
     test : {"ground-truth", "development"}
         "ground-truth": batches 1 to 3 are for development, batch 4 is the test. "development": batches 1 to
         3 alone, split by id into train, validation and test; needs no ground truth.
-    separator, snippet
-        A text is title, separator, snippet, as in the paper's code; or the title alone.
-    lang
-        Code of the language whose stop words are left out of the vocabulary.
+    separator, snippet : a text is title, separator, snippet, as in the paper's code; or the title alone.
+    lang : code of the language whose stop words are left out of the vocabulary.
 
     Raises
     ------
@@ -491,34 +481,31 @@ def load(
         if odd.reason == "repeated-id"
     ]
     dropped += unknown
-    kept: list[tuple[NewsItem, str, Path]] = []
+    kept: list[Pair] = []
+    own: list[str] = []
     for item in items:
-        text = item.article.text(separator=separator, snippet=with_snippet)
-        path = picture_path(item.picture, where)
+        article, path = item.article, picture_path(item.picture, where)
+        text = article.text(separator=separator, snippet=with_snippet)
         if not text:
-            dropped.append(Dropped(item.article.id, "empty-text"))
+            dropped.append(Dropped(article.id, "empty-text"))
         elif path is None:
-            dropped.append(Dropped(item.article.id, "missing-picture", item.picture.file))
+            dropped.append(Dropped(article.id, "missing-picture", item.picture.file))
         else:
-            kept.append((item, text, path))
+            kept.append(Pair(article.id, text, path, article.category, hash_file(path)))
+            own.append("test" if article.batch == TEST_BATCH else "development")
     if not kept:
         raise MissingError(
             f"{where}: none of the {len(items)} pictures is there; `vtm fetch newsimages-images` downloads "
             "those that are still online, or bring them, named as the column imgFile says"
         )
     fixed = test == "ground-truth"
-    own = tuple("test" if item.article.batch == TEST_BATCH else "development" for item, _, _ in kept)
-    return Corpus(
+    return Corpus.of(
+        kept,
         name="newsimages" if fixed else "newsimages-development",
-        ids=tuple(item.article.id for item, _, _ in kept),
-        texts=tuple(text for _, text, _ in kept),
-        images=tuple(path for _, _, path in kept),
-        image_hashes=tuple(hash_file(path) for _, _, path in kept),
-        groups=tuple(item.article.category for item, _, _ in kept),
         dropped=tuple(dropped),
         language=lang,
         source=SOURCE,
-        parts=own if fixed else None,
+        parts=tuple(own) if fixed else None,
         n_test=len(data.test_articles) if fixed else None,
     )
 

@@ -91,12 +91,9 @@ class DownloadReport:
 
     Attributes
     ----------
-    outcomes
-        One an item, in the order of the items.
-    path
-        The Parquet file; it also keeps the rows of earlier calls with other items.
-    n_kept
-        How many rows stand as an earlier call left them.
+    outcomes : one an item, in the order of the items.
+    path : the Parquet file; it also keeps the rows of earlier calls with other items.
+    n_kept : how many rows stand as an earlier call left them.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -334,24 +331,16 @@ def download_pictures(
 
     Parameters
     ----------
-    items
-        n tuples of id, URL and file name; ids are unique. A URL that several items share is fetched once.
-    folder
-        Is made if it is not there.
-    any_host
-        Follow redirects to hosts that the items' URLs do not name.
-    workers
-        Requests at the same time.
-    user_agent
-        What the servers are told; by default a browser's name, because many refuse anything else.
-    retry_lost
-        Ask for lost pictures again.
-    save_every
-        The report, `downloads.parquet` in the folder, is written so often that a kill loses at most so many of its
-        rows, if this is more than twice `workers`; it loses no picture. It is also written when the call ends or is
-        broken off by an error or by Ctrl-C.
-    progress
-        Show a bar on stderr, on a terminal.
+    items : n tuples of id, URL and file name; ids are unique. A URL that several items share is fetched once.
+    folder : is made if it is not there.
+    any_host : follow redirects to hosts that the items' URLs do not name.
+    workers : requests at the same time.
+    user_agent : what the servers are told; by default a browser's name, because many refuse anything else.
+    retry_lost : ask for lost pictures again.
+    save_every : the report, `downloads.parquet` in the folder, is written so often that a kill loses at most so
+        many of its rows, if this is more than twice `workers`; it loses no picture. It is also written when the
+        call ends or is broken off by an error or by Ctrl-C.
+    progress : show a bar on stderr, on a terminal.
     **limits
         Of `vtm.newsimages.web.Fetcher`: `per_host`, `timeout`, `retries`, `backoff`, `max_bytes`, `allow_private`.
 

@@ -113,10 +113,8 @@ def check_run(run: Run, articles: Sequence[str], images: Sequence[str], *, depth
     Parameters
     ----------
     run
-    articles, images
-        The task's article ids, as in the test file (scrambled), and its image ids.
-    depth
-        How many images each line must name.
+    articles, images : the task's article ids, as in the test file (scrambled), and its image ids.
+    depth : how many images each line must name.
 
     Returns
     -------
@@ -162,12 +160,9 @@ class Score:
 
     Attributes
     ----------
-    figures
-        correct_100 (a count), mrr_100, recall_1, recall_5, recall_10, recall_50, recall_100.
-    n_articles
-        Of the ground truth; all figures but the count are divided by it.
-    n_in_run
-        How many of these have a line in the run; the others count as not found.
+    figures : correct_100 (a count), mrr_100, recall_1, recall_5, recall_10, recall_50, recall_100.
+    n_articles : of the ground truth; all figures but the count are divided by it.
+    n_in_run : how many of these have a line in the run; the others count as not found.
     """
 
     figures: dict[str, float]
@@ -234,11 +229,9 @@ def evaluate(run: Run | Mapping[str, Sequence[str]], truth: Mapping[str, str]) -
 
     Parameters
     ----------
-    run
-        A run file's content, or article id -> image ids, best first. Article ids are scrambled ones, or those
-        of the ground truth.
-    truth
-        Article id -> image id (see `vtm.newsimages.corpus.read_ground_truth`).
+    run : a run file's content, or article id -> image ids, best first. Article ids are scrambled ones, or those of
+        the ground truth.
+    truth : article id -> image id (see `vtm.newsimages.corpus.read_ground_truth`).
 
     Raises
     ------

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,16 +29,7 @@ SUFFIXES = (".png", ".html", ".htm")
 _SIDE, _GAP, _FONT, _LINE, _LETTER = 220, 16, 13, 17, 8  # a letter: many are wider
 _COLUMNS = 5
 _HTML_SIDE = 320
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.4 system-ui, sans-serif; margin: 1.5rem; }
-h1 { font-size: 1.2rem; font-weight: normal; max-width: 45rem; white-space: pre-line; }
-ol { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr));
-  list-style: none; margin: 0; padding: 0; }
-img { background: #fff; height: auto; width: 100%; }
-h2 { font-size: 1rem; margin: .3rem 0; overflow-wrap: anywhere; }
-p { font-size: .9rem; margin: .2rem 0; overflow-wrap: anywhere; }
-"""
+_PAGE = Path(__file__).with_suffix(".html")
 
 
 @dataclass(frozen=True)
@@ -54,10 +46,8 @@ def write_sheet(path: Path | str, heading: str, cards: Sequence[Card], *, langua
 
     Parameters
     ----------
-    heading
-        A line or more above the pictures.
-    language
-        Code of the language of headings and lines, for screen readers.
+    heading : a line or more above the pictures.
+    language : code of the language of headings and lines, for screen readers.
 
     Raises
     ------
@@ -156,23 +146,12 @@ def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> 
             picture = f'<img src="data:image/jpeg;base64,{data}" alt="{alt}" width="{_HTML_SIDE}" height="{_HTML_SIDE}">'
         lines = "".join(f"<p>{html.escape(line)}</p>" for line in card.lines)
         items.append(f"<li>{picture}<h2>{html.escape(card.heading)}</h2>{lines}</li>")
-    title = html.escape(textwrap.shorten(heading, 80, placeholder=" …"))
-    return f"""<!DOCTYPE html>
-<html lang="{html.escape(re.split("[,+]", language)[0].strip())}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{html.escape(heading)}</h1>
-<ol>
-{chr(10).join(items)}
-</ol>
-</body>
-</html>
-"""
+    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        language=html.escape(re.split("[,+]", language)[0].strip()),
+        title=html.escape(textwrap.shorten(heading, 80, placeholder=" …")),
+        heading=html.escape(heading),
+        cards="\n".join(items),
+    )
 
 
 def _thumbnail(picture: Path, side: int) -> Image.Image | None:

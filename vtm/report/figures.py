@@ -32,6 +32,8 @@ def style() -> None:
     import matplotlib
     import pandas
     import seaborn
+    from IPython import get_ipython
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
 
     pandas.options.display.max_colwidth = None  # a cut cell tells nothing
 
@@ -44,6 +46,9 @@ def style() -> None:
         # Captions come from data: two dollar signs in one are no formula, and a wrong formula would be an error.
         "text.parse_math": False,
     }
+    if get_ipython() is not None:
+        # Sharp at any size; without the time of drawing, the same figure is the same file.
+        set_matplotlib_formats("svg", metadata={"Date": None})
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -59,21 +64,37 @@ def _line(position: int) -> dict[str, object]:
     return {"color": COLOURS[position % len(COLOURS)], "linestyle": STYLES[position % len(STYLES)]}
 
 
-def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> Figure:
-    """Recall at every depth, mean over healthy runs with the range of the seeds as a band, and chance."""
-    figure, axes = _axes(7, 4.2)
+def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE, best: str = "") -> Figure:
+    """Recall at every depth, mean over healthy runs with the range of the seeds as a band, and chance.
+
+    best : a row, such as "joint 120"; the depth from which its curve and the baseline's have changed sides is marked.
+    """
+    figure, axes = _axes(5.2, 4.2)
     n_items = len(results[0].ids["test"])
     depth = np.arange(1, min(n_items, 200) + 1)
-    for position, runs in enumerate(by_row(results).values()):
-        good = healthy(runs)
-        if not good:
+    curves = {}
+    for position, (name, runs) in enumerate(by_row(results).items()):
+        if not healthy(runs):
             continue
-        recall = np.stack([(run.ranks()[:, None] <= depth).mean(axis=0) for run in good])  # (S, depth)
-        line, label = _line(position), row_label(runs[0].row, runs[0].n_topics, baseline)
-        axes.plot(depth, recall.mean(axis=0), **line, label=label)
+        recall = recall_by_depth(runs, depth)  # (S, depth)
+        curves[name] = recall.mean(axis=0)
+        line = _line(position)
+        axes.plot(depth, curves[name], **line, label=row_label(runs[0].row, runs[0].n_topics, baseline))
         low, high = recall.min(axis=0), recall.max(axis=0)
         axes.fill_between(depth, low, high, color=line["color"], alpha=0.15, linewidth=0)
     axes.plot(depth, depth / n_items, color="#777777", linewidth=1, label="chance")
+    if best in curves and "baseline" in curves and (at := crossing(curves["baseline"], curves[best])):
+        height = curves[best][at - 1]
+        leader = best if curves[best][at - 1] > curves["baseline"][at - 1] else "the baseline"
+        axes.plot(at, height, "o", color="#000000", fillstyle="none", markersize=9)
+        axes.annotate(
+            f"from picture {at} on\n{leader} leads",
+            (at, height),
+            xytext=(12, -34) if height > 0.3 else (-70, 24),
+            textcoords="offset points",
+            fontsize="small",
+            arrowprops={"arrowstyle": "-", "color": "#333333"},
+        )
     axes.set(
         xscale="log",
         xlabel=f"depth of the list, of {n_items} pictures",
@@ -82,8 +103,22 @@ def recall_curves(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> 
         xlim=(1, depth[-1]),
     )
     plain_numbers(axes.xaxis)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small")
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, fontsize="small")
     return figure
+
+
+def recall_by_depth(runs: Sequence[Result], depth: np.ndarray) -> np.ndarray:
+    """Share of texts with their picture among the first `depth`, (S, len(depth)), of healthy runs."""
+    return np.stack([(run.ranks()[:, None] <= depth).mean(axis=0) for run in healthy(runs)])
+
+
+def crossing(first: np.ndarray, second: np.ndarray) -> int | None:
+    """The depth, counted from 1, from which the curve that was behind at first stays ahead; None where none does so."""
+    ahead = np.sign(np.asarray(second) - np.asarray(first))
+    led = ahead[ahead != 0]
+    if not led.size or led[0] == led[-1]:
+        return None
+    return int(np.flatnonzero(ahead != led[-1])[-1]) + 2 if ahead[-1] == led[-1] else None
 
 
 def training_curves(results: Sequence[Result]) -> Figure:

@@ -180,8 +180,10 @@ def _mean(study: TagStudy, name: str, figure: str) -> float:
 Studies = dict[str, dict[str, Any]]
 
 
-def stored(folder: Path | str = "") -> Studies:
-    """Corpus -> its study, from `tags.json` in a folder and in those in it; by default what comes with the source.
+def stored(folder: Path | str = "", part: str = "tags") -> Studies:
+    """Corpus -> its study, from `tags.json` or another part's file, in a folder and in those in it.
+
+    By default those that come with the source; the folder's own comes first.
 
     Raises
     ------
@@ -189,10 +191,11 @@ def stored(folder: Path | str = "") -> Studies:
         Nothing is stored there.
     """
     folder = Path(folder or results_dir() / "study").expanduser()
-    paths = [path for path in (folder / "tags.json", *sorted(folder.glob("*/tags.json"))) if path.is_file()]
+    name = f"{part}.json"
+    paths = [path for path in (folder / name, *sorted(folder.glob(f"*/{name}"))) if path.is_file()]
     if not paths:
         raise MissingError(
-            f"{folder}/tags.json: not there; `vtm reproduce --profile study --only tags` measures it"
+            f"{folder}/{name}: not there; `vtm reproduce --profile study --only {part}` measures it"
         )
     return {found["parameters"]["corpus"]: found for found in map(read_sealed, paths)}
 

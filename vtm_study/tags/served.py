@@ -5,20 +5,20 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vtm.api import METHODS, ModelWarning, VisualTopicModel
-from vtm.errors import MissingError
+from vtm.api import METHODS, ModelWarning, VisualTopicModel, held_out
+from vtm.corpora.base import near_duplicates
 from vtm.experiment.prepare import Prepared
-from vtm.files import read_sealed, results_dir
 from vtm.metrics.calibration import calibration_error, reliability
 from vtm.metrics.retrieval import bootstrap_interval
+from vtm.model.plus import unit
 from vtm.report.figures import COLOURS, grid_of_axes
 from vtm_study.crossfit import folds
 from vtm_study.formats import table
+from vtm_study.others import EXTRA_PEERS, INSTALL, embed, extra_peer, installed_version, shared_space
 from vtm_study.tags.metrics import neighbour_words
 
 if TYPE_CHECKING:
@@ -29,43 +29,50 @@ TOP = 5
 DEPTH = 100
 # A word is asked for when so many of the test texts hold it: fewer leave nothing to rank.
 LEAST_HOLDERS = 3
-# Texts a fold whose matches' chances are compared with what is right.
-ASKED = 100
+# Texts and words a fold whose first pictures' chances are compared with what is right.
+ASKED = 200
 NEIGHBOURS = 10
 NEAREST = "nearest captions"
 FIGURES = ("precision_5", "mrr_100", "hits_5")
+CURVES = ("keyword", "word", "match")
 
 
 def measure(data: Prepared) -> dict[str, Any]:
-    """Each method as `VisualTopicModel` has it by default, beside the captions of the nearest pictures.
+    """Each method as `VisualTopicModel` has it by default, beside other topic models and the nearest pictures' captions.
 
     Every fold's model is fitted to all pairs outside of the fold's test part, as a user's would be, and asked about the
-    test part: one-word queries, whole texts, keywords. One seed a fold, that of the experiment in turn.
+    test part: one-word queries, whole texts, keywords. BERTopic and turftopic, where they are installed, have as many
+    topics, the same words and the same pairs; what of theirs is chosen, is chosen on the pairs that ours holds out. One
+    seed a fold, that of the experiment in turn.
 
     Returns
     -------
     dict
         "rows": a line a method with the mean and the 95 % interval of each of `FIGURES` over all folds' items,
         "shown_precision" (share of the keywords shown by default that the picture's text holds) and "without" (share of
-        pictures without such a keyword); "curves": reliability of keywords and of first matches, for the default
-        method; "error": their expected calibration errors; "n_pictures", "n_queries".
+        pictures without such a keyword), as far as it has them; or with a "reason" why it did not run. "curves":
+        reliability of keywords, of a word's and of a text's first picture, for the default method; "error": their
+        expected calibration errors; "n_pictures", "n_queries".
     """
     found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    reasons: dict[str, str] = {
+        name: f"not installed: {INSTALL}" for name in EXTRA_PEERS if installed_version(name) is None
+    }
     for fold, part in enumerate(folds(data.experiment)):
         seed = data.experiment.seeds[fold % len(data.experiment.seeds)]
-        for name, items in _fold(part, seed).items():
+        for name, items in _fold(part, seed, reasons).items():
             for figure, values in items.items():
                 found[name][figure].append(values)
     pooled = {
         name: {figure: np.concatenate(values) for figure, values in items.items()}
         for name, items in found.items()
+        if name not in reasons
     }
     default = pooled[METHODS[0]]
-    curves = {
-        what: (default[f"{what}_chance"], default[f"{what}_right"] > 0) for what in ("keyword", "match")
-    }
+    curves = {what: (default[f"{what}_chance"], default[f"{what}_right"] > 0) for what in CURVES}
+    rows = [{"name": name} | _line(items) for name, items in pooled.items()]
     return {
-        "rows": [{"name": name} | _line(items) for name, items in pooled.items()],
+        "rows": rows + [{"name": name, "reason": reason} for name, reason in reasons.items()],
         "curves": {
             what: [
                 {"chance": float(mean), "right": float(share), "n": int(n)}
@@ -76,6 +83,7 @@ def measure(data: Prepared) -> dict[str, Any]:
         "error": {what: calibration_error(*curve) for what, curve in curves.items()},
         "n_pictures": len(default["mrr_100"]),
         "n_queries": len(default["precision_5"]),
+        "versions": {name: installed_version(name) or "" for name in EXTRA_PEERS},
     }
 
 
@@ -89,8 +97,11 @@ def _line(items: dict[str, np.ndarray]) -> dict[str, Any]:
     return line
 
 
-def _fold(data: Prepared, seed: int) -> dict[str, dict[str, np.ndarray]]:
-    """Method -> figure -> a value for each test picture (or query), in the order of the test part."""
+def _fold(data: Prepared, seed: int, reasons: dict[str, str]) -> dict[str, dict[str, np.ndarray]]:
+    """Method -> figure -> a value for each test picture (or query), in the order of the test part.
+
+    `reasons` says of packages that do not run why not; those that fail here are added.
+    """
     corpus = data.corpus
     test = data.rows["test"]
     rest = np.setdiff1d(np.arange(len(corpus)), test)
@@ -108,7 +119,15 @@ def _fold(data: Prepared, seed: int) -> dict[str, dict[str, np.ndarray]]:
             warnings.simplefilter("ignore", ModelWarning)  # what it left out is counted in chapter 1
             model.fit([corpus.texts[row] for row in rest], [corpus.images[row] for row in rest])
             found[method] = _asked(model, data)
-    # Their words are those of the last model, which has the same vocabulary as the others.
+        if method == METHODS[0]:
+            found[method] |= _chances(model, data)
+    # The others' words are those of the last model, which has the same vocabulary as the first.
+    for name in EXTRA_PEERS:
+        if name not in reasons:
+            try:
+                found[name] = _peer(name, model, data, rest, seed)
+            except Exception as error:  # of a package that is not ours
+                reasons[name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     found[NEAREST] = _nearest(model, data, rest)
     return found
 
@@ -121,7 +140,6 @@ def _asked(model: VisualTopicModel, data: Prepared) -> dict[str, np.ndarray]:
     by_text, _ = model.rank(texts, image_embeddings=image, top=DEPTH)
     surest = model.keywords(image_embeddings=image, top=TOP, min_confidence=0)
     shown = model.keywords(image_embeddings=image, top=TOP)
-    first = [model.match(text, image_embeddings=image, top=1).nearest[0] for text in texts[:ASKED]]
     right = [[word.word in own for word in words] for words, own in zip(surest, known, strict=True)]
     return {
         "precision_5": _precision(queries, by_word, known),
@@ -133,14 +151,87 @@ def _asked(model: VisualTopicModel, data: Prepared) -> dict[str, np.ndarray]:
         ),
         "keyword_chance": np.array([word.confidence for words in surest for word in words]),
         "keyword_right": np.array([hit for hits in right for hit in hits], dtype=float),
-        "match_chance": np.array([match.probability for match in first]),
-        "match_right": np.array(
-            [
-                match.position == row or _says_half(known[row], known[match.position])
-                for row, match in enumerate(first)
-            ],
-            dtype=float,
+    }
+
+
+def _chances(model: VisualTopicModel, data: Prepared) -> dict[str, np.ndarray]:
+    """How sure `match` is of the first picture for a word and for a text, and whether it is right."""
+    texts, image = data.texts("test"), data.pairs("test").image
+    known = [set(model.words_of(text)[0]) for text in texts]
+    queries = _spread(_queries(known))
+    rows = _spread(range(len(texts)))
+    by_word = [model.match(word, image_embeddings=image, top=1).nearest[0] for word in queries]
+    by_text = [model.match(texts[row], image_embeddings=image, top=1).nearest[0] for row in rows]
+    meant = [
+        first.position == row or _says_half(known[row], known[first.position])
+        for row, first in zip(rows, by_text, strict=True)
+    ]
+    return {
+        "word_chance": np.array([first.probability for first in by_word]),
+        "word_right": np.array(
+            [word in known[first.position] for word, first in zip(queries, by_word, strict=True)], dtype=float
         ),
+        "match_chance": np.array([first.probability for first in by_text]),
+        "match_right": np.array(meant, dtype=float),
+    }
+
+
+def _spread(items: Sequence[Any]) -> list[Any]:
+    """At most `ASKED` of them, evenly over all: neighbours in a corpus are alike."""
+    return [items[place] for place in np.unique(np.linspace(0, len(items) - 1, ASKED).astype(int))]
+
+
+def _peer(
+    name: str, model: VisualTopicModel, data: Prepared, rest: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """BERTopic or turftopic: a word is found and a picture tagged by theta times the topics' words, a text by theta."""
+    texts = data.texts("test")
+    known = [set(model.words_of(text)[0]) for text in texts]
+    tokens = {row: model.words_of(data.corpus.texts[row])[0] for row in rest}
+    rest = np.array([row for row in rest if tokens[row]])
+    clusters = near_duplicates(data.text[rest], data.image[rest])
+    aside = held_out(
+        [data.corpus.texts[row] for row in rest], share=model.validation, seed=seed, clusters=clusters
+    )
+    rows = {"train": rest[~aside], "validation": rest[aside], "test": data.rows["test"]}
+    pairs = {part: Side(data.text[of], data.image[of]) for part, of in rows.items()}
+    ids = [data.corpus.ids[row] for row in rows["validation"]]
+    words = model.vocabulary_
+    fitted = extra_peer(
+        name,
+        *shared_space(pairs, ids, aligned=data.aligned),
+        [tokens[row] for row in rows["train"]],
+        words,
+        ids,
+        embed_words=lambda found: embed(data, found),
+        n_topics=model.n_topics,
+        seed=seed,
+    )
+    score = fitted.image["test"] @ fitted.topic_word
+    return _ranked(score, fitted.text["test"], fitted.image["test"], words, known)
+
+
+class Side(NamedTuple):
+    """Embeddings of pairs."""
+
+    text: np.ndarray
+    image: np.ndarray
+
+
+def _ranked(
+    score: np.ndarray, text: np.ndarray, image: np.ndarray, words: Sequence[str], known: Sequence[set[str]]
+) -> dict[str, np.ndarray]:
+    """The figures of scores (n, V) of words in pictures, and of texts and pictures side by side (n, D)."""
+    column = {word: place for place, word in enumerate(words)}
+    queries = _queries(known)
+    by_word = np.argsort(-score[:, [column[word] for word in queries]].T, axis=1, kind="stable")[:, :TOP]
+    by_text = np.argsort(-(unit(text) @ unit(image).T), axis=1, kind="stable")[:, :DEPTH]
+    best = np.argsort(-score, axis=1, kind="stable")[:, :TOP]
+    hits = [[words[w] in own for w in row] for row, own in zip(best, known, strict=True)]
+    return {
+        "precision_5": _precision(queries, by_word, known),
+        "mrr_100": _reciprocal(by_text),
+        "hits_5": np.array([sum(row) / TOP for row in hits]),
     }
 
 
@@ -156,21 +247,10 @@ def _nearest(model: VisualTopicModel, data: Prepared, rest: np.ndarray) -> dict[
     score = neighbour_words(image, data.image[rest], present, [NEIGHBOURS])[NEIGHBOURS]  # (n, V)
     # Of equal words the commoner one.
     score = score + 1e-6 * present.mean(axis=0)
-    queries = _queries(known)
-    by_word = np.argsort(-score[:, [column[word] for word in queries]].T, axis=1, kind="stable")[:, :TOP]
     captions = neighbour_words(image, data.image[rest], np.eye(len(rest), dtype=bool), [NEIGHBOURS])[
         NEIGHBOURS
     ]
-    captions = captions @ data.text[rest]
-    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
-    by_text = np.argsort(-(data.pairs("test").text @ captions.T), axis=1, kind="stable")[:, :DEPTH]
-    best = np.argsort(-score, axis=1, kind="stable")[:, :TOP]
-    hits = [[words[w] in own for w in row] for row, own in zip(best, known, strict=True)]
-    return {
-        "precision_5": _precision(queries, by_word, known),
-        "mrr_100": _reciprocal(by_text),
-        "hits_5": np.array([sum(row) / TOP for row in hits]),
-    }
+    return _ranked(score, data.pairs("test").text, captions @ data.text[rest], words, known)
 
 
 def _queries(known: Sequence[set[str]]) -> list[str]:
@@ -202,30 +282,17 @@ def _says_half(asked: set[str], own: set[str]) -> bool:
     return bool(asked) and len(asked & own) >= len(asked) / 2
 
 
-def stored(folder: Path | str = "") -> dict[str, Any]:
-    """What `measure` found, from `served.json` in a folder; by default what comes with the source.
-
-    Raises
-    ------
-    MissingError
-        Nothing is stored there.
-    """
-    path = Path(folder or results_dir() / "study").expanduser() / "served.json"
-    if not path.is_file():
-        raise MissingError(f"{path}: not there; `vtm reproduce --profile study --only served` measures it")
-    return read_sealed(path)
-
-
-def served_table(found: Mapping[str, Any]) -> pd.DataFrame:
-    """A line a method, with 95 % intervals over the items of all folds."""
+def served_table(studies: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A line a corpus and method, with 95 % intervals over the items of all folds."""
 
     def cell(figure: str) -> Any:
-        return lambda row: "{:.3f} [{:.3f}, {:.3f}]".format(*row[figure])
+        return lambda row: "not run" if "reason" in row else "{:.3f} [{:.3f}, {:.3f}]".format(*row[figure])
 
     return table(
-        found["rows"],
+        [row | {"corpus": corpus} for corpus, found in studies.items() for row in found["rows"]],
         {
             "ranked and tagged by": "{name}",
+            "corpus": "{corpus}",
             "P@5, one word": cell("precision_5"),
             "MRR@100, whole text": cell("mrr_100"),
             "keywords hit, of 5": cell("hits_5"),
@@ -235,25 +302,41 @@ def served_table(found: Mapping[str, Any]) -> pd.DataFrame:
     )
 
 
-def served_figure(found: Mapping[str, Any]) -> Figure:
-    """How sure the default method was beside how often it was right."""
-    figure, axes = grid_of_axes(1, 2, width=4.5, height=4)
+def not_run(studies: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | str:
+    """Which packages did not run on which corpus, and why."""
+    rows = [
+        row | {"corpus": corpus}
+        for corpus, found in studies.items()
+        for row in found["rows"]
+        if "reason" in row
+    ]
+    columns = {"did not run": "{name}", "corpus": "{corpus}", "why": "{reason}"}
+    return table(rows, columns) if rows else "All packages ran."
+
+
+def served_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """How sure the default method was beside how often it was right, a row of curves a corpus."""
     titles = {
         "keyword": "a keyword stands in the picture's text",
-        "match": "the first picture is what was meant",
+        "word": "the first picture for a word has it",
+        "match": "the first picture for a text is such as was meant",
     }
-    for one, (what, title), colour in zip(axes[0], titles.items(), COLOURS, strict=False):
-        points = found["curves"][what]
-        one.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        one.plot([p["chance"] for p in points], [p["right"] for p in points], marker="o", color=colour)
-        one.set_title(title)
-        one.set_xlabel("chance that was said")
-        one.set_ylabel("share that was right")
+    figure, axes = grid_of_axes(len(studies), len(titles), width=3.8, height=3.6)
+    for row, (corpus, found) in zip(axes, studies.items(), strict=True):
+        for one, (what, title), colour in zip(row, titles.items(), COLOURS, strict=False):
+            points = found["curves"].get(what, ())
+            one.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+            one.plot([p["chance"] for p in points], [p["right"] for p in points], marker="o", color=colour)
+            one.set_title(f"{corpus}:\n{title}" if len(studies) > 1 else title, fontsize="small")
+            one.set_xlabel("chance that was said")
+            one.set_ylabel("share that was right")
+    figure.tight_layout()
     return figure
 
 
-def served_numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """What the chapter says of it in words."""
+def served_numbers(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """What the chapter says in words of the first corpus."""
+    found = next(iter(studies.values()))
     default = found["rows"][0]
     nearest = next(row for row in found["rows"] if row["name"] == NEAREST)
     return {
@@ -261,8 +344,7 @@ def served_numbers(found: Mapping[str, Any]) -> dict[str, float]:
         **{f"nearest_{figure}": nearest[figure][0] for figure in FIGURES},
         "served_shown": default["shown_precision"],
         "served_without": default["without"],
-        "served_error_keyword": found["error"]["keyword"],
-        "served_error_match": found["error"]["match"],
+        **{f"served_error_{what}": error for what, error in found["error"].items()},
         "served_pictures": float(found["n_pictures"]),
         "served_queries": float(found["n_queries"]),
     }

@@ -13,9 +13,10 @@ import html
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,26 +74,21 @@ def write_sheets(
 
     files, lines, unreadable = [], [], {}
     place = [-1] * len(pictures)
-    waiting: list[PILImage.Image] = []
 
-    def write() -> None:
-        name, n_lines = _write_sheet(waiting, out)
+    def thumbnails() -> Iterator[tuple[int, PILImage.Image]]:
+        for row in tqdm(order, desc="thumbnails", unit="picture", disable=None if progress else True):
+            try:
+                yield row, open_picture(pictures[row], size=SIZE)
+            except PictureError as error:
+                unreadable[row] = error.reason
+
+    found = thumbnails()
+    while sheet := dict(islice(found, PER_SHEET)):
+        for number, row in enumerate(sheet, start=PER_SHEET * len(files)):
+            place[row] = number
+        name, n_lines = _write_sheet([*sheet.values()], out)
         files.append(name)
         lines.append(n_lines)
-        waiting.clear()
-
-    for row in tqdm(order, desc="thumbnails", unit="picture", disable=None if progress else True):
-        try:
-            thumbnail = open_picture(pictures[row], size=SIZE)
-        except PictureError as error:
-            unreadable[row] = error.reason
-            continue
-        place[row] = PER_SHEET * len(files) + len(waiting)
-        waiting.append(thumbnail)
-        if len(waiting) == PER_SHEET:
-            write()
-    if waiting:
-        write()
     return Sheets(tuple(files), tuple(place), tuple(lines), unreadable)
 
 

@@ -1,0 +1,147 @@
+"""The book's Sphinx extension: a claim is shown only where the numbers bear it, and what pages have beside prose."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup, Tag
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+from vtm_study.book import accessible, as_published, holds
+
+PAGE = """# Page
+
+:::{claim} a_mrr > b_mrr and verdict == "held"
+:of: chapter
+A is {glue:text}`chapter.ipynb::a_mrr:.2f`.
++++ verdict == "not decided"
+Nobody knows.
++++
+See the {term}`fold`.
+:::
+
+```{glossary}
+fold
+  One part of five.
+```
+"""
+
+
+def notebook(path: Path, glued: dict[str, Any], given: dict[str, Any], declared: str = "size = 3") -> None:
+    """An executed notebook with glued values, and a captioned table, once more folded."""
+    cells = [nbformat.v4.new_markdown_cell("# Chapter")]
+    cells.append(nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters", "remove-cell"]}))
+    cell = nbformat.v4.new_code_cell("glue()", execution_count=1, metadata={"tags": ["remove-cell"]})
+    for name, value in glued.items():
+        about = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
+        data = {"application/papermill.record/text/plain": repr(value)}
+        cell.outputs.append(nbformat.v4.new_output("display_data", data, metadata=about))
+    table = "<table><thead><tr><th></th><th>n</th></tr></thead><tbody><tr><th>a</th><td>1</td></tr></tbody></table>"
+    shown = nbformat.v4.new_output("execute_result", {"text/html": table}, execution_count=2)
+    metadata = {"vtm": {"caption": "How many.", "name": "tab-n"}}
+    cells += [cell, nbformat.v4.new_code_cell("table", execution_count=2, outputs=[shown], metadata=metadata)]
+    metadata = {"vtm": {"caption": "Again.", "name": "tab-again"}, "tags": ["hide-output"]}
+    cells.append(nbformat.v4.new_code_cell("table", execution_count=3, outputs=[shown], metadata=metadata))
+    found = nbformat.v4.new_notebook(cells=cells)
+    found.metadata |= {
+        "papermill": {"parameters": given},
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    }
+    nbformat.write(found, path)
+
+
+def built(
+    folder: Path, glued: dict[str, Any], given: dict[str, Any]
+) -> tuple[BeautifulSoup, BeautifulSoup, str]:
+    """The page, the chapter, and what the build warned of."""
+    source = folder / "source"
+    source.mkdir()
+    (source / "index.md").write_text(PAGE + "\n```{toctree}\nchapter\n```\n", encoding="utf-8")
+    notebook(source / "chapter.ipynb", glued, given)
+    warnings = io.StringIO()
+    with docutils_namespace():
+        Sphinx(
+            *(source, None, folder / "html", folder / "trees", "html"),
+            confoverrides={
+                "extensions": ["myst_nb", "vtm_study.book"],
+                "myst_enable_extensions": ["colon_fence"],
+                "nb_execution_mode": "off",
+                "numfig": True,
+                "html_theme": "basic",
+            },
+            status=io.StringIO(),
+            warning=warnings,
+        ).build()
+    pages = [(folder / "html" / f"{name}.html").read_text(encoding="utf-8") for name in ("index", "chapter")]
+    return *(BeautifulSoup(page, "html.parser") for page in pages), warnings.getvalue()
+
+
+def words(tag: Tag) -> str:
+    return " ".join(tag.get_text().split())
+
+
+def test_a_claim_that_the_numbers_bear_is_shown(tmp_path: Path) -> None:
+    page, chapter, warnings = built(tmp_path, {"a_mrr": 0.25, "b_mrr": 0.125, "verdict": "held"}, {"size": 3})
+    assert words(page.select_one("div.claim")) == "A is 0.25."
+    assert "Nobody" not in page.get_text() and warnings == ""
+
+    table = chapter.select_one("table")
+    assert words(chapter.select_one(".captioned-table > p")).startswith("Table 1 How many.")
+    assert [heading["scope"] for heading in table.select("th")] == ["col", "col", "row"]
+    folded = chapter.select_one("details.captioned-table")
+    assert words(folded.select_one("summary")) == "Table 2 Again." and folded.select_one("table")
+    box = table.find_parent(role="region")
+    assert box["tabindex"] == "0" and box["aria-label"] == "How many."
+    assert chapter.select_one("details.hide .cell_input"), "the code is folded"
+    assert "vtm" in page.select_one("meta[name=generator]")["content"]
+
+
+def test_another_branch_is_shown_by_the_verdict(tmp_path: Path) -> None:
+    page, _, warnings = built(tmp_path, {"a_mrr": 0.1, "b_mrr": 0.2, "verdict": "not decided"}, {})
+    assert words(page.select_one("div.claim")) == "Nobody knows."
+    assert warnings == ""
+
+
+def test_numbers_that_bear_no_branch_stop_the_book_and_no_book_of_other_data(tmp_path: Path) -> None:
+    glued = {"a_mrr": 0.1, "b_mrr": 0.2, "verdict": "held"}
+    for name, given, stops in (("ours", {"size": 3}, True), ("other", {"size": 5}, False)):
+        (tmp_path / name).mkdir()
+        page, _, warnings = built(tmp_path / name, glued, given)
+        assert ("a claim that chapter does not bear" in warnings) == stops
+        neutral = page.select_one("div.claim.neutral")
+        assert words(neutral) == "See the fold."
+        assert neutral.select_one("a.glossary-term")["title"] == "One part of five."
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "published"),
+    [
+        ("size = 3", {"size": 3}, True),
+        ("size = 3", {"size": 4}, False),
+        ("size = 3\nstudy_folder = ''", {"size": 4}, True),
+        ("size = 3\nstudy_folder = ''", {"study_folder": "runs/study"}, False),
+    ],
+)
+def test_parameters_say_whether_claims_must_hold(
+    tmp_path: Path, declared: str, given: dict[str, Any], published: bool
+) -> None:
+    """A chapter of stored measurements shows the same whatever the corpus; another folder of them shows others."""
+    notebook(tmp_path / "n.ipynb", {}, given, declared)
+    assert as_published(tmp_path / "n.ipynb") is published
+    assert not as_published(tmp_path / "absent.ipynb")
+
+
+def test_a_condition_has_names_and_no_python_beside() -> None:
+    assert holds("a > 1 and b.startswith('h')", {"a": 2, "b": "held"})
+    assert not holds("absent == 1", {"a": 2})
+    assert not holds("open('x')", {})
+
+
+def test_a_heading_over_several_columns_is_that_of_a_group() -> None:
+    page = accessible('<table><thead><tr><th colspan="2">a</th></tr></thead></table>', {})
+    assert BeautifulSoup(page, "html.parser").th["scope"] == "colgroup"
