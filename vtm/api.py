@@ -31,6 +31,7 @@ from vtm.corpora.words import (
     words_of,
 )
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
+from vtm.encoders.cache import Store
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import (
     hash_file,
@@ -48,6 +49,7 @@ from vtm.metrics.calibration import (
     Reader,
     Reading,
     Tuned,
+    best_columns,
     mixed,
     tune,
 )
@@ -998,7 +1000,7 @@ class VisualTopicModel(BaseEstimator):
         x, bad = self._embeddings(images, image_embeddings)
         if bad:
             warnings.warn(_unusable(bad, len(x), "they get no keywords"), ModelWarning, stacklevel=2)
-        return self._keywords(x, top=top, min_confidence=min_confidence)
+        return self._tags(x, top=top, min_confidence=min_confidence)[1]
 
     def tag_blocks(
         self, images: Sequence[Any], *, top: int = 5, min_confidence: float | None = None
@@ -1016,22 +1018,24 @@ class VisualTopicModel(BaseEstimator):
         self._check_fitted()
         images = _as_images(images)
         for x, dropped in self._encoders.blocks(images, _names(images), progress=self.progress):
-            found = self._keywords(x, top=top, min_confidence=min_confidence)
-            yield self._theta_of_pictures(x), found, dropped
+            yield *self._tags(x, top=top, min_confidence=min_confidence), dropped
 
-    def _keywords(
+    def _tags(
         self, x: np.ndarray, *, top: int, min_confidence: float | None
-    ) -> list[tuple[Keyword, ...]]:
+    ) -> tuple[np.ndarray, list[tuple[Keyword, ...]]]:
+        """Topic distributions (n, K) and keywords of embeddings (n, E), NaN and none where these are NaN."""
         least = self.min_confidence_ if min_confidence is None else min_confidence
         if top < 0 or (min_confidence is not None and not 0 <= min_confidence <= 1):
             raise ConfigError(
                 f"top={top}, min_confidence={min_confidence}: a number of words, and a chance from 0 to 1"
             )
         usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        theta = np.full((len(x), self.image_model_.n_topics), np.nan, dtype=np.float32)
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         for rows, reading in self._read_pictures(x[usable]):
+            theta[usable[rows]] = reading.theta
             words = mixed(reading.words, self._tuned.word_mix)
-            order = np.argsort(-words, axis=1, kind="stable")[:, :top]
+            order = best_columns(words, top)
             score = np.log(np.take_along_axis(words, order, axis=1))
             known = self._tuned.keywords
             chance = known.probability(score) if known else np.full(score.shape, np.nan)
@@ -1041,7 +1045,7 @@ class VisualTopicModel(BaseEstimator):
                     for w, p in zip(best, likely, strict=True)
                     if not p < least
                 )
-        return found
+        return theta, found
 
     @property
     def min_confidence_(self) -> float:
@@ -1425,8 +1429,9 @@ class _Encoders:
         encoder = self.checked("image")
         in_one = len(images) <= BLOCK  # then the bar of embed_images counts single pictures
         silent = True if in_one or not progress else None
-        options = {"cache": self._given["cache"], "max_pixels": self._given["max_pixels"]}
-        with tqdm(total=len(images), desc="embedding pictures", unit="", disable=silent) as bar:
+        store = Store(encoder.key, encoder.dim, self._given["cache"])
+        options = {"cache": store, "max_pixels": self._given["max_pixels"]}
+        with store, tqdm(total=len(images), desc="embedding pictures", unit="", disable=silent) as bar:
             for start in range(0, len(images), BLOCK):
                 rows = slice(start, start + BLOCK)
                 block = _embed_block(

@@ -298,14 +298,33 @@ class Reader:
         return (words / self.overall + UNSEEN) / (1 + UNSEEN)
 
     def _near(self, place: np.ndarray) -> np.ndarray:
-        near = np.exp(SHARPNESS * (place @ self.places.T - 1))
-        return near / np.maximum(near.sum(axis=1, keepdims=True), 1e-300)
+        near = place @ self.places.T
+        # In its place: arrays of this size take longer to get than to fill.
+        near -= 1
+        near *= SHARPNESS
+        np.exp(near, out=near)
+        near /= np.maximum(near.sum(axis=1, keepdims=True), 1e-300)
+        return near
 
     def _weights(self, counts: csr_matrix) -> np.ndarray:
         """Weights of the words that texts hold, (n, V), rare ones more; rows sum to 1, or are 0 without a word."""
         rare = np.log(self.frequency.max() + 1) - np.log(self.frequency) + 0.1
         weights = np.asarray((counts > 0).multiply(rare).todense())
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+
+
+def best_columns(x: np.ndarray, top: int) -> np.ndarray:
+    """The `top` largest numbers' columns of each row of (n, m), the largest first, of equal ones the first: (n, top)."""
+    top = min(top, x.shape[1])
+    if not 0 < top < x.shape[1]:
+        return np.argsort(-x, axis=1, kind="stable")[:, :top]
+    found = np.sort(np.argpartition(-x, top - 1, axis=1)[:, :top], axis=1)
+    values = np.take_along_axis(x, found, axis=1)
+    order = np.take_along_axis(found, np.argsort(-values, axis=1, kind="stable"), axis=1)
+    # Where others are equal to the last one, a partition may have taken any of them.
+    unsure = (x >= values.min(axis=1, keepdims=True)).sum(axis=1) != top
+    order[unsure] = np.argsort(-x[unsure], axis=1, kind="stable")[:, :top]
+    return order
 
 
 def mixed(parts: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:
