@@ -308,9 +308,9 @@ def test_dinov2_is_the_same_to_the_last_bit_in_any_number_of_threads(offline, dr
     from vtm.encoders.offline import INPUT, OUTPUT, backbone
 
     batch, expected = drawn
-    for n in (1, 3):
-        monkeypatch.setattr(module, "cores", lambda n=n: n)
-        np.testing.assert_array_equal(offline.image.encode(batch), expected)
+    other = 3 if module.cores() == 1 else 1
+    monkeypatch.setattr(module, "cores", lambda: other)
+    np.testing.assert_array_equal(offline.image.encode(batch), expected)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 3
     model = backbone(offline.image.weights, size=112)
