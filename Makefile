@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test bench torture mutants findings lock audit programs clean distclean
+.PHONY: help setup data book test bench torture mutants findings lint format types dist lock audit programs clean distclean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,6 +14,8 @@ PYTEST_ARGS ?=
 TEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 BENCH_ARGS ?=
 FINDINGS ?= findings/*.sh
+# What `make lint` reads and `make format` writes.
+SOURCES := vtm vtm_study benchmarks tests scripts notebooks
 
 ifneq ($(words $(CURDIR)),1)
 $(error The path of this checkout has a space in it, which make cannot handle: move it)
@@ -35,6 +37,9 @@ INSTALLED := $(VENV)/.installed
 PREFETCHED := $(VTM_DATA)/.prefetched
 # Beside the environment, not in it: only torture and mutants need them.
 TOOLS := build/tools/.installed
+# They need no package of ours, so that a change can be checked in seconds.
+LINTERS := build/lint/.installed
+LINT := build/lint/bin
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -65,6 +70,25 @@ torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) programs ## kill, starve, damage an
 
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/mutants.py
+
+lint: $(LINTERS) ## style, spelling, notebooks without outputs
+	$(LINT)/ruff check $(SOURCES)
+	$(LINT)/ruff format --check $(SOURCES)
+	$(LINT)/nbstripout --verify --keep-id notebooks/*.ipynb
+	git ls-files -z | grep -zvE '^(results/|notebooks/)' | xargs -0 $(LINT)/codespell
+
+format: $(LINTERS) ## mend what style asks for and a program can mend
+	$(LINT)/ruff check --fix $(SOURCES)
+	$(LINT)/ruff format $(SOURCES)
+	$(LINT)/nbstripout --keep-id notebooks/*.ipynb
+
+types: $(INSTALLED) $(LINTERS) ## types of the package by mypy
+	$(LINT)/mypy --python-executable $(BIN)/python vtm
+
+dist: $(LINTERS) ## wheel and source archive, checked: dist/
+	rm -rf dist
+	$(LINT)/python -m build --quiet
+	$(LINT)/twine check --strict dist/*
 
 # Each installs what it needs in a folder of its own, so none needs the set-up.
 findings: ## run the scripts in findings/, which show what tools do that one would not guess (needs a network)
@@ -102,6 +126,12 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 
 $(TOOLS): constraints.txt | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --upgrade --target $(@D) --constraint constraints.txt mutmut==3.8.1 atheris==3.0.0
+	@touch $@
+
+# The same versions as in .pre-commit-config.yaml.
+$(LINTERS):
+	$(PYTHON) -m venv build/lint
+	$(LINT)/python -m pip install --quiet ruff==0.17.6 codespell==2.4.3 nbstripout==0.9.1 mypy==2.4.1 build==1.6.1 twine==7.0.0
 	@touch $@
 
 # The tools have an environment of their own: they are not audited with the rest, and bring nothing into it.
