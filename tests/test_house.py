@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -54,6 +55,20 @@ def test_a_reader_meets_at_most_eight_modules_one_below_the_other(graph: grimp.I
 
 def test_the_walk_along_imports_finds_the_longest_chain() -> None:
     assert longest_chain({"a": {"b", "c"}, "b": {"c"}, "c": {"d"}, "d": set(), "e": {"d"}}) == list("abcd")
+
+
+def test_the_picture_of_the_house_is_as_the_imports_are() -> None:
+    tools = runpy.run_path(str(PACKAGE.parent / "scripts" / "draw_house.py"))
+    assert tools["reduced"]({("a", "b"), ("b", "c"), ("a", "c"), ("a", "d")}) == {
+        ("a", "b"),
+        ("b", "c"),
+        ("a", "d"),
+    }
+    kept = (PACKAGE.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert kept == tools["picture"](), "python scripts/draw_house.py"
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for room in (room for row in tools["floors"]() for room in row):
+        assert f">{room}</text>" in kept and f"`{room}`" in page
 
 
 def test_the_house_stays_small(graph: grimp.ImportGraph) -> None:
