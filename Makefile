@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test bench torture mutants findings lint format types dist lock audit programs clean distclean
+.PHONY: help setup data book pdf test bench torture mutants findings lint format types dist lock audit programs clean distclean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -56,6 +56,14 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 	@rm -rf book/_build
 	$(BIN)/jupyter-book build -W --keep-going --quiet book/
 	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
+
+pdf: $(INSTALLED) $(PREFETCHED) programs ## the book as one PDF as well, linked from every page (needs Chromium)
+	$(BIN)/vtm reproduce --profile $(PROFILE)
+	$(BIN)/python scripts/check_notebooks.py book
+	@rm -rf book/_build
+	$(BIN)/jupyter-book build -W --keep-going --quiet --builder singlehtml book/
+	$(BIN)/python scripts/print_book.py book/_build/singlehtml/index.html book/pdf/visual-topic-modelling.pdf
+	@$(MAKE) --no-print-directory book
 
 test: $(INSTALLED) $(PREFETCHED) programs ## run every test
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TEST_WORKERS) $(PYTEST_ARGS)
@@ -161,7 +169,7 @@ programs:
 	fi
 
 clean: ## remove the built book and the executed notebooks; keep environment, data and runs
-	rm -rf book/_build book/executed book/conf.py build dist .pytest_cache .hypothesis .coverage htmlcov
+	rm -rf book/_build book/executed book/pdf book/conf.py build dist .pytest_cache .hypothesis .coverage htmlcov
 	find vtm vtm_study benchmarks tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment, the data and the runs as well
