@@ -5,7 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup data book pdf test bench torture mutants findings lint format types dist lock audit programs clean distclean
 
-PYTHON ?= python3
+# The first that fits: the one that is active, then the newest. Where none does, python3 is told what it lacks.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  "$$python" -c '$(FITS)' 2>/dev/null && echo "$$python" && break; done) python3)
 VENV ?= .venv
 AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
@@ -43,7 +46,7 @@ LINT := build/lint/bin
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
-	@echo "Variables: PYTHON=python3.11, VENV=folder, PROFILE=smoke|default|paper, VTM_DATA=folder, VTM_RUNS=folder,"
+	@echo "Variables: PYTHON=python3.12, VENV=folder, PROFILE=smoke|default|paper, VTM_DATA=folder, VTM_RUNS=folder,"
 	@echo "           PYTEST_ARGS='-k metrics', BENCH_ARGS=--quick"
 
 setup: $(INSTALLED) ## virtual environment with every package, at the versions of constraints.txt

@@ -171,6 +171,26 @@ def test_make_says_that_python_is_not_there(make, tmp_path: Path) -> None:
     assert done.returncode != 0 and "python-of-nowhere: not found" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "fitting, taken",
+    [
+        (("python3", "python3.13"), "python3"),
+        (("python3.11", "python3.12"), "python3.12"),
+        (("python3.11",), "python3.11"),
+    ],
+)
+def test_make_takes_a_python_that_fits(make, tmp_path: Path, fitting: tuple[str, ...], taken: str) -> None:
+    """Debian 12 has 3.11 and Debian 13 has 3.13 as python3; elsewhere python3 may be too old or too new."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        (tools / name).write_text(f"#!/bin/sh\nexit {0 if name in fitting else 1}\n")
+        (tools / name).chmod(0o755)
+    done = make("-n", "setup", f"VENV={tmp_path / 'venv'}", PATH=f"{tools}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert f"{taken} -m venv {tmp_path / 'venv'}" in done.stdout.splitlines()
+
+
 def test_set_up_is_done_once(make, tmp_path: Path) -> None:
     """With its stamps newer than their sources, set-up has nothing to do."""
     environment, data = tmp_path / "venv", tmp_path / "data"
