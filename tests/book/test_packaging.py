@@ -234,6 +234,33 @@ def test_a_finding_has_the_form_that_its_readme_states(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
+def test_binder_installs_this_checkout() -> None:
+    """By repo2docker's rules: pip runs in the root, `-c` is seen from the file, and postBuild is a program."""
+    folder = ROOT / "binder"
+    lines = (folder / "requirements.txt").read_text("utf-8").splitlines()
+    constraints, package = [line.split()[1] for line in lines if not line.startswith("#")]
+    assert (folder / constraints).resolve() == ROOT / "constraints.txt"
+    assert package == ".[book]" and "book" in PROJECT["optional-dependencies"]
+    python = (folder / "runtime.txt").read_text("utf-8").removeprefix("python-").strip()
+    assert Version(python) in SpecifierSet(PROJECT["requires-python"])
+    assert os.access(folder / "postBuild", os.X_OK)
+    subprocess.run(["bash", "-n", folder / "postBuild"], check=True)
+
+
+def test_images_leave_out_what_git_does_and_git_itself() -> None:
+    ignored = (ROOT / ".containerignore").read_text("utf-8").split()
+    assert (ROOT / ".dockerignore").resolve() == ROOT / ".containerignore"
+    assert {".git", ".venv", "data", "runs", "book/_build"} <= set(ignored)
+    lines = (ROOT / "Containerfile").read_text("utf-8").splitlines()
+    assert {line.split()[-1] for line in lines if line.startswith("FROM")} == {"base", "book", "worker"}
+    extras = {extra for line in lines for extra in re.findall(r"\.\[(\w+)\]", line)}
+    assert extras and extras <= set(PROJECT["optional-dependencies"])
+    (folder,) = {word for line in lines for word in re.findall(r"VTM_DATA=(\S+)", line)}
+    assert folder == "/vtm/data", (
+        "the place that vtm takes in this checkout, so that nothing is fetched twice"
+    )
+
+
 def test_ci_runs_the_tests_and_cleans_up(tmp_path: Path) -> None:
     """.ci/run with a stand-in for make: what it asks for, and that nothing of it stays."""
     tools, scratch = tmp_path / "bin", tmp_path / "tmp"
