@@ -343,7 +343,8 @@ def foot(app: Sphinx, page: str, context: dict[str, Any]) -> str:
     ]
     if page.startswith("executed/"):
         lines.append(f"Numbers and figures of this page: <code>notebooks/{Path(page).name}.ipynb</code>.")
-    links = [f'<a href="{up(app.config.root_doc)}#cite">Cite this book</a>']
+    home = up(app.config.root_doc).partition("#")[0]
+    links = [f'<a href="{home}#cite">Cite this book</a>']
     links += [f'<a href="{up(name, 1)}">The whole book as PDF</a>' for name in pdf_of(app)]
     return "<p>" + "</p><p>".join([*lines, " · ".join(links)]) + "</p>"
 
