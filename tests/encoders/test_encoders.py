@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from vtm.corpora import fetch as fetching
 from vtm.corpora.fetch import ARTIFACTS, STAMP, fetch, fetch_checked, is_fetched
 from vtm.corpora.pictures import open_picture
 from vtm.encoders import EncoderPair, load_encoder
@@ -257,7 +260,13 @@ def test_texts_are_embedded_as_by_sentence_transformers(offline):
 
     folder = str(offline.text.folder)
     theirs = SentenceTransformer(folder, device="cpu", local_files_only=True)
-    texts = ["A boat on the sea", "", "straße ü 日本 \U0001f600 [SEP]", "word " * 300, "Two cats, one dog: x-ray"]
+    texts = [
+        "A boat on the sea",
+        "",
+        "straße ü 日本 \U0001f600 [SEP]",
+        "word " * 300,
+        "Two cats, one dog: x-ray",
+    ]
     expected = theirs.encode(texts)
     found = offline.text.encode(texts)
     assert found.shape == (5, offline.text.dim) and offline.text.encode([]).shape == (0, 384)
