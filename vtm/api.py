@@ -31,7 +31,7 @@ from vtm.corpora.words import (
 )
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.encoders.cache import Store
-from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
 from vtm.files import (
     hash_file,
     load_about,
@@ -446,6 +446,8 @@ class VisualTopicModel:
         if isinstance(given["stop_words"], str | Path):
             given["stop_words"] = list(read_words(given["stop_words"]))
         config, bow = _configs(given, len(texts))
+        if chosen_method(given["method"], given["teacher"]) != "plus":
+            require("torch")
         if images is not None:
             images = _as_images(images)
         elif image_embeddings is None:

@@ -209,6 +209,7 @@ def test_the_command_prints_every_key_and_the_chapter_reads_them(
     # The same again would take as long: what the parts measured is given, which of them are asked is looked at.
     for part, function in (
         ("start-up", "__main__.bench_start"),
+        ("answer", "__main__.bench_answer"),
         ("training", "training.bench_fit"),
         ("embedding", "embedding.bench_encoder"),
         ("search", "search.bench_search"),
@@ -248,6 +249,7 @@ def test_one_part_that_fails_costs_no_other(
     monkeypatch.setattr("benchmarks.search.bench_search", fail)
     monkeypatch.setattr("benchmarks.embedding.bench_embedding", fail)
     monkeypatch.setattr("benchmarks.__main__.bench_start", fail)
+    monkeypatch.setattr("benchmarks.__main__.bench_answer", fail)
     monkeypatch.setattr("benchmarks.growth.grow", fail)
     found = bench.run_bench()
     assert found["fit_vs_ctm"] > 0 and {"start-up", "search", "growth"} <= found["skipped"].keys()
