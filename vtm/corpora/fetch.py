@@ -360,9 +360,10 @@ def fetch_checked(name: str) -> tuple[Path, dict[str, str]]:
         )
     # Stamps of older versions lack the list, which tells a changed file's name. It is only an aid: the folder may be
     # read-only.
-    if stamp.get("contents") != contents or stamp.get("looks") != looks:
+    fresh = {**stamp, "contents": contents, **({"looks": looks} if looks else {})}
+    if fresh != stamp:
         with suppress(StorageError):
-            write_json(folder / STAMP, {**stamp, "contents": contents, "looks": looks})
+            write_json(folder / STAMP, fresh)
     return folder, contents
 
 
