@@ -45,6 +45,7 @@ from vtm.files import (
 from vtm.metrics.calibration import (
     FEW_WORDS,
     MOST_PAIRS,
+    PairWords,
     Reader,
     Reading,
     Tuned,
@@ -111,6 +112,8 @@ OWN = "embeddings of your own"  # in place of an encoder's key
 LEAST_CONTRIBUTION, LEAST_TOPIC, LEAST_LIFT = 0.05, 0.02, 1.5
 # Rows whose theta is computed at once.
 ROWS = 128
+# Pictures that are read in as long a time as SciPy takes to load.
+MANY = 1000
 # Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
 BLOCK = 256
 # What PNG and TIFF hold as it is; pictures of other modes become RGB.
@@ -691,7 +694,7 @@ class VisualTopicModel:
             draws = numpy_generator(seed, "pairs to compare with")
             rows = np.sort(draws.choice(rows, MOST_PAIRS, replace=False))
         places = unit(place["text"] + place["image"])[rows].astype(np.float32)
-        self._reader = Reader(topic_word, share, places, has[rows].tocsr(), frequency)
+        self._reader = Reader(topic_word, share, places, PairWords.of(has[rows].tocsr()), frequency)
         told = np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
         self._tuned = tune(
             self._reader,
@@ -936,20 +939,25 @@ class VisualTopicModel:
             if measure == FUSED and self._tuned.matches:
                 calibration = self._tuned.matches[kind]
                 chance, threshold = calibration.probability(scores[0]), calibration.threshold
-            for place, score, likely in zip(usable[positions[0]], scores[0], chance, strict=True):
-                topics, shared = self._reasons(asked, x[place], words)
-                matches.append(FoundPicture(int(place), float(score), float(likely), topics, shared))
+            found = usable[positions[0]]
+            for rows, reading in self._read_pictures(x[found]):
+                lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
+                parts = (found[rows], scores[0][rows], chance[rows], reading.theta, lifts)
+                for place, score, likely, theta, lift in zip(*parts, strict=True):
+                    topics, shared = self._reasons(asked, theta, lift, words)
+                    matches.append(FoundPicture(int(place), float(score), float(likely), topics, shared))
         return Answer(known, unknown, flat, tuple(matches), threshold, bad)
 
     def _reasons(
-        self, text: Reading, x: np.ndarray, words: int
+        self, text: Reading, theta: np.ndarray, lift: np.ndarray, words: int
     ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...]]:
-        """The words of a text that a picture shows, and the topics that both have; the first topic always."""
-        ((_, picture),) = self._read_pictures(x[None])
-        lift = self._reader.lift(mixed(picture.words, self._tuned.word_mix))[0]
+        """The words of a text that a picture shows, and the topics that both have; the first topic always.
+
+        Of the picture theta (K,) is given, and how many times as likely as overall each word is there (V,).
+        """
         shown = [w for w in np.flatnonzero(text.words["asked"][0]) if lift[w] >= LEAST_LIFT]
         shown.sort(key=lambda w: -lift[w])
-        shared = self.explain(text.theta[0], picture.theta[0], words=words)
+        shared = self.explain(text.theta[0], theta, words=words)
         topics = tuple(
             topic
             for topic in shared
@@ -990,26 +998,28 @@ class VisualTopicModel:
         if texts is None:
             x = self._given_embeddings("text", text_embeddings)
             kinds = ["unknown"] * len(x)
-            counts = self._vocabulary.counts([""] * len(x))
+            held = np.zeros((len(x), len(self.vocabulary_)), dtype=bool)
         else:
             texts = _as_texts(texts)
             kinds = [_kind(*self.words_of(text)) for text in texts]
-            counts = self._vocabulary.counts(texts)
+            held = self._vocabulary.held(texts)
             rest = [text for text, kind in zip(texts, kinds, strict=True) if kind != "words"]
             x = self._encoders.embed_texts(rest, progress=self.progress) if rest else np.empty((0, 0))
         found, row = [], 0
         for place, kind in enumerate(kinds):
             if kind == "words":
-                found.append((kind, self._reader.word_query(counts[place])))
+                found.append((kind, self._reader.word_query(held[place, None])))
                 continue
             one = x[row : row + 1]
             theta = _theta(self.text_model_, one)
-            found.append((kind, self._reader.text(theta, self.space_.embed("text", one), counts[place])))
+            found.append((kind, self._reader.text(theta, self.space_.embed("text", one), held[place, None])))
             row += 1
         return found
 
     def _read_pictures(self, x: np.ndarray) -> Iterator[tuple[slice, Reading]]:
         """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it."""
+        if len(x) > MANY:
+            _ = self._reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
         for start, filled in _filled(x):
             n = min(ROWS, len(x) - start)
             reading = self._reader.picture(
@@ -1935,12 +1945,11 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
 
 
 def _saved_reader(arrays: Mapping[str, np.ndarray], model: VisualTopicModel) -> Reader:
-    from scipy.sparse import csr_matrix
-
-    places, indices = arrays["places"], arrays["indices"]
+    places = arrays["places"]
     shape = len(places), len(model.vocabulary_)
-    words = csr_matrix((np.ones(len(indices), dtype=np.float32), indices, arrays["indptr"]), shape)
-    words.check_format()
+    words = PairWords(arrays["indices"], arrays["indptr"], shape[1])
+    if len(words.indptr) != shape[0] + 1:
+        raise ValueError(f"words of {len(words.indptr) - 1} pairs at {shape[0]} places")
     reader = Reader(model.topic_word_, arrays["topic_share"], places, words, arrays["frequency"])
     n_topics, width = len(model.topic_word_), len(model.space_.correlations)
     found = reader.topic_share.shape, places.shape, reader.frequency.shape

@@ -182,6 +182,13 @@ class Vocabulary:
         starts = np.cumsum([0, *map(len, rows)], dtype=np.int32)
         return csr_matrix((counts, columns, starts), shape=(len(rows), len(self.words)))
 
+    def held(self, texts: Sequence[str]) -> np.ndarray:
+        """Which of the vocabulary's words each text holds: (n, V) bool."""
+        known = (set(self.tokens(text)) for text in texts)
+        return np.array([[word in words for word in self.words] for words in known], dtype=bool).reshape(
+            -1, len(self)
+        )
+
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""
         cut = words_of(

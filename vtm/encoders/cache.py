@@ -279,7 +279,6 @@ def embed_images(
         raise DataError(f"{counts}; give as many of each")
     if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
-    batch_size = batch_size or max(64, ROWS * cores())
     store = cache if isinstance(cache, Store) else Store(encoder.key, encoder.dim, cache)
     rows = Rows(image_hashes, store)
     known, missing = known or {}, rows.missing()
@@ -309,7 +308,9 @@ def embed_images(
     def not_finite(content: str) -> None:
         failures[content] = "not-finite", f"{images[rows.first[content]]}: has no finite embedding"
 
-    decoding = _ahead(prepare, missing, workers=workers or max(2, cores()), depth=2 * batch_size)
+    threads = cores() if len(missing) > ROWS else 1  # for a few, asking takes as long as decoding
+    batch_size = batch_size or max(64, ROWS * threads)
+    decoding = _ahead(prepare, missing, workers=workers or max(2, threads), depth=2 * batch_size)
     kept_open = nullcontext() if store is cache else store
     with closing(decoding), _bar(len(missing), "pictures", progress) as bar, kept_open:
         for batch in batches(usable(decoding), batch_size):

@@ -22,7 +22,7 @@ import numpy as np
 
 from vtm.corpora.fetch import fetch_checked
 from vtm.encoders import EncoderPair
-from vtm.encoders.weights import cores, in_rows
+from vtm.encoders.weights import ROWS, cores, in_rows
 from vtm.errors import ConfigError
 from vtm.files import hash_file
 
@@ -97,9 +97,8 @@ class DinoV2:
 
         # Several calls with a thread each do more than one call with all of them: no thread waits for another.
         on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
-        return in_rows(
-            run, np.asarray(batch, dtype=np.float32), dim=self.dim, threads=cores() if on_cpu else 1
-        )
+        threads = cores() if on_cpu and len(batch) > ROWS else 1
+        return in_rows(run, np.asarray(batch, dtype=np.float32), dim=self.dim, threads=threads)
 
     def reference(self) -> Callable[[np.ndarray], np.ndarray]:
         """The model as it was published, in ONNX Runtime as it comes, on the CPU: (b, 3, size, size) -> (b, 384)."""
