@@ -3,9 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup data book test bench torture mutants findings lock audit programs clean distclean
+.PHONY: help setup data book pdf test bench torture mutants findings lint format types dist lock audit programs clean distclean
 
-PYTHON ?= python3
+# The first that fits: the one that is active, then the newest. Where none does, python3 is told what it lacks.
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python3.11; do \
+  "$$python" -c '$(FITS)' 2>/dev/null && echo "$$python" && break; done) python3)
 VENV ?= .venv
 AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
@@ -14,6 +17,8 @@ PYTEST_ARGS ?=
 TEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 BENCH_ARGS ?=
 FINDINGS ?= findings/*.sh
+# What `make lint` reads and `make format` writes.
+SOURCES := vtm vtm_study benchmarks tests scripts notebooks
 
 ifneq ($(words $(CURDIR)),1)
 $(error The path of this checkout has a space in it, which make cannot handle: move it)
@@ -35,10 +40,13 @@ INSTALLED := $(VENV)/.installed
 PREFETCHED := $(VTM_DATA)/.prefetched
 # Beside the environment, not in it: only torture and mutants need them.
 TOOLS := build/tools/.installed
+# They need no package of ours, so that a change can be checked in seconds.
+LINTERS := build/lint/.installed
+LINT := build/lint/bin
 
 help: ## print this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
-	@echo "Variables: PYTHON=python3.11, VENV=folder, PROFILE=smoke|default|paper, VTM_DATA=folder, VTM_RUNS=folder,"
+	@echo "Variables: PYTHON=python3.12, VENV=folder, PROFILE=smoke|default|paper, VTM_DATA=folder, VTM_RUNS=folder,"
 	@echo "           PYTEST_ARGS='-k metrics', BENCH_ARGS=--quick"
 
 setup: $(INSTALLED) ## virtual environment with every package, at the versions of constraints.txt
@@ -51,6 +59,14 @@ book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and b
 	@rm -rf book/_build
 	$(BIN)/jupyter-book build -W --keep-going --quiet book/
 	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
+
+pdf: $(INSTALLED) $(PREFETCHED) programs ## the book as one PDF as well, linked from every page (needs Chromium)
+	$(BIN)/vtm reproduce --profile $(PROFILE)
+	$(BIN)/python scripts/check_notebooks.py book
+	@rm -rf book/_build
+	$(BIN)/jupyter-book build -W --keep-going --quiet --builder singlehtml book/
+	$(BIN)/python scripts/print_book.py book/_build/singlehtml/index.html book/pdf/visual-topic-modelling.pdf
+	@$(MAKE) --no-print-directory book
 
 test: $(INSTALLED) $(PREFETCHED) programs ## run every test
 	TQDM_DISABLE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TEST_WORKERS) $(PYTEST_ARGS)
@@ -65,6 +81,25 @@ torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) programs ## kill, starve, damage an
 
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/mutants.py
+
+lint: $(LINTERS) ## style, spelling, notebooks without outputs
+	$(LINT)/ruff check $(SOURCES)
+	$(LINT)/ruff format --check $(SOURCES)
+	$(LINT)/nbstripout --verify --keep-id notebooks/*.ipynb
+	git ls-files -z | grep -zvE '^(results/|notebooks/)' | xargs -0 $(LINT)/codespell
+
+format: $(LINTERS) ## mend what style asks for and a program can mend
+	$(LINT)/ruff check --fix $(SOURCES)
+	$(LINT)/ruff format $(SOURCES)
+	$(LINT)/nbstripout --keep-id notebooks/*.ipynb
+
+types: $(INSTALLED) $(LINTERS) ## types of the package by mypy
+	$(LINT)/mypy --python-executable $(BIN)/python vtm
+
+dist: $(LINTERS) ## wheel and source archive, checked: dist/
+	rm -rf dist
+	$(LINT)/python -m build --quiet
+	$(LINT)/twine check --strict dist/*
 
 # Each installs what it needs in a folder of its own, so none needs the set-up.
 findings: ## run the scripts in findings/, which show what tools do that one would not guess (needs a network)
@@ -104,6 +139,12 @@ $(TOOLS): constraints.txt | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --upgrade --target $(@D) --constraint constraints.txt mutmut==3.8.1 atheris==3.0.0
 	@touch $@
 
+# The same versions as in .pre-commit-config.yaml.
+$(LINTERS):
+	$(PYTHON) -m venv build/lint
+	$(LINT)/python -m pip install --quiet ruff==0.17.6 codespell==2.4.3 nbstripout==0.9.1 mypy==2.4.1 build==1.6.1 twine==7.0.0
+	@touch $@
+
 # The tools have an environment of their own: they are not audited with the rest, and bring nothing into it.
 $(AUDIT_VENV)/.installed: | $(BIN)/python
 	$(BIN)/python -m venv $(AUDIT_VENV)
@@ -131,7 +172,7 @@ programs:
 	fi
 
 clean: ## remove the built book and the executed notebooks; keep environment, data and runs
-	rm -rf book/_build book/executed book/conf.py build dist .pytest_cache .hypothesis .coverage htmlcov
+	rm -rf book/_build book/executed book/pdf book/conf.py build dist .pytest_cache .hypothesis .coverage htmlcov
 	find vtm vtm_study benchmarks tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environment, the data and the runs as well

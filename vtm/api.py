@@ -6,6 +6,7 @@ import glob
 import hashlib
 import math
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields
@@ -14,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 
 from vtm.config import BowConfig, ModelConfig, numpy_generator, plain
 from vtm.corpora import Dropped
@@ -31,7 +30,8 @@ from vtm.corpora.words import (
     words_of,
 )
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
-from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.encoders.cache import Store
+from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
 from vtm.files import (
     hash_file,
     load_about,
@@ -45,9 +45,11 @@ from vtm.files import (
 from vtm.metrics.calibration import (
     FEW_WORDS,
     MOST_PAIRS,
+    PairWords,
     Reader,
     Reading,
     Tuned,
+    best_columns,
     mixed,
     tune,
 )
@@ -110,6 +112,8 @@ OWN = "embeddings of your own"  # in place of an encoder's key
 LEAST_CONTRIBUTION, LEAST_TOPIC, LEAST_LIFT = 0.05, 0.02, 1.5
 # Rows whose theta is computed at once.
 ROWS = 128
+# Pictures that are read in as long a time as SciPy takes to load.
+MANY = 1000
 # Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
 BLOCK = 256
 # What PNG and TIFF hold as it is; pictures of other modes become RGB.
@@ -118,8 +122,22 @@ TIFF_MODES = ("I", "F")
 ORIENTATION = 0x0112  # of EXIF
 
 
-class NotFittedError(VtmError, SklearnNotFittedError):
-    """A model is asked for something before it is fitted."""
+class NotFittedError(VtmError, ValueError, AttributeError):
+    """A model is asked for something before it is fitted; where scikit-learn is loaded, its error of this name, too."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _not_fitted, ()
+
+
+def _not_fitted() -> NotFittedError:
+    kind = NotFittedError
+    if (
+        "sklearn" in sys.modules
+    ):  # else nobody waits for its error, and loading it takes longer than an answer
+        from sklearn import exceptions
+
+        kind = type(kind.__name__, (kind, exceptions.NotFittedError), {})
+    return kind("this VisualTopicModel is not fitted yet; call fit, or VisualTopicModel.load a saved one")
 
 
 class ModelWarning(UserWarning):
@@ -216,7 +234,7 @@ class Keyword:
 
 
 @dataclass(eq=False, repr=False)
-class VisualTopicModel(BaseEstimator):
+class VisualTopicModel:
     """Topics for pictures, learned from pictures with texts (Pivovarova and Zosa 2021).
 
     A model of texts and one of pictures are trained, and topic k means the same in both. Once trained, a picture
@@ -342,6 +360,45 @@ class VisualTopicModel(BaseEstimator):
     max_pixels: int = MAX_PIXELS
     progress: bool = True
 
+    # As scikit-learn's BaseEstimator, which takes longer to load than a trained model to answer.
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name; `deep` changes nothing.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel
+        >>> VisualTopicModel(8).get_params()["n_topics"]
+        8
+        """
+        return {name: getattr(self, name) for name in sorted(field.name for field in fields(self))}
+
+    def set_params(self, **parameters: Any) -> VisualTopicModel:
+        """Set parameters by name; a ValueError for one that there is not.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel
+        >>> VisualTopicModel().set_params(n_topics=8)
+        VisualTopicModel(n_topics=8)
+        """
+        possible = self.get_params()
+        for name, value in parameters.items():
+            if name not in possible:
+                raise ConfigError(f"Invalid parameter {name!r}: choose from {', '.join(possible)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        default = VisualTopicModel().get_params()
+        given = {name: repr(value) for name, value in self.get_params().items()}
+        changed = (f"{name}={value}" for name, value in given.items() if value != repr(default[name]))
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.base import BaseEstimator
+
+        return BaseEstimator.__sklearn_tags__(self)
+
     def fit(
         self,
         texts: Sequence[str],
@@ -392,6 +449,8 @@ class VisualTopicModel(BaseEstimator):
         if isinstance(given["stop_words"], str | Path):
             given["stop_words"] = list(read_words(given["stop_words"]))
         config, bow = _configs(given, len(texts))
+        if chosen_method(given["method"], given["teacher"]) != "plus":
+            require("torch")
         if images is not None:
             images = _as_images(images)
         elif image_embeddings is None:
@@ -603,6 +662,7 @@ class VisualTopicModel(BaseEstimator):
             "words": (len(self.vocabulary_), n_words),
             "topic_share": (self.topic_share_.shape, (n_topics,)),
             "topic_counts": (self._topic_counts.shape, (n_topics, n_words)),
+            "word_forms": (n_words if self._forms is None else len(self._forms), n_words),
             **{f"coherence, {reads}": (found.shape, (n_topics,)) for reads, found in self.coherence_.items()},
             "best_pictures": (len(self.best_pictures_), n_topics),
             "n_validation": (0 <= self.n_validation_ <= self.n_pairs_, True),
@@ -634,7 +694,7 @@ class VisualTopicModel(BaseEstimator):
             draws = numpy_generator(seed, "pairs to compare with")
             rows = np.sort(draws.choice(rows, MOST_PAIRS, replace=False))
         places = unit(place["text"] + place["image"])[rows].astype(np.float32)
-        self._reader = Reader(topic_word, share, places, has[rows].tocsr(), frequency)
+        self._reader = Reader(topic_word, share, places, PairWords.of(has[rows].tocsr()), frequency)
         told = np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
         self._tuned = tune(
             self._reader,
@@ -648,6 +708,7 @@ class VisualTopicModel(BaseEstimator):
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
         self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
+        self._forms = None
         self.n_features_in_ = self.image_model_.n_inputs
 
     def transform(
@@ -878,20 +939,25 @@ class VisualTopicModel(BaseEstimator):
             if measure == FUSED and self._tuned.matches:
                 calibration = self._tuned.matches[kind]
                 chance, threshold = calibration.probability(scores[0]), calibration.threshold
-            for place, score, likely in zip(usable[positions[0]], scores[0], chance, strict=True):
-                topics, shared = self._reasons(asked, x[place], words)
-                matches.append(FoundPicture(int(place), float(score), float(likely), topics, shared))
+            found = usable[positions[0]]
+            for rows, reading in self._read_pictures(x[found]):
+                lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
+                parts = (found[rows], scores[0][rows], chance[rows], reading.theta, lifts)
+                for place, score, likely, theta, lift in zip(*parts, strict=True):
+                    topics, shared = self._reasons(asked, theta, lift, words)
+                    matches.append(FoundPicture(int(place), float(score), float(likely), topics, shared))
         return Answer(known, unknown, flat, tuple(matches), threshold, bad)
 
     def _reasons(
-        self, text: Reading, x: np.ndarray, words: int
+        self, text: Reading, theta: np.ndarray, lift: np.ndarray, words: int
     ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...]]:
-        """The words of a text that a picture shows, and the topics that both have; the first topic always."""
-        ((_, picture),) = self._read_pictures(x[None])
-        lift = self._reader.lift(mixed(picture.words, self._tuned.word_mix))[0]
+        """The words of a text that a picture shows, and the topics that both have; the first topic always.
+
+        Of the picture theta (K,) is given, and how many times as likely as overall each word is there (V,).
+        """
         shown = [w for w in np.flatnonzero(text.words["asked"][0]) if lift[w] >= LEAST_LIFT]
         shown.sort(key=lambda w: -lift[w])
-        shared = self.explain(text.theta[0], picture.theta[0], words=words)
+        shared = self.explain(text.theta[0], theta, words=words)
         topics = tuple(
             topic
             for topic in shared
@@ -932,26 +998,28 @@ class VisualTopicModel(BaseEstimator):
         if texts is None:
             x = self._given_embeddings("text", text_embeddings)
             kinds = ["unknown"] * len(x)
-            counts = self._vocabulary.counts([""] * len(x))
+            held = np.zeros((len(x), len(self.vocabulary_)), dtype=bool)
         else:
             texts = _as_texts(texts)
             kinds = [_kind(*self.words_of(text)) for text in texts]
-            counts = self._vocabulary.counts(texts)
+            held = self._vocabulary.held(texts)
             rest = [text for text, kind in zip(texts, kinds, strict=True) if kind != "words"]
             x = self._encoders.embed_texts(rest, progress=self.progress) if rest else np.empty((0, 0))
         found, row = [], 0
         for place, kind in enumerate(kinds):
             if kind == "words":
-                found.append((kind, self._reader.word_query(counts[place])))
+                found.append((kind, self._reader.word_query(held[place, None])))
                 continue
             one = x[row : row + 1]
             theta = _theta(self.text_model_, one)
-            found.append((kind, self._reader.text(theta, self.space_.embed("text", one), counts[place])))
+            found.append((kind, self._reader.text(theta, self.space_.embed("text", one), held[place, None])))
             row += 1
         return found
 
     def _read_pictures(self, x: np.ndarray) -> Iterator[tuple[slice, Reading]]:
         """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it."""
+        if len(x) > MANY:
+            _ = self._reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
         for start, filled in _filled(x):
             n = min(ROWS, len(x) - start)
             reading = self._reader.picture(
@@ -998,7 +1066,7 @@ class VisualTopicModel(BaseEstimator):
         x, bad = self._embeddings(images, image_embeddings)
         if bad:
             warnings.warn(_unusable(bad, len(x), "they get no keywords"), ModelWarning, stacklevel=2)
-        return self._keywords(x, top=top, min_confidence=min_confidence)
+        return self._tags(x, top=top, min_confidence=min_confidence)[1]
 
     def tag_blocks(
         self, images: Sequence[Any], *, top: int = 5, min_confidence: float | None = None
@@ -1016,22 +1084,24 @@ class VisualTopicModel(BaseEstimator):
         self._check_fitted()
         images = _as_images(images)
         for x, dropped in self._encoders.blocks(images, _names(images), progress=self.progress):
-            found = self._keywords(x, top=top, min_confidence=min_confidence)
-            yield self._theta_of_pictures(x), found, dropped
+            yield *self._tags(x, top=top, min_confidence=min_confidence), dropped
 
-    def _keywords(
+    def _tags(
         self, x: np.ndarray, *, top: int, min_confidence: float | None
-    ) -> list[tuple[Keyword, ...]]:
+    ) -> tuple[np.ndarray, list[tuple[Keyword, ...]]]:
+        """Topic distributions (n, K) and keywords of embeddings (n, E), NaN and none where these are NaN."""
         least = self.min_confidence_ if min_confidence is None else min_confidence
         if top < 0 or (min_confidence is not None and not 0 <= min_confidence <= 1):
             raise ConfigError(
                 f"top={top}, min_confidence={min_confidence}: a number of words, and a chance from 0 to 1"
             )
         usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        theta = np.full((len(x), self.image_model_.n_topics), np.nan, dtype=np.float32)
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         for rows, reading in self._read_pictures(x[usable]):
+            theta[usable[rows]] = reading.theta
             words = mixed(reading.words, self._tuned.word_mix)
-            order = np.argsort(-words, axis=1, kind="stable")[:, :top]
+            order = best_columns(words, top)
             score = np.log(np.take_along_axis(words, order, axis=1))
             known = self._tuned.keywords
             chance = known.probability(score) if known else np.full(score.shape, np.nan)
@@ -1041,7 +1111,7 @@ class VisualTopicModel(BaseEstimator):
                     for w, p in zip(best, likely, strict=True)
                     if not p < least
                 )
-        return found
+        return theta, found
 
     @property
     def min_confidence_(self) -> float:
@@ -1109,8 +1179,13 @@ class VisualTopicModel(BaseEstimator):
             topic_word = self.topic_word_ if reads == "image" else self.text_model_.topic_word()
             weight = weight if order == "relevance" else 1.0
             scores = relevance(topic_word, self.topic_share_, weight=weight)
-        forms = None if all_forms else word_forms(self.vocabulary_, self.language)
-        return top_words(scores, self.vocabulary_, top, forms=forms)
+        return top_words(scores, self.vocabulary_, top, forms=None if all_forms else self._word_forms())
+
+    def _word_forms(self) -> np.ndarray:
+        """`word_forms` of the vocabulary (V,); a saved model keeps them: the dictionaries take half a second to load."""
+        if self._forms is None:
+            self._forms = word_forms(self.vocabulary_, self._given["language"])
+        return self._forms
 
     def topic_labels(
         self,
@@ -1220,6 +1295,7 @@ class VisualTopicModel(BaseEstimator):
             "versions": package_versions(PACKAGES),
         }
         arrays = {"topic_share": self.topic_share_, "topic_counts": self._topic_counts}
+        arrays["word_forms"] = self._word_forms()
         words = self._reader.pair_words
         arrays |= _under(
             "reader",
@@ -1301,6 +1377,7 @@ class VisualTopicModel(BaseEstimator):
             model._reader = _saved_reader(_part(arrays, "reader"), model)
             model._tuned = Tuned.read(about["calibration"])
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
+            model._forms = arrays.get("word_forms")  # which older models have not
             model.coherence_ = {reads: arrays[f"coherence_{reads}"] for reads in ("text", "image")}
             model.best_pictures_ = tuple(
                 tuple((str(name), float(share)) for name, share in topic) for topic in about["best_pictures"]
@@ -1349,9 +1426,7 @@ class VisualTopicModel(BaseEstimator):
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
-                "this VisualTopicModel is not fitted yet; call fit, or VisualTopicModel.load a saved one"
-            )
+            raise _not_fitted()
 
 
 class _Encoders:
@@ -1425,8 +1500,9 @@ class _Encoders:
         encoder = self.checked("image")
         in_one = len(images) <= BLOCK  # then the bar of embed_images counts single pictures
         silent = True if in_one or not progress else None
-        options = {"cache": self._given["cache"], "max_pixels": self._given["max_pixels"]}
-        with tqdm(total=len(images), desc="embedding pictures", unit="", disable=silent) as bar:
+        store = Store(encoder.key, encoder.dim, self._given["cache"])
+        options = {"cache": store, "max_pixels": self._given["max_pixels"]}
+        with store, tqdm(total=len(images), desc="embedding pictures", unit="", disable=silent) as bar:
             for start in range(0, len(images), BLOCK):
                 rows = slice(start, start + BLOCK)
                 block = _embed_block(
@@ -1869,12 +1945,11 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
 
 
 def _saved_reader(arrays: Mapping[str, np.ndarray], model: VisualTopicModel) -> Reader:
-    from scipy.sparse import csr_matrix
-
-    places, indices = arrays["places"], arrays["indices"]
+    places = arrays["places"]
     shape = len(places), len(model.vocabulary_)
-    words = csr_matrix((np.ones(len(indices), dtype=np.float32), indices, arrays["indptr"]), shape)
-    words.check_format()
+    words = PairWords(arrays["indices"], arrays["indptr"], shape[1])
+    if len(words.indptr) != shape[0] + 1:
+        raise ValueError(f"words of {len(words.indptr) - 1} pairs at {shape[0]} places")
     reader = Reader(model.topic_word_, arrays["topic_share"], places, words, arrays["frequency"])
     n_topics, width = len(model.topic_word_), len(model.space_.correlations)
     found = reader.topic_share.shape, places.shape, reader.frequency.shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 # Control characters, with which a terminal can be driven (ECMA-48), and what breaks a line.
@@ -83,3 +84,36 @@ def printable(text: Path | str) -> str:
     'red \\\\x1b[31m'
     """
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), storable(text))
+
+
+# The extra of this package that brings what is not always installed, by the name that it is imported by.
+EXTRAS = {
+    "gensim": "paper",
+    "IPython": "paper",
+    "ipykernel": "paper",
+    "jupyter_client": "paper",
+    "matplotlib_inline": "paper",
+    "nbclient": "paper",
+    "nbformat": "paper",
+    "open_clip": "clip",
+    "pandas": "paper",
+    "papermill": "paper",
+    "pyarrow": "parquet",
+    "seaborn": "paper",
+    "sentence_transformers": "sentence",
+    "torch": "paper",
+    "torchvision": "clip",
+    "transformers": "sentence",
+}
+
+
+def require(*modules: str) -> None:
+    """Raise a MissingError, which names the extra, unless these of `EXTRAS` are installed; loads nothing."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise lacking(module)
+
+
+def lacking(module: str) -> MissingError:
+    """The error that says which extra brings one of `EXTRAS`."""
+    return MissingError(f"this needs {module}, which is not installed: pip install 'vtm[{EXTRAS[module]}]'")

@@ -312,8 +312,15 @@ def save_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], about: Mappi
         save_file(plain, temporary, {_HEAD: head})
 
 
-def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What `save_arrays` wrote: the arrays and their description, checked.
+def load_arrays(
+    path: Path | str, *, mapped: bool = False, checked: bool = True
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `save_arrays` wrote: the arrays and their description.
+
+    Parameters
+    ----------
+    mapped : leave the arrays in the file, read-only. For files that are replaced or removed, and never written into.
+    checked : compare the content with its SHA-256, for which all of it is read.
 
     Raises
     ------
@@ -322,10 +329,30 @@ def load_arrays(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, Any]
     """
     # From one opening: another process may put another file in this place at any moment.
     with _opened(path) as (stored, head):
-        arrays = {name: stored.get_tensor(name) for name in stored.keys()}
-    if head["sha256"] != _digest(arrays, head["about"]):
+        arrays = _mapped(path) if mapped else {name: stored.get_tensor(name) for name in stored.keys()}
+    if checked and head["sha256"] != _digest(arrays, head["about"]):
         raise DataError(f"{path}: its content is not what was written; delete it and run again")
     return arrays, head["about"]
+
+
+def _mapped(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, where its header says that they lie."""
+    import numpy as np
+
+    kinds = {"F32": "<f4", "F64": "<f8", "U8": "u1", "I32": "<i4", "I64": "<i8", "BOOL": "?"}
+    with open(path, "rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        head = json.loads(file.read(start - 8))
+        head.pop("__metadata__", None)
+        arrays = {}
+        for name, array in head.items():
+            begin, end = array["data_offsets"]
+            kind, shape = np.dtype(kinds[array["dtype"]]), tuple(array["shape"])
+            # What is empty cannot be mapped.
+            arrays[name] = (
+                np.memmap(file, kind, "r", start + begin, shape) if end > begin else np.empty(shape, kind)
+            )
+    return arrays
 
 
 def load_about(path: Path | str) -> dict[str, Any]:

@@ -129,10 +129,11 @@ class ChooseBranch(SphinxPostTransform):
                     tried,
                     location=node,
                 )
-            whole = nodes.container(
-                classes=["claim"] if shown and shown["condition"] else ["claim", "neutral"]
-            )
-            whole += shown.children if shown else []
+            whole = nodes.container(classes=["claim"])
+            if shown is not None:
+                whole["classes"].append(f"branch-{node.index(shown)}")
+                whole["classes"] += [] if shown["condition"] else ["neutral"]
+                whole += shown.children
             node.replace_self(whole)
 
 
@@ -143,8 +144,8 @@ class FillAlt(SphinxPostTransform):
 
     def run(self, **kwargs: Any) -> None:
         images = [node for node in self.document.findall(nodes.image) if "{" in node.get("alt", "")]
-        values = glued(Path(self.env.mystnb_config.output_folder), self.env.docname) if images else {}
         for node in images:
+            values = glued(Path(self.env.mystnb_config.output_folder), node["of"])
             try:
                 node["alt"] = node["alt"].format_map(values)
             except (KeyError, ValueError) as error:
@@ -205,6 +206,8 @@ class FoldCells(SphinxTransform):
     default_priority = 700  # before labels are noted
 
     def apply(self, **kwargs: Any) -> None:
+        for image in self.document.findall(nodes.image):
+            image["of"] = self.env.docname  # the single page forgets it
         for cell in list(self.document.findall(nodes.container)):
             if cell.get("nb_element") == "cell_code" and cell.children:
                 self._fold(cell, cell["cell_metadata"].get("vtm", {}))
@@ -340,7 +343,8 @@ def foot(app: Sphinx, page: str, context: dict[str, Any]) -> str:
     ]
     if page.startswith("executed/"):
         lines.append(f"Numbers and figures of this page: <code>notebooks/{Path(page).name}.ipynb</code>.")
-    links = [f'<a href="{up(app.config.root_doc)}#cite">Cite this book</a>']
+    home = up(app.config.root_doc).partition("#")[0]
+    links = [f'<a href="{home}#cite">Cite this book</a>']
     links += [f'<a href="{up(name, 1)}">The whole book as PDF</a>' for name in pdf_of(app)]
     return "<p>" + "</p><p>".join([*lines, " · ".join(links)]) + "</p>"
 
@@ -417,7 +421,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", finish)
     return {
         "version": vtm.__version__,
-        "env_version": 1,
+        "env_version": 2,
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

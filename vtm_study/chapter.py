@@ -374,19 +374,13 @@ def numbers(found: dict[str, Part]) -> dict[str, float | str]:
         quoted[f"test_{name}"] = difference_cell(test_of(test))
         quoted[f"verdict_{name}"] = verdict(test)
     for family in ("paper", "ours"):
-        for said, names in by_verdict(summary, family).items():
-            quoted[f"{family}_{said.replace(' ', '_')}"] = "; ".join(names) or "none"
-            quoted[f"{family}_{said.replace(' ', '_')}_n"] = str(len(names))
+        for said, n in by_verdict(summary, family).items():
+            quoted[f"{family}_{said.replace(' ', '_')}_n"] = str(n)
     return quoted
 
 
-def by_verdict(summary: Part, family: str) -> dict[str, list[str]]:
-    """The claims of a family, with the figure they were tested by, under the verdict of their interval."""
-    found: dict[str, list[str]] = {"held": [], "did not hold": [], "not decided": []}
-    for name, test in summary["tests"].items():
-        if test["family"] == family:
-            figure = "R@100" if name.endswith("_r100") else "MRR@100"
-            claim = CLAIMS[name.removesuffix("_r100")]
-            size = "" if name.startswith("sparse") else f"{figure} "
-            told(test_of(test), *found.values()).append(f"{claim} ({size}{test['difference']:+.3f})")
-    return found
+def by_verdict(summary: Part, family: str) -> dict[str, int]:
+    """How many tests of a family have each verdict, by the interval."""
+    verdicts = ("held", "did not hold", "not decided")
+    said = [told(test_of(test), *verdicts) for test in summary["tests"].values() if test["family"] == family]
+    return {verdict: said.count(verdict) for verdict in verdicts}

@@ -338,35 +338,31 @@ def odd_table(news: NewsImages) -> pd.DataFrame | str:
     return frame(lines) if lines else "Every row is as it should be."
 
 
-def chapter_numbers(experiment: Experiment, found: PaperSetting, study: TextStudy | None) -> dict[str, str]:
-    """The sentences in which the chapter sums up, put together from what was found."""
+def chapter_numbers(
+    experiment: Experiment, found: PaperSetting, study: TextStudy | None
+) -> dict[str, float | str]:
+    """The numbers that the chapter's prose quotes; 0 for what is not here, or was not trained."""
     news = found.news
-    if news is None:
-        files = "The files of NewsImages are not here, so nothing of this chapter could be run."
-    else:
-        length = np.mean([len(item.article.text()) for item in news.development])
-        files = (
-            f"The files hold {len(news.development):,} pairs for development, {len(news.test_articles):,} test "
-            f"articles and {len(news.test_images):,} test pictures; a text has {length:.0f} characters on average."
-        )
-    text = "No topic model was trained on them."
-    if study is not None:
+    quoted: dict[str, float | str] = {
+        "n_development": float(len(news.development)) if news else 0.0,
+        "n_test_articles": float(len(news.test_articles)) if news else 0.0,
+        "n_test_images": float(len(news.test_images)) if news else 0.0,
+        "characters_a_text": float(np.mean([len(item.article.text()) for item in news.development]))
+        if news
+        else 0.0,
+        "pictures_here": float(found.pictures),
+        "weights_here": "the" if found.weights else "no",
+        "table_1_ran": float(can_run(experiment, found)),
+        "corpus_name": experiment.corpus_name,
+        "encoder_name": experiment.encoder_name,
+        **dict.fromkeys(("text_topics", "text_npmi", "text_diversity", "text_gain", "text_n_train"), 0.0),
+    }
+    if study:
         best = study.best
-        gain = best["unigram"] - best["held_out"]
-        text = (
-            f"Of the numbers of topics tried, {best['n_topics']:.0f} is the most coherent: NPMI {best['npmi']:.3f}, "
-            f"diversity {best['diversity']:.3f}, trained on {study.n_train:,} texts; a validation text costs "
-            f"{abs(gain):.1f} nats {'less' if gain > 0 else 'more'} than by the frequencies of words alone."
-        )
-    pictures = f"{found.pictures:,} pictures and {'the' if found.weights else 'no'} weights of CLIP were here"
-    if can_run(experiment, found):
-        table = "Table 1 was computed on the paper's own data."
-    else:
-        table = (
-            f"Table 1 was not computed on the paper's own data: {pictures}, and the book was built with "
-            + (f"the corpus {experiment.corpus_name} and the encoder {experiment.encoder_name}.")
-        )
-    return {"news_sentence": files, "text_sentence": text, "table_sentence": table}
+        quoted |= {f"text_{name}": float(best[name]) for name in ("npmi", "diversity")}
+        quoted["text_topics"], quoted["text_n_train"] = float(best["n_topics"]), float(study.n_train)
+        quoted["text_gain"] = float(best["unigram"] - best["held_out"])
+    return quoted
 
 
 def task_table(experiment: Experiment, found: PaperSetting) -> pd.DataFrame:

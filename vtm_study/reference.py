@@ -26,8 +26,8 @@ from vtm.metrics.ranking import target_ranks
 from vtm.metrics.retrieval import Test, retrieval_figures, seed_summary
 from vtm.metrics.topics import npmi, topic_diversity
 from vtm.model.distill import Pairs, teacher_posteriors
-from vtm.model.network import Posterior, TopicNetwork, check_embeddings
-from vtm.model.topicmodel import TopicModel
+from vtm.model.network import Posterior, TopicNetwork
+from vtm.model.topicmodel import TopicModel, check_embeddings
 from vtm.model.training import held_out_reconstruction, input_scaling, train
 from vtm.report.tables import spread
 from vtm_study.formats import Row, table

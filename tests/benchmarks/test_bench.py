@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -187,6 +188,13 @@ def test_the_command_prints_every_key_and_the_chapter_reads_them(
     pytest.importorskip("faiss", reason="faiss is not installed")
     if not all(is_fetched(name) for name in GROUPS["encoder:offline"]):
         pytest.skip("the weights of the encoder offline are not fetched: vtm prefetch")
+
+    def grown(**asked: object) -> list[dict]:
+        """What `test_growing_reports_each_size` measures, of a stored run: four processes train for it."""
+        inspect.signature(grow).bind(**asked)
+        return cost.stored()["details"]["growth"]["rows"][: len(asked["sizes"])]
+
+    monkeypatch.setattr("benchmarks.growth.grow", grown)
     told = CliRunner().invoke(bench.app, ["--json", "-o", str(tmp_path / "bench.json")])
     assert told.exit_code == 0, told.output
     found = json.loads(told.stdout)
@@ -201,6 +209,7 @@ def test_the_command_prints_every_key_and_the_chapter_reads_them(
     # The same again would take as long: what the parts measured is given, which of them are asked is looked at.
     for part, function in (
         ("start-up", "__main__.bench_start"),
+        ("answer", "__main__.bench_answer"),
         ("training", "training.bench_fit"),
         ("embedding", "embedding.bench_encoder"),
         ("search", "search.bench_search"),
@@ -240,6 +249,7 @@ def test_one_part_that_fails_costs_no_other(
     monkeypatch.setattr("benchmarks.search.bench_search", fail)
     monkeypatch.setattr("benchmarks.embedding.bench_embedding", fail)
     monkeypatch.setattr("benchmarks.__main__.bench_start", fail)
+    monkeypatch.setattr("benchmarks.__main__.bench_answer", fail)
     monkeypatch.setattr("benchmarks.growth.grow", fail)
     found = bench.run_bench()
     assert found["fit_vs_ctm"] > 0 and {"start-up", "search", "growth"} <= found["skipped"].keys()

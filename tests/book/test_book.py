@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from browser import audit, dump_dom, find_chromium, measure, serve
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium (apt-get install chromium)")
@@ -30,14 +30,14 @@ def axe_source() -> str:
     return (Path(AXE.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-def load_checker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_notebooks", ROOT / "scripts" / "check_notebooks.py")
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-checker = load_checker()
+checker = load_script("check_notebooks")
 PAGES = [f"{name}.html" for name in checker.toc_files(yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")))]
 
 
@@ -172,15 +172,28 @@ def test_every_picture_says_what_it_shows(built_book: Path) -> None:
     assert not silent, "\n".join(silent)
 
 
+GLUED, CLAIM = "{glue:text}`", re.compile(r"^:::\{claim\}.*?^:::$", re.M | re.S)
+
+
+def glued_in(source: str, article: Tag) -> int:
+    """How many values a page must show: those outside of claims, and those of the branch of each that is shown."""
+    found = CLAIM.sub("", source).count(GLUED)
+    for claim, shown in zip(CLAIM.findall(source), article.select("div.claim"), strict=True):
+        (number,) = (name.removeprefix("branch-") for name in shown["class"] if name.startswith("branch-"))
+        found += re.split(r"^\+\+\+.*$", claim, flags=re.M)[int(number)].count(GLUED)
+    return found
+
+
 def test_every_number_in_the_prose_was_filled_in(built_book: Path, book_sources: Path) -> None:
     sources = {page: (book_sources / page).with_suffix(".md") for page in PAGES}
     glued = 0
     for page, source in sources.items():
-        text = soup(built_book / page).select_one("article").get_text()
+        article = soup(built_book / page).select_one("article")
+        text = article.get_text()
         assert "glue:" not in text and "::" not in re.sub(r"(?s)```.*?```", "", text), page
         if source.is_file():
-            expected = source.read_text(encoding="utf-8").count("{glue:text}`")
-            spans = soup(built_book / page).select("span.pasted-text")
+            expected = glued_in(source.read_text(encoding="utf-8"), article)
+            spans = article.select("span.pasted-text")
             values = [span.get_text(strip=True) for span in spans]
             assert len(values) == expected, f"{page}: {len(values)} of {expected} values are there"
             assert all(value and value.lower() != "nan" for value in values), f"{page}: {values}"
@@ -266,6 +279,27 @@ def test_a_page_by_itself_sets_its_formulas(built_book: Path) -> None:
     page = BeautifulSoup(dom, "html.parser")
     assert page.select("mjx-container mjx-math")
     assert not page.select("mjx-merror")
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_a_page_becomes_a_pdf_with_bookmarks(tmp_path: Path) -> None:
+    printer = load_script("print_book")
+    page, pdf = tmp_path / "index.html", tmp_path / "pdf" / "book.pdf"
+    page.write_text('<!doctype html><html lang="en"><title>b</title><h1>One</h1><p>x</p><h2>Two</h2></html>')
+    printer.print_page(page, pdf)
+    written = pdf.read_bytes()
+    assert (
+        written.startswith(b"%PDF-") and written.count(b"/Type /Outlines") + written.count(b"/Outlines") > 0
+    )
+    assert sorted(path.name for path in pdf.parent.iterdir()) == ["book.pdf"]
+
+
+def test_without_a_browser_no_pdf_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printer = load_script("print_book")
+    monkeypatch.setattr(printer.shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match="apt-get install chromium"):
+        printer.print_page(tmp_path / "index.html", tmp_path / "book.pdf")
 
 
 def test_the_engine_of_the_pdf_reads_every_character_of_the_pages() -> None:

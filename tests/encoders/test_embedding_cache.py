@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -403,6 +404,32 @@ def test_merging_cut_off_before_deleting_loses_and_repeats_nothing(tmp_path, pic
     assert len(shards(cache)) == 1
 
 
+def test_a_store_that_is_asked_again_reads_each_shard_once(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(store_module, "SHARD_ROWS", 4)
+    cache, read = tmp_path / "cache", store_module.Store._arrays
+    opened: list[tuple[Path, bool]] = []
+
+    def listed(self, path, **options):
+        opened.append((path, options.get("checked", True)))
+        return read(self, path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module.Store, "merge", lambda self: None)
+        embed(Counting(), pictures[:12], cache)
+    monkeypatch.setattr(store_module.Store, "_arrays", listed)
+    store = store_module.Store(Counting().key, Counting().dim, cache)
+    fresh = Counting()
+    for start in range(0, 30, 3):
+        found, _, _ = embed(fresh, pictures[start : start + 3], store)
+        assert np.array_equal(found, one_by_one(pictures[start : start + 3]))
+    # Once to know what is in it, and once to check it, before a row of it is given out.
+    assert max(Counter(opened).values()) == 1 and sum(fresh.batches) == 18
+    assert sum(checked for _, checked in opened) == 3
+    for number in (29, 0):
+        found, _, _ = embed(Counting(break_after=0), [pictures[number]] * 2, store)
+        assert np.array_equal(found, one_by_one([pictures[number]] * 2))
+
+
 def test_reading_while_another_process_merges(tmp_path, pictures, monkeypatch):
     """The listed shards vanish before they are opened; their rows are in one that was not there yet."""
     cache = tmp_path / "cache"
@@ -410,16 +437,16 @@ def test_reading_while_another_process_merges(tmp_path, pictures, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(store_module.Store, "merge", lambda self: None)
         embed(Counting(), pictures, cache, batch_size=3)
-    read = store_module.Store._read_shard
+    read = store_module.Store._arrays
     merged = []
 
-    def merge_first(self, path):
+    def merge_first(self, path, **options):
         if not merged:
             merged.append(True)
             store_module.Store(self.key, self.dim, cache).merge()
-        return read(self, path)
+        return read(self, path, **options)
 
-    monkeypatch.setattr(store_module.Store, "_read_shard", merge_first)
+    monkeypatch.setattr(store_module.Store, "_arrays", merge_first)
     found, _, _ = embed(Counting(break_after=0), pictures, cache)
     assert np.array_equal(found, one_by_one(pictures))
 

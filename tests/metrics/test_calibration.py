@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -16,9 +17,11 @@ from vtm.metrics.calibration import (
     ASKED,
     SCORES,
     Calibration,
+    PairWords,
     Reader,
     Tuned,
     average_precision,
+    best_columns,
     best_f1,
     best_mix,
     calibrate,
@@ -142,10 +145,49 @@ def planted() -> tuple[Reader, dict, csr_matrix]:
         topic_word,
         np.full(4, 0.25),
         both / np.linalg.norm(both, axis=1, keepdims=True),
-        csr_matrix(has[:80]),
+        PairWords.of(csr_matrix(has[:80])),
         has[:80].sum(axis=0) + 1,
     )
     return reader, {"theta": theta[80:], "place": place[80:]}, csr_matrix(has[80:])
+
+
+def has_words(reader: Reader) -> np.ndarray:
+    words = reader.pair_words
+    found = np.zeros((len(words.indptr) - 1, words.n_words))
+    for pair, (start, end) in enumerate(itertools.pairwise(words.indptr)):
+        found[pair, words.indices[start:end]] = 1
+    return found
+
+
+def test_words_of_pairs_are_summed_alike_with_and_without_scipy():
+    draws = np.random.default_rng(0)
+    has = draws.random((200, 40)) < 0.2
+    weights = draws.random((5, 200)).astype(np.float32)
+    asked = draws.random((3, 40)) * (draws.random((3, 40)) < 0.2)
+    counts = csr_matrix(has)
+    words = PairWords(counts.indices, counts.indptr, 40)
+    alone = words.near(weights)
+    np.testing.assert_allclose(alone, weights @ has.astype(np.float32), rtol=1e-5)
+    np.testing.assert_array_equal(words.matrix.toarray(), has)
+    np.testing.assert_array_equal(words.near(weights), alone)
+    np.testing.assert_allclose(words.mean(asked), asked @ (has / np.maximum(has.sum(axis=0), 1)).T, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("indices", "indptr"),
+    [
+        ([0, 5], [0, 2]),
+        ([0, -1], [0, 2]),
+        ([0], [0, 2]),
+        ([0, 1], [0, 1]),
+        ([0, 1], [1, 2]),
+        ([0, 1], [0, 3, 2]),
+        ([], []),
+    ],
+)
+def test_words_of_pairs_that_are_none_are_refused(indices, indptr):
+    with pytest.raises(ValueError, match="words"):
+        PairWords(np.array(indices, dtype=np.int32), np.array(indptr, dtype=np.int32), 5)
 
 
 def readings(planted):
@@ -164,7 +206,7 @@ def test_scores_are_what_their_names_say(planted):
     a, b = held["place"][i, 0], held["place"][j, 1]
     assert scores["space"][i, j] == pytest.approx(a @ b)
     near = np.exp(20 * (reader.places @ b))
-    by_pairs = near @ reader.pair_words.toarray()
+    by_pairs = near @ has_words(reader)
     by_topics = held["theta"][j, 1] @ reader.topic_word
     words = (by_pairs / by_pairs.sum() + by_topics / by_topics.sum()) / 2
     overall = reader.frequency / reader.frequency.sum()
@@ -223,3 +265,10 @@ def test_a_threshold_that_shows_nothing_is_stored():
     none = calibrate(np.arange(9.0), np.zeros(9, bool), choose=half_right)
     again = Calibration(**json.loads(json.dumps(vars(none))))
     assert again.threshold > 1 and np.isnan(again.precision) and again.shown == 0
+
+
+@pytest.mark.parametrize("top", [0, 1, 3, 7, 9])
+def test_the_best_columns_are_those_of_a_stable_sort_of_all(top):
+    x = np.random.default_rng(0).integers(4, size=(50, 7)).astype(float)  # with many equal numbers
+    x[0], x[1] = np.nan, -np.inf
+    np.testing.assert_array_equal(best_columns(x, top), np.argsort(-x, axis=1, kind="stable")[:, :top])

@@ -12,8 +12,8 @@ from vtm.config import ModelConfig
 from vtm.errors import ConfigError, DataError
 from vtm.model import distill
 from vtm.model.distill import Trained, learned_prior, teacher_posteriors, train_pair
-from vtm.model.network import Posterior, infer_posterior
-from vtm.model.training import Pairs, train
+from vtm.model.network import Posterior
+from vtm.model.training import Pairs, infer_posterior, train
 
 DATA = planted(150)
 SMALL = ModelConfig(hidden=(20, 15), epochs=4, batch_size=32, kl_weight=1.0)

@@ -18,12 +18,12 @@ from planted import planted
 from safetensors.numpy import load_file, save_file
 
 import vtm
-from vtm.config import ModelConfig
+from vtm.config import ModelConfig, generator
 from vtm.errors import DataError, MissingError
 from vtm.files import load_about, load_arrays, save_arrays
-from vtm.model.network import TopicNetwork, state_shapes
-from vtm.model.topicmodel import TopicModel, model_arrays
-from vtm.model.training import train
+from vtm.model.network import TopicNetwork
+from vtm.model.topicmodel import TopicModel, model_arrays, standard_normal, state_shapes
+from vtm.model.training import infer_posterior, train
 
 ROOT = Path(vtm.__file__).resolve().parent.parent
 DATA = planted(80)
@@ -116,6 +116,34 @@ def test_embeddings_that_do_not_fit_are_refused(model, x, message):
             ask(x)
 
 
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+@pytest.mark.parametrize("decoder", ["prodLDA", "LDA"])
+def test_numpy_reads_a_network_as_torch_does(activation, decoder):
+    """Posterior, topics and theta, each by the network's own methods and PyTorch's own draws."""
+    config = ModelConfig(**{**CONFIG.__dict__, "activation": activation, "decoder": decoder})
+    network, _ = train(DATA.text, DATA.counts, n_topics=4, config=config, seeds=(3,), device="cpu")
+    model = TopicModel(network, DATA.vocabulary, 3, "text")
+    expected = infer_posterior(network, DATA.text)
+    for found, by_torch in zip(
+        model.posterior(DATA.text), (expected.mu[0], expected.log_var[0]), strict=True
+    ):
+        np.testing.assert_allclose(found, by_torch, rtol=1e-5, atol=2e-6)
+    with torch.no_grad():
+        words = network.topic_word_distribution()[0].numpy()
+        noise = torch.randn(config.n_samples, 4, generator=generator(3, "theta of text"))
+        mu, log_var = torch.from_numpy(expected.mu), torch.from_numpy(expected.log_var)
+        sampled = torch.softmax(mu + torch.exp(0.5 * log_var) * noise[:, None], dim=2).mean(dim=0)
+    np.testing.assert_allclose(model.topic_word(), words, rtol=1e-5)
+    np.testing.assert_allclose(model.theta(DATA.text), sampled.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 + 5, 2**63 - 1])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 5), (4, 4), (100, 60), (100, 7), (1, 17), (33, 1)])
+def test_the_draws_are_those_of_torch(seed, shape):
+    expected = torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).numpy()
+    np.testing.assert_allclose(standard_normal(seed, *shape), expected, rtol=1e-5, atol=1e-6)
+
+
 def plain_model(beta, vocabulary, decoder="prodLDA"):
     config = ModelConfig(decoder=decoder, hidden=(3,))
     network = TopicNetwork(n_inputs=2, n_topics=beta.shape[0], n_words=beta.shape[1], config=config).eval()
@@ -158,7 +186,7 @@ def test_a_loaded_model_gives_the_same_theta_to_the_bit(tmp_path, decoder):
     np.testing.assert_array_equal(loaded.theta(DATA.text), saved.theta(DATA.text))
     np.testing.assert_array_equal(loaded.topic_word(), saved.topic_word())
     assert loaded.topics() == saved.topics()
-    assert loaded.network.config == config and not loaded.network.training
+    assert loaded.network.config == config
     assert (loaded.vocabulary, loaded.seed, loaded.reads) == (saved.vocabulary, 0, "image")
     assert loaded.history["kl"] == saved.history["kl"]
     assert np.isnan(loaded.history["validation_reconstruction"]).all()
@@ -186,7 +214,7 @@ def test_a_model_that_was_used_can_be_copied(model, tmp_path, way):
     else:
         copied = copy.deepcopy(model) if way == "deepcopy" else pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copied.theta(DATA.text), expected)
-    assert copied.topics() == model.topics() and not copied.network.training
+    assert copied.topics() == model.topics()
 
 
 def test_the_file_holds_no_pickle_and_names_the_versions(model, tmp_path):
@@ -244,7 +272,7 @@ def test_sizes_that_the_weights_do_not_have_are_refused_before_memory_is_taken(
 ):
     """Whoever wrote the file wrote its hash, too; no network may be built of the sizes that they state."""
 
-    def build(**sizes: object) -> None:
+    def build(*sizes: object) -> None:
         pytest.fail(f"a network is built of {sizes}")
 
     model.save(tmp_path / "model")
@@ -253,7 +281,7 @@ def test_sizes_that_the_weights_do_not_have_are_refused_before_memory_is_taken(
     config = saved["config"] | {name: value for name, value in sizes.items() if name == "hidden"}
     sizes = {name: value for name, value in sizes.items() if name != "hidden"}
     save_arrays(tmp_path / "model.safetensors", arrays, saved | sizes | {"config": config})
-    monkeypatch.setattr("vtm.model.topicmodel.TopicNetwork", build)
+    monkeypatch.setattr("vtm.model.topicmodel.StoredNetwork", build)
     with pytest.raises(
         DataError, match=r"model.safetensors: does not hold what a model's does \(.*stated as"
     ):

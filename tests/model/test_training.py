@@ -16,17 +16,17 @@ from vtm.config import ModelConfig
 from vtm.errors import ConfigError, DataError
 from vtm.model import network as networks
 from vtm.model import steps, training
-from vtm.model.network import (
-    Batch,
-    Posterior,
-    TopicNetwork,
-    check_embeddings,
-    infer_posterior,
-    loss,
-    reconstruction_loss,
-)
+from vtm.model.network import Batch, Posterior, TopicNetwork, loss, reconstruction_loss
 from vtm.model.steps import AutogradStep, Bags, Draws
-from vtm.model.training import as_tensor, held_out_reconstruction, input_scaling, resolve_device, train
+from vtm.model.topicmodel import check_embeddings
+from vtm.model.training import (
+    as_tensor,
+    held_out_reconstruction,
+    infer_posterior,
+    input_scaling,
+    resolve_device,
+    train,
+)
 
 DATA = planted(150)
 SMALL = ModelConfig(hidden=(20, 15), epochs=3, batch_size=32, kl_weight=1.0, standardize=False)

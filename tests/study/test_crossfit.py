@@ -176,8 +176,7 @@ def test_the_tables_show_the_summary(whole) -> None:
         *("held", "did not hold", "not decided"),
         *("held, but not among so many tests", "did not hold, but not among so many tests"),
     }
-    listed = chapter.by_verdict(found, "paper")
-    assert sum(map(len, listed.values())) == 2 * len(crossfit.PAPER) + 2
+    assert sum(chapter.by_verdict(found, "paper").values()) == 2 * len(crossfit.PAPER) + 2
     assert len(chapter.topics_table(found)) == len(crossfit.NETWORKS) + 1
     assert chapter.reliability_figure(found).axes[0].lines
 

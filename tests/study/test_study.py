@@ -26,6 +26,7 @@ from vtm_study import (
     measures,
     others,
     peers,
+    summary,
     validation,
 )
 
@@ -297,7 +298,7 @@ def test_the_stored_summary_says_where_it_comes_from() -> None:
     assert found["split"] == "clusters" and found["items"] > 2000
     whole = stored()
     assert measures.plain(whole["summary"]) == found
-    for name in ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "plus"):
+    for name in summary.NAMED:
         for figure in ("mrr", "r100"):
             assert found[figure][name].keys() == {"single", "five"}
     for test in found["tests"].values():

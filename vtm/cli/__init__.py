@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import vtm
 from vtm.cli import data, models, photos, submit
-from vtm.errors import ConfigError, MissingError, VtmError, printable, said
+from vtm.errors import EXTRAS, ConfigError, MissingError, VtmError, lacking, printable, said
 
 
 class Commands(TyperGroup):
@@ -22,9 +22,14 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (VtmError, OSError, MemoryError) as error:
+        except (VtmError, OSError, MemoryError, ModuleNotFoundError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
+            if isinstance(error, ModuleNotFoundError):
+                module = (error.name or "").partition(".")[0]
+                if module not in EXTRAS:
+                    raise
+                error = lacking(module)
             text = said(error) if isinstance(error, OSError | MemoryError) else str(error)
             print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
             ctx.exit(2)

@@ -279,6 +279,7 @@ def tag_pictures(
     import numpy as np
 
     from vtm.corpora import Dropped
+    from vtm.metrics.calibration import best_columns
 
     if top < 1 or not 0 <= min_probability <= 1:
         raise ConfigError(
@@ -289,14 +290,15 @@ def tag_pictures(
     for theta, found, dropped in model.tag_blocks(pictures, top=keywords, min_confidence=min_confidence):
         reasons = {item.id: item for item in dropped}
         block: list[Tagged | Dropped] = []
-        for picture, row, sure in zip(pictures[start : start + len(theta)], theta, found, strict=True):
+        rows = zip(pictures[start : start + len(theta)], theta, best_columns(theta, top), found, strict=True)
+        for picture, row, largest, sure in rows:
             if np.isnan(row[0]):
                 overflow = Dropped(
                     str(picture), "not-finite", f"{picture}: the model gives no numbers for it"
                 )
                 block.append(reasons.get(str(picture), overflow))
                 continue
-            best = [k for k in np.argsort(-row, kind="stable")[:top] if row[k] >= min_probability]
+            best = [k for k in largest if row[k] >= min_probability]
             tags = tuple(Tag(int(k), float(row[k]), labels[k]) for k in best)
             block.append(Tagged(Path(picture), sure, tags, topics_too))
         start += len(theta)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from vtm.errors import CONTROLS, ConfigError, DataError, MissingError, StorageError, printable
+from vtm.errors import CONTROLS, ConfigError, DataError, MissingError, StorageError, printable, require
 from vtm.files import as_text, atomic_path
 
 Row = Mapping[str, Any]
@@ -144,6 +144,7 @@ def _json_lines(stream: TextIO) -> Put:
 
 @contextmanager
 def _parquet(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
+    require("pyarrow")
     import pyarrow as pa
     import pyarrow.parquet as pq
 

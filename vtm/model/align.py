@@ -17,7 +17,8 @@ from torch import nn
 from vtm.config import generator
 from vtm.metrics.ranking import target_ranks
 from vtm.metrics.retrieval import retrieval_figures
-from vtm.model.network import check_embeddings, one_thread
+from vtm.model.network import one_thread
+from vtm.model.topicmodel import check_embeddings
 from vtm.model.training import Pairs, as_tensor, resolve_device, training_threads
 
 

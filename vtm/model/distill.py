@@ -12,9 +12,9 @@ import numpy as np
 
 from vtm.config import KINDS, MODES, ModelConfig, stream
 from vtm.errors import ConfigError
-from vtm.model.network import Posterior, TopicNetwork, infer_posterior
+from vtm.model.network import Posterior, TopicNetwork
 from vtm.model.topicmodel import TopicModel
-from vtm.model.training import History, Pairs, train
+from vtm.model.training import History, Pairs, infer_posterior, train
 
 
 @dataclass(frozen=True)

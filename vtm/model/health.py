@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from vtm.metrics.retrieval import AT, per_item
 from vtm.metrics.topics import theta_information
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 # Topics whose words repeat another's, as a share of all, from which on a model has not found K topics.
 REPEATED = 0.5

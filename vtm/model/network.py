@@ -19,12 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vtm.config import ModelConfig, generator
-from vtm.errors import DataError
-
-# Rows that are looked at together where x may be a file that is larger than the memory.
-BLOCK = 16384
-# Squares of larger numbers, and their sums over documents, are beyond what float32 holds.
-LARGEST = 1e12
 
 
 class TopicNetwork(nn.Module):
@@ -184,25 +178,6 @@ class TopicNetwork(nn.Module):
             yield name, value if name in ("shift", "scale") else value[index : index + 1]
 
 
-def state_shapes(
-    *, n_inputs: int, n_topics: int, n_words: int, config: ModelConfig, n_replicas: int = 1
-) -> dict[str, tuple[int, ...]]:
-    """The shapes of a `TopicNetwork`'s state dict, without building one."""
-    widths = (n_inputs, *config.hidden)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-        shapes |= {f"weights.{layer}": (n_replicas, n_in, n_out), f"biases.{layer}": (n_replicas, 1, n_out)}
-    shapes |= {
-        "head_weight": (n_replicas, widths[-1], 2 * n_topics),
-        "head_bias": (n_replicas, 1, 2 * n_topics),
-        "beta": (n_replicas, n_topics, n_words),
-    }
-    shapes |= {f"prior_{name}": (n_replicas, 1, n_topics) for name in ("mu", "log_var")}
-    shapes |= {f"head_{name}": (n_replicas, 2 * n_topics) for name in ("mean", "var")}
-    shapes |= {f"beta_{name}": (n_replicas, n_words) for name in ("mean", "var")}
-    return shapes | {"shift": (n_inputs,), "scale": (n_inputs,)}
-
-
 @dataclass(frozen=True)
 class Batch:
     """What the loss reads: B documents for each of R replicas.
@@ -292,56 +267,6 @@ class Posterior:
 
     mu: np.ndarray
     log_var: np.ndarray
-
-
-@torch.no_grad()
-def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) -> Posterior:
-    """Posteriors of embeddings (n, D) in evaluation mode, in blocks of bounded memory.
-
-    Raises
-    ------
-    DataError
-        Another number of dimensions than the network reads, or numbers that cannot be used.
-    """
-    check_embeddings(x, network.n_inputs)
-    network.eval()
-    device, n_replicas = network.beta.device, network.n_replicas
-    alone = [network]
-    if n_replicas > 1 and device.type == "cpu":
-        # A product of many matrices rounds otherwise than that of one; a seed's numbers must not depend on the others.
-        alone = [network.replica(index) for index in range(n_replicas)]
-    mu, log_var = np.empty((2, n_replicas, len(x), network.n_topics), dtype=np.float32)
-    for start in range(0, len(x), block):
-        rows = torch.from_numpy(np.ascontiguousarray(x[start : start + block], dtype=np.float32))
-        with one_thread():
-            parts = [one.infer(rows.to(device).unsqueeze(0)) for one in alone]
-        for array, found in zip((mu, log_var), zip(*parts, strict=True), strict=True):
-            array[:, start : start + block] = torch.cat(found).cpu().numpy()
-    return Posterior(mu, log_var)
-
-
-def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
-    """Raise DataError unless x is (n, D), finite and within `LARGEST` (and D is `n_inputs`, where given)."""
-    if x.ndim != 2:
-        raise DataError(f"embeddings have shape {x.shape}; they must be (documents, dimensions)")
-    if n_inputs is not None and x.shape[1] != n_inputs:
-        raise DataError(
-            f"embeddings have {x.shape[1]} dimensions, the model was trained on {n_inputs}: use the same encoder"
-        )
-    bad = [np.flatnonzero(~np.isfinite(rows).all(axis=1)) + start for start, rows in blocks(x)]
-    if n_bad := sum(map(len, bad)):
-        raise DataError(
-            f"{n_bad} of {len(x)} embeddings hold NaN or infinity, the first in row {np.concatenate(bad)[0]}; "
-            "leave these rows out or compute them anew"
-        )
-    if any(float(np.abs(rows).max(initial=0)) > LARGEST for _, rows in blocks(x)):
-        raise DataError(f"embeddings hold numbers beyond {LARGEST:g}; scale them, or compute them anew")
-
-
-def blocks(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """The rows of x some at a time, with the first one's number: of a mapped file no more need be in memory."""
-    for start in range(0, len(x), BLOCK):
-        yield start, x[start : start + BLOCK]
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import softmax
 
 from vtm.config import numpy_generator
 from vtm.errors import ConfigError, DataError
@@ -197,10 +196,10 @@ class PlusModel:
 
     def theta(self, reads: str, x: np.ndarray) -> np.ndarray:
         """Topic distributions of "text" or "image" embeddings (n, D), members side by side: (n, M * K)."""
-        place = self.space.embed(reads, x)
         theta = np.empty((len(x), self.topic_share.size))
         for rows in _blocks(len(x)):
-            near = softmax(self.config.concentration * place[rows] @ self.prototypes.T, axis=1)
+            place = self.space.embed(reads, x[rows])
+            near = _softmax(self.config.concentration * place @ self.prototypes.T)
             theta[rows] = near @ self.prototype_topics
         return theta
 
@@ -286,7 +285,15 @@ def _places(
 
 def _topics_of(place: np.ndarray, anchors: np.ndarray, config: PlusConfig) -> np.ndarray:
     """p(topic | pair) of pairs at (n, d) among topics at (K, d): (n, K)."""
-    return softmax(config.pair_concentration * place @ anchors.T, axis=1)
+    return _softmax(config.pair_concentration * place @ anchors.T)
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    """The softmax of each row, written over x: arrays of this size take longer to get than to fill."""
+    x -= x.max(axis=1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=1, keepdims=True)
+    return x
 
 
 def _drawn(n: int, most: int, draws: np.random.Generator) -> np.ndarray:

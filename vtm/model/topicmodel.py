@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from vtm.config import ModelConfig, generator
+from vtm.config import ModelConfig, stream
 from vtm.errors import DataError, MissingError
 from vtm.files import load_arrays, package_versions, save_arrays
-from vtm.model.network import TopicNetwork, infer_posterior, one_thread, state_shapes
+
+if TYPE_CHECKING:
+    from vtm.model.network import TopicNetwork
 
 FORMAT = 3
+# Rows that are looked at together where x may be a file that is larger than the memory.
+BLOCK = 16384
+# Squares of larger numbers, and their sums over documents, are beyond what float32 holds.
+LARGEST = 1e12
 # A document unlike all training documents can get a log-variance beyond what exp holds. From here on softmax gives
 # all probability to one topic anyway, so that a larger one changes nothing.
 MAX_LOG_VAR = 40.0
+# Batch norm's, torch's default.
+VARIANCE_FLOOR = np.float32(1e-5)
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """The arrays of a `vtm.model.network.TopicNetwork` with one replica, by their names in its state dict."""
+
+    n_inputs: int
+    n_topics: int
+    config: ModelConfig
+    arrays: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class TopicModel:
     """A topic network of one seed with the vocabulary of its topics: what `train_pair` gives, and `load`.
 
+    It is read by NumPy, in evaluation mode: without PyTorch, and to some 1e-7 as PyTorch would.
+
     Parameters
     ----------
-    network : a TopicNetwork with one replica, in evaluation mode.
+    network : a TopicNetwork with one replica, or, in a model that was loaded, its arrays.
     vocabulary : (V,) the words, in the order of beta's columns.
     seed : the seed it was trained with.
     reads : what its embeddings are of: "text", "image" or "text+image".
@@ -49,7 +67,7 @@ class TopicModel:
     ('image', 4, (14, 4))
     """
 
-    network: TopicNetwork
+    network: TopicNetwork | StoredNetwork
     vocabulary: tuple[str, ...]
     seed: int
     reads: str
@@ -83,8 +101,22 @@ class TopicModel:
         >>> mu.shape, log_var.shape
         ((2, 4), (2, 4))
         """
-        posterior = infer_posterior(self.network, x)
-        return posterior.mu[0], posterior.log_var[0]
+        check_embeddings(x, self.n_inputs)
+        arrays, config = _arrays_of(self.network), self.network.config
+        layers = [
+            (arrays[f"weights.{layer}"][0], arrays[f"biases.{layer}"][0])
+            for layer in range(len(config.hidden))
+        ]
+        mu, log_var = np.empty((2, len(x), self.n_topics), dtype=np.float32)
+        for start, rows in blocks(x):
+            hidden = (np.asarray(rows, dtype=np.float32) - arrays["shift"]) / arrays["scale"]
+            for weight, bias in layers:
+                hidden = hidden @ weight + bias
+                hidden = _softplus(hidden) if config.activation == "softplus" else np.maximum(hidden, 0)
+            head = _batch_norm(hidden @ arrays["head_weight"][0] + arrays["head_bias"][0], arrays, "head")
+            rows = slice(start, start + len(head))
+            mu[rows], log_var[rows] = head[:, : self.n_topics], head[:, self.n_topics :]
+        return mu, log_var
 
     def theta(self, x: np.ndarray, *, n_samples: int | None = None, block: int = 1024) -> np.ndarray:
         """Topic distributions of embeddings (n, D): (n, K) float32, rows sum to 1.
@@ -97,7 +129,7 @@ class TopicModel:
         Parameters
         ----------
         n_samples : how many draws; by default as the model's config says.
-        block : rows computed at once, for each thread; changes nothing but the memory that is needed.
+        block : rows computed at once; changes nothing but the memory that is needed.
 
         Raises
         ------
@@ -117,26 +149,23 @@ class TopicModel:
         """
         mu, log_var = self.posterior(x)
         n_samples = self.network.config.n_samples if n_samples is None else n_samples
-        draws = generator(self.seed, f"theta of {self.reads}")
-        noise = torch.randn(n_samples, self.n_topics, generator=draws)  # (S, K)
+        noise = standard_normal(
+            stream(self.seed, f"theta of {self.reads}"), n_samples, self.n_topics
+        )  # (S, K)
         theta = np.empty_like(mu)
-
-        def fill(start: int) -> None:
+        for start in range(0, len(mu), block):
             rows = slice(start, start + block)
-            center = torch.from_numpy(mu[rows])
-            sigma = torch.exp(0.5 * torch.from_numpy(log_var[rows]).clamp(max=MAX_LOG_VAR))
-            total = torch.zeros_like(center)
+            center, sigma = mu[rows], np.exp(0.5 * np.minimum(log_var[rows], MAX_LOG_VAR))
+            total = np.zeros_like(center)
             for eps in noise:
-                total += torch.softmax(center + sigma * eps, dim=1)
-            theta[rows] = (total / n_samples).numpy()
-
-        with one_thread() as threads, ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, range(0, len(mu), block)))
+                total += _softmax(center + sigma * eps)
+            theta[rows] = total / np.float32(n_samples)
         return theta
 
-    @torch.no_grad()
     def topic_word(self) -> np.ndarray:
         """beta as each topic's distribution over words, (K, V) float32, rows sum to 1.
+
+        Of LDA's beta after batch norm, as its decoder mixes it (`TopicNetwork.topic_word_distribution`).
 
         Examples
         --------
@@ -147,7 +176,9 @@ class TopicModel:
         >>> model.topic_word().shape, model.topic_word().sum(axis=1).round(3).tolist()
         ((4, 3), [1.0, 1.0, 1.0, 1.0])
         """
-        return self.network.topic_word_distribution()[0].cpu().numpy()
+        arrays = _arrays_of(self.network)
+        beta = arrays["beta"][0]
+        return _softmax(_batch_norm(beta, arrays, "beta") if self.network.config.decoder == "LDA" else beta)
 
     def topics(self, top: int = 10) -> list[list[str]]:
         """The `top` most probable words of each topic, best first; ties by the word.
@@ -196,15 +227,13 @@ class TopicModel:
         save_arrays(model_file(path), arrays, about)
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str = "cpu") -> TopicModel:
+    def load(cls, path: Path | str) -> TopicModel:
         """Read what `save` wrote; theta of the loaded model is that of the saved one.
 
         Parameters
         ----------
         path
             As for `save`, without a suffix.
-        device
-            As torch names it: "cpu", "cuda", "cuda:1".
 
         Raises
         ------
@@ -243,12 +272,10 @@ class TopicModel:
             found = about.get("format")
             raise DataError(f"{file}: format {found!r}, this version of vtm reads {FORMAT}; train anew")
         try:
-            model = model_of_arrays(arrays, about)
+            return model_of_arrays(arrays, about)
         except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             said = " ".join(str(error).split())
             raise DataError(f"{file}: does not hold what a model's does ({said}); train anew") from None
-        model.network.to(device)
-        return model
 
 
 def model_file(path: Path | str) -> Path:
@@ -268,14 +295,13 @@ def model_arrays(model: TopicModel) -> tuple[dict[str, np.ndarray], dict[str, An
         "reads": model.reads,
         "history": model.history,
     }
-    return {name: value.detach().cpu().numpy() for name, value in model.network.state_dict().items()}, about
+    return _arrays_of(model.network), about
 
 
 def model_of_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> TopicModel:
-    """The model that `model_arrays` took apart, on the CPU and in evaluation mode.
+    """The model that `model_arrays` took apart.
 
-    Sizes that are not those of the stored arrays are refused before memory is taken for as many numbers: of every
-    array, and of all its axes, since an array with an axis of length 0 needs no bytes for the others.
+    Sizes that are not those of the stored arrays are refused, of every array and of all its axes.
 
     Raises
     ------
@@ -299,6 +325,109 @@ def model_of_arrays(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) 
         found = arrays[name].shape
         if found != shape:
             raise ValueError(f"{name} is stated as of shape {shape}, and stored as of {found}")
-    network = TopicNetwork(**sizes, config=config)
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return TopicModel(network.eval(), tuple(words), about["seed"], about["reads"], about["history"])
+    network = StoredNetwork(
+        about["n_inputs"],
+        about["n_topics"],
+        config,
+        {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()},
+    )
+    return TopicModel(network, tuple(words), about["seed"], about["reads"], about["history"])
+
+
+def state_shapes(
+    *, n_inputs: int, n_topics: int, n_words: int, config: ModelConfig, n_replicas: int = 1
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a `TopicNetwork`'s state dict, without building one."""
+    widths = (n_inputs, *config.hidden)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        shapes |= {f"weights.{layer}": (n_replicas, n_in, n_out), f"biases.{layer}": (n_replicas, 1, n_out)}
+    shapes |= {
+        "head_weight": (n_replicas, widths[-1], 2 * n_topics),
+        "head_bias": (n_replicas, 1, 2 * n_topics),
+        "beta": (n_replicas, n_topics, n_words),
+    }
+    shapes |= {f"prior_{name}": (n_replicas, 1, n_topics) for name in ("mu", "log_var")}
+    shapes |= {f"head_{name}": (n_replicas, 2 * n_topics) for name in ("mean", "var")}
+    shapes |= {f"beta_{name}": (n_replicas, n_words) for name in ("mean", "var")}
+    return shapes | {"shift": (n_inputs,), "scale": (n_inputs,)}
+
+
+def _arrays_of(network: TopicNetwork | StoredNetwork) -> dict[str, np.ndarray]:
+    if isinstance(network, StoredNetwork):
+        return dict(network.arrays)
+    return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def _batch_norm(x: np.ndarray, arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """x (n, F) by the mean and variance that training left, `TopicNetwork`'s batch norm in evaluation mode."""
+    return (x - arrays[f"{name}_mean"][0]) / np.sqrt(arrays[f"{name}_var"][0] + VARIANCE_FLOOR)
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)), by the formula of `vtm.model.network.softplus`."""
+    with np.errstate(over="ignore"):
+        sigmoid = 1 / (1 + np.exp(x))
+    return np.maximum(x, -np.log(np.maximum(sigmoid, np.finfo(x.dtype).tiny)))
+
+
+def standard_normal(seed: int, n: int, width: int) -> np.ndarray:
+    """What `torch.randn` draws on the CPU from a generator of this seed, to some 1e-6, without PyTorch: (n, width).
+
+    PyTorch 2 seeds the Mersenne twister by the lower 32 bits. From 16 numbers on it takes uniform ones of 24 bits and
+    turns them by Box and Muller (1958), the first eight of each 16 with the other eight; where the number is no multiple
+    of 16, the last 16 are drawn anew. Fewer are made of uniform ones of 53 bits, two at a time.
+    """
+    twister, size = np.random.RandomState(seed & 0xFFFFFFFF), n * width
+    if size < 16:
+        words = twister.bytes(16 * (size // 2 + 1))
+        high, low = np.frombuffer(words, dtype="<u4").astype(np.uint64).reshape(-1, 2).T
+        uniform = (((high << np.uint64(32)) | low) & np.uint64(2**53 - 1)).astype(np.float64) / 2**53
+        turn, length = uniform.reshape(-1, 2).T
+        radius, angle = np.sqrt(-2 * np.log1p(-length)), 2 * np.pi * turn
+        drawn = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
+        return drawn.astype(np.float32).reshape(n, width)
+    words = np.frombuffer(twister.bytes(4 * (size + 16)), dtype="<u4")
+    uniform = (words & np.uint32(2**24 - 1)).astype(np.float32) / np.float32(2**24)
+    drawn = np.empty(size, dtype=np.float32)
+    whole = size // 16 * 16
+    drawn[:whole] = _box_muller(uniform[:whole])
+    if whole < size:
+        drawn[-16:] = _box_muller(uniform[size:])
+    return drawn.reshape(n, width)
+
+
+def _box_muller(uniform: np.ndarray) -> np.ndarray:
+    turns = uniform.reshape(-1, 2, 8)
+    radius, angle = np.sqrt(-2 * np.log(1 - turns[:, 0])), np.float32(2 * np.pi) * turns[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
+
+
+def check_embeddings(x: np.ndarray, n_inputs: int | None = None) -> None:
+    """Raise DataError unless x is (n, D), finite and within `LARGEST` (and D is `n_inputs`, where given)."""
+    if x.ndim != 2:
+        raise DataError(f"embeddings have shape {x.shape}; they must be (documents, dimensions)")
+    if n_inputs is not None and x.shape[1] != n_inputs:
+        raise DataError(
+            f"embeddings have {x.shape[1]} dimensions, the model was trained on {n_inputs}: use the same encoder"
+        )
+    bad = [np.flatnonzero(~np.isfinite(rows).all(axis=1)) + start for start, rows in blocks(x)]
+    if n_bad := sum(map(len, bad)):
+        raise DataError(
+            f"{n_bad} of {len(x)} embeddings hold NaN or infinity, the first in row {np.concatenate(bad)[0]}; "
+            "leave these rows out or compute them anew"
+        )
+    if any(float(np.abs(rows).max(initial=0)) > LARGEST for _, rows in blocks(x)):
+        raise DataError(f"embeddings hold numbers beyond {LARGEST:g}; scale them, or compute them anew")
+
+
+def blocks(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows of x some at a time, with the first one's number: of a mapped file no more need be in memory."""
+    for start in range(0, len(x), BLOCK):
+        yield start, x[start : start + BLOCK]

@@ -18,17 +18,15 @@ from torch import Tensor
 from vtm.config import ModelConfig
 from vtm.errors import ConfigError, DataError
 from vtm.model.network import (
-    BLOCK,
     Batch,
     Posterior,
     TopicNetwork,
-    blocks,
-    check_embeddings,
     loss,
     one_thread,
     reconstruction_loss,
 )
 from vtm.model.steps import AutogradStep, Bags, CompiledStep, Draws
+from vtm.model.topicmodel import BLOCK, blocks, check_embeddings
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -216,6 +214,32 @@ def _together(device: torch.device) -> bool:
 
 def _losses(network: TopicNetwork, arrays: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     return loss(network, Batch(**arrays))
+
+
+@torch.no_grad()
+def infer_posterior(network: TopicNetwork, x: np.ndarray, *, block: int = 8192) -> Posterior:
+    """Posteriors of embeddings (n, D) in evaluation mode, in blocks of bounded memory.
+
+    Raises
+    ------
+    DataError
+        Another number of dimensions than the network reads, or numbers that cannot be used.
+    """
+    check_embeddings(x, network.n_inputs)
+    network.eval()
+    device, n_replicas = network.beta.device, network.n_replicas
+    alone = [network]
+    if n_replicas > 1 and device.type == "cpu":
+        # A product of many matrices rounds otherwise than that of one; a seed's numbers must not depend on the others.
+        alone = [network.replica(index) for index in range(n_replicas)]
+    mu, log_var = np.empty((2, n_replicas, len(x), network.n_topics), dtype=np.float32)
+    for start in range(0, len(x), block):
+        rows = torch.from_numpy(np.ascontiguousarray(x[start : start + block], dtype=np.float32))
+        with one_thread():
+            parts = [one.infer(rows.to(device).unsqueeze(0)) for one in alone]
+        for array, found in zip((mu, log_var), zip(*parts, strict=True), strict=True):
+            array[:, start : start + block] = torch.cat(found).cpu().numpy()
+    return Posterior(mu, log_var)
 
 
 def held_out_reconstruction(network: TopicNetwork, x: np.ndarray, counts: csr_matrix) -> Tensor:
