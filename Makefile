@@ -100,6 +100,7 @@ dist: $(LINTERS) ## wheel and source archive, checked: dist/
 	rm -rf dist
 	$(LINT)/python -m build --quiet
 	$(LINT)/twine check --strict dist/*
+	$(LINT)/python scripts/check_dist.py dist
 
 # Each installs what it needs in a folder of its own, so none needs the set-up.
 findings: ## run the scripts in findings/, which show what tools do that one would not guess (needs a network)

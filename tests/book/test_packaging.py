@@ -7,10 +7,13 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -355,6 +358,28 @@ def test_a_finding_has_the_form_that_its_readme_states(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
+def test_what_archives_lack_or_have_too_much_of_is_named(tmp_path: Path) -> None:
+    """`make dist` runs this on what it built."""
+    problems = runpy.run_path(str(ROOT / "scripts" / "check_dist.py"))["problems"]
+    for name in ("vtm/a.py", "vtm/page/b.js", "vtm_study/c.py", "vtm/__pycache__/a.pyc"):
+        (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "src" / name).write_text(name)
+    wheel, source = tmp_path / "vtm-1.whl", tmp_path / "vtm-1.tar.gz"
+    with zipfile.ZipFile(wheel, "w") as file:
+        for name in ("vtm/a.py", "vtm_study/c.py", "tests/d.py", "vtm-1.dist-info/RECORD"):
+            file.writestr(name, name)
+    with tarfile.open(source, "w:gz") as file:
+        for name in ("vtm/a.py", "vtm/page/b.js", "vtm_study/c.py"):
+            file.add(tmp_path / "src" / name, f"vtm-1/{name}")
+        file.add(tmp_path / "src/vtm/a.py", "vtm-1/README.md")
+        file.add(tmp_path / "src/vtm/a.py", "vtm-1/data/x.npy")
+    assert problems(wheel, tmp_path / "src") == [
+        "vtm-1.whl lacks vtm/page/b.js",
+        "vtm-1.whl should not have tests/d.py",
+    ]
+    assert problems(source, tmp_path / "src") == ["vtm-1.tar.gz should not have data/x.npy"]
+
+
 def test_binder_installs_this_checkout() -> None:
     """By repo2docker's rules: pip runs in the root, `-c` is seen from the file, and postBuild is a program."""
     folder = ROOT / "binder"
@@ -374,7 +399,9 @@ def test_images_leave_out_what_git_does_and_git_itself() -> None:
     assert {".git", ".venv", "data", "runs", "book/_build"} <= set(ignored)
     lines = (ROOT / "Containerfile").read_text("utf-8").splitlines()
     assert {line.split()[-1] for line in lines if line.startswith("FROM")} == {"base", "book", "worker"}
-    extras = {extra for line in lines for extra in re.findall(r"\.\[(\w+)\]", line)}
+    extras = {
+        extra for line in lines for found in re.findall(r"\.\[([\w,]+)\]", line) for extra in found.split(",")
+    }
     assert extras and extras <= set(PROJECT["optional-dependencies"])
     (folder,) = {word for line in lines for word in re.findall(r"VTM_DATA=(\S+)", line)}
     assert folder == "/vtm/data", (
