@@ -26,7 +26,7 @@ LARGEST = 1e12
 # all probability to one topic anyway, so that a larger one changes nothing.
 MAX_LOG_VAR = 40.0
 # Batch norm's, torch's default.
-VARIANCE_FLOOR = np.float32(1e-5)
+VARIANCE_FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,18 @@ class TopicModel:
         ((2, 4), (2, 4))
         """
         check_embeddings(x, self.n_inputs)
-        arrays, config = _arrays_of(self.network), self.network.config
+        config = self.network.config
+        # A product rounds by where a row stands in it: in float64, nothing of that is left in the float32 that comes out.
+        arrays = {name: array.astype(np.float64) for name, array in _arrays_of(self.network).items()}
         layers = [
             (arrays[f"weights.{layer}"][0], arrays[f"biases.{layer}"][0])
             for layer in range(len(config.hidden))
         ]
         mu, log_var = np.empty((2, len(x), self.n_topics), dtype=np.float32)
         for start, rows in blocks(x):
-            hidden = (np.asarray(rows, dtype=np.float32) - arrays["shift"]) / arrays["scale"]
+            hidden = (np.asarray(rows, dtype=np.float32) - arrays["shift"]) / arrays[
+                "scale"
+            ]  # (n, D) float64
             for weight, bias in layers:
                 hidden = hidden @ weight + bias
                 hidden = _softplus(hidden) if config.activation == "softplus" else np.maximum(hidden, 0)
