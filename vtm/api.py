@@ -29,7 +29,7 @@ from vtm.corpora.words import (
     word_forms,
     words_of,
 )
-from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
+from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, is_on_disk, load_named
 from vtm.encoders.cache import Store
 from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
 from vtm.files import (
@@ -65,6 +65,7 @@ from vtm.metrics.topics import (
     relevance,
     top_words,
     topic_word_counts,
+    word_intrusion,
 )
 from vtm.model.health import signs_of_collapse, teacher_kl, unigram_reconstruction
 from vtm.model.plus import (
@@ -103,6 +104,8 @@ MIN_PAIRS = 4
 FEWEST_HELD_OUT, MOST_HELD_OUT = 20, 1000
 MOST_KNOWN = 0.9  # share of texts with a known word below which many are lost
 WORDS_A_TOPIC = 5
+# A topic is mixed where of the foreign words put among its own, not more than so many stand out.
+MOST_MISSED = 0.5
 COHERENCE_WORDS = 10
 BEST_PICTURES = 10
 SPACE = ("ridge", "image_ridge", "dims")  # what VTM+ says of the space, which all methods have
@@ -290,6 +293,11 @@ class VisualTopicModel:
         (K,) mean share of each topic in the pictures of `fit`.
     coherence_
         {"text": (K,), "image": (K,)} NPMI of the ten most probable words in the texts of `fit`.
+    intrusion_
+        (K,) how often a foreign word, put among a topic's first five, is the one that the text encoder finds least like
+        the others (`vtm.metrics.topics.word_intrusion`); NaN without a text encoder.
+    mixed_
+        (K,) bool, the topics where that is half of the times or less: their words belong to several themes.
     best_pictures_
         For each topic up to ten (name, probability) of pictures of `fit`, best first.
     dropped_
@@ -484,6 +492,19 @@ class VisualTopicModel:
         )
         self.warnings_ = (*language_doubts(texts, self.language), *self.warnings_)
         self._given, self._encoders, self.notes_ = given, encoders, {}
+        self.intrusion_ = np.full(len(self.topic_word_), np.nan)
+        if encoders.keys["text"] != OWN:
+            heads = self.topics(WORDS_A_TOPIC, all_forms=True)
+            words = sorted({word for head in heads for word in head})
+            column = {word: place for place, word in enumerate(self.vocabulary_)}
+            self.intrusion_ = word_intrusion(
+                heads,
+                encoders.embed_texts(words, progress=False),
+                words,
+                scores=self.topic_word_[:, [column[word] for word in words]],
+                top=len(heads[0]),
+                seed=self.random_state,
+            )
         if self.dropped_:
             why = ", ".join(sorted({item.reason for item in self.dropped_}))
             left_out = f"{len(self.dropped_)} of {len(texts)} pairs were left out ({why}); see dropped_"
@@ -663,6 +684,7 @@ class VisualTopicModel:
             "topic_share": (self.topic_share_.shape, (n_topics,)),
             "topic_counts": (self._topic_counts.shape, (n_topics, n_words)),
             "word_forms": (n_words if self._forms is None else len(self._forms), n_words),
+            "intrusion": (self.intrusion_.shape, (n_topics,)),
             **{f"coherence, {reads}": (found.shape, (n_topics,)) for reads, found in self.coherence_.items()},
             "best_pictures": (len(self.best_pictures_), n_topics),
             "n_validation": (0 <= self.n_validation_ <= self.n_pairs_, True),
@@ -1123,6 +1145,11 @@ class VisualTopicModel:
         return self._tuned.keywords.threshold if self._tuned.keywords else 0.0
 
     @property
+    def mixed_(self) -> np.ndarray:
+        self._check_fitted()
+        return self.intrusion_ <= MOST_MISSED
+
+    @property
     def calibration_(self) -> Tuned:
         """Weights of the scores by which words and pictures are found, and their calibration on held-out pairs."""
         self._check_fitted()
@@ -1296,6 +1323,7 @@ class VisualTopicModel:
         }
         arrays = {"topic_share": self.topic_share_, "topic_counts": self._topic_counts}
         arrays["word_forms"] = self._word_forms()
+        arrays["intrusion"] = self.intrusion_
         words = self._reader.pair_words
         arrays |= _under(
             "reader",
@@ -1337,14 +1365,15 @@ class VisualTopicModel:
         ----------
         encoder
             In place of the saved one; needed for a model that was trained with an `EncoderPair` of your own. One
-            whose weights or preparation of pictures differ is refused when it is used.
+            whose weights or preparation of pictures differ is refused: at once where it is on this machine, else
+            when it is used. What needs no encoder, such as `topics`, works without its weights.
         device, cache, max_pixels, progress
             As for the class.
 
         Raises
         ------
         MissingError, DataError
-            No model, one of another version of vtm, or not what was saved.
+            No model, one of another version of vtm, or not what was saved; another encoder than that of training.
 
         Examples
         --------
@@ -1378,6 +1407,7 @@ class VisualTopicModel:
             model._tuned = Tuned.read(about["calibration"])
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
             model._forms = arrays.get("word_forms")  # which older models have not
+            model.intrusion_ = arrays.get("intrusion", np.full(len(model.topic_word_), np.nan))  # likewise
             model.coherence_ = {reads: arrays[f"coherence_{reads}"] for reads in ("text", "image")}
             model.best_pictures_ = tuple(
                 tuple((str(name), float(share)) for name, share in topic) for topic in about["best_pictures"]
@@ -1390,6 +1420,7 @@ class VisualTopicModel:
             model._check_sizes()
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise DataError(f"{path}: does not hold what a model's does ({error!r}); train anew") from None
+        model._encoders.check_at_once()
         return model
 
     def _image_theta(self, images: Any, image_embeddings: Any) -> tuple[np.ndarray, tuple[Dropped, ...]]:
@@ -1486,6 +1517,30 @@ class _Encoders:
             )
         self.keys[reads] = encoder.key
         return encoder
+
+    def check_at_once(self) -> None:
+        """Refuse another encoder than that of the training before it is used, where it is on this machine.
+
+        Without it topics can still be read; what cannot be loaded is told when it is needed.
+
+        Raises
+        ------
+        DataError
+            It is another one.
+        """
+        encoder = self._given["encoder"]
+        trained = [reads for reads, key in self.keys.items() if key not in (None, OWN)]
+        if encoder is None or not trained:
+            return
+        try:
+            if isinstance(encoder, str) and not is_on_disk(encoder):
+                return
+            found = [getattr(self.pair, reads).key for reads in trained]
+        except VtmError:
+            return
+        if found != [self.keys[reads] for reads in trained]:
+            for reads in trained:
+                self.checked(reads)
 
     def embed_texts(self, texts: Sequence[str], *, progress: bool) -> np.ndarray:
         """Embeddings (n, D) of texts, from the cache where it has them."""

@@ -1091,11 +1091,68 @@ def test_another_encoder_than_that_of_training_is_refused(corpus, model, tmp_pat
     pair = load_encoder("pixels")
     other = EncoderPair("other", Other(pair.text), Other(pair.image), aligned=False)
     model.save(tmp_path / "m")
-    loaded = VisualTopicModel.load(tmp_path / "m", encoder=other)
-    with pytest.raises(DataError, match="trained with the image encoder pixels-colours"):
+    for mixed, reads in (
+        (other, "text encoder pixels-hashed"),
+        (EncoderPair("mixed", pair.text, other.image, aligned=False), "image encoder pixels-colours"),
+    ):
+        with pytest.raises(DataError, match=f"trained with the {reads}") as raised:
+            VisualTopicModel.load(tmp_path / "m", encoder=mixed)
+        assert "\n" not in str(raised.value)
+
+
+def test_an_encoder_that_is_not_here_is_missed_only_where_it_is_needed(corpus, model, tmp_path, monkeypatch):
+    model.save(tmp_path / "m")
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "empty"))
+    asked = []
+
+    def fetched_no_more(name, *_):
+        asked.append(name)
+        raise MissingError("no weights")
+
+    monkeypatch.setattr("vtm.encoders.offline.fetch_checked", fetched_no_more)
+    loaded = VisualTopicModel.load(tmp_path / "m", encoder="offline")
+    assert loaded.topics(3) == model.topics(3) and not asked
+    with pytest.raises(MissingError, match="no weights"):
         loaded.transform(corpus.images[:1])
-    with pytest.raises(DataError, match="trained with the text encoder pixels-hashed"):
-        loaded.transform_text(corpus.texts[:1])
+
+
+def test_topics_whose_words_do_not_belong_together_are_mixed(corpus, embeddings, tmp_path):
+    plain = load_encoder("pixels")
+    odd = {}
+
+    class Themes:
+        """A word lies with the other words of its topic, but each of the first topic's with another topic's."""
+
+        key, dim = "themes", 256
+
+        def encode(self, texts):
+            if not set(texts) <= set(odd):
+                return plain.text.encode(texts)
+            return np.stack([odd[text] for text in texts]).astype(np.float32)
+
+    options = SMALL | {
+        "method": "plus",
+        "epochs": 60,
+        "encoder": EncoderPair("t", Themes(), plain.image, False),
+    }
+    before = VisualTopicModel(**options, cache=tmp_path / "a").fit(corpus.texts, corpus.images)
+    heads = before.topics(5, all_forms=True)
+    for k, head in enumerate(heads):
+        for place, word in enumerate(head):
+            vector = np.zeros(256)
+            vector[1 + place if k == 0 else k] = 1
+            odd.setdefault(word, vector)
+    after = VisualTopicModel(**options, cache=tmp_path / "b").fit(corpus.texts, corpus.images)
+    assert after.topics(5, all_forms=True) == heads
+    # Words that a topic shares with the first one lie with that one's.
+    assert after.mixed_[0] and (~after.mixed_[1:]).sum() >= 4
+    after.save(tmp_path / "m")
+    loaded = VisualTopicModel.load(tmp_path / "m", encoder=options["encoder"])
+    np.testing.assert_array_equal(loaded.intrusion_, after.intrusion_)
+    text, image = embeddings
+    own = VisualTopicModel(**SMALL | {"method": "plus", "epochs": 60})
+    own.fit(corpus.texts, text_embeddings=text, image_embeddings=image)
+    assert np.isnan(own.intrusion_).all() and not own.mixed_.any()
 
 
 def test_an_encoder_of_ones_own_is_given_again(corpus, embeddings, tmp_path):

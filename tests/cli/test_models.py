@@ -1002,12 +1002,18 @@ def test_topics_shows_the_largest_first(model, api, tmp_path):
             expected = api.topic_word_[k, column] / (api.topic_share_ @ api.topic_word_[:, column])
             assert float(times) == pytest.approx(expected, abs=0.05 if expected < 9.95 else 0.5)
         assert row["best pictures"].split(", ") == [name for name, _ in api.best_pictures_[k][:2]]
+        assert float(row["intrusion"]) == pytest.approx(api.intrusion_[k], abs=1e-6)
+        assert row["mixed"] == ("mixed" if api.intrusion_[k] <= 0.5 else "")
+    mixed = int((api.intrusion_ <= 0.5).sum())
+    assert (f"{mixed} topics are mixed" in result.stderr) == (mixed > 0)
     diversity = topic_diversity(api.image_model_.topics(25), top=25)
     assert f"6 topics of 120 pairs; mean coherence {api.coherence_['image'].mean():.3f}" in result.stderr
     assert f"diversity {diversity:.3f}" in result.stderr
     run("topics", model, "--ctfidf", "-o", tmp_path / "topics.jsonl")
     first = json.loads((tmp_path / "topics.jsonl").read_text().splitlines()[0])
     assert first["keywords"] == api.topics(10, order="ctfidf")[order[0]]
+    assert first["mixed"] is bool(api.intrusion_[order[0]] <= 0.5)
     shown = run("topics", model, "--top", 1, "--format", "table").stdout
+    assert shown.count("(mixed)") == mixed
     assert f"{row['keywords'].split(', ')[0]} {row['times as frequent'].split(', ')[0]}×" in shown
     assert "keywords" in shown and f"{api.topic_share_[order[0]]:.1%}" in shown

@@ -157,7 +157,8 @@ def show_topics(
 
     Behind a keyword stands how many times as frequent it is in the topic as overall; in other formats than a table,
     in a column of its own. Coherence is the NPMI of the picture model's ten most probable words in the training texts,
-    from -1 to 1.
+    from -1 to 1. A topic is marked as mixed where a foreign word, put among its first five, mostly does not stand out by
+    the text encoder: its words belong to several themes. Other formats have the share that does (intrusion).
     """
     import numpy as np
 
@@ -178,19 +179,25 @@ def show_topics(
             "topic": int(k),
             "share": round(share, 6),
             "coherence": round(float(loaded.coherence_["image"][k]), 6),
+            "mixed": "mixed" if loaded.mixed_[k] else "",
             "keywords": keywords[k],
             "times as frequent": frequent,
             "best pictures": best,
+            "intrusion": None if np.isnan(loaded.intrusion_[k]) else round(float(loaded.intrusion_[k]), 6),
         }
         if kind == "table":
             beside = [f"{word} {one}×" for word, one in zip(keywords[k], frequent, strict=True)]
+            beside += ["(mixed)"] * bool(loaded.mixed_[k])
             found |= {"share": f"{share:.1%}", "keywords": beside}
+        elif kind == "jsonl":
+            found["mixed"] = bool(loaded.mixed_[k])
         return found
 
     columns = {"topic": int, "share": float, "coherence": float, "keywords": list}
-    columns |= (
-        {"best pictures": list} if kind == "table" else {"times as frequent": list, "best pictures": list}
-    )
+    if kind != "table":
+        columns |= {"times as frequent": list, "best pictures": list, "intrusion": float, "mixed": str}
+    else:
+        columns["best pictures"] = list
     with open_rows(kind, out, columns) as write:
         write([row(k) for k in np.argsort(-loaded.topic_share_, kind="stable")])
     depth = min(25, len(loaded.vocabulary_))
@@ -199,5 +206,7 @@ def show_topics(
         f"{len(keywords)} topics of {loaded.n_pairs_} pairs; mean coherence {loaded.coherence_['image'].mean():.3f}, "
         f"diversity {diversity:.3f} (different words among the {depth} most probable of all topics)"
     )
+    if mixed := int(loaded.mixed_.sum()):
+        say(f"{mixed} topics are mixed: a foreign word among their first five mostly does not stand out")
     for warning in loaded.warnings_:
         say(f"warning: {warning}")

@@ -544,6 +544,9 @@ def from_model(
         kept_texts = [texts[row] for row in good]
         theta_text = model.transform_text(kept_texts)
         beside = _baseline(model, kept_texts, [pictures[row] for row in good])
+    if model.mixed_.any():
+        mixed = ", ".join(map(str, np.flatnonzero(model.mixed_)))
+        beside["notes"] = (*beside.get("notes", ()), f"Topics whose words belong to several themes: {mixed}.")
     data = from_arrays(
         [ids[row] for row in good],
         kept_texts,
