@@ -30,6 +30,7 @@ FULL: dict[str, Any] = {
     "search": {"n": 1_000_000, "n_batch": 1915, "rounds": 3},
     "starts": 15,
     "growth": {"sizes": (10_000, 100_000, 1_000_000)},
+    "vtm+": {"sizes": (10_000, 100_000, 1_000_000)},
     "grid": {"epochs": 100, "repeats": 3},
 }
 QUICK: dict[str, Any] = {
@@ -75,7 +76,8 @@ def run_bench(
         text, and what share of the exact answer the approximate one has.
         help_s, import_s : seconds until `vtm --help` has answered, and for `import vtm`.
         grid_vs_ctm, device : with `device` alone.
-        details : of each part, with spreads; a full run also has growth (`benchmarks.growth.grow`).
+        details : of each part, with spreads; a full run also has growth (`benchmarks.growth.grow`), and that of VTM+
+        (`benchmarks.growth.grow_plus`).
         machine, date, commit, skipped.
 
     Raises
@@ -100,6 +102,8 @@ def run_bench(
         }
         if "growth" in sizes:
             parts["growth"] = lambda: {"rows": growth.grow(**sizes["growth"])}
+        if "vtm+" in sizes:
+            parts["vtm+"] = lambda: {"rows": growth.grow_plus(**sizes["vtm+"])}
     details: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     for name, measure in parts.items():
@@ -236,6 +240,16 @@ def bench_lines(found: dict[str, Any]) -> list[str]:
             f"{row['microseconds_a_document']:.1f} microseconds a document, recovery {row['recovery']:.2f}, "
             f"{row['anonymous']:.0f} MiB of its own and {row['mapped']:.0f} MiB of mapped files"
         )
+    for row in details.get("vtm+", {}).get("rows", ()):
+        lines.append(
+            f"VTM+         {row['documents']:>9,} pairs: {row['processor_seconds']:.1f} processor seconds, "
+            f"{row['microseconds_a_document']:.0f} microseconds a pair, recovery {row['recovery']:.3f}, "
+            f"{row['anonymous']:.0f} MiB beyond {row['embeddings']:.0f} MiB of mapped embeddings"
+        )
+        for name, one in row["clusterings"].items():
+            lines.append(
+                f"             k-means by {name}: {one['processor_seconds']:.1f} s, mean cosine {one['fit']:.4f}"
+            )
     if start := details.get("start-up"):
         lines.append(f"start-up     vtm --help {start['help_s']:.2f} s, import vtm {start['import_s']:.3f} s")
     if answer := {name: min(taken) for name, taken in details.get("answer", {}).items()}:

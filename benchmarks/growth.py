@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import ModelConfig, numpy_generator
+from vtm.errors import MissingError
+from vtm.metrics.index import import_faiss
 from vtm_study.machine import MemoryWatch, peak_memory
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from vtm.model.plus import PlusModel
 
 
 BLOCK = 20_000
@@ -146,12 +150,12 @@ def grow(
     return rows
 
 
-def keep_drawn(folder: Path | str, n: int, n_topics: int, seed: int) -> None:
+def keep_drawn(folder: Path | str, n: int, n_topics: int, seed: int, *, n_inputs: int = 128) -> None:
     """Draw documents into files of `folder`, from which `train_on` reads."""
     from scipy.sparse import save_npz
 
     folder = Path(folder)
-    drawn = draw_documents(folder, n, n_topics=n_topics, seed=seed)
+    drawn = draw_documents(folder, n, n_topics=n_topics, n_inputs=n_inputs, seed=seed)
     save_npz(folder / "counts.npz", drawn.counts, compressed=False)
     np.save(folder / "beta.npy", drawn.beta)
 
@@ -181,6 +185,126 @@ def train_on(folder: Path | str, n: int, n_topics: int, seed: int, steps: int) -
         "embeddings": x.nbytes / 2**20,
         "recovery": recovery(found, np.load(folder / "beta.npy")),
     }
+
+
+def grow_plus(
+    sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000),
+    *,
+    n_topics: int = 20,
+    n_inputs: int = 384,
+    compared: int = 100_000,
+    seed: int = 0,
+    folder: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Fit VTM+ to growing numbers of pairs, whose embeddings lie in mapped files, as `grow` does with networks.
+
+    Parameters
+    ----------
+    compared : the largest number of pairs for which k-means is also done with all pairs, and by others.
+
+    Returns
+    -------
+    A dict for each size: documents, processor_seconds, microseconds_a_document (of the processor), anonymous, mapped,
+    embeddings (MiB, of both sides), recovery; clusterings: name -> processor_seconds and, as the mean cosine of all pairs
+    to their cluster's centre, fit: of ours, ours with all pairs, faiss and scikit-learn's MiniBatchKMeans, where these
+    are installed.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        One of the processes failed; its `stderr` says why.
+    """
+    rows = []
+    for n in sizes:
+        with tempfile.TemporaryDirectory(dir=folder, prefix="vtm-growth-") as scratch:
+            drawn = {"folder": scratch, "n": n, "n_topics": n_topics, "n_inputs": n_inputs, "seed": seed}
+            _apart("keep_pairs", **drawn)
+            rows.append(_apart("fit_on", folder=scratch, n_topics=n_topics, seed=seed, compare=n <= compared))
+    return rows
+
+
+def keep_pairs(folder: Path | str, n: int, n_topics: int, n_inputs: int, seed: int) -> None:
+    """Draw documents as `keep_drawn` does, and for each the embedding of a picture: linear in theta, with more noise."""
+    folder = Path(folder)
+    keep_drawn(folder, n, n_topics, seed, n_inputs=n_inputs)
+    theta = np.load(folder / "theta.npy", mmap_mode="r")
+    random = numpy_generator(seed, "pictures of drawn documents")
+    maps = random.normal(size=(n_topics, n_inputs))
+    image = np.lib.format.open_memmap(folder / "y.npy", mode="w+", dtype=np.float32, shape=(n, n_inputs))
+    for start in range(0, n, BLOCK):
+        shares = theta[start : start + BLOCK]
+        image[start : start + BLOCK] = shares @ maps + 0.3 * random.normal(size=(len(shares), n_inputs))
+    image.flush()
+
+
+def fit_on(folder: Path | str, n_topics: int, seed: int, compare: bool) -> dict[str, Any]:
+    """Fit VTM+ to what `keep_pairs` left, and measure (`grow_plus`)."""
+    from scipy.sparse import load_npz
+
+    from vtm.model.plus import PlusConfig, fit_plus
+
+    folder, config = Path(folder), PlusConfig(n_topics=n_topics)
+    with MemoryWatch() as watch:
+        text, image = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in "xy")
+        counts = load_npz(folder / "counts.npz")
+        started = time.process_time()
+        model = fit_plus(text, image, counts, config=config, seed=seed)
+        seconds = time.process_time() - started
+    return {
+        "documents": len(text),
+        "processor_seconds": seconds,
+        "microseconds_a_document": 1e6 * seconds / len(text),
+        "anonymous": watch.anonymous,
+        "mapped": watch.mapped,
+        "embeddings": (text.nbytes + image.nbytes) / 2**20,
+        "recovery": recovery(model.topic_word[0], np.load(folder / "beta.npy")),
+        "clusterings": _clusterings(model, text, image, seed) if compare else {},
+    }
+
+
+def _clusterings(model: PlusModel, text: np.ndarray, image: np.ndarray, seed: int) -> dict[str, Any]:
+    """Ours among some pairs and among all, faiss' and scikit-learn's: of the same places, for as many rounds."""
+    from vtm.model.plus import SAMPLE, pair_places, spherical_kmeans
+
+    config, k = model.config, model.config.n_topics
+    joint = pair_places(model.space, text, image, config.image_weight)[1]
+
+    def ours(most: int) -> np.ndarray:
+        draws = numpy_generator(seed, "VTM+ benchmark")
+        rows = np.sort(draws.choice(len(joint), min(most, len(joint)), replace=False))
+        return spherical_kmeans(joint[rows], k, draws=draws, iterations=config.iterations)[1]
+
+    def faiss() -> np.ndarray:
+        options = {"niter": config.iterations, "seed": seed, "spherical": True}
+        means = import_faiss().Kmeans(joint.shape[1], k, **options)
+        means.train(joint)
+        return means.centroids
+
+    def mini_batches() -> np.ndarray:
+        from sklearn.cluster import MiniBatchKMeans
+
+        means = MiniBatchKMeans(k, random_state=seed, max_iter=config.iterations, n_init=1)
+        return means.fit(joint).cluster_centers_
+
+    found = {}
+    for name, cluster in {
+        "vtm": lambda: ours(SAMPLE * k),
+        "vtm, all pairs": lambda: ours(len(joint)),
+        "faiss": faiss,
+        "MiniBatchKMeans": mini_batches,
+    }.items():
+        started = time.process_time()
+        try:
+            centres = cluster()
+        except (ImportError, MissingError):
+            continue
+        seconds = time.process_time() - started
+        centres = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+        found[name] = {
+            "processor_seconds": seconds,
+            "fit": float((joint @ centres.T.astype(np.float32)).max(axis=1).mean(dtype=np.float64)),
+        }
+    return found
 
 
 def _apart(function: str, **arguments: Any) -> Any:

@@ -45,6 +45,7 @@ from vtm.files import (
 from vtm.metrics.calibration import (
     FEW_WORDS,
     MOST_PAIRS,
+    SCORES,
     PairWords,
     Reader,
     Reading,
@@ -119,6 +120,8 @@ LEAST_CONTRIBUTION, LEAST_TOPIC, LEAST_LIFT = 0.05, 0.02, 1.5
 ROWS = 128
 # Pictures that are read in as long a time as SciPy takes to load.
 MANY = 1000
+# From so many rows on, arrays of them are read in parts.
+IN_PARTS = 20_000
 # Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
 BLOCK = 256
 # What PNG and TIFF hold as it is; pictures of other modes become RGB.
@@ -429,7 +432,8 @@ class VisualTopicModel:
         images : n pictures: paths, PIL images or uint8 arrays (H, W), (H, W, 3), (H, W, 4), also mixed.
         text_embeddings, image_embeddings : (n, D), (n, E)
             In place of the encoder's; with `image_embeddings` no pictures are needed, and none are opened: `images`
-            then only name the pairs, where `ids` do not. From then on the model takes embeddings of this kind alone
+            then only name the pairs, where `ids` do not. Of a million pairs, float32 arrays that `numpy.load` mapped
+            are best: "plus" reads them in parts. From then on the model takes embeddings of this kind alone
             on that side: no encoder is known to make the same.
         ids
             Names of the pairs in `dropped_` and `best_pictures_`; the pictures' paths or positions by default.
@@ -481,11 +485,11 @@ class VisualTopicModel:
         else:
             text = _as_embeddings(text_embeddings, "text_embeddings", len(texts))
             encoders.keys["text"] = OWN
-        rows = np.flatnonzero(~np.isnan(image).any(axis=1))
+        rows = np.flatnonzero(_usable(image))
         self._train(
             [texts[row] for row in rows],
-            text[rows],
-            image[rows],
+            Chosen.of(text, rows),
+            Chosen.of(image, rows),
             [names[row] for row in rows],
             given=given,
             config=config,
@@ -601,14 +605,15 @@ class VisualTopicModel:
         dropped = (*dropped, *unknown)
         _check_number(int(known.sum()), dropped)
         rows = np.flatnonzero(known)
-        pairs = {"text": text[known], "image": image[known]}
+        pairs = {"text": Chosen.of(text, rows), "image": Chosen.of(image, rows)}
         counts = counts[known]
         clusters = near_duplicates(**pairs) if given["validation"] else None
         aside = held_out(
             [texts[row] for row in rows], share=given["validation"], seed=seed, clusters=clusters
         )
-        training = {reads: x[~aside] for reads, x in pairs.items()}, counts[~aside]
-        held = {reads: x[aside] for reads, x in pairs.items()}, counts[aside]
+        learned, judges = np.flatnonzero(~aside), np.flatnonzero(aside)
+        training = {reads: Chosen.of(x, learned) for reads, x in pairs.items()}, counts[learned]
+        held = {reads: x[judges] for reads, x in pairs.items()}, counts[judges]
         method = chosen_method(given["method"], given["teacher"])
         if method == "plus":
             sides = _fit_plus(*training, vocabulary.words, n_topics=n_topics, seed=seed)
@@ -658,7 +663,7 @@ class VisualTopicModel:
             reasons.append(
                 f"{repeated} of {n_topics} topics share most of their words with another: lower n_topics"
             )
-        best = np.argsort(-theta["image"], axis=0, kind="stable")[:BEST_PICTURES]  # (10, K)
+        best = [best_columns(theta["image"][None, :, k], BEST_PICTURES)[0] for k in range(n_topics)]
         if method == "plus":
             self.space_ = sides["text"].model.space
         else:
@@ -672,7 +677,7 @@ class VisualTopicModel:
         }
         self.best_pictures_ = tuple(
             tuple((ids[rows[place]], float(theta["image"][place, topic])) for place in places)
-            for topic, places in enumerate(best.T)
+            for topic, places in enumerate(best)
         )
         self.dropped_, self.n_pairs_, self.n_validation_ = dropped, len(rows), int(aside.sum())
         self.status_, self.warnings_ = status, tuple(reasons)
@@ -709,7 +714,6 @@ class VisualTopicModel:
         seed: int,
     ) -> None:
         """Keep what words and matches are found by, weighed and calibrated on the pairs that are `aside`."""
-        place = {reads: self.space_.embed(reads, x) for reads, x in pairs.items()}
         has = (counts > 0).astype(np.float32)
         rows = np.flatnonzero(~aside)
         share = theta["image"][rows].mean(axis=0, dtype=np.float64)
@@ -717,13 +721,17 @@ class VisualTopicModel:
         if len(rows) > MOST_PAIRS:
             draws = numpy_generator(seed, "pairs to compare with")
             rows = np.sort(draws.choice(rows, MOST_PAIRS, replace=False))
-        places = unit(place["text"] + place["image"])[rows].astype(np.float32)
+        kept, told = rows, np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
+        # Of many pairs, only what is asked for below. Of few all: a product rounds by its number of rows.
+        read = np.union1d(kept, told) if len(aside) > IN_PARTS else np.arange(len(aside))
+        place = {reads: self.space_.embed(reads, x[read]) for reads, x in pairs.items()}
+        kept_at, told_at = np.searchsorted(read, kept), np.searchsorted(read, told)
+        places = unit(place["text"] + place["image"])[kept_at].astype(np.float32)
         self._reader = Reader(topic_word, share, places, PairWords.of(has[rows].tocsr()), frequency)
-        told = np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
         self._tuned = tune(
             self._reader,
-            self._reader.text(theta["text"][told], place["text"][told], counts[told]),
-            self._reader.picture(theta["image"][told], place["image"][told]),
+            self._reader.text(theta["text"][told], place["text"][told_at], counts[told]),
+            self._reader.picture(theta["image"][told], place["image"][told_at]),
             counts[told],
             held_out=bool(aside.any()),
             n_pictures=len(aside),
@@ -904,11 +912,13 @@ class VisualTopicModel:
         """Positions and scores of the best of the pictures x (n, E), for texts as `rank` has read them."""
         if measure == FUSED:
             scores = np.empty((len(asked), len(x)))
+            weights = [self._tuned.mix[kind] for kind in dict.fromkeys(kind for kind, _ in asked)]
+            names = [name for name in SCORES if any(mix.get(name) for mix in weights)]
             for rows, reading in self._read_pictures(x):
+                shown = self._reader.shown(reading, self._tuned.word_mix, names)
                 for row, (kind, text) in enumerate(asked):
-                    found = self._reader.scores(text, reading, self._tuned.word_mix)
-                    scores[row, rows] = self._tuned.match(kind, found)[0]
-            positions = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+                    scores[row, rows] = self._tuned.match(kind, self._reader.compared(text, shown))[0]
+            positions = best_columns(scores, top)
             return positions, np.take_along_axis(scores, positions, axis=1)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
         if measure in MEASURES:
@@ -1462,6 +1472,48 @@ class VisualTopicModel:
             raise _not_fitted()
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some rows of an array that may lie in a file, taken when they are read: all at once would be a copy of the file.
+
+    Parameters
+    ----------
+    x : (n, D)
+    rows : (m,) positions in x.
+    """
+
+    x: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, x: Any, rows: np.ndarray) -> Any:
+        """These rows of x: itself where they are all, an array where they are few, else a `Chosen`."""
+        if len(rows) == len(x):
+            return x
+        if isinstance(x, cls):
+            return cls(x.x, x.rows[rows])
+        return cls(x, rows) if len(rows) > IN_PARTS else x[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """As of an array."""
+        return len(self.rows), self.x.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """As of an array."""
+        return self.x.dtype
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self.x[self.rows[rows]]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.x[self.rows], dtype=dtype)
+
+
 class _Encoders:
     """The encoders of a model, loaded when they are first needed, and left out of copies and pickles.
 
@@ -1733,7 +1785,7 @@ def _fit_networks(
     seed = given["random_state"]
     models = distill.train_pair(
         method,
-        Pairs(**x, counts=counts),
+        Pairs(**{reads: np.asarray(rows) for reads, rows in x.items()}, counts=counts),
         vocabulary,
         n_topics=given["n_topics"],
         config=config,
@@ -1902,9 +1954,20 @@ def _as_embeddings(x: Any, name: str, n: int | None = None) -> np.ndarray:
         raise DataError(f"{name}: must be of shape (documents, dimensions), not {x.shape}")
     if n is not None and len(x) != n:
         raise DataError(f"{name}: {len(x)} rows for {n} texts; give one for each")
-    if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
+    finite = np.concatenate([np.isfinite(part).all(axis=1) for part in _parts(x)])
+    if len(bad := np.flatnonzero(~finite)):
         raise DataError(f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {bad[0]}")
     return x
+
+
+def _parts(x: np.ndarray) -> list[np.ndarray]:
+    """Views of some rows each, at least one."""
+    return [x[start : start + IN_PARTS] for start in range(0, max(len(x), 1), IN_PARTS)]
+
+
+def _usable(x: np.ndarray) -> np.ndarray:
+    """(n,) bool: the rows of x (n, D) without NaN."""
+    return np.concatenate([~np.isnan(part).any(axis=1) for part in _parts(x)])
 
 
 def _names(images: Sequence[Any]) -> list[str]:

@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -728,6 +730,53 @@ def test_near_duplicates_are_held_out_together(corpus, embeddings, monkeypatch):
         VisualTopicModel(**SMALL).fit(corpus.texts, text_embeddings=text, image_embeddings=image)
     assert drawn[0].sum() >= 20
     assert set(drawn[0].reshape(40, 3).mean(axis=1)) == {0, 1}
+
+
+class Watched(np.ndarray):
+    """An array that notes how many rows of as many columns are made of it at once."""
+
+    rows: ClassVar[list[int]] = []
+
+    def __array_finalize__(self, made_of):
+        if self.shape[1:] == (20,):  # embeddings, and places in the shared space
+            Watched.rows.append(len(self))
+
+
+def test_embeddings_that_lie_in_files_are_read_in_parts(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    n, width = 1500, 20
+    group = rng.integers(6, size=n)
+    text, image = (
+        (rng.normal(size=(6, width))[group] + rng.normal(size=(n, width))).astype(np.float32) for _ in "ab"
+    )
+    image[1::250], text[1::250] = image[::250], text[::250]  # near-duplicates
+    texts = [f"{'abcdef'[k] * 3} {'abcdef'[(k + 1) % 6] * 4}" for k in group]
+    texts[7] = "of the"  # left out
+    for name, value in {
+        **{"api.IN_PARTS": 100, "api.MOST_PAIRS": 100, "model.plus.BLOCK": 64, "model.plus.SAMPLE": 50},
+        **{"corpora.base._MOST_COMPARED": 1, "corpora.base._TILE": 64},
+        **{"api.PlusConfig": partial(PlusConfig, prototypes=100)},
+    }.items():
+        monkeypatch.setattr(f"vtm.{name}", value)
+
+    def fitted(text, image):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModelWarning)
+            model = VisualTopicModel(6, progress=False)
+            return model.fit(texts, text_embeddings=text, image_embeddings=image)
+
+    known = fitted(text, image)
+    for name, array in (("text", text), ("image", image)):
+        np.save(tmp_path / f"{name}.npy", array)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r").view(Watched) for name in ("text", "image")]
+    monkeypatch.setattr(api, "_as_embeddings", lambda x, *_: x)
+    Watched.rows.clear()
+    found = fitted(*mapped)
+    assert found.n_pairs_ == n - 1 and 64 < max(Watched.rows) <= 300
+    np.testing.assert_array_equal(
+        found.transform(image_embeddings=image), known.transform(image_embeddings=image)
+    )
+    np.testing.assert_array_equal(found.topic_word_, known.topic_word_)
 
 
 def test_held_out_pairs_are_not_trained_on(data_folder, monkeypatch):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from benchmarks import __main__ as bench
 from benchmarks.embedding import bench_embedding
-from benchmarks.growth import draw_documents, grow, recovery
+from benchmarks.growth import draw_documents, grow, grow_plus, recovery
 from benchmarks.search import bench_search
 from vtm.encoders import load_encoder
 from vtm.errors import DataError, MissingError
@@ -75,6 +75,21 @@ def test_growing_reports_each_size(tmp_path: Path) -> None:
     assert rows[-1]["recovery"] > 0.5
     if sys.platform == "linux":
         assert all(row["anonymous"] + row["mapped"] >= 0.9 * row["memory"] > 0 for row in rows)
+    assert list(tmp_path.iterdir()) == [], "drawn files are removed"
+
+
+def test_growing_with_vtm_plus_compares_its_clusters_with_those_of_others(tmp_path: Path) -> None:
+    few, many = grow_plus((300, 1500), n_topics=4, n_inputs=16, compared=300, folder=tmp_path)
+    assert (few["documents"], many["documents"]) == (300, 1500) and many["clusterings"] == {}
+    assert many["recovery"] > 0.7 and many["embeddings"] == pytest.approx(1500 * 2 * 16 * 4 / 2**20)
+    assert {"vtm", "vtm, all pairs", "MiniBatchKMeans"} <= few["clusterings"].keys()
+    fits = [one["fit"] for one in few["clusterings"].values()]
+    assert 0.5 < min(fits) and max(fits) - min(fits) < 0.1
+    (line,) = (
+        line
+        for line in bench.bench_lines({"machine": {}, "skipped": {}, "details": {"vtm+": {"rows": [many]}}})
+    )
+    assert "1,500 pairs" in line and f"recovery {many['recovery']:.3f}" in line
     assert list(tmp_path.iterdir()) == [], "drawn files are removed"
 
 

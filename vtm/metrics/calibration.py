@@ -355,13 +355,32 @@ class Reader:
 
     def scores(self, text: Reading, picture: Reading, word_mix: Mapping[str, float]) -> dict[str, np.ndarray]:
         """How well each picture fits each text, (q, n) by each of `SCORES`; more is better."""
-        lift = np.log(self.lift(mixed(picture.words, word_mix)))
-        return {
-            "space": text.place @ picture.place.T,
-            "topics": _unit(text.theta) @ _unit(picture.theta).T,
-            "pairs": _unit(text.near) @ _unit(picture.near).T,
-            "words": text.words["asked"] @ lift.T + text.words.get("rarity", 0.0),
+        return self.compared(text, self.shown(picture, word_mix))
+
+    def shown(
+        self, picture: Reading, word_mix: Mapping[str, float], names: Sequence[str] = SCORES
+    ) -> dict[str, np.ndarray]:
+        """What the scores of these names take of n pictures, (n, ...) each: the same for all texts."""
+        take = {
+            "space": lambda: picture.place,
+            "topics": lambda: _unit(picture.theta),
+            "pairs": lambda: _unit(picture.near),
+            "words": lambda: np.log(self.lift(mixed(picture.words, word_mix))),
         }
+        return {name: take[name]() for name in names}
+
+    def compared(self, text: Reading, shown: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The scores (q, n) of texts with pictures, by what `shown` took of these."""
+        take = {
+            "space": lambda: text.place,
+            "topics": lambda: _unit(text.theta),
+            "pairs": lambda: _unit(text.near),
+            "words": lambda: text.words["asked"],
+        }
+        scores = {name: take[name]() @ of_pictures.T for name, of_pictures in shown.items()}
+        if "words" in scores:
+            scores["words"] = scores["words"] + text.words.get("rarity", 0.0)
+        return scores
 
     def lift(self, words: np.ndarray) -> np.ndarray:
         """How many times as likely as overall each word is, (n, V), drawn towards 1 where little is known."""

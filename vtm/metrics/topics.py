@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ORDERS = ("relevance", "probability", "ctfidf")
 Topics = Sequence[Sequence[str]]  # lists of words, best first
+DOCUMENTS = 65_536  # multiplied at once
 EPSILON = 1e-12  # gensim's, added to a pair's probability
 # A column of theta whose spread is below this share of its mean is rounding of float32, not a topic that varies.
 _CONSTANT = 1e-6
@@ -82,7 +83,11 @@ def topic_word_counts(theta: np.ndarray, counts: csr_matrix) -> np.ndarray:
     """
     if len(theta) != counts.shape[0]:
         raise DataError(f"{len(theta)} topic distributions but {counts.shape[0]} bags of words")
-    return np.asarray(counts.T.astype(np.float64) @ np.asarray(theta, dtype=np.float64)).T
+    found = np.zeros((counts.shape[1], theta.shape[1]))
+    for start in range(0, len(theta), DOCUMENTS):
+        rows = slice(start, start + DOCUMENTS)
+        found += counts[rows].T.astype(np.float64) @ np.asarray(theta[rows], dtype=np.float64)
+    return found.T
 
 
 def class_tfidf(topic_counts: np.ndarray) -> np.ndarray:

@@ -236,7 +236,7 @@ def fit_plus(
         raise ConfigError(f"n_topics={config.n_topics}: there are {len(text)} pairs only")
     space = fit_space(text, image, ridge=config.ridge, image_ridge=config.image_ridge, dims=config.dims)
     kept = _drawn(len(text), config.prototypes, numpy_generator(seed, "VTM+ prototypes"))
-    prototypes, _ = _places(space, text[kept], image[kept], config.image_weight)
+    prototypes, _ = pair_places(space, text[kept], image[kept], config.image_weight)
     members = [
         _fit_member(space, text, image, counts, config, numpy_generator(seed, f"VTM+ member {member}"))
         for member in range(config.members)
@@ -257,16 +257,16 @@ def _fit_member(
     n, k, weight = len(text), config.n_topics, config.image_weight
     # Clusters are found among so many pairs a topic; all pairs then say where each topic lies and what it speaks of.
     sample = _drawn(n, SAMPLE * k, draws)
-    joint = _places(space, text[sample], image[sample], weight)[1]
+    joint = pair_places(space, text[sample], image[sample], weight)[1]
     _, centres = spherical_kmeans(joint, k, draws=draws, iterations=config.iterations)
     anchors = np.zeros((k, len(space.correlations)))
     for rows in _blocks(n):
-        place, joint = _places(space, text[rows], image[rows], weight)
+        place, joint = pair_places(space, text[rows], image[rows], weight)
         anchors += _memberships((joint @ centres.T).argmax(axis=1), k) @ place
     anchors = unit(anchors)
     words, share = np.zeros((k, counts.shape[1])), np.zeros(k)
     for rows in _blocks(n):
-        place, _ = _places(space, text[rows], image[rows], weight)
+        place, _ = pair_places(space, text[rows], image[rows], weight)
         largest = cut(_topics_of(place, anchors, config), config.kept)
         words += topic_word_counts(largest, counts[rows])
         share += largest.sum(axis=0)
@@ -275,7 +275,7 @@ def _fit_member(
     return anchors, words / words.sum(axis=1, keepdims=True), share / n
 
 
-def _places(
+def pair_places(
     space: SharedSpace, text: np.ndarray, image: np.ndarray, image_weight: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where pairs stand, between text and picture (n, d), and both side by side (n, 2 d) float32; of length 1."""
@@ -392,7 +392,10 @@ class PlusSide:
 
     def theta(self, x: np.ndarray) -> np.ndarray:
         """Topic distributions of embeddings (n, D): (n, K) float32, rows sum to 1."""
-        return self.model.theta(self.reads, np.asarray(x)).astype(np.float32)
+        theta = np.empty((len(x), self.n_topics), dtype=np.float32)
+        for rows in _blocks(len(x)):
+            theta[rows] = self.model.theta(self.reads, np.asarray(x[rows]))
+        return theta
 
     def topic_word(self) -> np.ndarray:
         """p(word | topic), (K, V) float32: the same for both sides."""
