@@ -93,7 +93,7 @@ format: $(LINTERS) ## mend what style asks for and a program can mend
 	$(LINT)/ruff format $(SOURCES)
 	$(LINT)/nbstripout --keep-id notebooks/*.ipynb
 
-types: $(INSTALLED) $(LINTERS) ## types of the package by mypy
+types: $(INSTALLED) $(LINTERS) ## what mypy says of the package (not clean yet)
 	$(LINT)/mypy --python-executable $(BIN)/python vtm
 
 dist: $(LINTERS) ## wheel and source archive, checked: dist/
