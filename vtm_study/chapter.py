@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,29 @@ def tests_table(summary: Part, family: str) -> pd.DataFrame:
             line[f"{figure}: verdict"] = verdict(one) if one else NONE
         lines.append(line)
     return frame(lines, "claim")
+
+
+def tests_figure(summary: Part, family: str) -> Figure:
+    """A forest plot of a family's differences in MRR@100: points with their intervals, full where zero lies outside."""
+    tests = [
+        (CLAIMS[name], test)
+        for name, test in summary["tests"].items()
+        if test["family"] == family and not name.endswith("_r100") and not name.startswith("sparse")
+    ]
+    figure, grid = grid_of_axes(1, 1, width=4.2, height=0.58 * len(tests) + 0.8)
+    (axes,) = grid[0]
+    axes.axvline(0, color="0.5", linewidth=1)
+    for row, (_, test) in enumerate(tests):
+        decided = told(test_of(test), True, True, False, False)
+        axes.plot([test["low"], test["high"]], [row, row], color=COLOURS[1])
+        axes.plot(
+            test["difference"], row, "o", color=COLOURS[1], markerfacecolor=COLOURS[1] if decided else "white"
+        )
+    axes.set_yticks(range(len(tests)), [textwrap.fill(claim, 36) for claim, _ in tests], fontsize="small")
+    axes.set_ylim(len(tests) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_xlabel("difference in MRR@100")
+    return figure
 
 
 def verdict(test: Mapping[str, Any], alpha: float = 0.05) -> str:

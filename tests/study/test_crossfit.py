@@ -177,6 +177,11 @@ def test_the_tables_show_the_summary(whole) -> None:
         *("held, but not among so many tests", "did not hold, but not among so many tests"),
     }
     assert sum(chapter.by_verdict(found, "paper").values()) == 2 * len(crossfit.PAPER) + 2
+    (axes,) = chapter.tests_figure(found, "paper").axes
+    assert len(axes.get_yticklabels()) == len(crossfit.PAPER)
+    spans = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2][1:]
+    shown = [found["tests"][name] for name in crossfit.PAPER]
+    assert sorted(map(tuple, spans)) == sorted((test["low"], test["high"]) for test in shown)
     assert len(chapter.topics_table(found)) == len(crossfit.NETWORKS) + 1
     assert chapter.reliability_figure(found).axes[0].lines
 
