@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from kernels import forked_kernels
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,16 +37,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def smoke_parameters() -> dict[str, int]:
+    """Set over the smoke profile's: a study of fewer texts has the same tables."""
+    return {"max_texts": 100}
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory, smoke_parameters: dict[str, int]) -> Path:
     """A folder with what a smoke run of the checkout's notebooks left: data/, runs/ and executed/."""
     from vtm.cli.notebooks import run_notebooks
 
     folder = tmp_path_factory.mktemp("smoke")
-    with pytest.MonkeyPatch.context() as patch:
+    kernels = forked_kernels(tmp_path_factory.mktemp("kernels"))
+    with pytest.MonkeyPatch.context() as patch, kernels as variables:
+        for name, value in variables.items():
+            patch.setenv(name, value)
         patch.setenv("VTM_DATA", str(folder / "data"))
         patch.setenv("VTM_RUNS", str(folder / "runs"))
         patch.setenv("TQDM_DISABLE", "1")
-        run_notebooks("smoke", out=folder / "executed")
+        run_notebooks("smoke", smoke_parameters, out=folder / "executed")
     return folder
 
 

@@ -76,7 +76,7 @@ def built_book(book_sources: Path) -> Path:
 
 @cache
 def soup(page: Path) -> BeautifulSoup:
-    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "lxml")
 
 
 @cache
