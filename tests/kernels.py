@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -52,12 +53,15 @@ def forked_kernels(folder: Path) -> Iterator[dict[str, str]]:
 
 def ask(door: str, connection: str, *options: str) -> None:
     """What Jupyter starts as the kernel: asks for a fork, and lives as long as that."""
+    parent = os.getppid()
     told = json.dumps([["-f", connection, *options], os.getcwd(), dict(os.environ)]).encode()
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(door)
         socket.send_fds(server, [len(told).to_bytes(8, "big")], [0, 1, 2])
         server.sendall(told)
-        server.recv(1)
+        # Until the fork has ended, or whoever wanted the kernel was killed.
+        while os.getppid() == parent and not select.select([server], [], [], 1)[0]:
+            pass
 
 
 def serve(door: str) -> None:
