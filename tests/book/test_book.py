@@ -46,7 +46,7 @@ def build(book: Path) -> subprocess.CompletedProcess:
         [Path(sys.executable).with_name("jupyter-book"), "build", "-W", "--keep-going", str(book)],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         stdin=subprocess.DEVNULL,
     )
 

@@ -180,7 +180,7 @@ def test_running_again_gives_what_the_chapters_show(smoke_run: Path, tmp_path: P
     }
     with forked_kernels(tmp_path) as variables:
         done = subprocess.run(
-            [*command, *executed], capture_output=True, text=True, env=environment | variables, timeout=900
+            [*command, *executed], capture_output=True, text=True, env=environment | variables, timeout=1800
         )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
