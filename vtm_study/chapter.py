@@ -388,6 +388,7 @@ def numbers(found: dict[str, Part]) -> dict[str, float | str]:
         "diversity_teacher": summary["diversity_10"]["teacher_120"],
         "diversity_at_most": summary["topics"]["plus"]["diversity_10_at_most"],
         "named_share": summary["named_share"],
+        "plus_by_rule": found["plus-validation"]["by_rule"] or "none of them",
         "n_runs": str(sum(map(len, summary["statuses"].values()))),
         "n_unhealthy": str(sum(status != "ok" for of in summary["statuses"].values() for status in of)),
     }
