@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vtm import from_parameters, prepare
-from vtm_study.tags import served
+from vtm_study.tags import chapter, served
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,31 @@ def test_a_package_is_asked_as_ours_is_and_where_it_fails_the_reason_is_kept(mon
     assert rows["BERTopic"]["mrr_100"][0] == 1 and "shown_precision" not in rows["BERTopic"]
     assert rows["BERTopic"]["precision_5"][0] > rows["plus"]["precision_5"][0]
     assert [sum(sizes.values()) for sizes in asked] == [len(data.corpus)]
+
+
+def test_three_tasks_are_shown_as_the_public_calls_answer_them():
+    off = {"twin_image": 0.0, "twin_text": 0.0, "twin_both": 0.0}
+    data = prepare(from_parameters({"corpus": "scenes:n=150", "encoder": "pixels", **off}))
+    model = chapter.user_model(data)
+    assert model.n_pairs_ + len(model.dropped_) == len(data.corpus) - len(data.rows["test"])
+
+    def titles(figure):
+        return [axes.get_title().replace("\n", " ") for axes in figure.axes if axes.get_title()]
+
+    found = titles(chapter.find_figure(model, data))
+    words = list(dict.fromkeys(title.partition(":")[0].strip("[]") for title in found))
+    assert len(found) == 12 and len(words) == 3
+    pictures = [data.pictures[id] for id in data.ids("test")]
+    first = model.match(words[0], pictures, top=4).nearest[0]
+    held = words[0] in model.words_of(data.texts("test")[first.position])[0]
+    assert found[0] == f"{f'[{words[0]}]' if held else words[0]}: {first.probability:.0%}"
+    assert len(titles(chapter.tag_figure(model, data))) == 8
+    looked = titles(chapter.look_figure(model, data))
+    theta = model.transform(pictures)
+    labels = model.topic_labels()
+    # Of topics with one label, one is shown.
+    tops = [f"{theta[:, k].max():.0%}" for k, label in enumerate(labels) if looked[0].startswith(f"{label}")]
+    assert len(looked) == 12 and tops and looked[0].endswith(tuple(tops))
 
 
 def test_table_and_figure_show_what_was_measured(found):

@@ -5,6 +5,7 @@ The tables are stored, a corpus each, so that peers that are no part of vtm are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from vtm.api import VisualTopicModel
     from vtm.experiment.prepare import Prepared
 
 
@@ -417,6 +419,81 @@ def examples(study: TagStudy, data: Prepared, *, seed: int = 0) -> Figure:
         held = set(data.vocabulary.tokens(data.texts_by_id[id]))
         captions.append(" ".join(f"[{word}]" if word in held else word for word in keywords[id]))
     return contact_sheet([data.pictures[id] for id in chosen], captions, columns=4)
+
+
+# Of each of the three tasks so many are shown, with so many pictures.
+TASKS, PICTURES = 3, 4
+
+
+def user_model(data: Prepared) -> VisualTopicModel:
+    """A model as a user fits it, with the defaults, to all pairs outside of the test part."""
+    import warnings
+
+    from vtm.api import ModelWarning, VisualTopicModel
+
+    rest = np.setdiff1d(np.arange(len(data.corpus)), data.rows["test"])
+    model = VisualTopicModel(
+        encoder=data.experiment.encoder,
+        language=data.corpus.language,
+        random_state=data.experiment.seeds[0],
+        device=data.experiment.device,
+        progress=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)  # what it left out is counted in chapter 1
+        return model.fit([data.corpus.texts[row] for row in rest], [data.corpus.images[row] for row in rest])
+
+
+def find_figure(model: VisualTopicModel, data: Prepared, *, seed: int = 0) -> Figure:
+    """Words drawn by lot among those of the test texts, each with the test pictures that `match` finds first."""
+    from vtm.report.figures import contact_sheet, draw_ids
+
+    pictures, known = _test_pictures(model, data)
+    holders = Counter(word for words in known for word in words)
+    often = [word for word, n in holders.items() if n >= PICTURES] or list(holders)
+    shown, captions = [], []
+    for word in draw_ids(sorted(often), n=TASKS, seed=seed):
+        for hit in model.match(word, pictures, top=PICTURES).nearest:
+            asked = f"[{word}]" if word in known[hit.position] else word
+            shown.append(pictures[hit.position])
+            captions.append(f"{asked}: {hit.probability:.0%}")
+    return contact_sheet(shown, captions, columns=PICTURES)
+
+
+def tag_figure(model: VisualTopicModel, data: Prepared, *, seed: int = 0) -> Figure:
+    """Test pictures drawn by lot with the keywords that `tag` shows, and how sure they are."""
+    from vtm.report.figures import contact_sheet, draw_ids
+
+    pictures, known = _test_pictures(model, data)
+    row_of = {id: row for row, id in enumerate(data.ids("test"))}
+    rows = [row_of[id] for id in draw_ids(list(row_of), n=2 * PICTURES, seed=seed)]
+    captions = []
+    for row, found in zip(rows, model.keywords([pictures[row] for row in rows]), strict=True):
+        words = [f"[{one.word}]" if one.word in known[row] else one.word for one in found]
+        sure = [f"{word} {one.confidence:.0%}" for word, one in zip(words, found, strict=True)]
+        captions.append(", ".join(sure) or "none")
+    return contact_sheet([pictures[row] for row in rows], captions, columns=PICTURES)
+
+
+def look_figure(model: VisualTopicModel, data: Prepared, *, seed: int = 0) -> Figure:
+    """Topics drawn by lot, each with the test pictures that have most of it."""
+    from vtm.report.figures import contact_sheet, draw_ids
+
+    pictures, _ = _test_pictures(model, data)
+    theta, labels = np.nan_to_num(model.transform(pictures)), model.topic_labels()
+    shown, captions = [], []
+    for k in map(int, draw_ids([f"{k:04d}" for k in range(theta.shape[1])], n=TASKS, seed=seed)):
+        mark = " (mixed)" if model.mixed_[k] else ""
+        for row in np.argsort(-theta[:, k], kind="stable")[:PICTURES]:
+            shown.append(pictures[row])
+            captions.append(f"{labels[k]}{mark}: {theta[row, k]:.0%}")
+    return contact_sheet(shown, captions, columns=PICTURES)
+
+
+def _test_pictures(model: VisualTopicModel, data: Prepared) -> tuple[list[Path], list[set[str]]]:
+    """The pictures of the test part, and the words of each one's text that the model knows."""
+    pictures = [data.pictures[id] for id in data.ids("test")]
+    return pictures, [set(model.words_of(text)[0]) for text in data.texts("test")]
 
 
 def _example_run(study: TagStudy) -> TagRun:
