@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 WRONG, NOT_ASKED = 1, 2
 SERVICES = ("pypi", "osv")
-SELF = "vtm"
+SELF = "visual-topic-modelling"
 
 
 def main() -> int:

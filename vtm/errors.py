@@ -116,4 +116,6 @@ def require(*modules: str) -> None:
 
 def lacking(module: str) -> MissingError:
     """The error that says which extra brings one of `EXTRAS`."""
-    return MissingError(f"this needs {module}, which is not installed: pip install 'vtm[{EXTRAS[module]}]'")
+    return MissingError(
+        f"this needs {module}, which is not installed: pip install 'visual-topic-modelling[{EXTRAS[module]}]'"
+    )

@@ -576,10 +576,13 @@ def package_versions(
     """Installed versions of the packages that a result may depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
+    import vtm
+
     found = {}
     for name in names:
         try:
-            found[name] = version(name)
+            # Its distribution has another name, and need not be installed to be used from a checkout.
+            found[name] = vtm.__version__ if name == "vtm" else version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
     return found

@@ -38,7 +38,7 @@ def bounds(lines: list[str]) -> dict[str, SpecifierSet]:
     found: dict[str, SpecifierSet] = {}
     for requirement in map(Requirement, lines):
         name = canonicalize_name(requirement.name)
-        if name == "vtm":  # its own extras, whose packages stand in these
+        if name == PROJECT["name"]:  # its own extras, whose packages stand in these
             continue
         bound = requirement.specifier
         assert found.setdefault(name, bound) == bound, f"{name}: bounds differ"
@@ -86,7 +86,7 @@ def of_extra(extra: str) -> set[str]:
     found: set[str] = set()
     for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
         name = canonicalize_name(requirement.name)
-        found |= set().union(*map(of_extra, requirement.extras)) if name == "vtm" else {name}
+        found |= set().union(*map(of_extra, requirement.extras)) if name == PROJECT["name"] else {name}
     return found
 
 
@@ -131,7 +131,9 @@ def test_what_is_missed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch,
         "sentence": lambda: vtm.load_encoder("sentence", text="bert"),
         "parquet": lambda: vtm.load_corpus(str(table)),
     }.items():
-        with pytest.raises(MissingError, match=rf"is not installed: pip install 'vtm\[{extra}\]'$"):
+        with pytest.raises(
+            MissingError, match=rf"is not installed: pip install 'visual-topic-modelling\[{extra}\]'$"
+        ):
             ask()
 
 
@@ -168,7 +170,7 @@ def test_the_wheel_alone_is_light_and_does_all_but_the_paper(tmp_path: Path) -> 
         return done.stdout
 
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT)
-    (wheel,) = tmp_path.glob("vtm-*.whl")
+    (wheel,) = tmp_path.glob("visual_topic_modelling-*.whl")
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv/bin/python"
     run(python, "-m", "pip", "install", "--quiet", wheel, "--constraint", ROOT / "constraints.txt")
@@ -225,7 +227,7 @@ def test_constraints_leave_cuda_to_torch() -> None:
 
 
 def test_installed_version_is_the_packages_own() -> None:
-    assert version("vtm") == vtm.__version__
+    assert version(PROJECT["name"]) == vtm.__version__, "make setup"
 
 
 def test_citation_names_software_and_paper() -> None:

@@ -384,10 +384,26 @@ def test_where_a_library_is_missing_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     noise = np.random.default_rng(0).bytes(2000)
     for name, content, words in (
-        ("a.heic", HEIC, "is HEIF, as HEIC, which pi-heif reads; pip install 'vtm[photos]'"),
-        ("b.png", HEIC, "is HEIF, as HEIC, which pi-heif reads; pip install 'vtm[photos]'"),
-        ("c.HEIC", noise, "is HEIF, as HEIC, which pi-heif reads; pip install 'vtm[photos]'"),
-        ("d.CR3", noise, "is a camera's RAW file, which rawpy reads; pip install 'vtm[photos]'"),
+        (
+            "a.heic",
+            HEIC,
+            "is HEIF, as HEIC, which pi-heif reads; pip install 'visual-topic-modelling[photos]'",
+        ),
+        (
+            "b.png",
+            HEIC,
+            "is HEIF, as HEIC, which pi-heif reads; pip install 'visual-topic-modelling[photos]'",
+        ),
+        (
+            "c.HEIC",
+            noise,
+            "is HEIF, as HEIC, which pi-heif reads; pip install 'visual-topic-modelling[photos]'",
+        ),
+        (
+            "d.CR3",
+            noise,
+            "is a camera's RAW file, which rawpy reads; pip install 'visual-topic-modelling[photos]'",
+        ),
         ("e.jxl", noise, "is JPEG XL, which is not read; save it as JPEG or PNG"),
         ("f.jpg", b"\xff\x0a" + noise, "is JPEG XL, which is not read; save it as JPEG or PNG"),
     ):

@@ -283,7 +283,7 @@ def test_languages_without_spaces_are_cut_into_words(package, language, text, ex
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vtm.corpora.words._segmenter", lambda code: None)
         (doubt,) = language_doubts([text] * 9, language)
-    assert "no spaces between words" in doubt and "pip install 'vtm[words]'" in doubt
+    assert "no spaces between words" in doubt and "pip install 'visual-topic-modelling[words]'" in doubt
 
 
 @pytest.mark.parametrize(

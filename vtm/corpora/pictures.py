@@ -291,7 +291,8 @@ def _raw_preview(path: Path) -> tuple[BinaryIO, int]:
     """The largest picture that a camera's file holds beside what the sensor saw, as a file, and its orientation (EXIF)."""
     if not find_spec("rawpy"):
         raise PictureError(
-            f"{path}: is a camera's RAW file, which rawpy reads; pip install 'vtm[photos]'", "unreadable"
+            f"{path}: is a camera's RAW file, which rawpy reads; pip install 'visual-topic-modelling[photos]'",
+            "unreadable",
         )
     import rawpy
     from PIL import Image
@@ -441,7 +442,7 @@ def _explain(path: Path, error: Exception) -> str:
             head = stream.read(12)
         if head[4:8] == b"ftyp" and head[8:] in _HEIF_BRANDS or path.suffix.lower() in HEIF_SUFFIXES:
             if not find_spec("pi_heif"):
-                return "is HEIF, as HEIC, which pi-heif reads; pip install 'vtm[photos]'"
+                return "is HEIF, as HEIC, which pi-heif reads; pip install 'visual-topic-modelling[photos]'"
         if head.startswith(_JXL_STARTS) or path.suffix.lower() == ".jxl":
             return "is JPEG XL, which is not read; save it as JPEG or PNG"
         return "not a picture in a format that can be read (PNG, JPEG, GIF, WebP, BMP, TIFF, ...)"

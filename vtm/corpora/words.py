@@ -404,7 +404,11 @@ def _unspaced_doubts(texts: Sequence[str], own: Sequence[str]) -> list[str]:
     doubts = []
     for code in _UNSPACED:
         if code in own and not _segmenter(code):
-            remedy = "pip install 'vtm[words]'" if _UNSPACED[code][1] else "put spaces between them"
+            remedy = (
+                "pip install 'visual-topic-modelling[words]'"
+                if _UNSPACED[code][1]
+                else "put spaces between them"
+            )
             doubts.append(
                 f"texts in {code!r} have no spaces between words, and nothing is installed that separates them: whole "
                 f"phrases are taken for words; {remedy}"
