@@ -234,6 +234,7 @@ def test_citation_names_software_and_paper() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["cff-version"] == "1.2.0" and citation["type"] == "software"
     assert citation["version"] == vtm.__version__
+    assert f"version = {{{vtm.__version__}}}" in (ROOT / "book/intro.md").read_text(encoding="utf-8")
     assert citation["license"] == PROJECT["license"]
     paper = citation["preferred-citation"]
     assert paper["title"] == "Visual Topic Modelling for NewsImage Task at MediaEval 2021"
