@@ -14,7 +14,7 @@ AUDIT_VENV ?= .venv-audit
 PROFILE ?= default
 PYTEST_ARGS ?=
 # A worker for each processor, of one thread each, in the order of tests/conftest.py: 1 to 2 GB of memory each.
-TEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+TEST_WORKERS ?= -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 BENCH_ARGS ?=
 FINDINGS ?= findings/*.sh
 # What `make lint` reads and `make format` writes.

@@ -18,22 +18,38 @@ def pytest_configure() -> None:
         os.environ.setdefault("VTM_NEWSIMAGES", str(folder))
 
 
-def worker_group(item: pytest.Item) -> str:
-    """What one worker of pytest-xdist takes as a whole: a file, for its fixtures' sake, or what a mark names."""
-    if "smoke_run" in item.fixturenames:
-        return "smoke"  # in several files
-    named = item.get_closest_marker("xdist_group")
-    return named.args[0] if named else item.nodeid.partition("::")[0]
+# Files whose tests read the executed chapters, which are run once.
+SMOKE = ("tests/book/test_book.py", "tests/book/test_notebooks.py")
+# A file of long tests that share nothing.
+APART = "tests/book/test_docs.py"
+
+
+def worker_group(nodeid: str) -> str:
+    """What one worker of pytest-xdist takes as a whole: a file, for its fixtures' sake; some files together, one apart."""
+    path = nodeid.partition("::")[0]
+    if path in SMOKE:
+        return "smoke"
+    return nodeid.partition("[")[0] if path == APART else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Its own `loadgroup` does nothing with pytest 9.2: no node has the attribute any more that xdist 3.8 writes to."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return worker_group(nodeid)
+
+    return Groups(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The executed chapters come first, then groups with a slow test: begun late, they would be waited for."""
-    groups = {item: worker_group(item) for item in items}
-    for item, group in groups.items():
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
-    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (groups[item] != "smoke", groups[item] not in slow))
+    slow = {worker_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    items.sort(
+        key=lambda item: (worker_group(item.nodeid) != "smoke", worker_group(item.nodeid) not in slow)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,6 @@ def check(page: str, folder: Path, change: Callable[[Block], str] | None = None)
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.xdist_group("tutorial")
 @needs("encoder:offline", "corpus:openclipart")
 def test_tutorial_as_typed(tmp_path: Path) -> None:
     printed = [text for _, text in check(PAGES["tutorial"], tmp_path)]
@@ -92,7 +91,6 @@ def test_tutorial_as_typed(tmp_path: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.xdist_group("choosing-k")
 @needs("encoder:offline", "corpus:openclipart")
 def test_sweep_shows_what_the_page_says(tmp_path: Path) -> None:
     ((_, text),) = check(PAGES["choosing-k"], tmp_path)
@@ -166,7 +164,6 @@ def test_sweep_with_stand_ins(tmp_path: Path, no_data: None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("own-data")
 def test_own_data_as_typed(tmp_path: Path, no_data: None) -> None:
     """All but the encoder, the epochs and how many chapters."""
 
