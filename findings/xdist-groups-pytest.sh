@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# pytest-xdist 3.8.0 with pytest 9.2.0: `--dist loadgroup` puts nothing together, and says nothing.
+# pytest-xdist's `--dist loadgroup` puts no tests together with pytest 9.2, and says nothing.
 #
 # Expected: tests marked `@pytest.mark.xdist_group("one")` run in one worker, so that what they share is made once.
-# Found: each test goes to whichever worker is free. xdist writes a test's group into the private attribute `_nodeid` of
-# the collected item and reads it back from `nodeid`; in pytest 9.2 no item has that attribute any more, so the group is
-# lost without a warning. With pytest 9.1.1 the same tests stay together. A fixture of a module or a session is then made
-# in every worker: the run gets slower, and what must not run twice at once does.
-# Who meets it: whoever marks long tests (a trained model, a built book) for one worker, and updates pytest.
-# Output seen: workers for one group of tests: 1 with pytest 9.1.1, 2 with pytest 9.2.0
-# Run with --dist loadfile or loadscope instead, or with a scheduler of one's own (hook pytest_xdist_make_scheduler).
+# What it does (pytest-xdist 3.8.0, pytest 9.2.0): each test goes to whichever worker is free. xdist writes the group into
+# a private attribute of the collected item, `_nodeid`, and reads it back from `nodeid`; in pytest 9.2 no item has that
+# attribute any more, and the group is lost. With pytest 9.1.1 the same tests stay together.
+# Who meets it: whoever keeps long tests (a trained model, a built book) in one worker, and updates pytest: what they share
+# is made in every worker, and what must not run twice at once does.
+# Way round: --dist loadfile or loadscope, or a scheduler of one's own (the hook pytest_xdist_make_scheduler).
+# Output seen:
+#   workers for one group of tests: 1 with pytest 9.1.1, 2 with pytest 9.2.0
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
