@@ -313,8 +313,7 @@ def test_the_engine_of_the_pdf_reads_every_character_of_the_pages() -> None:
 @pytest.mark.slow
 @needs_chromium
 @needs_axe
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_nothing_and_no_script_fails(built_book: Path, width: int, theme: str) -> None:
     found, missing = audit(built_book, PAGES, width=width, theme=theme, axe=axe_source())
     assert set(found) == set(PAGES)

@@ -119,6 +119,13 @@ def test_table_and_figure_show_what_was_measured(found):
     why = served.not_run(studies)
     assert "not here" in str((why.data if hasattr(why, "data") else why).to_dict())
     assert len(served.served_figure(studies).axes) == 6
+    # Of a measurement without some curves or packages, the others are shown, and what it lacks is named.
+    part = {
+        "scenes": measured | {"curves": {"match": measured["curves"]["match"]}, "rows": measured["rows"][:1]}
+    }
+    assert len(served.served_figure(part).axes) == 1
+    lacking = served.not_run(part)
+    assert list((lacking.data if hasattr(lacking, "data") else lacking).index) == list(served.EXTRA_PEERS)
     numbers = served.served_numbers(studies)
     assert numbers["served_mrr_100"] == measured["rows"][0]["mrr_100"][0]
     assert {f"served_error_{what}" for what in served.CURVES} <= set(numbers)

@@ -310,6 +310,12 @@ def not_run(studies: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | str:
         for row in found["rows"]
         if "reason" in row
     ]
+    rows += [
+        {"name": name, "corpus": corpus, "reason": "not in this measurement"}
+        for corpus, found in studies.items()
+        for name in EXTRA_PEERS
+        if name not in {row["name"] for row in found["rows"]}
+    ]
     columns = {"did not run": "{name}", "corpus": "{corpus}", "why": "{reason}"}
     return table(rows, columns) if rows else "All packages ran."
 
@@ -320,6 +326,11 @@ def served_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
         "keyword": "a keyword stands in the picture's text",
         "word": "the first picture for a word has it",
         "match": "the first picture for a text is such as was meant",
+    }
+    titles = {
+        what: title
+        for what, title in titles.items()
+        if any(of["curves"].get(what) for of in studies.values())
     }
     figure, axes = grid_of_axes(len(studies), len(titles), width=3.8, height=3.6)
     for row, (corpus, found) in zip(axes, studies.items(), strict=True):
