@@ -176,9 +176,11 @@ def bench_answer(rounds: int = 7) -> dict[str, Any]:
         libraries : the same of a process that only imports PyTorch, scikit-learn and sentence-transformers, which train
             models and which none of the three loads.
     """
+    from benchmarks.embedding import need_weights
     from vtm import VisualTopicModel, load_corpus
     from vtm.files import scratch
 
+    need_weights("offline")
     corpus = load_corpus("scenes", n=300)
     pictures = str(Path(corpus.images[0]).parent)
 

@@ -16,6 +16,12 @@ from vtm.errors import MissingError
 from vtm.files import hash_file
 
 
+def need_weights(name: str) -> None:
+    """Raise MissingError where an encoder's weights are not on disk: a benchmark fetches nothing."""
+    if not all(is_fetched(part) for part in GROUPS[f"encoder:{name}"]):
+        raise MissingError(f"the encoder's weights are not here: `vtm prefetch --encoder {name}`")
+
+
 def bench_encoder(name: str, **sizes: int) -> dict[str, float | list[float]]:
     """`bench_embedding` of an encoder's image side, beside its graph as published.
 
@@ -24,8 +30,7 @@ def bench_encoder(name: str, **sizes: int) -> dict[str, float | list[float]]:
     MissingError
         Its weights are not here.
     """
-    if not all(is_fetched(part) for part in GROUPS[f"encoder:{name}"]):
-        raise MissingError(f"the encoder's weights are not here: `vtm prefetch --encoder {name}`")
+    need_weights(name)
     encoder = load_encoder(name).image
     return bench_embedding(encoder, raw=encoder.reference(), **sizes)
 

@@ -14,8 +14,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from vtm.config import ModelConfig
 from vtm.errors import ConfigError, DataError
-from vtm.model import network as networks
-from vtm.model import steps, training
+from vtm.model import steps, topicmodel, training
 from vtm.model.network import Batch, Posterior, TopicNetwork, loss, reconstruction_loss
 from vtm.model.steps import AutogradStep, Bags, Draws
 from vtm.model.topicmodel import check_embeddings
@@ -471,7 +470,7 @@ def test_one_document_more_does_not_stop_training():
 
 def test_a_mapped_file_trains_as_the_array_does_and_is_read_in_blocks(tmp_path, monkeypatch):
     """With blocks of few rows the checks and the scaling see each row, and training never holds a copy of x."""
-    for module in (networks, training):
+    for module in (topicmodel, training):
         monkeypatch.setattr(module, "BLOCK", 7)
     x, counts = DATA.text[:60].copy(), DATA.counts[:60]
     np.save(tmp_path / "x.npy", x)
