@@ -115,6 +115,12 @@ def page_of(data: ExplorerData, out: Path) -> dict[str, Any]:
     return json.loads(re.search(r"<script[^>]*application/json[^>]*>(.*?)</script>", page, re.DOTALL)[1])
 
 
+def notes_on_topics(model: VisualTopicModel) -> tuple[str, ...]:
+    """What the page says where a model has topics of several themes."""
+    mixed = [str(topic) for topic, is_mixed in enumerate(model.mixed_) if is_mixed]
+    return (f"Topics whose words belong to several themes: {', '.join(mixed)}.",) if mixed else ()
+
+
 def test_an_aligned_encoders_own_pictures_stand_beside_the_models(home: Path, tmp_path: Path) -> None:
     """An encoder that puts each text where the next text's picture is: that picture it finds first, by itself."""
     corpus = load_corpus(home / "table.csv")
@@ -138,7 +144,8 @@ def test_an_aligned_encoders_own_pictures_stand_beside_the_models(home: Path, tm
         ids=["bad", *corpus.ids],
         texts=["no text", *corpus.texts],
     )
-    assert len(dropped) == 1 and data.notes == () and len(data.matches) == len(corpus) == 20
+    assert len(dropped) == 1 and len(data.matches) == len(corpus) == 20
+    assert data.notes == notes_on_topics(model)
     for match in data.matches:
         assert match.found["baseline"][0] == (match.row + 1) % 20
         assert match.found["model"] and match.rank["baseline"] > 1
@@ -152,7 +159,8 @@ def test_without_a_space_in_common_the_page_says_why_there_is_no_baseline(home: 
     data, _ = from_model(model, corpus.images, ids=corpus.ids, texts=corpus.texts)
     page = page_of(data, tmp_path / "page")
     assert all(match.keys() == {"model"} for match in page["matches"].values()) and page["matches"]
-    (note,) = page["notes"]
+    note, *others = page["notes"]
+    assert tuple(others) == notes_on_topics(model)
     assert "No baseline" in note and "the encoder pixels has one space for texts and another" in note
     alone, _ = from_model(model, corpus.images)
-    assert alone.notes == (), "where nothing is compared, nothing is missing"
+    assert alone.notes == notes_on_topics(model), "where nothing is compared, nothing is missing"
