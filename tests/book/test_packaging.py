@@ -173,7 +173,7 @@ def test_the_wheel_alone_is_light_and_does_all_but_the_paper(tmp_path: Path) -> 
     (wheel,) = tmp_path.glob("visual_topic_modelling-*.whl")
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "install", "--quiet", wheel, "--constraint", ROOT / "constraints.txt")
+    run(python, "-I", "-m", "pip", "install", "--quiet", wheel, "--constraint", ROOT / "constraints.txt")
     files = [path for path in (tmp_path / "venv").rglob("*") if path.is_file() and not path.is_symlink()]
     size = sum(path.stat().st_size for path in files)
     assert size < 650e6, f"{size / 1e6:.0f} MB"
