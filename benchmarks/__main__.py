@@ -130,6 +130,19 @@ def run_bench(
     }
 
 
+def in_turns(
+    runs: dict[str, tuple[str, ...]], cost: Callable[..., float], rounds: int
+) -> dict[str, list[float]]:
+    """What each process costs by its arguments, one value a round, in turns: name -> (rounds,)."""
+    for arguments in runs.values():
+        cost(*arguments)  # the first one reads its files from disk
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, arguments in runs.items():
+            taken[name].append(cost(*arguments))
+    return taken
+
+
 def bench_start(rounds: int = 7) -> dict[str, Any]:
     """Seconds of `vtm --help` as a whole process, and of `import vtm` beyond those of an empty one, in turns.
 
@@ -150,12 +163,7 @@ def bench_start(rounds: int = 7) -> dict[str, Any]:
         "import": ("-c", "import vtm"),
         "help": ("-m", "vtm", "--help"),
     }
-    for arguments in runs.values():
-        seconds(*arguments)  # the first one reads its files from disk
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, arguments in runs.items():
-            taken[name].append(seconds(*arguments))
+    taken = in_turns(runs, seconds, rounds)
     differences = [a - b for a, b in zip(taken["import"], taken["empty"], strict=True)]
     return {
         "help_s": statistics.median(taken["help"]),
@@ -208,13 +216,7 @@ def bench_answer(rounds: int = 7) -> dict[str, Any]:
             ),
             "libraries": ("-c", "import torch, sklearn.base, sentence_transformers"),
         }
-        for arguments in runs.values():
-            seconds(*arguments)  # the first one reads its files from disk
-        taken: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(rounds):
-            for name, arguments in runs.items():
-                taken[name].append(seconds(*arguments))
-    return taken
+        return in_turns(runs, seconds, rounds)
 
 
 def bench_lines(found: dict[str, Any]) -> list[str]:

@@ -10,8 +10,6 @@ from vtm_study.controls import CONTROLS, control
 from vtm_study.crossfit import MODELS, NETWORKS, collect, figures, tests, topic_means
 from vtm_study.grid import chosen
 
-NAMED = ("baseline", "cca", "teacher_60", "teacher_120", "joint_60", "joint_120", "none_120", "plus")
-
 
 def measure(data: Prepared) -> dict[str, Any]:
     """Everything; what is trained is kept on disk, so that a run that was interrupted goes on there.
@@ -29,7 +27,7 @@ def measure(data: Prepared) -> dict[str, Any]:
         "items": len(items.clusters),
         "clusters": len(set(items.clusters.tolist())),
         **{
-            figure: {name: {kind: of[name][kind] for kind in ("single", "five")} for name in NAMED}
+            figure: {name: {kind: of[name][kind] for kind in ("single", "five")} for name in MODELS}
             for figure, of in found.items()
         },
         "intervals": found,

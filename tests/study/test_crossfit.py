@@ -150,7 +150,7 @@ def test_each_folds_pairs_are_tested_and_what_was_found_agrees(whole) -> None:
     data, found, n_tested = whole
     assert found["split"] == "clusters" and found["items"] == n_tested < len(data.corpus)
     for figure in ("mrr", "r100"):
-        assert found[figure].keys() == set(summary.NAMED)
+        assert found[figure].keys() == set(summary.MODELS)
         for value in found[figure].values():
             assert 0 <= value["single"] <= 1 and 0 <= value["five"] <= 1
     assert found["mrr"]["cca"]["single"] == found["mrr"]["cca"]["five"]

@@ -298,7 +298,7 @@ def test_the_stored_summary_says_where_it_comes_from() -> None:
     assert found["split"] == "clusters" and found["items"] > 2000
     whole = stored()
     assert measures.plain(whole["summary"]) == found
-    for name in summary.NAMED:
+    for name in summary.MODELS:
         for figure in ("mrr", "r100"):
             assert found[figure][name].keys() == {"single", "five"}
     for test in found["tests"].values():
