@@ -290,7 +290,7 @@ def _less(key: str, *, of: str, itself: str) -> Callable[[Row], str]:
     return lambda row: NONE if row[of] == itself else difference_cell(row[key])
 
 
-VERSUS = {"text-teacher": "minus_text_teacher", "VTM+, one member": "minus_one_member"}
+VERSUS = {"text-teacher": "minus_text_teacher", "VTM+": "minus_plus"}
 
 
 def peers_table(found: dict[str, Part]) -> pd.DataFrame:

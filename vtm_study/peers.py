@@ -1,4 +1,4 @@
-"""Other models on the same split: what each reaches with as many topics as a member of VTM+, chosen on the validation part.
+"""Other models on the same split: what each reaches with as many topics as VTM+, chosen on the validation part.
 
 The test part is evaluated once, with the chosen setting of each model. A model that is done is kept.
 """
@@ -68,7 +68,7 @@ def _of_run(run: Result, topic_word: np.ndarray | None = None, topics: Sequence[
 
 
 def teachers_together(data: Prepared, n_topics: int, seeds: Sequence[int]) -> dict[int, Fitted]:
-    """The text-teachers of all seeds side by side, as VTM+'s members are: one model, which has no spread over seeds."""
+    """The text-teachers of all seeds side by side, as members of one VTM+ are: one model, which has no spread over seeds."""
     every = list(text_teacher(data, n_topics, seeds).values())
 
     def beside(arrays: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -186,9 +186,9 @@ def extra(name: str) -> Fit:
     return each_seed(lambda data, n_topics, seed: fit_extra(name, data, n_topics=n_topics, seed=seed))
 
 
-BASELINE, TEACHER, ONE_MEMBER = "baseline", "text-teacher", "VTM+, one member"
+BASELINE, TEACHER, PLUS = "baseline", "text-teacher", "VTM+"
 # What a row is compared with, over the same test items.
-COMPARED = {"minus_baseline": BASELINE, "minus_text_teacher": TEACHER, "minus_one_member": ONE_MEMBER}
+COMPARED = {"minus_baseline": BASELINE, "minus_text_teacher": TEACHER, "minus_plus": PLUS}
 MEASURES = ("cosine", "hellinger")
 
 
@@ -209,8 +209,8 @@ PEERS = (
     Peer(BASELINE, {"": baseline}, ("cosine",)),
     Peer(TEACHER, {"": text_teacher}, ()),
     Peer("text-teacher, all seeds together", {"": teachers_together}, ()),
-    Peer("VTM+", {"": plus()}, ("hellinger",)),
-    Peer(ONE_MEMBER, {"": plus(members=1)}, ("hellinger",)),
+    Peer(PLUS, {"": plus()}, ("hellinger",)),
+    Peer("VTM+, five members together", {"": plus(members=5)}, ("hellinger",)),
     Peer("LDA, ridge map", {"": text_topics("LDA")}, package="scikit-learn"),
     Peer("NMF, ridge map", {"": text_topics("NMF")}, package="scikit-learn"),
     Peer(

@@ -210,15 +210,15 @@ def test_peers_are_chosen_on_validation_kept_and_compared(data, runs, monkeypatc
     )
     found = peers.measure(data, wanted)
     rows = {row["model"]: row for row in found["rows"]}
-    together, one = "text-teacher, all seeds together", "VTM+, one member"
-    assert list(rows) == ["baseline", "text-teacher", together, "VTM+", one, "NMF", "M3L"]
+    together, five = "text-teacher, all seeds together", "VTM+, five members together"
+    assert list(rows) == ["baseline", "text-teacher", together, "VTM+", five, "NMF", "M3L"]
     assert found["not_run"] == {"another": "not here"}
     assert rows["NMF"]["chosen"].startswith("NMF") and len(rows["NMF"]["validation"]) == 4
     assert rows["text-teacher"]["minus_text_teacher"].difference == 0
     assert rows["NMF"]["package"] == f"scikit-learn {sklearn.__version__}" and rows["M3L"]["package"] == ""
-    # Rows before it are compared with one member of VTM+, too.
-    difference = rows["baseline"]["mrr_100"]["mean"] - rows[one]["mrr_100"]["mean"]
-    assert rows["baseline"]["minus_one_member"].difference == pytest.approx(difference)
+    # Rows before it are compared with VTM+, too.
+    difference = rows["baseline"]["mrr_100"]["mean"] - rows["VTM+"]["mrr_100"]["mean"]
+    assert rows["baseline"]["minus_plus"].difference == pytest.approx(difference)
     assert rows[together]["mrr_100"]["sd"] is None and rows[together]["mrr_100"]["n"] == 1
     low, high = rows["NMF"]["mrr_100"]["interval"]
     assert low <= rows["NMF"]["mrr_100"]["mean"] <= high
@@ -271,7 +271,7 @@ def row_of_a_peer(model: str, low: float, high: float, npmi: float) -> dict:
         "figures": {name: {"mean": v, "sd": 0.01, "n": 5, "min": v} for name, v in figures.items()},
         "package": "",
         "minus_text_teacher": Test((low + high) / 2, low, high, 0.01),
-        "minus_one_member": Test((low + high) / 2, -0.3, -0.1, 0.01),
+        "minus_plus": Test((low + high) / 2, -0.3, -0.1, 0.01),
     }
 
 
@@ -281,7 +281,7 @@ def test_peers_have_their_p_adjusted() -> None:
     rows = [("text-teacher", 0, 0, 0.0), ("A, mapped", 0.1, 0.2, -0.1), ("B", -0.2, -0.1, 0.1)]
     rows = [row_of_a_peer(*row) for row in [*rows, ("C", -0.1, 0.1, 0.001)]]
     table = peers_table({"peers": {"rows": rows}})
-    # Three of them are compared with the text-teacher and with one member: the smallest p counts six times.
+    # Three of them are compared with the text-teacher and with VTM+: the smallest p counts six times.
     assert list(table["minus text-teacher, p (Holm)"]) == ["–", "0.060", "0.060", "0.060"]
     assert list(table["minus text-teacher"])[:2] == ["–", "+0.150 [+0.100, +0.200]"]
     assert list(table["NPMI"]) == ["0.000", "-0.100", "0.100", "0.001"]
