@@ -71,7 +71,7 @@ def exiv2(*told: str | Path) -> str:
 
 
 def exiv2_sets_by_adding(folder: Path) -> None:
-    from vtm.cli.keywords import read_keywords, replace_keywords
+    from vtm.corpora.keywords import read_keywords, replace_keywords
 
     (folder / "a.xmp").write_text(SUBJECT)
     (folder / "b.xmp").write_bytes(replace_keywords(SUBJECT.encode(), ["boat"]))

@@ -23,7 +23,7 @@ from test_models import run
 from test_originals import in_jpeg, segment
 from test_sidecars import DARKTABLE
 
-from vtm.cli.photos import SKIPPED
+from vtm.cli.options import SKIPPED
 from vtm.corpora import load_corpus
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"

@@ -19,7 +19,7 @@ from PIL import Image
 from test_originals import in_jpeg, segment
 from test_sidecars import DARKTABLE
 
-from vtm.cli.keywords import (
+from vtm.corpora.keywords import (
     read_xmp,
     remove_keywords,
     replace_keywords,
@@ -512,7 +512,7 @@ def test_a_sidecar_of_another_is_left_where_its_owner_cannot_be_kept(tmp_path, m
     def refused(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("vtm.cli.keywords.os.chown", refused)
+    monkeypatch.setattr("vtm.corpora.keywords.os.chown", refused)
     with pytest.raises(DataError, match="belongs to another user or group"):
         write_sidecar(picture, ["boat"])
     assert sidecar.read_text() == DARKTABLE and list(tmp_path.iterdir()) == [sidecar]

@@ -30,13 +30,13 @@ from typer.testing import CliRunner
 from vtm import api as api_module
 from vtm.api import VisualTopicModel
 from vtm.cli import app
-from vtm.cli import photos as photos_module
-from vtm.cli.keywords import sidecar_path
-from vtm.cli.options import corpus_note
-from vtm.cli.photos import SKIPPED, find_pictures, tag_pictures
+from vtm.cli.options import SKIPPED, corpus_note, find_some
+from vtm.cli.tags import tag_pictures
 from vtm.config import parse_corpus
 from vtm.corpora import absolute_corpus, load_corpus
+from vtm.corpora.keywords import sidecar_path
 from vtm.corpora.pictures import open_picture
+from vtm.corpora.table import find_pictures
 from vtm.errors import ConfigError, MissingError, storable
 from vtm.metrics.calibration import ASKED
 from vtm.metrics.topics import topic_diversity
@@ -663,7 +663,7 @@ def test_what_was_passed_over_is_said_by_every_command_that_looks_for_pictures(m
         assert f"1 pictures passed over in folders that programs keep for themselves: {photos}/@eaDir" in said
         assert f"3 pictures passed over by --exclude: {photos}/b" in said and "8.heic" in said
     with pytest.raises(MissingError, match="no picture is there.*1 pictures passed over in folders"):
-        photos_module._find([photos], ["*.png", "*.heic", "b"])
+        find_some([photos], ["*.png", "*.heic", "b"])
 
 
 def test_the_explorers_thumbnails_are_no_pictures(photos, tmp_path):

@@ -19,8 +19,8 @@ from malformed_pictures import SCENE, chunk, encoded
 from PIL import Image
 from test_sidecars import DARKTABLE, HIERARCHY, SIDECARS, SUBJECT, items, without_keywords
 
-from vtm.cli import keywords as originals
-from vtm.cli.keywords import read_xmp, replace_keywords, with_xmp, write_original
+from vtm.corpora import keywords as originals
+from vtm.corpora.keywords import read_xmp, replace_keywords, with_xmp, write_original
 from vtm.encoders import embed_images, load_encoder
 from vtm.errors import DataError
 from vtm.files import hash_file

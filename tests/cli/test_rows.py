@@ -161,7 +161,7 @@ def test_tag_prints_no_head_before_an_error(stop, tmp_path, monkeypatch):
         yield [Dropped("a.png", "unreadable", "a.png: not a picture")]
 
     monkeypatch.setattr("vtm.api.VisualTopicModel.load", lambda *arguments, **options: None)
-    monkeypatch.setattr("vtm.cli.photos.tag_pictures", tag_pictures)
+    monkeypatch.setattr("vtm.cli.tags.tag_pictures", tag_pictures)
     done = CliRunner().invoke(app, ["tag", "model", str(tmp_path), "--format", "csv"])
     assert done.exit_code == 2, done.output
     assert done.stdout == ""

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtm.cli import keywords as sidecars
-from vtm.cli.keywords import read_keywords, replace_keywords, sidecar_path, write_sidecar
+from vtm.corpora import keywords as sidecars
+from vtm.corpora.keywords import read_keywords, replace_keywords, sidecar_path, write_sidecar
 from vtm.errors import DataError
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

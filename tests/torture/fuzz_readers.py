@@ -125,7 +125,7 @@ def table_parquet(folder: Path) -> Reader:
 
 
 def xmp(folder: Path) -> Reader:
-    from vtm.cli.keywords import read_keywords, replace_keywords
+    from vtm.corpora.keywords import read_keywords, replace_keywords
 
     seed = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>sea</rdf:li></rdf:Bag>
@@ -182,7 +182,7 @@ def picture_xmp(_: Path) -> Reader:
     """A picture that keywords are written into: it decodes to the same picture, or is refused."""
     from PIL import Image
 
-    from vtm.cli.keywords import read_xmp, with_xmp
+    from vtm.corpora.keywords import read_xmp, with_xmp
 
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
     seeds = []

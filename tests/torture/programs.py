@@ -35,8 +35,8 @@ from test_keywords import by_darktable, iptc, packet  # noqa: E402
 from test_models import run  # noqa: E402
 from test_originals import in_jpeg  # noqa: E402
 
-from vtm.cli.keywords import with_xmp  # noqa: E402
-from vtm.cli.photos import SKIPPED  # noqa: E402
+from vtm.cli.options import SKIPPED  # noqa: E402
+from vtm.corpora.keywords import with_xmp  # noqa: E402
 
 # Stars and keywords of a picture, each a path.
 Seen = tuple[int, set[str]]

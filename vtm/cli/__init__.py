@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import vtm
-from vtm.cli import data, models, photos, submit
+from vtm.cli import data, models, photos, tags
 from vtm.errors import EXTRAS, ConfigError, MissingError, VtmError, lacking, printable, said
 
 
@@ -149,12 +149,12 @@ for _name, _command in {
     "fetch": data.fetch_named,
     "corpora": data.corpora,
     "corpus": data.show_corpus,
-    "submit": submit.submit_run,
-    "check-run": submit.check_run_file,
-    "evaluate": submit.evaluate_run_file,
+    "submit": data.submit_run,
+    "check-run": data.check_run_file,
+    "evaluate": data.evaluate_run_file,
     "train": models.train_model,
-    "tag": photos.tag,
-    "untag": photos.untag,
+    "tag": tags.tag,
+    "untag": tags.untag,
     "match": photos.match,
     "topics": models.show_topics,
     "explore": photos.explore,

@@ -1,19 +1,24 @@
-"""What several commands share: options, lines for people, the corpus that a model notes."""
+"""What several commands share: options, lines for people, the pictures that are named, the corpus that a model notes."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vtm.corpora.table import Found, find_pictures
 from vtm.errors import ConfigError, DataError, MissingError, printable
 
 if TYPE_CHECKING:
     from vtm import corpora
     from vtm.api import VisualTopicModel
+    from vtm.corpora import Dropped
 
 Corpus = Annotated[str, typer.Argument(help="A corpus or a path; options as in stamps:lang=de.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -44,6 +49,17 @@ NewsFolder = Annotated[
     Path | None, typer.Option(help="Folder of the NewsImages files, if not the usual one.")
 ]
 RunFile = Annotated[Path, typer.Argument(help="A run file.")]
+Pictures = Annotated[
+    list[Path], typer.Argument(help="Pictures, or folders to search for them.", metavar="PICTURES...")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Pass over files and folders of this name, as in '*_small.jpg'; may be repeated.", metavar="GLOB"
+    ),
+]
+
+SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
 
 
 def say(text: str) -> None:
@@ -109,3 +125,47 @@ def _real(path: Path | str) -> str:
     """A path without the links above it: only so does `..` lead where it says."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(folder), name)
+
+
+def find_some(pictures: Sequence[Path | str], exclude: Sequence[str] | None = None) -> Found:
+    found = find_pictures(pictures, exclude=exclude or ())
+    if not found.pictures:
+        where, passed = ", ".join(map(printable, pictures)), "; ".join(["", *map(printable, found.told())])
+        raise MissingError(
+            f"{where}: no picture is there; pictures are .jpg, .png, .webp, .tif and the like{passed}"
+        )
+    return found
+
+
+def spare_pictures(found: Found, option: str, path: Path | None) -> None:
+    """Raise ConfigError where the file to be written is one of the pictures."""
+    if path is None or not path.exists():
+        return
+    there = path.stat()
+    for picture in found.pictures:
+        with suppress(OSError):  # none of its name, or no right to look: that is told when it is read
+            if os.path.samestat(there, picture.stat()):
+                raise ConfigError(f"{option} {path}: is one of the pictures; name another file")
+
+
+def require_some(n_usable: int, bad: Sequence[Dropped]) -> None:
+    if not n_usable:
+        raise DataError(f"none of {len(bad)} pictures can be used; the first: {printable(bad[0].detail)}")
+
+
+def finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
+    """Say on stderr what was passed over; the exit code says whether anything was."""
+    for line in found.told():
+        say(line)
+    for item in bad:
+        say(f"not used: {item.detail}")
+    if bad:
+        counts = ", ".join(f"{n} {reason}" for reason, n in Counter(item.reason for item in bad).items())
+        say(f"{len(bad)} not used ({counts})")
+    if bad or failures:
+        raise typer.Exit(SKIPPED)
+
+
+def rounded(chance: float) -> float | None:
+    """A chance for a file; None where it is not known."""
+    return None if chance != chance else round(chance, 6)

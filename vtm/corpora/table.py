@@ -6,6 +6,7 @@ Every reader gives rows with a column of pictures and one of captions; what foll
 from __future__ import annotations
 
 import csv
+import fnmatch
 import hashlib
 import io
 import json
@@ -14,11 +15,12 @@ import re
 import tarfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from vtm.corpora.base import Corpus, Dropped, Pair
-from vtm.corpora.pictures import MAX_BYTES, PictureError, check_file
+from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
 from vtm.errors import ConfigError, DataError, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
@@ -621,3 +623,155 @@ def _relative(picture: Path, roots: Sequence[Path]) -> str:
         if ".." not in seen.parts and seen != PurePath("."):
             return seen.as_posix()
     return ""
+
+
+# Folders in which network storage and programs keep copies, or what was deleted, in small letters.
+PROGRAM_FOLDERS = frozenset(
+    (
+        *("@eadir", "@recycle", "@recently-snapshot", "@__thumb", "@synoeastream", "@tmp", "@transcode"),
+        *("#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found", "__macosx"),
+    )
+)
+# Of Lightroom's previews, and of Apple's and Capture One's libraries.
+PROGRAM_SUFFIXES = (".lrdata", ".photoslibrary", ".photolibrary", ".cocatalog", ".aplibrary")
+# Why a picture in a folder is passed over -> how that is said, after the number.
+PASSED_OVER = {
+    "link": "links in folders were not followed",
+    "hidden": "pictures passed over, hidden by a name that begins with a dot",
+    "program": "pictures passed over in folders that programs keep for themselves",
+    "nomedia": "pictures passed over in folders with a .nomedia",
+    "excluded": "pictures passed over by --exclude",
+    "explorer": "pictures passed over, an explorer's thumbnails",
+}
+MOST_NAMED = 10  # places that are named for each of these reasons
+# An explorer's sheets of thumbnails, and what stands in its page.
+EXPLORER_SHEETS, EXPLORER_MARK = "thumbnails-*.webp", '<meta name="generator" content="vtm explorer">'
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pictures that were named or lie in named folders, in order.
+
+    Attributes
+    ----------
+    unreadable : folders that could not be read.
+    passed : pictures and links in folders that were passed over, each with its reason (`PASSED_OVER`) and as its detail
+        the place that is to be named: its own, or that of the folder above it which is the reason.
+    """
+
+    pictures: tuple[Path, ...]
+    unreadable: tuple[Dropped, ...] = ()
+    passed: tuple[Dropped, ...] = ()
+
+    def told(self) -> list[str]:
+        """What was passed over, a line for each reason."""
+        lines = []
+        for reason, words in PASSED_OVER.items():
+            passed = [item for item in self.passed if item.reason == reason]
+            places = list(dict.fromkeys(item.detail for item in passed))
+            if passed:
+                more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+                lines.append(f"{len(passed)} {words}: {', '.join(places[:MOST_NAMED])}{more}")
+        return lines
+
+
+def find_pictures(paths: Iterable[Path | str], *, exclude: Sequence[str] = ()) -> Found:
+    """The named pictures, and those in named folders and their subfolders, sorted by folder and name.
+
+    In folders, what is hidden (its name begins with a dot) is passed over, and so are the folders that programs keep for
+    themselves, folders with a .nomedia, and an explorer's sheets of thumbnails. Links are not followed: they may lead in
+    a circle or to the same picture again. A folder that is named is searched whatever it is. A picture that is found
+    twice counts once.
+
+    Parameters
+    ----------
+    exclude : patterns as of a shell, each for the name of a file or folder, or for its path below the named folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.corpora.table import find_pictures
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png"):
+    ...         Path(folder, name).touch()
+    ...     found = find_pictures([folder])
+    >>> [picture.name for picture in found.pictures], [item.reason for item in found.passed]
+    (['a.png', 'b.JPG'], ['hidden'])
+    """
+    pictures: dict[str, Path] = {}
+    unreadable: list[Dropped] = []
+    passed: list[Dropped] = []
+    # Folder -> why its pictures are passed over and where that begins; only these are in it.
+    inside: dict[str, tuple[str, str]] = {}
+
+    def refused(error: OSError) -> None:
+        where = str(error.filename)
+        if where not in inside:
+            unreadable.append(
+                Dropped(where, "unreadable", f"{where}: the folder cannot be read ({error.strerror})")
+            )
+
+    def excluded(path: str, root: Path) -> bool:
+        below = Path(os.path.relpath(path, root)).as_posix()
+        names = (os.path.basename(path), below)
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude for name in names)
+
+    for named in map(Path, paths):
+        if not named.is_dir():
+            if excluded(str(named), named.parent):
+                passed.append(Dropped(str(named), "excluded", str(named)))
+            else:
+                pictures.setdefault(os.path.abspath(named), named)
+            continue
+        for folder, subfolders, files in os.walk(named, onerror=refused):
+            subfolders.sort()
+            if ".nomedia" in files and folder != str(named):
+                inside.setdefault(folder, ("nomedia", folder))
+            sheets = _explorer_sheets(folder, files)
+            for name, is_folder in [(name, True) for name in subfolders] + [
+                (name, False) for name in sorted(files)
+            ]:
+                path = os.path.join(folder, name)
+                if not is_folder and os.path.splitext(name)[1].lower() not in SUFFIXES:
+                    continue
+                if os.path.islink(path):
+                    why = ("link", path)
+                elif folder in inside:
+                    why = inside[folder]
+                elif excluded(path, named):
+                    why = ("excluded", path)
+                elif name.startswith("."):
+                    why = ("hidden", path)
+                elif is_folder and _is_of_a_program(name):
+                    why = ("program", path)
+                else:
+                    why = ("explorer", path) if name in sheets else None
+                if is_folder and why and why[0] != "link":
+                    inside[path] = why
+                elif why:
+                    passed.append(Dropped(path, *why))
+                elif not is_folder:
+                    pictures.setdefault(os.path.abspath(path), Path(path))
+            subfolders[:] = [name for name in subfolders if not os.path.islink(os.path.join(folder, name))]
+    return Found(tuple(pictures.values()), tuple(unreadable), tuple(passed))
+
+
+def _is_of_a_program(name: str) -> bool:
+    return name.lower() in PROGRAM_FOLDERS or name.lower().endswith(PROGRAM_SUFFIXES)
+
+
+def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
+    """The files of a folder that are sheets of an explorer there."""
+    if "index.html" not in files:
+        return set()
+    return set(fnmatch.filter(files, EXPLORER_SHEETS)) if holds_explorer(folder) else set()
+
+
+def holds_explorer(folder: Path | str) -> bool:
+    """Whether a folder's index.html is an explorer's."""
+    try:
+        with open(Path(folder) / "index.html", encoding="utf-8", errors="replace") as page:
+            return EXPLORER_MARK in page.read(4000)
+    except OSError:
+        return False

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.corpora.pictures import PictureError, open_picture
+from vtm.corpora.table import EXPLORER_MARK, EXPLORER_SHEETS, holds_explorer
 from vtm.errors import ConfigError
 from vtm.files import atomic_path
 from vtm.metrics.ranking import similarity
@@ -37,7 +38,6 @@ __all__ = ["Built", "ExplorerData", "Match", "build_explorer", "from_arrays", "f
 SIZE = 128  # px, both sides of a thumbnail
 COLUMNS = 10
 PER_SHEET = 100
-PATTERN = "thumbnails-*.webp"
 _QUALITY = 80
 
 
@@ -104,7 +104,7 @@ def _write_sheet(thumbnails: Sequence[PILImage.Image], out: Path) -> tuple[str, 
     buffer = io.BytesIO()
     sheet.save(buffer, "WEBP", quality=_QUALITY, method=4)
     content = buffer.getvalue()
-    name = PATTERN.replace("*", hashlib.sha256(content).hexdigest()[:12])
+    name = EXPLORER_SHEETS.replace("*", hashlib.sha256(content).hexdigest()[:12])
     with atomic_path(out / name) as temporary:
         temporary.write_bytes(content)
     return name, n_lines
@@ -235,7 +235,6 @@ def _or_none(value: float) -> float | None:
 # One script: a browser that opens a file lets it load no others under a strict policy.
 _NAMES = ("data", "elements", "map", "gestures", "places", "panels", "search", "explorer")
 SCRIPTS = tuple(f"{name}.js" for name in _NAMES)
-_MARK = '<meta name="generator" content="vtm explorer">'
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def build_explorer(data: ExplorerData, out: Path | str, *, progress: bool = True
     page = render(data.title, to_json(payload(data, sheets)))
     with atomic_path(index) as temporary:
         temporary.write_bytes(page.encode("utf-8", "replace"))
-    for old in out.glob(PATTERN):
+    for old in out.glob(EXPLORER_SHEETS):
         if old.name not in sheets.files:
             old.unlink()
     return Built(
@@ -290,15 +289,6 @@ def build_explorer(data: ExplorerData, out: Path | str, *, progress: bool = True
         sheets=tuple(out / name for name in dict.fromkeys(sheets.files)),
         unreadable={data.ids[row]: reason for row, reason in sorted(sheets.unreadable.items())},
     )
-
-
-def holds_explorer(folder: Path | str) -> bool:
-    """Whether a folder's index.html is an explorer's."""
-    try:
-        with open(Path(folder) / "index.html", encoding="utf-8", errors="replace") as page:
-            return _MARK in page.read(4000)
-    except OSError:
-        return False
 
 
 def packing_order(data: ExplorerData) -> list[int]:
@@ -319,7 +309,7 @@ def render(title: str, json: str) -> str:
         "img-src 'self' file: data:; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
     )
     parts = {
-        "mark": _MARK,
+        "mark": EXPLORER_MARK,
         "policy": html.escape(policy, quote=False),
         "title": html.escape(title),
         "style": style,

@@ -102,7 +102,7 @@ def read_keywords(xmp: bytes) -> dict[str, list[str]]:
 
     Examples
     --------
-    >>> from vtm.cli.keywords import read_keywords
+    >>> from vtm.corpora.keywords import read_keywords
     >>> read_keywords(b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>')
     {}
     """
@@ -144,7 +144,7 @@ def replace_keywords(
 
     Examples
     --------
-    >>> from vtm.cli.keywords import read_keywords, replace_keywords
+    >>> from vtm.corpora.keywords import read_keywords, replace_keywords
     >>> old = b'''<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
     ... <rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF>'''
     >>> first = replace_keywords(old, ["sea"])
@@ -757,7 +757,7 @@ def _stars(xmp: bytes) -> int | None:
 def sidecar_path(picture: Path | str, *, basename: bool = False) -> Path:
     """The sidecar of a picture: its whole name and `.xmp`, as digiKam and darktable call it, or as Lightroom does.
 
-    >>> from vtm.cli.keywords import sidecar_path
+    >>> from vtm.corpora.keywords import sidecar_path
     >>> sidecar_path("holiday/boat.jpg").as_posix(), sidecar_path("holiday/boat.jpg", basename=True).as_posix()
     ('holiday/boat.jpg.xmp', 'holiday/boat.xmp')
     """
@@ -796,7 +796,7 @@ def write_sidecar(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from vtm.cli.keywords import read_keywords, write_sidecar
+    >>> from vtm.corpora.keywords import read_keywords, write_sidecar
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_sidecar(f"{folder}/boat.jpg", ["boat", "sea"], [["vtm", "boat sea", "boat"]])
     ...     read_keywords(Path(f"{folder}/boat.jpg.xmp").read_bytes())
@@ -904,7 +904,7 @@ def write_original(
     >>> import shutil, tempfile
     >>> from PIL import Image
     >>> from vtm.corpora import load_corpus
-    >>> from vtm.cli.keywords import write_original
+    >>> from vtm.corpora.keywords import write_original
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     copy = shutil.copy(load_corpus("scenes", n=120).images[0], folder)
     ...     write_original(copy, ["boat"]), write_original(copy, ["boat"])
@@ -938,7 +938,7 @@ def remove_keywords(picture: Path | str) -> tuple[list[Path], list[str]]:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from vtm.cli.keywords import remove_keywords, write_sidecar
+    >>> from vtm.corpora.keywords import remove_keywords, write_sidecar
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_sidecar(f"{folder}/boat.jpg", ["boat"])
     ...     changed, failures = remove_keywords(f"{folder}/boat.jpg")
@@ -1035,7 +1035,7 @@ def with_xmp(picture: bytes, xmp: bytes | None) -> bytes:
     Examples
     --------
     >>> from vtm.corpora import load_corpus
-    >>> from vtm.cli.keywords import read_xmp, with_xmp
+    >>> from vtm.corpora.keywords import read_xmp, with_xmp
     >>> picture = load_corpus("scenes", n=120).images[0].read_bytes()
     >>> read_xmp(picture), read_xmp(with_xmp(picture, b"<rdf:RDF/>"))
     (None, b'<rdf:RDF/>')
