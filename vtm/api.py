@@ -18,7 +18,7 @@ import numpy as np
 
 from vtm.config import BowConfig, ModelConfig, numpy_generator, parse_encoder, plain
 from vtm.corpora import Dropped
-from vtm.corpora.base import large_cluster, near_duplicates
+from vtm.corpora.base import TWIN_IMAGE, large_cluster, near_duplicates
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
 from vtm.corpora.words import (
     Vocabulary,
@@ -47,6 +47,7 @@ from vtm.metrics.calibration import (
     MOST_PAIRS,
     SCORES,
     PairWords,
+    Question,
     Reader,
     Reading,
     Tuned,
@@ -181,15 +182,19 @@ class SharedWord:
 
 @dataclass(frozen=True)
 class FoundPicture:
-    """A picture that was found for a text, and why.
+    """A picture that was found, and why.
 
     Attributes
     ----------
     position : of the picture among those that were given.
     score : by which it was ranked.
     probability : the chance, learned from held-out pairs, that a person who wrote the text meant such a picture: one
-        whose own text says half of the same. NaN where no pairs were held out, or another measure was asked for.
-    topics, words : what text and picture share; one of the two has something.
+        whose own text says half of the same. NaN where no pairs were held out, or something else than the fused measure
+        of a text alone was asked for.
+    topics, words : what text and picture share; one of the two has something. Where no text is given, the topics that
+        the given picture and this one share, or the given topic.
+    without : the words that were not wanted, and how many times as likely as overall they are in the picture.
+    alike : positions of its near-duplicates, best first, where they were to be folded.
     """
 
     position: int
@@ -197,6 +202,8 @@ class FoundPicture:
     probability: float
     topics: tuple[SharedTopic, ...]
     words: tuple[SharedWord, ...]
+    without: tuple[SharedWord, ...] = ()
+    alike: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,7 @@ class Answer:
     nearest : the best pictures, best first.
     threshold : the probability from which on a picture fits; chosen on held-out pairs by its F1.
     dropped : pictures that cannot be used.
+    score : what the scores are.
     """
 
     known: tuple[str, ...]
@@ -218,6 +226,7 @@ class Answer:
     nearest: tuple[FoundPicture, ...]
     threshold: float
     dropped: tuple[Dropped, ...] = ()
+    score: str = ""
 
     @property
     def fits(self) -> tuple[FoundPicture, ...]:
@@ -855,6 +864,8 @@ class VisualTopicModel:
         text_embeddings: np.ndarray | None = None,
         image_embeddings: np.ndarray | None = None,
         measure: str = FUSED,
+        like: Sequence[Any] | None = None,
+        minus: Sequence[str] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The pictures that fit each text best; `match` gives the reasons, and how likely they are.
 
@@ -869,6 +880,9 @@ class VisualTopicModel:
             both are near to and by words, weighed as ranks held-out pairs best; a text of a few known words by these
             alone, with no encoder. By topics alone: "cosine", "dot", "hellinger" or "jensen-shannon"
             (`vtm.metrics.ranking.similarity`).
+        like, minus
+            n pictures, or their embeddings (n, E), that the found ones are to be like, with texts or in their place; n
+            texts that they are not to fit (`vtm.metrics.calibration.Question`). With the fused measure only.
 
         Returns
         -------
@@ -893,11 +907,12 @@ class VisualTopicModel:
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)  # before the texts are embedded
         if measure == FUSED:
-            asked = self._read_texts(texts, text_embeddings)
-            n_texts = len(asked)
-        else:
+            asked = self._questions(texts, text_embeddings, like, minus)
+        elif like is None and minus is None:
             asked = self.transform_text(texts, text_embeddings=text_embeddings)
-            n_texts = len(asked)
+        else:
+            raise ConfigError(f"measure={measure!r}: like and minus are by the fused measure")
+        n_texts = len(asked)
         x, bad = self._embeddings(images, image_embeddings)
         usable = np.flatnonzero(~np.isnan(x).any(axis=1))
         if bad and len(usable):
@@ -912,12 +927,12 @@ class VisualTopicModel:
         """Positions and scores of the best of the pictures x (n, E), for texts as `rank` has read them."""
         if measure == FUSED:
             scores = np.empty((len(asked), len(x)))
-            weights = [self._tuned.mix[kind] for kind in dict.fromkeys(kind for kind, _ in asked)]
-            names = [name for name in SCORES if any(mix.get(name) for mix in weights)]
+            needed = set().union(*(question.names(self._tuned) for question in asked))
+            names = [name for name in SCORES if name in needed]
             for rows, reading in self._read_pictures(x):
                 shown = self._reader.shown(reading, self._tuned.word_mix, names)
-                for row, (kind, text) in enumerate(asked):
-                    scores[row, rows] = self._tuned.match(kind, self._reader.compared(text, shown))[0]
+                for row, question in enumerate(asked):
+                    scores[row, rows] = question.scores(self._reader, self._tuned, reading, shown)
             positions = best_columns(scores, top)
             return positions, np.take_along_axis(scores, positions, axis=1)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
@@ -927,15 +942,21 @@ class VisualTopicModel:
 
     def match(
         self,
-        text: str,
+        text: str | None = None,
         images: Sequence[Any] | None = None,
         *,
         top: int = 10,
         words: int = 5,
         image_embeddings: np.ndarray | None = None,
         measure: str = FUSED,
+        like: Any = None,
+        minus: str | None = None,
+        topic: int | None = None,
+        distinct: bool = False,
     ) -> Answer:
         """The pictures that a person who wrote this text would have meant, with the reasons.
+
+        Only for a text alone is it known how likely an answer is; else scores say what is nearer (`Answer.score`).
 
         Parameters
         ----------
@@ -944,6 +965,15 @@ class VisualTopicModel:
             As for `rank`.
         top, words
             At most so many pictures, and keywords of each shared topic.
+        like
+            A picture, or its embedding (E,), that the found ones are to be like; with a text or without one.
+        minus
+            A text that they are not to fit (`vtm.metrics.calibration.Question`); beside a text or a picture.
+        topic
+            In place of all these: the pictures with most of this topic.
+        distinct
+            Near-duplicates (a cosine of the encoder's vectors above `vtm.corpora.base.TWIN_IMAGE`) count as one: the
+            best of them, which names the others.
 
         Raises
         ------
@@ -957,49 +987,103 @@ class VisualTopicModel:
         >>> answer = model.match("boats", corpus.images, top=3)
         >>> answer.known, len(answer.nearest), all(match.words or match.topics for match in answer.nearest)
         (('boats',), 3, True)
+        >>> model.match(like=corpus.images[0], images=corpus.images[1:], top=3, distinct=True).score
+        'the cosine with the given picture in the space that texts and pictures share'
         """
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)
-        known, unknown = self.words_of(text)
-        ((kind, asked),) = self._read_texts([text])
+        if measure != FUSED and (like is not None or minus is not None or topic is not None):
+            raise ConfigError(f"measure={measure!r}: like, minus and topic are by the fused measure")
+        known, unknown = self.words_of(text) if text is not None else ((), ())
+        question = self._question(text, like, minus, topic)
         x, bad = self._embeddings(images, image_embeddings)
         usable = np.flatnonzero(~np.isnan(x).any(axis=1))
-        flat = bool(effective_topics(asked.theta)[0] >= self._tuned.flat)
+        flat = text is not None and bool(effective_topics(question.text[1].theta)[0] >= self._tuned.flat)
         matches, threshold = [], float("nan")
         if len(usable):
-            by = [(kind, asked)] if measure == FUSED else asked.theta
-            positions, scores = self._best(by, x[usable], top, measure)
-            chance = np.full(len(scores[0]), np.nan)
-            if measure == FUSED and self._tuned.matches:
-                calibration = self._tuned.matches[kind]
-                chance, threshold = calibration.probability(scores[0]), calibration.threshold
-            found = usable[positions[0]]
+            by = [question] if measure == FUSED else question.text[1].theta
+            positions, scores = self._best(by, x[usable], len(usable) if distinct else top, measure)
+            found, scores = usable[positions[0]], scores[0]
+            twins = _folded(x[found], top) if distinct else {place: [] for place in range(len(found))}
+            alike = [tuple(found[others].tolist()) for others in twins.values()]
+            found, scores = found[list(twins)], scores[list(twins)]
+            chance = np.full(len(scores), np.nan)
+            if measure == FUSED and question.calibrated and self._tuned.matches:
+                calibration = self._tuned.matches[question.text[0]]
+                chance, threshold = calibration.probability(scores), calibration.threshold
             for rows, reading in self._read_pictures(x[found]):
                 lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
-                parts = (found[rows], scores[0][rows], chance[rows], reading.theta, lifts)
-                for place, score, likely, theta, lift in zip(*parts, strict=True):
-                    topics, shared = self._reasons(asked, theta, lift, words)
-                    matches.append(FoundPicture(int(place), float(score), float(likely), topics, shared))
-        return Answer(known, unknown, flat, tuple(matches), threshold, bad)
+                parts = (found[rows], scores[rows], chance[rows], reading.theta, lifts, alike[rows])
+                for place, score, likely, theta, lift, others in zip(*parts, strict=True):
+                    reasons = self._reasons(question, theta, lift, words)
+                    matches.append(FoundPicture(int(place), float(score), float(likely), *reasons, others))
+        told = question.told if measure == FUSED else f"the {measure} of the topics"
+        return Answer(known, unknown, flat, tuple(matches), threshold, bad, told)
+
+    def _question(self, text: str | None, like: Any, minus: str | None, topic: int | None) -> Question:
+        """What `match` is asked."""
+        if topic is None:
+            given = [None if item is None else [item] for item in (text, like, minus)]
+            return self._questions(given[0], None, *given[1:])[0]
+        if (text, minus) != (None, None) or like is not None:
+            raise ConfigError(f"topic={topic}: is asked for alone, without text, like and minus")
+        if not 0 <= topic < self.image_model_.n_topics:
+            last = self.image_model_.n_topics - 1
+            raise ConfigError(f"topic={topic}: there is no such topic; the model has topics 0 to {last}")
+        return Question(topic=topic)
+
+    def _questions(
+        self, texts: Any, text_embeddings: Any, like: Any = None, minus: Sequence[str] | None = None
+    ) -> list[Question]:
+        """What `rank` is asked, a question for each text or picture."""
+        asked: dict[str, Any] = {}
+        if like is None or texts is not None or text_embeddings is not None:
+            asked["text"] = self._read_texts(texts, text_embeddings)
+        if like is not None:
+            asked["like"] = self._read_examples(like)
+        if minus is not None:
+            asked["minus"] = self._read_texts(minus)
+        if len({len(items) for items in asked.values()}) > 1:
+            numbers = ", ".join(f"{len(items)} of {name}" for name, items in asked.items())
+            raise DataError(f"{numbers}: give one for each")
+        return [
+            Question(**dict(zip(asked, items, strict=True))) for items in zip(*asked.values(), strict=True)
+        ]
+
+    def _read_examples(self, like: Sequence[Any]) -> list[Reading]:
+        """The readings of pictures, or of their embeddings, that others are to be like."""
+        if all(isinstance(item, np.ndarray) and item.ndim == 1 for item in like):
+            x, bad = self._given_embeddings("image", like), ()
+        else:
+            x, bad = self._embeddings(like, None)
+        if bad:
+            raise DataError(
+                f"like: {len(bad)} of {len(x)} pictures cannot be used; the first: {bad[0].detail}"
+            )
+        return [reading for row in x for _, reading in self._read_pictures(row[None])]
 
     def _reasons(
-        self, text: Reading, theta: np.ndarray, lift: np.ndarray, words: int
-    ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...]]:
-        """The words of a text that a picture shows, and the topics that both have; the first topic always.
+        self, question: Question, theta: np.ndarray, lift: np.ndarray, words: int
+    ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...], tuple[SharedWord, ...]]:
+        """The topics that a picture has of what is asked for, its words that it shows, and those not wanted.
 
-        Of the picture theta (K,) is given, and how many times as likely as overall each word is there (V,).
+        Of the picture theta (K,) is given, and how many times as likely as overall each word is there (V,). The first
+        topic is always among them where no word is.
         """
-        shown = [w for w in np.flatnonzero(text.words["asked"][0]) if lift[w] >= LEAST_LIFT]
-        shown.sort(key=lambda w: -lift[w])
-        shared = self.explain(text.theta[0], theta, words=words)
+
+        def held(text: tuple[str, Reading] | None, least: float) -> tuple[SharedWord, ...]:
+            asked = text[1].words["asked"][0] if text else np.zeros(len(lift))
+            some = sorted((w for w in np.flatnonzero(asked) if lift[w] >= least), key=lambda w: -lift[w])
+            return tuple(SharedWord(self.vocabulary_[w], float(lift[w])) for w in some[:words])
+
+        shown = held(question.text, LEAST_LIFT)
+        shared = self.explain(question.theta(len(theta)), theta, words=words)
         topics = tuple(
             topic
             for topic in shared
             if topic.contribution >= LEAST_CONTRIBUTION and min(topic.text, topic.picture) >= LEAST_TOPIC
         )
-        return topics or shared[: not shown], tuple(
-            SharedWord(self.vocabulary_[w], float(lift[w])) for w in shown[:words]
-        )
+        return topics or shared[: not shown], shown, held(question.minus, 0.0)
 
     def words_of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The words of a text that the model knows, and those that it does not; stop words are neither.
@@ -1706,6 +1790,19 @@ def _filled(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         filled = np.zeros((ROWS, x.shape[1]), dtype=np.float32)
         filled[: len(part)] = part
         yield start, filled
+
+
+def _folded(x: np.ndarray, top: int) -> dict[int, list[int]]:
+    """Of pictures (n, E), best first, the rows of the `top` best that are no near-duplicates -> those of their like."""
+    units, left = unit(x), np.ones(len(x), dtype=bool)
+    found: dict[int, list[int]] = {}
+    while left.any() and len(found) < top:
+        row = int(left.argmax())
+        left[row] = False
+        twins = left & (units @ units[row] > TWIN_IMAGE)
+        left &= ~twins
+        found[row] = np.flatnonzero(twins).tolist()
+    return found
 
 
 def _kind(known: Sequence[str], unknown: Sequence[str]) -> str:

@@ -86,6 +86,18 @@ def printable(text: Path | str) -> str:
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), storable(text))
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters; of a longer one, what stands in the middle is left out.
+
+    >>> shortened("photos/2019/summer/harbour.jpg", 20)
+    'photo…er/harbour.jpg'
+    """
+    if len(text) <= most:
+        return text
+    tail = 3 * (most - 1) // 4  # of a path, its name
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
 # The extra of this package that brings what is not always installed, by the name that it is imported by.
 EXTRAS = {
     "gensim": "paper",

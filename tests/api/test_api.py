@@ -574,6 +574,46 @@ def test_matches_and_keywords_come_with_reasons_and_chances(corpus, plus, tmp_pa
         assert sure == tuple(k for k in keywords if k.confidence >= plus.min_confidence_)
 
 
+def test_a_word_without_another_finds_more_of_those_that_have_the_one_alone(corpus, plus):
+    """On the held-out pairs, by counting, over all pairs of words that stand together often enough."""
+    aside = np.flatnonzero(held_out_of(plus, corpus))
+    texts, images = [corpus.texts[row] for row in aside], [corpus.images[row] for row in aside]
+    has = Vocabulary(plus.vocabulary_, "en", 3).counts(texts).toarray() > 0
+    both, hits = has.T.astype(int) @ has, {"with": [], "alone": []}
+    frequent = has.sum(axis=0)
+    for one, other in np.argwhere((both >= 3) & (both <= frequent[:, None] - 3)):
+        words = [[plus.vocabulary_[w]] for w in (one, other)]
+        right = has[:, one] & ~has[:, other]
+        for name, minus in (("with", None), ("alone", words[1])):
+            positions, _ = plus.rank(words[0], images, minus=minus, top=5)
+            hits[name].append(right[positions[0]].mean())
+    assert len(hits["with"]) >= 10 and np.mean(hits["alone"]) > np.mean(hits["with"])
+
+
+def test_pictures_are_asked_for_as_files_arrays_and_embeddings(corpus, plus, embeddings):
+    text, image = embeddings
+    positions, scores = plus.rank(like=corpus.images[:2], images=corpus.images[2:30], top=5)
+    given = plus.rank(like=list(image[:2]), image_embeddings=image[2:30], top=5)
+    np.testing.assert_array_equal(positions, given[0])
+    np.testing.assert_allclose(scores, given[1], atol=1e-6)
+    place = plus.space_.embed("image", image[:30])
+    np.testing.assert_array_equal(positions, np.argsort(-place[:2] @ place[2:].T, axis=1)[:, :5])
+    both = plus.rank(["boats"], corpus.images[2:30], like=[image[0]], top=28)
+    answer = plus.match("boats", corpus.images[2:30], like=image[0], top=28)
+    assert [hit.position for hit in answer.nearest] == both[0][0].tolist()
+    assert answer.known == ("boats",) and np.isnan(answer.threshold) and answer.fits == answer.nearest
+    one = plus.match(like=image[0], images=corpus.images[2:30], top=1).nearest[0]
+    assert one.position == positions[0, 0] and one.topics and not one.words and not one.without
+    theta = plus.transform([corpus.images[0], corpus.images[2 + one.position]])
+    assert one.topics == plus.explain(*theta)[: len(one.topics)]
+    with pytest.raises(DataError, match="1 of text, 2 of like: give one for each"):
+        plus.rank(["boats"], corpus.images, like=corpus.images[:2])
+    with pytest.raises(ConfigError, match="topic=1: is asked for alone"):
+        plus.match("boats", corpus.images, topic=1)
+    with pytest.raises(ConfigError, match="give texts, or text_embeddings"):
+        plus.match(images=corpus.images, minus="boats")
+
+
 def test_a_known_word_finds_the_pictures_whose_texts_have_it(corpus, plus):
     """Better than chance, measured on the held-out pairs, by counting."""
     aside = np.flatnonzero(held_out_of(plus, corpus))

@@ -17,6 +17,7 @@ from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -34,10 +35,13 @@ from vtm.cli.options import SKIPPED, corpus_note, find_some
 from vtm.cli.tags import tag_pictures
 from vtm.config import parse_corpus
 from vtm.corpora import absolute_corpus, load_corpus
+from vtm.corpora.base import TWIN_IMAGE
 from vtm.corpora.keywords import sidecar_path
 from vtm.corpora.pictures import open_picture
 from vtm.corpora.table import find_pictures
+from vtm.encoders import embed_images, load_encoder
 from vtm.errors import ConfigError, MissingError, storable
+from vtm.files import hash_file
 from vtm.metrics.calibration import ASKED
 from vtm.metrics.topics import topic_diversity
 from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
@@ -890,6 +894,101 @@ def test_match_needs_one_text(model, photos, tmp_path):
     )
 
 
+def encoded(api: VisualTopicModel, paths: list[Path]) -> np.ndarray:
+    names, hashes = tuple(map(str, paths)), [hash_file(path) for path in paths]
+    return embed_images(load_encoder("pixels").image, names, tuple(paths), hashes)[0]
+
+
+def rows_of(*arguments: object) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(run("match", *arguments).stdout)))
+
+
+def test_match_finds_pictures_like_one_from_anywhere(model, api, photos, tmp_path):
+    like, paths = load_corpus("scenes", n=120).images[40], in_order(photos)
+    rows = rows_of(model, photos, "--like", like, "--words", 2)
+    places = api.space_.embed("image", encoded(api, [like, *paths]))
+    alike = places[1:] @ places[0]
+    assert [row["picture"] for row in rows] == [str(paths[place]) for place in np.argsort(-alike)]
+    np.testing.assert_allclose([float(row["score"]) for row in rows], np.sort(alike)[::-1], atol=1e-5)
+    assert {row["probability"] for row in rows} == {""}
+    assert all(re.search(r"\(given picture \d+%, picture \d+%\)", row["why"]) for row in rows)
+    # In the folder it would be the first itself.
+    again = run("match", model, photos, "--like", paths[2], "--sheet", tmp_path / "sheet.html")
+    assert len(again.stdout.splitlines()) == 6 and f"{paths[2]}," not in again.stdout
+    assert "score: the cosine with the given picture in the space" in again.stderr
+    assert "like 4.png" in Page((tmp_path / "sheet.html").read_text(encoding="utf-8")).text
+    gone = error("match", model, photos, "--like", tmp_path / "gone.png")
+    assert gone == f"error: --like {tmp_path}/gone.png: no such file; name a picture"
+    assert "no other picture is there" in error("match", model, paths[0], "--like", paths[0])
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert "like: 1 of 1 pictures cannot be used; the first: " in error(
+        "match", model, photos, "--like", tmp_path / "broken.png"
+    )
+
+
+def test_match_takes_away_what_is_not_wanted(model, api, photos):
+    paths, like = in_order(photos), load_corpus("scenes", n=120).images[40]
+    rows = rows_of(model, photos, "--text", "boats", "--minus", "sea", "--like", like)
+    by = {}
+    for name, asked in {
+        "boats": {"texts": ["boats"]},
+        "sea": {"texts": ["sea"]},
+        "like": {"like": [like]},
+    }.items():
+        positions, scores = api.rank(images=paths, **asked)
+        by[name] = scores[0][np.argsort(positions[0])]
+    wanted = by["boats"] + 0.5 * by["like"] / api.calibration_.spread["text"]["space"] - 0.75 * by["sea"]
+    assert [row["picture"] for row in rows] == [str(paths[i]) for i in np.argsort(-wanted)]
+    np.testing.assert_allclose([float(row["score"]) for row in rows], np.sort(wanted)[::-1], atol=1e-5)
+    assert all(
+        re.search(r"; not wanted: sea \(\d+\.\d times as likely as overall\)$", r["why"]) for r in rows
+    )
+    assert "--minus: says what is not wanted" in error("match", model, photos, "--minus", "sea")
+    assert "--minus: the text is empty" in error("match", model, photos, "--text", "a", "--minus", " ")
+    by_topics = error("match", model, photos, "--text", "a", "--minus", "sea", "--measure", "cosine")
+    assert by_topics == "error: measure='cosine': like, minus and topic are by the fused measure"
+
+
+def test_match_shows_the_pictures_of_a_topic(model, api, photos):
+    paths, theta = in_order(photos), api.transform(in_order(photos))
+    for topic in (0, 5):
+        rows = rows_of(model, photos, "--topic", topic, "--top", 3)
+        best = np.argsort(-theta[:, topic], kind="stable")[:3]
+        assert [row["picture"] for row in rows] == [str(paths[place]) for place in best]
+        np.testing.assert_allclose([float(row["score"]) for row in rows], theta[best, topic], atol=1e-6)
+        assert rows[0]["why"] == f"{', '.join(api.topics(5)[topic])} ({theta[best[0], topic]:.0%})"
+    for topic in (6, -1):
+        assert error("match", model, photos, "--topic", topic) == (
+            f"error: topic={topic}: there is no such topic; the model has topics 0 to 5"
+        )
+    for other in (("--text", "a"), ("--like", paths[0]), ("--minus", "a")):
+        assert "--topic: is asked for alone" in error("match", model, photos, "--topic", 1, *other)
+
+
+def test_match_shows_of_near_duplicates_the_best(model, api, photos):
+    for name in ("again.png", "zagain.png"):
+        with Image.open(photos / "2.png") as picture:
+            picture.save(photos / name, compress_level=0)  # the same picture in another file
+    paths = [*in_order(photos), photos / "again.png", photos / "zagain.png"]
+    asked = ("--text", "two boats", "--all")
+    everything = rows_of(model, photos, *asked)
+    rows = rows_of(model, photos, *asked, "--distinct")
+    x = encoded(api, paths)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    alike = unit @ unit.T > TWIN_IMAGE
+    seen: set[str] = set()
+    for row in everything:  # best first, as a person would strike them out
+        if row["picture"] in seen:
+            continue
+        twins = [str(paths[i]) for i in np.flatnonzero(alike[paths.index(Path(row["picture"]))])]
+        twins = [other["picture"] for other in everything if other["picture"] in {*twins} - seen]
+        found = rows.pop(0)
+        assert found["picture"] == twins[0] and found["alike"] == ", ".join(twins[1:])
+        assert found["why"].endswith(f"; and {len(twins) - 1} like it") == (len(twins) > 1)
+        seen |= {*twins}
+    assert not rows and any(len(row["alike"]) for row in rows_of(model, photos, *asked, "--distinct"))
+
+
 class Page(HTMLParser):
     """Tags with their attributes, and the text of a page."""
 
@@ -922,7 +1021,10 @@ def test_an_html_sheet_is_one_file_and_all_text_is_escaped(model, photos, tmp_pa
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href"):
             if name in attributes:
-                assert tag == "img" and attributes[name].startswith("data:image/jpeg;base64,")
+                inside = tag == "img" and attributes[name].startswith("data:image/jpeg;base64,")
+                assert inside or (tmp_path / unquote(attributes[name])).is_file()
+                # Nothing before the first slash that a browser could take for a protocol.
+                assert inside or (tag == "a" and attributes[name].startswith("photos/"))
         assert tag != "img" or attributes["alt"]
         assert tag != "html" or attributes["lang"] == "en"
 

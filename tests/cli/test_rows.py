@@ -94,6 +94,25 @@ def test_a_full_disk_is_told_with_what_could_not_be_written(monkeypatch):
             full.close()
 
 
+def test_a_terminal_gets_paths_on_two_lines_that_end_as_they_do(capsys, monkeypatch):
+    long = f"photos/{'of a summer/' * 30}harbour.jpg"
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in (long, "photos/harbour.jpg"):
+        with open_rows("table", None, {"rank": int, "picture": str, "why": str}) as write:
+            write([{"rank": 1, "picture": path, "why": "boat"}])
+        lines = capsys.readouterr().out.splitlines()[1:]
+        start, end = 8, 8 + max(line.find("boat") for line in lines) - 8
+        shown = "".join(line[start:end].strip(" ") for line in lines)
+        assert len(lines) <= 2
+        if path == long:
+            assert shown.startswith("photos/of a summer") and "…" in shown and shown.endswith("harbour.jpg")
+        else:
+            assert shown == path
+    with open_rows("csv", None, {"picture": str}) as write:
+        write([{"picture": long}])
+    assert capsys.readouterr().out == f"picture\n{long}\n"
+
+
 ODD = '\x1b]0;own\x07 \x9b31m x\r\ny\rz\x7f\u2028,\t"é"'
 # What no terminal gets from us: it may act on these, or end the line.
 UNSAFE = {*map(chr, (*range(32), *range(127, 160))), "\u2028", "\u2029"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +54,23 @@ def match(
     ] = None,
     text: Annotated[str | None, typer.Option(help="The text to illustrate.")] = None,
     text_file: Annotated[Path | None, typer.Option(help="A file with the text, in UTF-8.")] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="A picture, from anywhere, that the found ones are to be like; with a text or without.",
+            metavar="PICTURE",
+        ),
+    ] = None,
+    minus: Annotated[
+        str | None,
+        typer.Option(help="With a text or --like: what is not to be in the pictures.", metavar="TEXT"),
+    ] = None,
+    topic: Annotated[
+        int | None, typer.Option(help="Instead: the pictures with most of this topic.", metavar="NUMBER")
+    ] = None,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Of near-duplicates the best one, which names the others.")
+    ] = False,
     top: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 10,
     everything: Annotated[
         bool, typer.Option("--all", help="The nearest pictures also where they do not fit well.")
@@ -74,12 +93,13 @@ def match(
     """Find the pictures that a person who wrote the text would have meant, with the reasons.
 
     A picture is shown where that is likely enough by what held-out pairs tell; --all shows the nearest ones in any case.
+    With --like, --minus or --topic no such chance is known: the nearest are shown, and stderr says what the score is.
     Pictures that cannot be used are listed at the end; the exit code is 3 if there are any.
     """
     from vtm.api import VisualTopicModel
     from vtm.report.contact import Card, check_suffix, write_sheet
 
-    kind, wanted = choose_format(format, out), _text(text, text_file)
+    kind, wanted = choose_format(format, out), _text(text, text_file, like, minus, topic)
     if sheet is not None:
         check_suffix(sheet)
     found = find_some(pictures, exclude) if pictures else None
@@ -87,13 +107,24 @@ def match(
     found = found or find_some(load_trained_corpus(loaded, model).images)
     spare_pictures(found, "--sheet", sheet)
     spare_pictures(found, "--out", out)
-    answer = loaded.match(wanted, found.pictures, top=top, words=words, measure=measure)
+    pictures = found.pictures if like is None else _without(found.pictures, like)
+    answer = loaded.match(
+        wanted,
+        pictures,
+        top=top,
+        words=words,
+        measure=measure,
+        like=like,
+        minus=minus,
+        topic=topic,
+        distinct=distinct,
+    )
     bad = [*found.unreadable, *answer.dropped]
     require_some(len(answer.nearest), bad)
     shown = answer.nearest if everything else answer.fits
     rows, cards = [], []
     for place, hit in enumerate(shown, start=1):
-        picture, reasons = found.pictures[hit.position], _reasons(hit)
+        picture, reasons = pictures[hit.position], _reasons(hit, wanted is not None, topic is not None)
         rows.append(
             {
                 "rank": place,
@@ -101,28 +132,66 @@ def match(
                 "score": round(hit.score, 6),
                 "picture": storable(picture),
                 "why": "; ".join(reasons),
+                "alike": [storable(pictures[place]) for place in hit.alike],
             }
         )
-        likely = (
-            f"score {hit.score:.2f}" if rows[-1]["probability"] is None else f"{hit.probability:.0%} likely"
-        )
+        if hit.probability == hit.probability:
+            likely = f"{hit.probability:.0%} likely"
+        else:
+            likely = f"{hit.score:.0%} of the picture" if topic is not None else f"score {hit.score:.2f}"
         cards.append(Card(picture, f"{place}. {printable(picture.name)}", (likely, *reasons)))
     columns = {"rank": int, "probability": float, "score": float, "picture": str, "why": str}
+    if distinct and kind != "table":
+        columns["alike"] = list
     with open_rows(kind, out, columns) as write:
         write(rows)
     if sheet is not None:
-        write_sheet(sheet, wanted, cards, language=loaded.language)
-    _say_of_text(answer, len(shown))
+        names = loaded.topic_labels() if topic is not None else ()
+        write_sheet(sheet, _asked_for(wanted, like, minus, topic, names), cards, language=loaded.language)
+    if wanted is not None:
+        _say_of_text(answer, len(shown))
+    if like is not None or minus is not None or topic is not None:
+        say(f"score: {answer.score}; it ranks the pictures and is no chance")
     finish(found, bad)
 
 
-def _reasons(hit: FoundPicture) -> list[str]:
+def _reasons(hit: FoundPicture, by_text: bool, by_topic: bool) -> list[str]:
     """Why a picture was found, a line for each reason."""
-    words = [f"{word.word} ({word.lift:.1f} times as likely as overall)" for word in hit.words]
-    return words + [
-        f"{', '.join(topic.words)} (text {topic.text:.0%}, picture {topic.picture:.0%})"
-        for topic in hit.topics
+    reasons = [f"{word.word} ({word.lift:.1f} times as likely as overall)" for word in hit.words]
+    asked = "text" if by_text else "given picture"
+    for topic in hit.topics:
+        shares = f"text {topic.text:.0%}, picture {topic.picture:.0%}".replace("text", asked)
+        reasons.append(f"{', '.join(topic.words)} ({f'{topic.picture:.0%}' if by_topic else shares})")
+    reasons += [
+        f"not wanted: {word.word} ({word.lift:.1f} times as likely as overall)" for word in hit.without
     ]
+    return reasons + [f"and {len(hit.alike)} like it"] * bool(hit.alike)
+
+
+def _asked_for(
+    text: str | None, like: Path | None, minus: str | None, topic: int | None, names: Sequence[str]
+) -> str:
+    """What was looked for, as the heading of a sheet."""
+    parts = [text] if text else []
+    parts += [f"like {printable(like.name)}"] if like else []
+    parts += [f"without {minus}"] if minus else []
+    parts += [f"topic {topic}: {names[topic]}"] if topic is not None else []
+    return "\n".join(parts)
+
+
+def _without(pictures: Sequence[Path], like: Path) -> list[Path]:
+    """The pictures but that which they are to be like: of these it would always be the first."""
+    if not like.is_file():
+        raise MissingError(f"--like {like}: no such file; name a picture")
+    others = []
+    for picture in pictures:
+        with suppress(OSError):  # none of its name: that is told when it is read
+            if os.path.samefile(picture, like):
+                continue
+        others.append(picture)
+    if not others:
+        raise MissingError(f"--like {like}: no other picture is there; name more pictures to look among")
+    return others
 
 
 def _say_of_text(answer: Answer, n_shown: int) -> None:
@@ -137,9 +206,24 @@ def _say_of_text(answer: Answer, n_shown: int) -> None:
         )
 
 
-def _text(text: str | None, text_file: Path | None) -> str:
-    if (text is None) == (text_file is None):
+def _text(
+    text: str | None, text_file: Path | None, like: Path | None, minus: str | None, topic: int | None
+) -> str | None:
+    """The text, where one is given; what is asked for is checked."""
+    by_text = text is not None or text_file is not None
+    if text is not None and text_file is not None:
         raise ConfigError("give the text, by either --text or --text-file")
+    if topic is not None and (by_text or like is not None or minus is not None):
+        raise ConfigError("--topic: is asked for alone, without a text, --like and --minus")
+    if minus is not None and not minus.strip():
+        raise DataError("--minus: the text is empty; give one with words")
+    if not by_text and like is None:
+        if minus is not None:
+            raise ConfigError("--minus: says what is not wanted; give a text or --like, too")
+        if topic is None:
+            raise ConfigError("say what to look for, by either --text or --text-file, --like or --topic")
+    if not by_text:
+        return None
     if text_file is not None:
         try:
             text = text_file.read_text(encoding="utf-8-sig")

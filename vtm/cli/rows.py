@@ -16,7 +16,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
 
-from vtm.errors import CONTROLS, ConfigError, DataError, MissingError, StorageError, printable, require
+from vtm.errors import (
+    CONTROLS,
+    ConfigError,
+    DataError,
+    MissingError,
+    StorageError,
+    printable,
+    require,
+    shortened,
+)
 from vtm.files import as_text, atomic_path
 
 Row = Mapping[str, Any]
@@ -193,23 +202,29 @@ def _workbook(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
 
 
 def _table(columns: Mapping[str, type]) -> Put:
-    """Tables of equal column widths below each other, the first with the columns' names."""
+    """Tables of equal column widths below each other, the first with the columns' names; paths on two lines at most."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
     from tqdm import tqdm
 
     console = Console()
+    widths = {name: max(len(name), 6) for name, kind in columns.items() if kind in (int, float)}
+    # A space stands on both sides of each column.
+    room = console.width - sum(widths.values()) - 2 * len(columns)
+    most = 2 * max(room // max(len(columns) - len(widths), 1), 6)
 
     def put(rows: Sequence[Row], headed: bool) -> None:
         table = Table(box=None, show_header=not headed, expand=True)
-        for name, kind in columns.items():
-            if kind in (int, float):
-                table.add_column(name, justify="right", width=max(len(name), 6), overflow="fold")
+        for name in columns:
+            if name in widths:
+                table.add_column(name, justify="right", width=widths[name], overflow="fold")
             else:
                 table.add_column(name, ratio=1, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(_shown(row[name])) for name in columns))
+            cells = {name: _shown(row[name]) for name in columns}
+            cells |= {name: shortened(cells[name], most) for name in PATHS if name in cells}
+            table.add_row(*map(Text, cells.values()))
         with tqdm.external_write_mode(file=sys.stdout):  # a progress bar makes room
             console.print(table)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 import re
 import textwrap
 import warnings
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
 from vtm.corpora.pictures import PictureError, open_picture
-from vtm.errors import ConfigError, printable
+from vtm.errors import ConfigError, printable, shortened
 from vtm.files import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _PAGE = Path(__file__).with_suffix(".html")
 
 @dataclass(frozen=True)
 class Card:
-    """A picture on a sheet: its heading and the lines below."""
+    """A picture on a sheet: its heading and the lines below. Its path is shown, too."""
 
     picture: Path
     heading: str
@@ -72,7 +74,7 @@ def write_sheet(path: Path | str, heading: str, cards: Sequence[Card], *, langua
         with atomic_path(path) as temporary:
             draw_sheet(heading, cards).save(temporary, format="PNG")
     else:
-        write_text(path, html_sheet(heading, cards, language=language))
+        write_text(path, html_sheet(heading, cards, language=language, folder=path.parent))
 
 
 def check_suffix(path: Path) -> None:
@@ -95,7 +97,11 @@ def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:
     texts = [
         (
             _wrap(card.heading, _SIDE, 2, "bold"),
-            [line for text in card.lines for line in _wrap(text, _SIDE, 3)],
+            [
+                line
+                for text in (shortened(printable(card.picture), 3 * _SIDE // _LETTER), *card.lines)
+                for line in _wrap(text, _SIDE, 3)
+            ],
         )
         for card in cards
     ]
@@ -132,8 +138,13 @@ def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:
     return sheet
 
 
-def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> str:
-    """The sheet as a page with its pictures inside; it asks no server for anything."""
+def html_sheet(
+    heading: str, cards: Sequence[Card], *, language: str = "en", folder: Path | None = None
+) -> str:
+    """The sheet as a page with its pictures inside; it asks no server for anything.
+
+    Where the `folder` is known that it will lie in, each path is a link to the original, as seen from there.
+    """
     items = []
     for card in cards:
         thumbnail = _thumbnail(card.picture, _HTML_SIDE)
@@ -144,7 +155,11 @@ def html_sheet(heading: str, cards: Sequence[Card], *, language: str = "en") -> 
             data = base64.b64encode(jpeg.getvalue()).decode()
             alt = html.escape(printable(card.picture.name))
             picture = f'<img src="data:image/jpeg;base64,{data}" alt="{alt}" width="{_HTML_SIDE}" height="{_HTML_SIDE}">'
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in card.lines)
+        where = html.escape(printable(card.picture))
+        if folder is not None:
+            seen = os.path.relpath(os.path.realpath(card.picture), os.path.realpath(folder))
+            where = f'<a href="{html.escape(quote(os.fsencode(seen)))}">{where}</a>'
+        lines = f"<p>{where}</p>" + "".join(f"<p>{html.escape(line)}</p>" for line in card.lines)
         items.append(f"<li>{picture}<h2>{html.escape(card.heading)}</h2>{lines}</li>")
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
         language=html.escape(re.split("[,+]", language)[0].strip()),
