@@ -84,7 +84,8 @@ def test_tutorial_as_typed(tmp_path: Path) -> None:
     assert re.search(r"^training +ok$", report, re.M)
     shown = keywords_of(tmp_path / "tags.csv")
     assert "animal" in shown["new/0080-brown-fish.png"] and "flag" in shown["new/0040-blue-dragonfly.png"]
-    (found,) = [text for text in printed if "rank  probability" in text]
+    found, like, minus = [text for text in printed if "rank  probability" in text]
+    assert "given picture" in like and "not wanted: bird" in minus
     (right, *first), (wrong, *second) = re.findall(r"^ +[12] +(0\.\d+) .*?new/(\d+-\w+)", found, re.M)
     assert (first, second) == (["2220-sailing"], ["1360-chemistry"]) and float(wrong) < float(right) / 2
 
@@ -130,9 +131,9 @@ def test_tutorial_with_stand_ins(tmp_path: Path, no_data: None) -> None:
     def change(block: Block) -> str:
         if block.option == "practice.py":
             return replaced(block.text, ('load_corpus("openclipart")', 'load_corpus("scenes", n=120)'))
-        return block.text.replace("vtm train", "vtm train --encoder pixels").replace(
-            "new/0080-brown-fish.png new/0040-blue-dragonfly.png", "new"
-        )
+        text = block.text.replace("vtm train", "vtm train --encoder pixels")
+        text = text.replace("new/0080-brown-fish.png new/0040-blue-dragonfly.png", "new")
+        return text.replace("--like new/0080-brown-fish.png", '--like "$(ls new/*.png | head -n 1)"')
 
     printed = list(run_blocks(PAGES["tutorial"], tmp_path, change=change))
     assert all(text for _, text in printed)
