@@ -61,7 +61,7 @@ MODULES = (
         "metrics.topics",
         "newsimages.corpus",
     ),
-    *("cli.photos", "cli.tags", "corpora.keywords", "report.contact"),
+    *("corpora.table", "cli.tags", "corpora.keywords", "report.contact"),
 )
 SMALL = {"n_topics": 6, "encoder": "pixels", "device": "cpu", "method": "text-teacher", "epochs": 100}
 PLUS = {"n_topics": 6, "encoder": "pixels", "device": "cpu"}
