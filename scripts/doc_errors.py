@@ -51,7 +51,7 @@ def lay_out(folder: Path) -> None:
     lines = ["file_name,text", f"{files[0]},a red balloon", f"{files[1]},a balloon, blue"]
     (folder / "commas.csv").write_text("\n".join(lines), encoding="utf-8")
     (folder / "latin.csv").write_text(f"file_name,text\n{files[0]},Ein grüner Ball\n", encoding="cp1252")
-    (folder / "captions.xlsx").write_bytes(b"PK\3\4")
+    (folder / "captions.xls").write_bytes(b"PK\3\4")
     (folder / "documents" / "notes.txt").write_text("no picture")
     shutil.copy(scenes.images[0], folder / "mixed" / "whole.png")
     (folder / "mixed" / "torn.png").write_bytes(scenes.images[1].read_bytes()[:300])

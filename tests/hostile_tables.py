@@ -210,7 +210,8 @@ TABLES: tuple[Table, ...] = (
     Table("not Parquet", "other files", b"PAR1 no more", "t.parquet", refused=("Parquet",)),
     Table("Parquet cut off", "other files", parquet({"image": ["a.png"], "text": ["hat"]})[:-40], "t.parquet",
           refused=("Parquet",)),
-    Table("another suffix", "other files", b"x", "t.xlsx", refused=(".csv", ".parquet")),
+    Table("not a workbook", "other files", b"PK no more", "t.xlsx", refused=("workbook",)),
+    Table("another suffix", "other files", b"x", "t.docx", refused=(".csv", ".parquet")),
 )  # fmt: skip
 
 

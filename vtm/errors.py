@@ -111,6 +111,7 @@ EXTRAS = {
     "pandas": "paper",
     "papermill": "paper",
     "pyarrow": "parquet",
+    "python_calamine": "sheets",
     "seaborn": "paper",
     "sentence_transformers": "sentence",
     "torch": "paper",

@@ -158,6 +158,8 @@ def test_files_that_are_no_tables(folder, tmp_path):
     with pytest.raises(DataError, match=r"metadata\.csv"):
         load_corpus(folder / "sub")
     with pytest.raises(DataError, match=r"\.csv"):
+        load_corpus(write(folder / "t.docx", "x"))
+    with pytest.raises(DataError, match="t.xlsx: not readable as a workbook .*; save it as CSV"):
         load_corpus(write(folder / "t.xlsx", "x"))
     with pytest.raises(DataError, match="Parquet"):
         load_corpus(write(folder / "t.parquet", "x"))

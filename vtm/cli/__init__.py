@@ -154,6 +154,7 @@ for _name, _command in {
     "evaluate": data.evaluate_run_file,
     "train": models.train_model,
     "tag": tags.tag,
+    "apply": tags.apply_sheet,
     "untag": tags.untag,
     "match": photos.match,
     "topics": models.show_topics,

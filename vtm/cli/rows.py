@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -34,7 +35,10 @@ Write = Callable[[Sequence[Row]], None]
 Put = Callable[[Sequence[Row], bool], None]
 
 # Columns that name files.
-PATHS = ("picture",)
+PATHS = ("picture", "file_name")
+# Columns for programs, which a workbook does not show.
+HIDDEN = ("fingerprint",)
+ROOM = 100  # px, of the rows and columns in which a workbook has pictures
 EPOCH = datetime(2000, 1, 1)  # of workbooks, whose bytes follow from their rows alone
 FORMATS = ("table", "csv", "jsonl", "parquet", "xlsx")
 _BY_SUFFIX = {
@@ -83,8 +87,8 @@ def open_rows(
     Parameters
     ----------
     columns
-        Name -> str, int, float or list (of str), of all formats but JSON Lines, which writes rows as they are. A value
-        may be None.
+        Name -> str, int, float or list (of str), of all formats but JSON Lines, which writes rows as they are; in
+        workbooks also bytes, a picture of at most `ROOM` pixels a side. A value may be None.
     mark
         Begin a CSV file with a byte-order mark, by which Excel knows that it is UTF-8.
     """
@@ -180,11 +184,24 @@ def _workbook(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
     with _import_xlsxwriter().Workbook(str(path), options) as book:
         book.set_properties({"created": EPOCH})
         sheet = book.add_worksheet("vtm")
-        n_rows = 0
+        n_rows, has_pictures = 0, bytes in columns.values()
+        for column, (name, kind) in enumerate(columns.items()):
+            if kind is bytes:
+                sheet.set_column_pixels(column, column, ROOM)
+            elif name in HIDDEN:
+                sheet.set_column(column, column, None, None, {"hidden": True})
+            elif has_pictures:
+                sheet.set_column(column, column, 40)  # beside pictures, text is to be read whole
 
         def put_row(values: Sequence[Any]) -> None:
             nonlocal n_rows
+            if n_rows and has_pictures:
+                sheet.set_row_pixels(n_rows, ROOM)
             for column, value in enumerate(values):
+                if isinstance(value, bytes):
+                    place = {"image_data": BytesIO(value), "object_position": 1}  # moves with its row
+                    sheet.insert_image(n_rows, column, "thumbnail.jpg", place)
+                    continue
                 value = ", ".join(value) if isinstance(value, list) else value
                 write = sheet.write_number if isinstance(value, int | float) else sheet.write_string
                 # What is too long, or too far below, is passed over and told by a code alone.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,13 +31,50 @@ from vtm.cli.options import (
     say,
     spare_pictures,
 )
-from vtm.cli.rows import choose_format, open_rows
+from vtm.cli.rows import ROOM, choose_format, open_rows
+from vtm.corpora.keywords import (
+    ROOT,
+    fingerprint,
+    remove_keywords,
+    sidecar_path,
+    write_original,
+    write_sidecar,
+)
 from vtm.corpora.pictures import MAX_PIXELS
+from vtm.corpora.table import IMAGE_COLUMNS, Found, read_rows
 from vtm.errors import ConfigError, DataError, said, storable
+from vtm.files import as_text
 
 if TYPE_CHECKING:
     from vtm.api import Keyword, VisualTopicModel
     from vtm.corpora import Dropped
+
+
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="One row for each picture, for spreadsheets; always so in a workbook."),
+]
+WriteSidecars = Annotated[
+    bool,
+    typer.Option(
+        "--write-sidecars",
+        help="Add the keywords to PICTURE.xmp beside each picture; pictures themselves stay as they are.",
+    ),
+]
+SidecarName = Annotated[
+    str,
+    typer.Option(
+        help="full: boat.jpg.xmp, as digiKam and darktable call it; basename: boat.xmp, as Lightroom does.",
+        metavar="NAME",
+    ),
+]
+WriteOriginals = Annotated[
+    bool,
+    typer.Option(
+        "--write-originals",
+        help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -69,8 +109,6 @@ class Tagged:
     @property
     def hierarchy(self) -> tuple[tuple[str, ...], ...]:
         """The same under vtm's root, for photo programs that show keywords as a tree."""
-        from vtm.corpora.keywords import ROOT
-
         return tuple((ROOT, word) for word in self.keywords)
 
 
@@ -154,10 +192,8 @@ def tag(
     pictures: Pictures,
     format: Format = None,
     out: Out = None,
-    wide: Annotated[
-        bool,
-        typer.Option("--wide", help="One row for each picture, for spreadsheets; always so in a workbook."),
-    ] = False,
+    wide: Wide = False,
+    thumbnails: Annotated[bool, typer.Option(help="Small pictures in a workbook.")] = True,
     keywords: Annotated[int, typer.Option(min=0, help="At most so many keywords for each picture.")] = 5,
     min_confidence: Annotated[
         float | None,
@@ -174,27 +210,9 @@ def tag(
     words: Words = 5,
     ctfidf: Order = False,
     relevance: Relevance = 0.6,
-    write_sidecars: Annotated[
-        bool,
-        typer.Option(
-            "--write-sidecars",
-            help="Add the keywords to PICTURE.xmp beside each picture; pictures themselves stay as they are.",
-        ),
-    ] = False,
-    sidecar_name: Annotated[
-        str,
-        typer.Option(
-            help="full: boat.jpg.xmp, as digiKam and darktable call it; basename: boat.xmp, as Lightroom does.",
-            metavar="NAME",
-        ),
-    ] = "full",
-    write_originals: Annotated[
-        bool,
-        typer.Option(
-            "--write-originals",
-            help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
-        ),
-    ] = False,
+    write_sidecars: WriteSidecars = False,
+    sidecar_name: SidecarName = "full",
+    write_originals: WriteOriginals = False,
     write_topics: Annotated[
         bool, typer.Option("--write-topics", help="With the keywords, write the labels of topics, too.")
     ] = False,
@@ -207,20 +225,17 @@ def tag(
 
     Every picture that can be read is listed, also without a keyword. Those that cannot be used are listed at the end; the
     exit code is 3 if there are any, and the others' tags are complete. Interrupted, it leaves no half-written file, and
-    takes up again where it was.
+    takes up again where it was. To correct the keywords before they are written, see `vtm apply`.
     """
     from vtm.api import VisualTopicModel
 
-    if sidecar_name not in ("full", "basename"):
-        raise ConfigError(f"--sidecar-name {sidecar_name}: must be full or basename")
+    writers = _writers(write_sidecars, sidecar_name, write_originals)
     kind = choose_format(format, out)
     wide = wide or kind == "xlsx"
     found = find_some(pictures, exclude)
     spare_pictures(found, "--out", out)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     bad, tagged, without, topicless, n_keywords = list(found.unreadable), 0, 0, 0, 0
-    writers = [_Writer("sidecar", basename=sidecar_name == "basename")] * write_sidecars
-    writers += [_Writer("picture")] * write_originals
     blocks = tag_pictures(
         loaded,
         found.pictures,
@@ -237,11 +252,13 @@ def tag(
         columns = BLOCKS
     else:
         columns = WIDE if wide else LONG
+    if kind == "xlsx" and thumbnails:
+        columns = {"thumbnail": bytes, **columns}
     with open_rows(kind, out, columns, mark=wide) as write:
         for block in blocks:
             good = [item for item in block if isinstance(item, Tagged)]
             bad += [item for item in block if not isinstance(item, Tagged)]
-            write([row for item in good for row in _tag_rows(item, kind, wide)])
+            write([row for item in good for row in _tag_rows(item, kind, wide, columns)])
             tagged += len(good)
             without += sum(not item.words for item in good)
             topicless += sum(not item.tags for item in good)
@@ -261,10 +278,10 @@ def tag(
 LONG = {"picture": str, "keyword": str, "confidence": float, "topics": list}
 # On a terminal, a block for each picture.
 BLOCKS = {"picture": str, "keywords": str, "topics": str}
-WIDE = {"picture": str, "keywords": list, "confidences": list, "topics": list}
+WIDE = {"picture": str, "keywords": list, "confidences": list, "topics": list, "fingerprint": str}
 
 
-def _tag_rows(tagged: Tagged, kind: str, wide: bool) -> list[dict[str, Any]]:
+def _tag_rows(tagged: Tagged, kind: str, wide: bool, columns: Container[str]) -> list[dict[str, Any]]:
     """One row for each keyword, and one without for a picture that has none; one for each picture where that reads well."""
     picture = storable(tagged.picture)
     if kind == "jsonl":
@@ -283,12 +300,24 @@ def _tag_rows(tagged: Tagged, kind: str, wide: bool) -> list[dict[str, Any]]:
     if wide:
         sure = [f"{found.confidence:.2f}" for found in tagged.words if found.confidence == found.confidence]
         words = [found.word for found in tagged.words]
-        return [{"picture": picture, "keywords": words, "confidences": sure, "topics": topics}]
+        row = {"picture": picture, "keywords": words, "confidences": sure, "topics": topics}
+        row["fingerprint"] = fingerprint(tagged.picture)
+        if "thumbnail" in columns:
+            row["thumbnail"] = _thumbnail(tagged.picture)
+        return [row]
     rows = [(found.word, rounded(found.confidence)) for found in tagged.words] or [("", None)]
     return [
         {"picture": picture, "keyword": word, "confidence": confidence, "topics": topics}
         for word, confidence in rows
     ]
+
+
+def _thumbnail(picture: Path) -> bytes:
+    from vtm.corpora.pictures import open_picture
+
+    small = BytesIO()
+    open_picture(picture, size=ROOM - 4).save(small, "JPEG", quality=80)
+    return small.getvalue()
 
 
 def _percent(chance: float) -> str:
@@ -310,6 +339,13 @@ def _say_how_sure(model: VisualTopicModel, min_confidence: float | None) -> None
         say("no chance makes half of the keywords right on held-out pairs; see all with --min-confidence 0")
 
 
+def _writers(write_sidecars: bool, sidecar_name: str, write_originals: bool) -> list[_Writer]:
+    if sidecar_name not in ("full", "basename"):
+        raise ConfigError(f"--sidecar-name {sidecar_name}: must be full or basename")
+    writers = [_Writer("sidecar", basename=sidecar_name == "basename")] * write_sidecars
+    return writers + [_Writer("picture")] * write_originals
+
+
 class _Writer:
     """Sidecars or pictures written so far, and those that could not be."""
 
@@ -321,9 +357,7 @@ class _Writer:
         self.failures: list[str] = []
         self.doubles: list[str] = []  # sidecars whose picture has one of the other name, too
 
-    def write(self, block: Sequence[Tagged]) -> None:
-        from vtm.corpora.keywords import sidecar_path, write_original, write_sidecar
-
+    def write(self, block: Sequence[Tagged | Reviewed]) -> None:
         for tagged in block:
             keywords = tagged.keywords, tagged.hierarchy
             try:
@@ -364,8 +398,6 @@ def untag(pictures: Pictures) -> None:
     `vtm tag` made go; where other programs wrote since, only the keywords of vtm go. What cannot be written to is listed at
     the end; the exit code is then 3.
     """
-    from vtm.corpora.keywords import remove_keywords
-
     found, changed, failures = find_some(pictures), [], []
     for picture in found.pictures:
         some, others = remove_keywords(picture)
@@ -375,3 +407,230 @@ def untag(pictures: Pictures) -> None:
     for failure in failures:
         say(f"not written: {failure}")
     finish(found, list(found.unreadable), len(failures))
+
+
+@dataclass
+class Reviewed:
+    """A picture with the keywords that a sheet gives it, and where it does."""
+
+    picture: Path
+    keywords: tuple[str, ...]
+    rows: list[str] = field(default_factory=list)
+
+    @property
+    def hierarchy(self) -> tuple[tuple[str, ...], ...]:
+        """As that of `Tagged`."""
+        return tuple((ROOT, word) for word in self.keywords)
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a sheet says.
+
+    Attributes
+    ----------
+    pictures : in the order in which the sheet first names them.
+    problems : a line for each row or picture that cannot be followed.
+    elsewhere : rows of pictures other than those that were asked for.
+    """
+
+    pictures: tuple[Reviewed, ...]
+    problems: tuple[str, ...]
+    elsewhere: int
+
+
+def read_review(
+    sheet: Path | str, pictures: Sequence[Path] | None = None, *, encoding: str | None = None
+) -> Review:
+    """The keywords of pictures in a sheet of `vtm tag`, after a person went through it.
+
+    Rows and columns may stand in any order. A sheet with a column `keywords` has one row for each picture, with commas,
+    semicolons or line breaks between keywords; one with a column `keyword` a row for each keyword. Paths are as seen from
+    the working folder, or else from the sheet's. A column `fingerprint` tells a picture that is another one now.
+
+    Parameters
+    ----------
+    pictures : only these; by default all that the sheet names.
+    encoding : of a CSV file, where it is not UTF-8.
+
+    Raises
+    ------
+    DataError
+        No table, or one without rows or without these columns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.cli.tags import read_review
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "boat.jpg").touch()
+    ...     _ = Path(folder, "tags.csv").write_text("keywords,picture\\nsea; boat,boat.jpg\\nsea,gone.jpg\\n")
+    ...     review = read_review(f"{folder}/tags.csv")
+    >>> [one.keywords for one in review.pictures], [line[:18] for line in review.problems]
+    ([('sea', 'boat')], ['tags.csv row 3: go'])
+    """
+    sheet = Path(sheet)
+    columns, rows = read_rows(sheet, encoding)
+    named = {column.lower(): column for column in reversed(columns)}
+    image = next((named[name] for name in ("picture", *IMAGE_COLUMNS) if name in named), None)
+    words = next((named[name] for name in ("keywords", "keyword") if name in named), None)
+    if image is None or words is None:
+        told = ", ".join(filter(None, columns)) or "none"
+        raise DataError(
+            f"{sheet}: needs columns picture and keywords, as `vtm tag` writes them; it has {told}"
+        )
+    wide, mark = words.lower() == "keywords", named.get("fingerprint")
+    wanted = None if pictures is None else {_place(storable(path)): path for path in pictures}
+    found: dict[str, Reviewed] = {}
+    problems: dict[str, str] = {}  # of a picture, or of a row that names none
+    n_rows = elsewhere = 0
+    for row in rows():
+        n_rows += 1
+        name = _cell(row.values[image])
+        given = _keywords(row.values[words], several=wide)
+        if not name:
+            problems[str(row)] = f"{row}: names no picture; fill its cell, or delete the row"
+            continue
+        picture, place = _picture_of(name, sheet.parent, wanted)
+        if picture is None:
+            if wanted is not None and os.path.exists(place):
+                elsewhere += 1
+            else:
+                problems[place] = f"{row}: {name}: no such picture; was it moved or renamed? Correct the path"
+            continue
+        try:
+            changed = mark and _cell(row.values[mark]) not in ("", fingerprint(picture))
+        except (DataError, OSError) as error:
+            problems[place] = f"{row}: {said(error) if isinstance(error, OSError) else error}"
+            continue
+        if changed:
+            problems[place] = (
+                f"{row}: {name}: shows something else than when it was tagged; tag it again, or empty its fingerprint"
+            )
+        before = found.setdefault(place, Reviewed(picture, given))
+        if wide and {*before.keywords} != {*given}:
+            first, again = before.rows[0], re.sub(r".* (row )?", "", str(row))
+            problems[place] = f"{first} and {again}: {name}: has other keywords in each; keep one row"
+        before.rows.append(str(row))
+        before.keywords = tuple(dict.fromkeys((*before.keywords, *given)))
+    if not n_rows:
+        raise DataError(f"{sheet}: has no row; `vtm tag MODEL PICTURES -o {sheet.name}` writes it anew")
+    kept = [one for place, one in found.items() if place not in problems]
+    return Review(tuple(kept), tuple(problems.values()), elsewhere)
+
+
+def _place(path: Path | str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _picture_of(name: str, folder: Path, wanted: dict[str, Path] | None) -> tuple[Path | None, str]:
+    """The picture of a cell, or None, and its place; by its place in the working folder, or else in the sheet's."""
+    spelled = [name] if os.sep in name or "\\" not in name else [name, name.replace("\\", "/")]
+    places = [_place(where) for one in spelled for where in (one, folder / one)]
+    for place in places:
+        if wanted is not None and place in wanted:
+            return wanted[place], place
+        if wanted is None and os.path.isfile(place):
+            return Path(place), place
+    return None, next(filter(os.path.exists, places), places[0])
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _keywords(value: Any, *, several: bool) -> tuple[str, ...]:
+    """The keywords of a cell, each once; JSON Lines have a list of them."""
+    if isinstance(value, list):
+        words = [_cell(one.get("keyword") if isinstance(one, dict) else one) for one in value]
+    else:
+        words = re.split(r"[,;\n]", _cell(value)) if several else [_cell(value)]
+    return tuple(dict.fromkeys(filter(None, (" ".join(_typed(word).split()) for word in words))))
+
+
+def _typed(word: str) -> str:
+    """A word without the apostrophe that `as_text` puts before what a spreadsheet would compute."""
+    return word[1:] if word.startswith("'") and as_text(word[1:]) == word else word
+
+
+def apply_sheet(
+    sheet: Annotated[
+        Path,
+        typer.Argument(
+            help="A sheet that `vtm tag` wrote and you corrected: .xlsx, .ods, .csv, .jsonl or .parquet."
+        ),
+    ],
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Only these pictures, or those in these folders; by default all that the sheet names.",
+            metavar="[PICTURES]...",
+        ),
+    ] = None,
+    write_sidecars: WriteSidecars = False,
+    sidecar_name: SidecarName = "full",
+    write_originals: WriteOriginals = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Write a table of pictures and keywords, to train a model on.", metavar="FILE"),
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a CSV file, as cp1252; by default UTF-8.")] = None,
+    exclude: Exclude = None,
+) -> None:
+    """Write the keywords of a sheet that you went through, exactly these, in place of those that vtm wrote before.
+
+    Delete, add and correct keywords; rows are found by the picture's path, so they may be sorted or moved. A row without a
+    keyword takes those of vtm out; a picture without a row stays as it is. What you or other programs wrote to pictures and
+    sidecars stays in any case. Without an option that writes, the sheet is checked alone. Rows that cannot be followed are
+    listed; the exit code is then 3.
+    """
+    writers = _writers(write_sidecars, sidecar_name, write_originals)
+    kind = None if table is None else choose_format(None, table)
+    found = find_some(pictures, exclude) if pictures else None
+    review = read_review(sheet, found and found.pictures, encoding=encoding)
+    if not review.pictures:
+        told = (
+            review.problems[0]
+            if review.problems
+            else f"it names pictures elsewhere, in {review.elsewhere} rows"
+        )
+        raise DataError(f"{sheet}: no row can be followed; the first: {told}")
+    shown = Found(tuple(one.picture for one in review.pictures))
+    if table is not None:
+        spare_pictures(shown, "--table", table)
+        if table.exists() and os.path.samefile(sheet, table):
+            raise ConfigError(f"--table {table}: is the sheet itself; name another file")
+    for writer in writers:
+        writer.write(review.pictures)
+    n_keywords = sum(len(one.keywords) for one in review.pictures)
+    without = sum(not one.keywords for one in review.pictures)
+    n_pictures = len(review.pictures)
+    say(f"{n_pictures} pictures: {n_pictures - without} with {n_keywords} keywords, {without} without")
+    if review.elsewhere:
+        say(f"{review.elsewhere} rows are of other pictures than the named ones: left as they are")
+    if found and (rest := len(found.pictures) - len(shown.pictures)):
+        say(f"{rest} pictures have no row that can be followed: left as they are")
+    failures = sum(writer.report() for writer in writers)
+    if table is not None:
+        _write_table(table, kind, [one for one in review.pictures if one.keywords])
+    elif not writers:
+        say("nothing was written; see --write-sidecars, --write-originals and --table")
+    for problem in review.problems:
+        say(f"not followed: {problem}")
+    finish(found or Found(()), [] if found is None else found.unreadable, failures + len(review.problems))
+
+
+def _write_table(table: Path, kind: str, reviewed: Sequence[Reviewed]) -> None:
+    """Pictures with their keywords as texts, by paths as `vtm train` looks for them: from the table's folder."""
+    folder, rows = _place(table.parent), []
+    for one in reviewed:
+        below = os.path.relpath(_place(one.picture), folder)
+        outside = below.startswith(os.pardir)
+        name = storable(_place(one.picture) if outside else below)
+        rows.append({"file_name": name, "text": ", ".join(one.keywords)})
+    with open_rows(kind, table, {"file_name": str, "text": str}) as write:
+        write(rows)
+    away = [row["file_name"] for row in rows if os.path.isabs(row["file_name"])]
+    where = f":pictures={os.path.commonpath([*map(os.path.dirname, away)])}" if away else ""
+    say(f"{table}: {len(rows)} pictures; `vtm train {table}{where} -o MODEL` trains on it")

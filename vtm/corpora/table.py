@@ -14,6 +14,7 @@ import os
 import re
 import tarfile
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -24,9 +25,11 @@ from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
 from vtm.errors import ConfigError, DataError, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
+MAX_WORKBOOK = 1_000_000_000  # bytes of XML in a workbook; a million rows take 200 million
+
 
 class Row(NamedTuple):
-    """A row of a table; `number` is the line in the file (the header is 1), the row of a Parquet file, or a key."""
+    """A row of a table; `number` is the line in the file (the header is 1), the row of a Parquet file or a sheet, or a key."""
 
     table: Path
     number: int | str
@@ -73,9 +76,11 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
         return _read_jsonl(table, _decoded(table, encoding))
     if kind in (".parquet", ".pq"):
         return _read_parquet(table)
+    if kind in (".xlsx", ".ods"):
+        return _read_workbook(table)
     raise DataError(
-        f"{table}: tables are read from .csv, .tsv, .jsonl and .parquet, captions from .json, .token and .tar; "
-        "save it as one of these"
+        f"{table}: tables are read from .csv, .tsv, .jsonl, .parquet, .xlsx and .ods, captions from .json, .token "
+        "and .tar; save it as one of these"
     )
 
 
@@ -195,6 +200,43 @@ def _read_parquet(table: Path) -> tuple[list[str], Rows]:
             yield Row(table, number, dict(zip(values, row, strict=True)))
 
     return columns, rows
+
+
+def _read_workbook(table: Path) -> tuple[list[str], Rows]:
+    """The sheet that is called vtm, or else the first; rows are numbered as spreadsheets show them."""
+    require("python_calamine")
+    import python_calamine
+
+    try:
+        with zipfile.ZipFile(table) as archive:
+            size = sum(part.file_size for part in archive.infolist() if part.filename.endswith(".xml"))
+        if size > MAX_WORKBOOK:
+            raise DataError(f"{table}: more than {MAX_WORKBOOK / 1e6:.0f} MB of cells; save it as CSV")
+        with python_calamine.CalamineWorkbook.from_path(table) as book:
+            name = "vtm" if "vtm" in book.sheet_names else book.sheet_names[0]
+            cells = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+    except (python_calamine.CalamineError, zipfile.BadZipFile, OSError, ValueError, LookupError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{table}: not readable as a workbook ({_said(error)}); save it as CSV") from None
+    filled = [(number, row) for number, row in enumerate(cells, start=1) if any(cell != "" for cell in row)]
+    if not filled:
+        raise DataError(f"{table}: the sheet is empty; it needs a header and at least one row")
+    columns = [str(_plain(cell)).strip() for cell in filled[0][1]]
+    _check_columns(table, columns)
+
+    def rows(_: Iterable[str] | None = None) -> Iterator[Row]:
+        for number, row in filled[1:]:
+            yield Row(table, number, dict(zip(columns, map(_plain, row), strict=True)))
+
+    return columns, rows
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as it was typed: spreadsheets make 1.0 of 1, and TRUE of true."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
 
 
 def _not_parquet(table: Path, error: Exception) -> DataError:
@@ -362,7 +404,7 @@ def load(
 
     Parameters
     ----------
-    path : a .csv, .tsv, .jsonl or .parquet file, where a column may hold the pictures themselves ({bytes, path});
+    path : a .csv, .tsv, .jsonl, .parquet, .xlsx or .ods file; in Parquet a column may hold the pictures themselves ({bytes, path});
         captions as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with
         any of these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or
         archives, or a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
