@@ -32,7 +32,7 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
     Parameters
     ----------
     name_or_path
-        "openclipart", "stamps", "scenes" or "newsimages"; or a CSV, TSV, Parquet or JSON Lines file; or a
+        "openclipart", "stamps", "scenes" or "newsimages"; or a CSV, TSV, Parquet or JSON Lines file, or a workbook; or a
         folder with a metadata.csv or metadata.jsonl (Hugging Face's imagefolder), or another of the forms that
         `vtm.corpora.table.load` lists.
     **options
