@@ -71,10 +71,12 @@ from vtm.metrics.topics import (
 )
 from vtm.model.health import signs_of_collapse, teacher_kl, unigram_reconstruction
 from vtm.model.plus import (
+    Growth,
     PlusConfig,
     PlusSide,
     fit_plus,
     fit_space,
+    grown_topics,
     plus_arrays,
     plus_of_arrays,
     space_arrays,
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from vtm.model.distill import Trained
+    from vtm.model.plus import PlusModel
     from vtm.model.topicmodel import TopicModel
 
     Side = TopicModel | PlusSide  # a model of texts or of pictures
@@ -325,6 +328,8 @@ class VisualTopicModel:
         Tuple of reasons to doubt the training or the topics.
     n_features_in_
         Dimensions of a picture's embedding.
+    growth_
+        What the last `partial_fit` changed (`vtm.model.plus.Growth`); None after `fit`, and of a loaded model.
     notes_
         What was saved with the model besides.
 
@@ -467,6 +472,103 @@ class VisualTopicModel:
         >>> model.fit(corpus.texts, text_embeddings=embeddings, image_embeddings=embeddings).n_pairs_
         120
         """
+        self._fit(texts, images, ids, text_embeddings, image_embeddings)
+        return self
+
+    def partial_fit(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Any] | None = None,
+        *,
+        earlier: Sequence[Any],
+        ids: Sequence[str] | None = None,
+        text_embeddings: np.ndarray | None = None,
+        image_embeddings: np.ndarray | None = None,
+        new_topics: int | None = None,
+    ) -> VisualTopicModel:
+        """Let new pairs join those of `fit`; topics keep their numbers, new ones come after them (VTM+ only).
+
+        All is found anew from the earlier and the new pairs together, but that topics begin where they were
+        (`vtm.model.plus.fit_plus`). On Open Clip Art's training part (K = 60, five seeds) with a tenth of the pairs new,
+        98 % of the topics stay what they were and 12 % of the pictures get another largest topic; trained anew, 46 %
+        stay and 46 % move. What it costs is less than another seed does: on the test part the mean reciprocal rank is
+        0.291, trained anew 0.292, by another seed 0.283; by topics alone 0.228, 0.232 and 0.223; the NPMI is -0.023,
+        -0.016 and -0.018. With three tenths new, 91 % stay, 2 topics come,
+        28 % of the pictures move, and the ranks are 0.293, 0.293 and 0.285.
+
+        Parameters
+        ----------
+        texts, images, ids : of the new pairs, as for `fit`.
+        earlier
+            Texts and pictures of the earlier pairs, and their ids where there are any: the model does not hold them.
+            What the encoders made of them is in the cache.
+        text_embeddings, image_embeddings : (n, D), (n, E)
+            In place of the encoder's, of the earlier and then of the new pairs.
+        new_topics
+            How many topics are added; by default as many as `vtm.model.plus.grown_topics` finds.
+
+        Returns
+        -------
+        The model itself; `growth_` says what changed. After an error it is as it was.
+
+        Raises
+        ------
+        NotFittedError, ConfigError, DataError, MissingError
+            As `fit`; or the model is none of VTM+.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts[:100], corpus.images[:100])
+        >>> earlier = corpus.texts[:100], corpus.images[:100]
+        >>> model.partial_fit(corpus.texts[100:], corpus.images[100:], earlier=earlier).n_pairs_
+        120
+        >>> len(model.growth_.similarity) >= 8
+        True
+        """
+        self._check_fitted()
+        if self.method_ != "plus":
+            raise ConfigError(
+                f"method {self.method_!r}: only a model of VTM+ can be updated; train this one anew"
+            )
+        if new_topics is not None and new_topics < 0:
+            raise ConfigError(f"new_topics={new_topics}: must be 0 or more; topics are never taken away")
+        if len(earlier) not in (2, 3):
+            raise ConfigError(
+                "earlier: give the texts and the pictures of the earlier pairs, and ids where there are any"
+            )
+        old_texts, old_images, old_ids = (*earlier, None)[:3]
+        n_earlier = len(old_texts)
+        if (ids is None) != (old_ids is None):
+            raise ConfigError("ids: give them of the earlier and of the new pairs, or of none")
+        together = [
+            None if new is None or old is None else [*old, *new]
+            for old, new in ((old_texts, texts), (old_images, images), (old_ids, ids))
+        ]
+        lost = self.n_pairs_ - n_earlier
+        grown = VisualTopicModel(**self.get_params())
+        grown._fit(*together, text_embeddings, image_embeddings, self, n_earlier, new_topics)
+        if lost > 0:
+            grown.warnings_ += (
+                f"{lost} of the {self.n_pairs_} pairs that the model was trained on are missing",
+            )
+            warnings.warn(grown.warnings_[-1], ModelWarning, stacklevel=2)
+        self.__dict__ = grown.__dict__ | {"notes_": self.notes_}
+        return self
+
+    def _fit(
+        self,
+        texts: Sequence[str],
+        images: Sequence[Any] | None,
+        ids: Sequence[str] | None,
+        text_embeddings: np.ndarray | None,
+        image_embeddings: np.ndarray | None,
+        before: VisualTopicModel | None = None,
+        n_earlier: int = 0,
+        n_added: int | None = None,
+    ) -> None:
+        """`fit`; or `partial_fit` of the model `before`, on the pairs of which the first `n_earlier` are those it had."""
         texts = _as_texts(texts)
         given = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         if isinstance(given["stop_words"], str | Path):
@@ -482,7 +584,7 @@ class VisualTopicModel:
             if items is not None and len(items) != len(texts):
                 raise DataError(f"{len(items)} {what} for {len(texts)} texts; give one for each")
         names = [str(id) for id in ids] if ids is not None else _names(images or range(len(texts)))
-        encoders = _Encoders(given)
+        encoders = _Encoders(given, before and before._encoders.keys)
         dropped: tuple[Dropped, ...] = ()
         if image_embeddings is None:
             image, dropped = encoders.embed_images(images, names, progress=self.progress)
@@ -504,6 +606,9 @@ class VisualTopicModel:
             config=config,
             bow=bow,
             dropped=dropped,
+            before=before and before.image_model_.model,
+            is_new=rows >= n_earlier,
+            n_added=n_added,
         )
         self.warnings_ = (*language_doubts(texts, self.language), *self.warnings_)
         self._given, self._encoders, self.notes_ = given, encoders, {}
@@ -523,10 +628,9 @@ class VisualTopicModel:
         if self.dropped_:
             why = ", ".join(sorted({item.reason for item in self.dropped_}))
             left_out = f"{len(self.dropped_)} of {len(texts)} pairs were left out ({why}); see dropped_"
-            warnings.warn(left_out, ModelWarning, stacklevel=2)
+            warnings.warn(left_out, ModelWarning, stacklevel=3)
         if self.warnings_:
-            warnings.warn("; ".join(self.warnings_), ModelWarning, stacklevel=2)
-        return self
+            warnings.warn("; ".join(self.warnings_), ModelWarning, stacklevel=3)
 
     def fit_transform(
         self, texts: Sequence[str], images: Sequence[Any] | None = None, **given: Any
@@ -598,8 +702,14 @@ class VisualTopicModel:
         config: ModelConfig,
         bow: BowConfig,
         dropped: Sequence[Dropped],
+        before: PlusModel | None,
+        is_new: np.ndarray,
+        n_added: int | None,
     ) -> None:
-        """Train on n texts, text embeddings (n, D) and image embeddings (n, E), and keep what they say of the topics."""
+        """Train on n texts, text embeddings (n, D) and image embeddings (n, E), and keep what they say of the topics.
+
+        Of topics that there are `before`, the pairs that are new, (n,) bool, may ask for more, `n_added` of them.
+        """
         n_topics, seed = given["n_topics"], given["random_state"]
         _check_number(len(texts), dropped)
         vocabulary = build_vocabulary(texts, language=given["language"], config=bow)
@@ -624,8 +734,15 @@ class VisualTopicModel:
         training = {reads: Chosen.of(x, learned) for reads, x in pairs.items()}, counts[learned]
         held = {reads: x[judges] for reads, x in pairs.items()}, counts[judges]
         method = chosen_method(given["method"], given["teacher"])
+        start = None
+        if before is not None:
+            start, n_topics, unlike = grown_topics(
+                before, pairs["text"], pairs["image"], is_new[rows], n_added=n_added, seed=seed
+            )
+            self.n_topics = given["n_topics"] = n_topics
+            start = start[learned]
         if method == "plus":
-            sides = _fit_plus(*training, vocabulary.words, n_topics=n_topics, seed=seed)
+            sides = _fit_plus(*training, vocabulary.words, n_topics=n_topics, seed=seed, start=start)
             models = None
         else:
             models = _fit_networks(method, training, held, vocabulary.words, given=given, config=config)
@@ -680,6 +797,11 @@ class VisualTopicModel:
         self._learn_to_read(pairs, theta, counts, aside, sides["image"].topic_word(), seed=seed)
         self._keep(method, sides)
         self.topic_share_ = theta["image"].mean(axis=0, dtype=np.float64)
+        self.growth_ = None
+        if before is not None:
+            earlier = PlusSide(before, vocabulary.words, "image").theta(pairs["image"])
+            n_new = int(is_new[rows].sum())
+            self.growth_ = Growth.between(earlier, theta["image"], n_new=n_new, unlike=unlike)
         self._topic_counts = topic_word_counts(theta["image"], counts)  # (K, V)
         self.coherence_ = {
             reads: npmi(words, counts, vocabulary.words, top=top) for reads, words in topics.items()
@@ -1511,7 +1633,7 @@ class VisualTopicModel:
             model.dropped_ = tuple(Dropped(*item) for item in about["dropped"])
             model.n_pairs_, model.n_validation_ = int(about["n_pairs"]), int(about["n_validation"])
             model.status_, model.warnings_ = str(about["status"]), tuple(about["warnings"])
-            model.notes_ = dict(about["notes"])
+            model.notes_, model.growth_ = dict(about["notes"]), None
             _configs(parameters, model.n_pairs_)
             model._check_sizes()
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
@@ -1857,11 +1979,17 @@ def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
 
 
 def _fit_plus(
-    x: Mapping[str, np.ndarray], counts: csr_matrix, vocabulary: tuple[str, ...], *, n_topics: int, seed: int
+    x: Mapping[str, np.ndarray],
+    counts: csr_matrix,
+    vocabulary: tuple[str, ...],
+    *,
+    n_topics: int,
+    seed: int,
+    start: np.ndarray | None,
 ) -> dict[str, Side]:
     """VTM+ of one member, read from either side."""
     config = PlusConfig(n_topics=n_topics)
-    model = fit_plus(x["text"], x["image"], counts, config=config, seed=seed)
+    model = fit_plus(x["text"], x["image"], counts, config=config, seed=seed, start=start)
     return {reads: PlusSide(model, vocabulary, reads) for reads in ("text", "image")}
 
 

@@ -625,6 +625,57 @@ def test_a_known_word_finds_the_pictures_whose_texts_have_it(corpus, plus):
     assert hits > 1.5 * has[:, asked].mean()
 
 
+def test_new_pairs_join_and_topics_keep_their_numbers(corpus, tmp_path):
+    n, (texts, images, ids) = len(corpus) - 30, (corpus.texts, corpus.images, corpus.ids)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        earlier = VisualTopicModel(**PLUS).fit(texts[:n], images[:n], ids=ids[:n])
+        grown = copy.deepcopy(earlier)
+        new = {"texts": texts[n:], "images": images[n:], "ids": ids[n:]}
+        assert grown.partial_fit(**new, earlier=(texts[:n], images[:n], ids[:n]), new_topics=0) is grown
+        anew = VisualTopicModel(**PLUS).fit(texts, images, ids=ids)
+        more = copy.deepcopy(earlier).partial_fit(
+            **new, earlier=(texts[:n], images[:n], ids[:n]), new_topics=2
+        )
+    before, now = earlier.transform(images), grown.transform(images)
+    agreement = np.corrcoef(before.T, now.T)[:6, 6:]
+    assert (agreement.argmax(axis=1) == np.arange(6)).all()
+    assert grown.growth_.moved == (before.argmax(axis=1) != now.argmax(axis=1)).mean() < 0.3
+    assert grown.growth_.n_new == 30 and grown.growth_.new == ()
+    # All but where topics begin is as it is when trained anew.
+    assert grown.vocabulary_ == anew.vocabulary_ and grown.n_pairs_ == anew.n_pairs_ == len(corpus)
+    np.testing.assert_array_equal(grown.space_.correlations, anew.space_.correlations)
+    np.testing.assert_array_equal(grown._reader.places, anew._reader.places)
+    assert abs(grown.score(texts, images) - anew.score(texts, images)) < 0.05
+    assert more.n_topics == 8 == more.transform(images[:1]).shape[1] and more.growth_.new == (6, 7)
+    more.save(tmp_path / "m")
+    loaded = VisualTopicModel.load(tmp_path / "m")
+    assert loaded.growth_ is None and loaded.get_params()["n_topics"] == 8
+    np.testing.assert_array_equal(loaded.transform(images[:5]), more.transform(images[:5]))
+
+
+def test_what_cannot_be_updated_stays_as_it_was(corpus, plus, model, embeddings):
+    texts, images = corpus.texts, corpus.images
+    before, kept = plus.transform(images[:5]), dict(vars(plus))
+    refused = (
+        ({"earlier": (texts,)}, "earlier: give the texts and the pictures"),
+        ({"earlier": (texts, images), "ids": ["a"]}, "ids: give them of the earlier and of the new"),
+        ({"earlier": (texts, images), "new_topics": -1}, "must be 0 or more"),
+        ({"earlier": (texts, images), "new_topics": 2}, "new_topics=2: there are 1 new pairs only"),
+        ({"earlier": (texts, images), "text_embeddings": embeddings[0]}, "rows for 121 texts"),
+    )
+    for options, why in refused:
+        with pytest.raises(VtmError, match=why):
+            plus.partial_fit(["a red boat on the sea"], images[:1], **options)
+    assert vars(plus) == kept and (plus.transform(images[:5]) == before).all()
+    with pytest.raises(ConfigError, match="only a model of VTM"):
+        model.partial_fit(texts[:1], images[:1], earlier=(texts, images))
+    with pytest.raises(NotFittedError):
+        VisualTopicModel(**PLUS).partial_fit(texts[:1], images[:1], earlier=(texts, images))
+    with pytest.warns(ModelWarning, match="20 of the 120 pairs that the model was trained on are missing"):
+        copy.deepcopy(plus).partial_fit(texts[100:101], images[100:101], earlier=(texts[:100], images[:100]))
+
+
 def test_a_bad_picture_gets_no_keywords_and_is_no_match(corpus, plus, tmp_path):
     images = [broken(tmp_path), *corpus.images[:2]]
     with pytest.warns(ModelWarning, match="1 of 3 pictures cannot be used, they get no keywords"):

@@ -81,6 +81,8 @@ def check(page: str, folder: Path, change: Callable[[Block], str] | None = None)
 def test_tutorial_as_typed(tmp_path: Path) -> None:
     printed = [text for _, text in check(PAGES["tutorial"], tmp_path)]
     (report,) = [text for text in printed if text.startswith("pairs")]
+    (grown,) = [text for text in printed if "topics now" in text]
+    assert re.search(r"^new pairs +5$", grown, re.M) and re.search(r"^topics now +30 as before, 0", grown, re.M)
     assert re.search(r"^training +ok$", report, re.M)
     shown = keywords_of(tmp_path / "tags.csv")
     assert "animal" in shown["new/0080-brown-fish.png"] and "flag" in shown["new/0040-blue-dragonfly.png"]
@@ -131,6 +133,8 @@ def test_tutorial_with_stand_ins(tmp_path: Path, no_data: None) -> None:
     def change(block: Block) -> str:
         if block.option == "practice.py":
             return replaced(block.text, ('load_corpus("openclipart")', 'load_corpus("scenes", n=120)'))
+        if block.option == "more.csv":
+            return re.sub(r"new/(\d+)-[\w-]+", r"new/\1-scene-0\1", block.text)
         text = block.text.replace("vtm train", "vtm train --encoder pixels")
         text = text.replace("new/0080-brown-fish.png new/0040-blue-dragonfly.png", "new")
         return text.replace("--like new/0080-brown-fish.png", '--like "$(ls new/*.png | head -n 1)"')

@@ -212,7 +212,76 @@ def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
 
 
-# tag
+# update
+
+
+def a_table(path: Path, rows: range, texts: dict[int, str] | None = None) -> Path:
+    scenes = load_corpus("scenes", n=120)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file_name", "text"])
+        for row in rows:
+            name = f"{path.stem}-{row}.png"
+            shutil.copy(scenes.images[row], path.parent / name)
+            writer.writerow([name, (texts or {}).get(row, scenes.texts[row])])
+    return path
+
+
+def test_update_lets_new_pairs_join(tmp_path):
+    old, more = a_table(tmp_path / "old.csv", range(90)), a_table(tmp_path / "more.csv", range(80, 120))
+    model, grown = tmp_path / "m", tmp_path / "sub" / "grown"
+    grown.parent.mkdir()
+    run("train", old, "-o", model, "--n-topics", 6, "--encoder", "pixels")
+    before, first = model.read_bytes(), VisualTopicModel.load(model)
+    result = run("update", model, more, "-o", grown, "--new-topics", 1)
+    assert model.read_bytes() == before
+    updated = VisualTopicModel.load(grown)
+    assert (updated.n_pairs_, updated.n_topics) == (120, 7)  # ten pairs were known
+    assert updated.notes_["corpus"] == ["./../old.csv", "./../more.csv"]
+    assert re.search(r"^new pairs +30$", result.stdout, re.M)
+    assert re.search(r"^topics now +\d as before, \d changed, 1 new$", result.stdout, re.M)
+    assert re.search(rf"^  new 6 +{re.escape(updated.topic_labels()[6])}$", result.stdout, re.M)
+    # As in Python, and by the pictures.
+    scenes = load_corpus("scenes", n=120)
+    theta = [one.transform(scenes.images) for one in (first, updated)]
+    moved = np.mean(theta[0].argmax(axis=1) != theta[1].argmax(axis=1))
+    assert re.search(rf"^moved +{moved:.1%} of the pictures have another largest topic$", result.stdout, re.M)
+    # What it was trained on is both tables, from wherever the model is.
+    found = run("match", grown, "--text", "boats", "--all", "--top", 200)
+    assert len(found.stdout.splitlines()) == 121
+    assert f"trained on: {tmp_path}/old.csv\n" in found.stderr and f"{tmp_path}/more.csv\n" in found.stderr
+    assert "all of its 40 pairs are in the model already" in run("update", grown, more, code=2).stderr
+
+
+def test_update_replaces_the_model_and_takes_a_table_that_has_grown(tmp_path):
+    table, model = a_table(tmp_path / "t.csv", range(90)), tmp_path / "m"
+    run("train", table, "-o", model, "--n-topics", 6, "--encoder", "pixels")
+    a_table(table, range(120))
+    result = run("update", model, table)
+    updated = VisualTopicModel.load(model)
+    assert updated.n_pairs_ == 120 and updated.notes_["corpus"] == ["./t.csv"]
+    assert re.search(r"^new pairs +30$", result.stdout, re.M)
+    more = a_table(tmp_path / "more.csv", range(5), {row: f"a {row} boat on a lake" for row in range(5)})
+    table.rename(tmp_path / "moved.csv")
+    told = run("update", model, more, code=2).stderr.splitlines()[-1]
+    assert told.startswith(f"error: {model}: was trained on {table}, which cannot be read now (")
+    assert told.endswith("; name what it was trained on with --earlier")
+    run("update", model, more, "--earlier", tmp_path / "moved.csv")
+    updated = VisualTopicModel.load(model)
+    assert updated.n_pairs_ == 125 and updated.notes_["corpus"] == ["./moved.csv", "./more.csv"]
+
+
+def test_update_refuses_a_network_and_a_place_that_is_no_model(model, tmp_path):
+    more = a_table(tmp_path / "more.csv", range(115, 120), {115: "a red boat, and no other word"})
+    assert (
+        "only a model of VTM+ can be updated"
+        in run("update", model, more, "-o", tmp_path / "m", code=2).stderr
+    )
+    assert "exists and is no model" in error("update", model, more, "-o", more)
+    assert "no such file" in error("update", model, tmp_path / "gone.csv", "-o", tmp_path / "m")
+
+
+# match
 
 
 def in_order(photos: Path) -> list[Path]:

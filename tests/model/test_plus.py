@@ -11,7 +11,16 @@ from planted import planted
 
 from vtm.errors import ConfigError, DataError
 from vtm.model import plus
-from vtm.model.plus import PlusConfig, cut, fit_plus, fit_space, spherical_kmeans, unit
+from vtm.model.plus import (
+    Growth,
+    PlusConfig,
+    cut,
+    fit_plus,
+    fit_space,
+    grown_topics,
+    spherical_kmeans,
+    unit,
+)
 
 SMALL = PlusConfig(n_topics=4, members=2, pair_concentration=4.0)
 
@@ -67,6 +76,64 @@ def test_kmeans_finds_what_lies_apart_and_leaves_no_cluster_empty() -> None:
     assert len({(a, b) for a, b in zip(known, found, strict=True)}) == 3
     same = np.repeat(unit(np.ones((1, 4))), 6, axis=0)
     assert set(spherical_kmeans(same, 4, draws=np.random.default_rng(0))[0]) == {0, 1, 2, 3}
+
+
+def test_kmeans_that_begins_where_it_ended_stays_there() -> None:
+    x = unit(np.random.default_rng(0).normal(size=(200, 5)))
+    found, centres = spherical_kmeans(x, 4, draws=np.random.default_rng(1), iterations=100)
+    again, same = spherical_kmeans(x, 4, draws=np.random.default_rng(2), start=found)
+    np.testing.assert_array_equal(again, found)
+    np.testing.assert_allclose(same, centres, atol=1e-12)
+
+
+def test_topics_keep_their_numbers_and_what_is_new_comes_after_them() -> None:
+    """Planted topics, the last of which no earlier pair is about."""
+    drawn = planted(600, n_topics=5, n_words=50)
+    about = drawn.theta.argmax(axis=1)
+    is_new = (about == 4) | (np.arange(600) % 5 == 0)
+    one = PlusConfig(n_topics=4, pair_concentration=4.0)
+    earlier = fit_plus(drawn.text[~is_new], drawn.image[~is_new], drawn.counts[~is_new], config=one)
+
+    def planted_topics(model) -> list[int]:
+        theta = model.theta("image", drawn.image)
+        return np.corrcoef(theta.T, drawn.theta.T)[: theta.shape[1], theta.shape[1] :].argmax(axis=1).tolist()
+
+    start, n_topics, unlike = grown_topics(earlier, drawn.text, drawn.image, is_new)
+    assert n_topics > 4 and unlike > 0.3
+    assert np.mean(about[start >= 4] == 4) > 0.9
+    # One more is what was planted.
+    start, n_topics, _ = grown_topics(earlier, drawn.text, drawn.image, is_new, n_added=1)
+    five = dataclasses.replace(one, n_topics=n_topics)
+    grown = fit_plus(drawn.text, drawn.image, drawn.counts, config=five, start=start, seed=7)
+    before = planted_topics(earlier)
+    assert sorted(before) == [0, 1, 2, 3] and planted_topics(grown) == [*before, 4]
+    # Pairs like the earlier ones ask for no topic.
+    alike = (about != 4) & (np.arange(600) % 5 == 0)
+    rows = np.flatnonzero((about != 4) & ~is_new | alike)
+    assert grown_topics(earlier, drawn.text[rows], drawn.image[rows], alike[rows])[1] == 4
+    with pytest.raises(ConfigError, match="new_topics=601: there are 600 new pairs only"):
+        grown_topics(earlier, drawn.text, drawn.image, np.ones(600, dtype=bool), n_added=601)
+
+
+def test_growth_tells_what_moved() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.dirichlet(np.ones(3), 50)
+    now = np.column_stack([before[:, 0], rng.dirichlet(np.ones(2), 50)[:, 0], before[:, 2] * 3, np.zeros(50)])
+    growth = Growth.between(before, now, n_new=4, unlike=0.1)
+    cosine = before[:, 1] @ now[:, 1] / np.sqrt((before[:, 1] ** 2).sum() * (now[:, 1] ** 2).sum())
+    np.testing.assert_allclose(growth.similarity, [1, cosine, 1, np.nan])
+    assert (
+        growth.moved
+        == sum(
+            max(range(3), key=b.__getitem__) != max(range(4), key=n.__getitem__)
+            for b, n in zip(before.tolist(), now.tolist(), strict=True)
+        )
+        / 50
+    )
+    assert (growth.kept, growth.changed, growth.new) == (
+        ((0, 2), (1,), (3,)) if cosine < 0.7 else ((0, 1, 2), (), (3,))
+    )
+    assert dataclasses.replace(growth, similarity=np.array([0.69, 0.7, np.nan])).changed == (0,)
 
 
 def test_plus_recovers_planted_topics() -> None:

@@ -12,6 +12,7 @@ import typer
 from vtm.cli.options import (
     NOTE,
     Device,
+    Encoder,
     Format,
     MaxPixels,
     Model,
@@ -20,11 +21,13 @@ from vtm.cli.options import (
     Relevance,
     corpus_note,
     labelled,
+    load_trained_corpus,
     say,
+    trained_specs,
 )
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
-from vtm.errors import printable, storable
+from vtm.errors import DataError, printable, storable
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
@@ -104,6 +107,93 @@ def train_model(
         model.fit(data.texts, data.images, ids=data.ids)
     model.save(out, **{NOTE: corpus_note(corpus, out)}, source=data.source)
     _report(model, out, data.dropped, language=_language_line(language, data.language, options))
+
+
+def update_model(
+    model: Model,
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="New pictures with texts, as for train; those that the model was trained on may be among them."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="The updated model's file; by default it replaces the model."),
+    ] = None,
+    earlier: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model was trained on, if it is no longer where it was.", metavar="CORPUS"
+        ),
+    ] = None,
+    new_topics: Annotated[
+        int | None,
+        typer.Option(min=0, help="So many more topics; by default as the new pairs ask for."),
+    ] = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
+) -> None:
+    """Let new pictures with texts join those of a model; topics keep their numbers, new ones come after them.
+
+    Words, topics and chances are found anew from all pairs, so the old ones must still be there. What the encoders saw
+    of them is kept.
+    """
+    from vtm.api import ModelWarning, VisualTopicModel, check_place
+    from vtm.config import parse_corpus
+    from vtm.corpora import load_corpus
+
+    out = out or model
+    check_place(out)
+    loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    name, options = parse_corpus(corpus)
+    more = load_corpus(name, **options)
+    remedy = "name what it was trained on with --earlier"
+    specs = [earlier] if earlier is not None else trained_specs(loaded, model, remedy=remedy)
+    if earlier is None:
+        old = load_trained_corpus(loaded, model, remedy=remedy)
+    else:
+        name, options = parse_corpus(earlier)
+        old = load_corpus(name, **options)
+    both, n = old.joined(more), len(old)
+    if len(both) == len(old):  # a table that has grown holds the new pairs, too
+        n = min(n, loaded.n_pairs_ + len(loaded.dropped_))
+    if n == len(both):
+        raise DataError(f"{corpus}: all of its {len(more)} pairs are in the model already; name new ones")
+    labels = loaded.topic_labels()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)  # the report says it all
+        loaded.partial_fit(
+            both.texts[n:],
+            both.images[n:],
+            ids=both.ids[n:],
+            earlier=(both.texts[:n], both.images[:n], both.ids[:n]),
+            new_topics=new_topics,
+        )
+    notes = dict.fromkeys(corpus_note(spec, out) for spec in (*specs, corpus))
+    loaded.save(out, **loaded.notes_ | {NOTE: list(notes)})
+    known = [item for item in both.dropped if item.reason != "known-pair"]
+    _report(loaded, out, known, language=loaded.language)
+    _report_growth(loaded, labels)
+
+
+def _report_growth(model: VisualTopicModel, labels: Sequence[str]) -> None:
+    """What an update changed; `labels` of the topics of before."""
+    growth, now = model.growth_, model.topic_labels()
+    typer.echo(labelled("new pairs", str(growth.n_new)))
+    if growth.unlike == growth.unlike:
+        typer.echo(
+            labelled("  unlike", f"{growth.unlike:.0%} lie farther from every topic than 95% of the earlier")
+        )
+    numbers = f"{len(growth.kept)} as before, {len(growth.changed)} changed, {len(growth.new)} new"
+    typer.echo(labelled("topics now", numbers))
+    for k in growth.changed:
+        alike = f"(cosine of its shares in the pictures {growth.similarity[k]:.2f})"
+        typer.echo(labelled(f"  changed {k}", f"{labels[k]} -> {now[k]} {alike}"))
+    for k in growth.new:
+        typer.echo(labelled(f"  new {k}", now[k]))
+    typer.echo(labelled("moved", f"{growth.moved:.1%} of the pictures have another largest topic"))
 
 
 def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> str:

@@ -88,8 +88,32 @@ def corpus_note(spec: str, path: Path) -> str:
     )
 
 
-def load_trained_corpus(model: VisualTopicModel, path: Path) -> corpora.Corpus:
+def trained_specs(model: VisualTopicModel, path: Path, *, remedy: str) -> list[str]:
+    """The corpora that the model in `path` notes, as they are named from here.
+
+    Raises
+    ------
+    ConfigError
+        The model does not say which.
+    """
+    from vtm.corpora import with_places
+
+    noted = model.notes_.get(NOTE)
+    specs = noted if isinstance(noted, list) else [noted]
+    if not specs or not all(isinstance(spec, str) and spec.strip() for spec in specs):
+        raise ConfigError(
+            f"{path}: does not say which corpus it was trained on, only a model of `vtm train` does; {remedy}"
+        )
+    folder = os.path.realpath(path.parent)
+    return [with_places(spec, lambda place: os.path.normpath(os.path.join(folder, place))) for spec in specs]
+
+
+def load_trained_corpus(
+    model: VisualTopicModel, path: Path, *, remedy: str = "name the pictures"
+) -> corpora.Corpus:
     """The corpus that the model in `path` notes; stderr says which, and what of it cannot be used.
+
+    Of an updated model it is several in one.
 
     Raises
     ------
@@ -97,24 +121,19 @@ def load_trained_corpus(model: VisualTopicModel, path: Path) -> corpora.Corpus:
         The model does not say which, or it cannot be read any more.
     """
     from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus, with_places
+    from vtm.corpora import load_corpus
 
-    spec = model.notes_.get(NOTE)
-    if not isinstance(spec, str) or not spec.strip():
-        raise ConfigError(
-            f"{path}: does not say which corpus it was trained on, only a model of `vtm train` does; "
-            "name the pictures"
-        )
-    folder = os.path.realpath(path.parent)
-    try:
-        spec = with_places(spec, lambda place: os.path.normpath(os.path.join(folder, place)))
-        say(f"with the corpus that the model was trained on: {spec}")
-        name, options = parse_corpus(spec)
-        corpus = load_corpus(name, **options)
-    except (ConfigError, DataError, MissingError) as error:
-        raise MissingError(
-            f"{path}: was trained on {spec}, which cannot be read now ({error}); name the pictures"
-        ) from None
+    corpus = None
+    for spec in trained_specs(model, path, remedy=remedy):
+        try:
+            say(f"with the corpus that the model was trained on: {spec}")
+            name, options = parse_corpus(spec)
+            part = load_corpus(name, **options)
+        except (ConfigError, DataError, MissingError) as error:
+            raise MissingError(
+                f"{path}: was trained on {spec}, which cannot be read now ({error}); {remedy}"
+            ) from None
+        corpus = corpus.joined(part) if corpus else part
     if corpus.dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in corpus.drop_counts().items())
         say(f"{len(corpus.dropped)} of its pairs are left out ({counts}), such as {corpus.dropped[0].id}")
