@@ -47,6 +47,23 @@ def test_dropping_keeps_fields_aligned_and_counts():
     assert corpus.ids == ("a", "b", "c", "d")
 
 
+def test_joined_corpora_lose_no_pair_and_hold_none_twice():
+    first = corpus_of("a", "b", dropped=(Dropped("z", "early"),))
+    other = corpus_of(
+        *("b", "c", "d", "a"),
+        name="more",
+        texts=("another text of b", "text of c", "text of a", "text of a"),
+        image_hashes=("hash of b", "hash of c", "hash of d", "hash of a"),
+        dropped=(Dropped("y", "late"),),
+    )
+    both = first.joined(other)
+    assert both.ids == ("a", "b", "more/b", "c", "d")
+    assert both.texts == ("text of a", "text of b", "another text of b", "text of c", "text of a")
+    assert both.image_hashes == ("hash of a", "hash of b", "hash of b", "hash of c", "hash of d")
+    assert both.images[2:] == other.images[:3]
+    assert both.drop_counts() == {"early": 1, "late": 1, "known-pair": 1} and both.dropped[-1].id == "a"
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
