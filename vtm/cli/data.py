@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, labelled
+from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, labelled, show_found
 from vtm.errors import ConfigError, DataError, printable
 
 # What is fetched by other ways than the artifacts of vtm.corpora.fetch.
@@ -132,6 +132,7 @@ def show_corpus(
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
     typer.echo(labelled(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
     typer.echo(labelled("source", printable(corpus.source)))
+    show_found(corpus)
     parts = split(corpus, seed=split_seed, fold=fold, clusters=clusters)
     typer.echo(labelled("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
     if clusters is not None:

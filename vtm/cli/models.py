@@ -23,6 +23,7 @@ from vtm.cli.options import (
     labelled,
     load_trained_corpus,
     say,
+    show_found,
     trained_specs,
 )
 from vtm.cli.rows import choose_format, open_rows
@@ -38,7 +39,8 @@ def train_model(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="A corpus, or a table with columns file_name and text; options as in photos.csv:text_column=title."
+            help="A corpus, a table with columns file_name and text, or a folder of pictures that hold their captions and "
+            "keywords; options as in photos.csv:text_column=title."
         ),
     ],
     out: Annotated[
@@ -85,6 +87,7 @@ def train_model(
     check_place(out)
     name, options = parse_corpus(corpus)
     data = load_corpus(name, **options)
+    show_found(data)
     model = VisualTopicModel(
         n_topics,
         method=method,

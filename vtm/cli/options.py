@@ -188,3 +188,11 @@ def finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
 def rounded(chance: float) -> float | None:
     """A chance for a file; None where it is not known."""
     return None if chance != chance else round(chance, 6)
+
+
+def show_found(corpus: corpora.Corpus) -> None:
+    """Print where the texts of a corpus stood, where they stood in several places."""
+    if corpus.found:
+        typer.echo(labelled("words found", f"of {len(corpus)} pictures"))
+    for where, number in corpus.found:
+        typer.echo(labelled(f"  {where}", f"{number:6}"))

@@ -78,6 +78,8 @@ class Corpus:
     parts
         "development", "train", "validation" or "test" per pair (length n): a split that the corpus' owners fixed.
         None: the split follows from the ids.
+    found
+        Where a reader found texts that stood in several places, and how many times.
     n_test
         How many test texts the owners' task counts, where that is more than the corpus holds (a picture is
         missing): the others count as not found. Needs `parts`.
@@ -110,6 +112,7 @@ class Corpus:
     source: str = ""
     parts: tuple[str, ...] | None = None
     n_test: int | None = None
+    found: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.ids:

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -651,6 +651,8 @@ class _Own:
     keywords: tuple[str, ...] = ()
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rating: int | None = None
+    of_exif: frozenset[str] = frozenset()  # what of these is not from IPTC
+    ours: frozenset[str] = frozenset()  # keywords that vtm wrote, which other programs may have copied
 
 
 def _read_own(content: bytes) -> _Own:
@@ -674,16 +676,18 @@ def _read_own(content: bytes) -> _Own:
         return _Own()
     charset = iptc.get(_IPTC_CHARSET, b"")
     told = {key: [_decoded(one, charset) for one in _many(iptc.get(key))] for key in (_IPTC_KEYWORDS,)}
-    texts = {}
+    texts, of_exif = {}, set()
     for name, _, dataset, tag in _TEXTS:
         values = [_decoded(one, charset) for one in _many(iptc.get(dataset))]
         if not values and isinstance(exif.get(tag), str):
             values = [exif[tag].strip("\0 ")]
+            of_exif.add(name)
         if any(value.strip() for value in values):
             texts[name] = [value for value in map(_storable, values) if value.strip()]
     keywords = told[_IPTC_KEYWORDS]
     if not keywords and isinstance(exif[_EXIF_KEYWORDS], bytes | tuple):
         keywords = bytes(exif[_EXIF_KEYWORDS]).decode("utf-16-le", "replace").strip("\0").split(";")
+        of_exif.add(FLAT)
     rating = exif[_EXIF_RATING]
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return _Own(
@@ -691,7 +695,16 @@ def _read_own(content: bytes) -> _Own:
         tuple(word for word in keywords if word.strip()),
         texts,
         rating if isinstance(rating, int) and 0 < rating <= 5 else None,
+        frozenset(of_exif),
+        frozenset() if xmp is None else _below_root(xmp),
     )
+
+
+def _below_root(xmp: bytes) -> frozenset[str]:
+    """The keywords that vtm wrote into an XMP: those of others get no place below `ROOT`."""
+    found = read_keywords(xmp)
+    paths = [_split(name, value) for name in _TREES for value in found.get(name, ())]
+    return frozenset(path[-1] for path in paths if _is_ours(path))
 
 
 def _many(value: bytes | list[bytes] | None) -> list[bytes]:
@@ -1152,3 +1165,119 @@ def fingerprint(picture: Path | str) -> str:
         seen = b"".join(parts)
     # A letter in front: of digits alone a spreadsheet makes a number.
     return f"x{hashlib.sha256(seen).hexdigest()[:16]}"
+
+
+# What cameras write for a description, in small letters, and the roots of what programs keep among the keywords.
+_OF_CAMERAS = frozenset(
+    ("olympus digital camera", "minolta digital camera", "kodak digital still camera", "sony dsc", "samsung")
+    + ("digital camera", "exif_jpeg_picture", "exif jpeg", "dcf 1.0", "jpeg", "default", "untitled")
+)
+_OF_PROGRAMS = ("_Digikam_root_tag_", "_Digikam_Internal_Tags_", "darktable")
+
+
+@dataclass(frozen=True)
+class OwnWords:
+    """What people wrote about a picture.
+
+    Attributes
+    ----------
+    captions : description and title.
+    keywords : levels of paths are keywords, too.
+    where : the places that had any of it, or could not be read.
+    """
+
+    captions: tuple[str, ...]
+    keywords: tuple[str, ...]
+    where: tuple[str, ...]
+
+
+def read_own_words(picture: Path | str, *, language: str = "") -> OwnWords:
+    """Captions and keywords in a picture, as XMP, IPTC and Exif, and in its sidecars of both names, each once.
+
+    What vtm wrote is left out, and so are titles that are the file's name, and descriptions that cameras write.
+
+    Parameters
+    ----------
+    language : code of the language, or of several, in which a caption is taken; where there is none, the first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from vtm.corpora.keywords import read_own_words, write_sidecar
+    >>> exif = Image.Exif()
+    >>> exif[0x010E] = "A boat at sea"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (8, 8)).save(f"{folder}/boat.jpg", exif=exif)
+    ...     _ = write_sidecar(f"{folder}/boat.jpg", ["ship"])
+    ...     read_own_words(f"{folder}/boat.jpg")
+    OwnWords(captions=('A boat at sea',), keywords=(), where=('captions in Exif',))
+    """
+    picture = Path(picture)
+    captions: dict[str, None] = {}
+    keywords: dict[str, None] = {}
+    ours: set[str] = set()
+    where: dict[str, None] = {}
+
+    def note(place: str, texts: Iterable[str], words: Iterable[str]) -> None:
+        of_texts = [text for text in map(_clean, texts) if _is_caption(text, picture)]
+        of_words = [word for word in map(_clean, words) if word and word not in ours]
+        captions.update(dict.fromkeys(of_texts))
+        keywords.update(dict.fromkeys(of_words))
+        where.update({f"captions in {place}": None} if of_texts else {})
+        where.update({f"keywords in {place}": None} if of_words else {})
+
+    for path in [sidecar_path(picture)] + [sidecar_path(picture, basename=True)] * (
+        not _twins(picture, raw=True)
+    ):
+        try:
+            if (xmp := _read_sidecar(path)) is not None:
+                ours |= _below_root(xmp)
+                if (xmp := _take_out(xmp)) is not None:
+                    note("sidecars", *_said_in(xmp, language))
+        except (DataError, OSError):
+            where["sidecars that cannot be read"] = None
+    try:
+        own = _read_own(read_regular(picture, most=MAX_BYTES))
+    except (DataError, OSError):
+        own, where["pictures' XMP that cannot be read"] = _Own(), None
+    ours |= own.ours
+    if own.xmp is not None:
+        note("pictures' XMP", *_said_in(own.xmp, language))
+    for name in ("description", "title"):
+        note("Exif" if name in own.of_exif else "IPTC", own.texts.get(name, ()), ())
+    note("Exif" if FLAT in own.of_exif else "IPTC", (), own.keywords)
+    return OwnWords(tuple(captions), tuple(keywords), tuple(where))
+
+
+def _is_caption(text: str, picture: Path) -> bool:
+    return bool(text) and text.lower() not in {*_OF_CAMERAS, picture.name.lower(), picture.stem.lower()}
+
+
+def _said_in(xmp: bytes, language: str) -> tuple[list[str], list[str]]:
+    """Captions and keywords of an XMP."""
+    rdf, found = _parse(xmp), read_keywords(xmp)
+    paths = [_split(name, value) for name in _TREES for value in found.get(name, ())]
+    levels = [level for path in paths if path[0] not in _OF_PROGRAMS for level in path]
+    captions = [
+        _one_language(rdf, f"{KINDS[FLAT].namespace} {name}", language) for name in ("description", "title")
+    ]
+    return [caption for caption in captions if caption], [*found.get(FLAT, ()), *levels]
+
+
+def _one_language(rdf: _Node, key: str, language: str) -> str:
+    """A text that may stand there in several languages."""
+    codes = re.findall("[a-z]+", language.lower())
+    for description in _descriptions(rdf):
+        if key in description.attributes:
+            return description.attributes[key]
+        for element in description.children:
+            if element.name == key:
+                items = [item for bag in element.children if bag.name in _BAGS for item in bag.children]
+                spoken = {
+                    item.attributes.get(_LANGUAGE, "").lower(): _value(item) for item in reversed(items)
+                }
+                wanted = (text for code, text in spoken.items() if code.split("-")[0] in codes)
+                return next(wanted, spoken.get("x-default", next(reversed(spoken.values()), _value(element))))
+    return ""

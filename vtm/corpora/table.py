@@ -15,12 +15,14 @@ import re
 import tarfile
 import textwrap
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from vtm.corpora.base import Corpus, Dropped, Pair
+from vtm.corpora.keywords import read_own_words
 from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
 from vtm.errors import ConfigError, DataError, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
@@ -298,6 +300,21 @@ def _read_texts(folder: Path) -> Iterator[Row]:
             yield Row(folder, named, dict(zip(NAMED, (named, caption), strict=True)))
 
 
+def _read_own_words(
+    folder: Path, where: Counter[str], dropped: list[Dropped], language: str
+) -> Iterator[Row]:
+    """Pictures with the words that they or their sidecars have; counts where these were, and what is passed over."""
+    found = find_pictures([folder])
+    for item in (*found.unreadable, *found.passed):
+        dropped.append(Dropped(os.path.relpath(item.id, folder), item.reason, item.detail))
+    for picture in found.pictures:
+        words = read_own_words(picture, language=language)
+        where.update(words.where)
+        named = picture.relative_to(folder).as_posix()
+        texts = [*words.captions, ", ".join(words.keywords)]
+        yield Row(folder, named, dict(zip(NAMED, (named, texts), strict=True)))
+
+
 def _read_tar(table: Path) -> Iterator[Row]:
     """WebDataset: files of one name up to the first dot of its last part are one sample."""
     key, sample = "", {}
@@ -407,7 +424,8 @@ def load(
     path : a .csv, .tsv, .jsonl, .parquet, .xlsx or .ods file; in Parquet a column may hold the pictures themselves ({bytes, path});
         captions as Flickr8k and Flickr30k (.token) or COCO (.json) have them; a WebDataset (.tar). Or a folder with
         any of these: metadata.csv, metadata.jsonl or metadata.parquet in it and below, or published captions, or
-        archives, or a .txt beside each picture. Pictures out of tables and archives are put into the data folder.
+        archives, or a .txt beside each picture, or nothing but pictures whose captions and keywords are in them or their
+        sidecars (`vtm.corpora.keywords.read_own_words`; dropped are those without, `no-words`). Pictures out of tables and archives are put into the data folder.
     image_column, text_column : guessed from the usual names when not given.
     id_column : when not given, a pair's id is the picture's path relative to `path`'s folder.
     group_column : gold category, for evaluation only.
@@ -431,8 +449,15 @@ def load(
     more = [Path(pictures).expanduser()] if pictures else []
     found: dict[str, _Gathered] = {}
     dropped: list[Dropped] = []
-    for table in _tables(path):
-        columns, rows = read_rows(table, encoding)
+    where: Counter[str] = Counter()
+    tables = _tables(path)
+    own = not tables
+    for table in tables or [path]:
+        columns, rows = (
+            (list(NAMED), lambda _=None: _read_own_words(path, where, dropped, lang))
+            if own
+            else read_rows(table, encoding)
+        )
         used = {
             "image": _column(table, columns, "image_column", image_column, IMAGE_COLUMNS),
             "text": _column(table, columns, "text_column", text_column, TEXT_COLUMNS),
@@ -449,7 +474,7 @@ def load(
                 dropped.append(Dropped(str(row), "bad-characters", str(row)))
                 continue
             if not texts:
-                reason = "empty-text"
+                reason = "no-words" if own else "empty-text"
             id = (
                 values["id"] if id_column else (_relative(picture, [root, *more]) if picture else "") or named
             )
@@ -469,7 +494,14 @@ def load(
                 raise DataError(
                     f"{earlier.row} and {row} have the same id {id!r}; remove one, or name another id_column"
                 )
-    several = sum(len(item.captions) > 1 for item in found.values())
+    if own and not found:
+        n = sum(item.reason == "no-words" for item in dropped)
+        raise DataError(
+            f"{path}: no {', '.join(METADATA)} in this folder or its subfolders, and none of its {n} pictures has a "
+            "caption or keywords in it or its sidecar; write a table with the columns file_name and text, or give the "
+            "path of one"
+        )
+    several = 0 if own else sum(len(item.captions) > 1 for item in found.values())
     return Corpus.of(
         [
             Pair(id, _one_caption(id, item.captions, captions), item.picture, item.group, item.content)
@@ -479,43 +511,43 @@ def load(
         grouped=bool(group_column),
         dropped=tuple(dropped),
         language=lang,
-        source=f"the table {path.name}"
+        found=tuple(sorted(where.items())),
+        source=f"the {'words in the pictures of' if own else 'table'} {path.name}"
         + (f"; {several} pictures have several captions ({captions})" if several else ""),
         parts=_own_parts([_seen_from(item, root) for item in found.values()]) if path.is_dir() else None,
     )
 
 
 def _tables(path: Path) -> list[Path]:
-    """The table, or what a folder holds: metadata files in it and below, else published captions, archives, texts."""
+    """The table, or what a folder holds: metadata files in it and below, else published captions, archives, texts.
+
+    None where it holds nothing but pictures.
+    """
     if not path.is_dir():
         return [path]
     files = list(_walk(path))
+    names = set(files)
     by_folder: dict[Path, list[Path]] = {}
     for file in files:
         if file.name in METADATA:
             by_folder.setdefault(file.parent, []).append(file)
     for folder, several in by_folder.items():
         if len(several) > 1:
-            names = " and ".join(file.name for file in several)
-            raise DataError(f"{folder}: holds {names}; remove all but one, or name one as the corpus")
+            told = " and ".join(file.name for file in several)
+            raise DataError(f"{folder}: holds {told}; remove all but one, or name one as the corpus")
     if by_folder:
         return [file for several in by_folder.values() for file in several]
     kinds = (
         [file for file in files if any(file.match(pattern) for pattern in PUBLISHED)],
         [file for file in files if file.suffix.lower() == ".tar"],
-        [path] if any(file.with_suffix(".txt") in set(files) for file in files if _is_picture(file)) else [],
+        [path] if any(file.with_suffix(".txt") in names for file in files if _is_picture(file)) else [],
         [
             file
             for file in files
             if re.fullmatch(r"(train-|test-|validation-)?\d+(-of-\d+)?\.parquet", file.name)
         ],
     )
-    if tables := next((kind for kind in kinds if kind), []):
-        return tables
-    raise DataError(
-        f"{path}: no {', '.join(METADATA)} in this folder or its subfolders; write one with the columns "
-        "file_name and text, or give the path of a table"
-    )
+    return next((kind for kind in kinds if kind), [])
 
 
 def _walk(folder: Path) -> Iterator[Path]:
