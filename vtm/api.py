@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +69,15 @@ from vtm.metrics.topics import (
     topic_word_counts,
     word_intrusion,
 )
-from vtm.model.health import signs_of_collapse, teacher_kl, unigram_reconstruction
+from vtm.model.health import (
+    SEEDS,
+    SIZES,
+    recommended_size,
+    signs_of_collapse,
+    teacher_kl,
+    try_sizes,
+    unigram_reconstruction,
+)
 from vtm.model.plus import (
     Growth,
     PlusConfig,
@@ -100,6 +108,7 @@ PACKAGES = (
     *("vtm", "torch", "numpy", "scipy", "scikit-learn", "pillow", "onnxruntime", "sentence-transformers"),
     "open-clip-torch",
 )
+AUTO = "auto"
 METHODS = ("plus", "text-teacher", "joint")
 TEACHERS = {"text": "text-teacher", "joint": "joint"}
 # With some hundred pairs, batches of 64 make too few steps: on Open Clip Art, batches of 16 find more of the right
@@ -263,7 +272,8 @@ class VisualTopicModel:
     Parameters
     ----------
     n_topics
-        K, the number of topics; 60 suits some thousand pairs.
+        K, the number of topics; 60 suits some thousand pairs. "auto", or several numbers: that which
+        `vtm.model.health.recommended_size` chooses on the held-out pairs (VTM+ only); `topic_word_` has as many rows.
     method
         "plus": VTM+, found in closed form and by clustering (`vtm.model.plus`), the best and the quickest. The paper's
         two train networks: with "text-teacher" the model of texts is trained first and teaches that of pictures, with
@@ -328,6 +338,8 @@ class VisualTopicModel:
         Tuple of reasons to doubt the training or the topics.
     n_features_in_
         Dimensions of a picture's embedding.
+    sizes_
+        Tuple of `vtm.model.health.SizeTried`, where `fit` was to choose the number of topics; else empty.
     growth_
         What the last `partial_fit` changed (`vtm.model.plus.Growth`); None after `fit`, and of a loaded model.
     notes_
@@ -356,7 +368,7 @@ class VisualTopicModel:
     (2,)
     """
 
-    n_topics: int = 60
+    n_topics: int | str | tuple[int, ...] = 60
     _: KW_ONLY
     method: str = METHODS[0]
     teacher: str | None = None
@@ -547,13 +559,14 @@ class VisualTopicModel:
             for old, new in ((old_texts, texts), (old_images, images), (old_ids, ids))
         ]
         lost = self.n_pairs_ - n_earlier
-        grown = VisualTopicModel(**self.get_params())
+        grown = VisualTopicModel(**self.get_params() | {"n_topics": self.image_model_.n_topics})
         grown._fit(*together, text_embeddings, image_embeddings, self, n_earlier, new_topics)
         if lost > 0:
             grown.warnings_ += (
                 f"{lost} of the {self.n_pairs_} pairs that the model was trained on are missing",
             )
             warnings.warn(grown.warnings_[-1], ModelWarning, stacklevel=2)
+        grown.n_topics = grown.image_model_.n_topics
         self.__dict__ = grown.__dict__ | {"notes_": self.notes_}
         return self
 
@@ -609,6 +622,9 @@ class VisualTopicModel:
             before=before and before.image_model_.model,
             is_new=rows >= n_earlier,
             n_added=n_added,
+            vectors=None
+            if encoders.keys["text"] == OWN
+            else lambda words: encoders.embed_texts(words, progress=False),
         )
         self.warnings_ = (*language_doubts(texts, self.language), *self.warnings_)
         self._given, self._encoders, self.notes_ = given, encoders, {}
@@ -705,10 +721,12 @@ class VisualTopicModel:
         before: PlusModel | None,
         is_new: np.ndarray,
         n_added: int | None,
+        vectors: Callable[[list[str]], np.ndarray] | None,
     ) -> None:
         """Train on n texts, text embeddings (n, D) and image embeddings (n, E), and keep what they say of the topics.
 
-        Of topics that there are `before`, the pairs that are new, (n,) bool, may ask for more, `n_added` of them.
+        Of topics that there are `before`, the pairs that are new, (n,) bool, may ask for more, `n_added` of them. By
+        vectors of words it is judged how many topics there should be.
         """
         n_topics, seed = given["n_topics"], given["random_state"]
         _check_number(len(texts), dropped)
@@ -734,12 +752,24 @@ class VisualTopicModel:
         training = {reads: Chosen.of(x, learned) for reads, x in pairs.items()}, counts[learned]
         held = {reads: x[judges] for reads, x in pairs.items()}, counts[judges]
         method = chosen_method(given["method"], given["teacher"])
-        start = None
+        start, self.sizes_ = None, ()
+        if not isinstance(n_topics, int):
+            self.sizes_ = try_sizes(
+                pairs,
+                counts,
+                vocabulary.words,
+                aside,
+                sizes=SIZES if n_topics == AUTO else n_topics,
+                seeds=range(seed, seed + SEEDS),
+                vectors=vectors,
+                progress=given["progress"],
+            )
+            n_topics = given["n_topics"] = recommended_size(self.sizes_)[0].n_topics
         if before is not None:
             start, n_topics, unlike = grown_topics(
                 before, pairs["text"], pairs["image"], is_new[rows], n_added=n_added, seed=seed
             )
-            self.n_topics = given["n_topics"] = n_topics
+            given["n_topics"] = n_topics
             start = start[learned]
         if method == "plus":
             sides = _fit_plus(*training, vocabulary.words, n_topics=n_topics, seed=seed, start=start)
@@ -1633,7 +1663,7 @@ class VisualTopicModel:
             model.dropped_ = tuple(Dropped(*item) for item in about["dropped"])
             model.n_pairs_, model.n_validation_ = int(about["n_pairs"]), int(about["n_validation"])
             model.status_, model.warnings_ = str(about["status"]), tuple(about["warnings"])
-            model.notes_, model.growth_ = dict(about["notes"]), None
+            model.notes_, model.growth_, model.sizes_ = dict(about["notes"]), None, ()
             _configs(parameters, model.n_pairs_)
             model._check_sizes()
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
@@ -2098,10 +2128,17 @@ def random_mean_rank(n: int) -> tuple[float, float]:
 def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowConfig]:
     """What the parameters say of the network and of the vocabulary, all of them checked; errors name the parameter."""
     for name, least in (("n_topics", 2), ("random_state", 0)):
-        value = given[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            why = "; a run without a seed cannot be repeated" if name == "random_state" else ""
-            raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{why}")
+        values = given[name]
+        if name == "n_topics" and values == AUTO:
+            continue
+        for value in (
+            values if name == "n_topics" and isinstance(values, tuple | list) and values else [values]
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                why = "; a run without a seed cannot be repeated" if name == "random_state" else ""
+                raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{why}")
+    if not isinstance(given["n_topics"], int) and chosen_method(given["method"], given["teacher"]) != "plus":
+        raise ConfigError(f"n_topics={given['n_topics']!r}: sizes are tried with VTM+ only; name one number")
     chosen_method(given["method"], given["teacher"])
     share = given["validation"]
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 0.5:

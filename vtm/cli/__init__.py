@@ -153,6 +153,7 @@ for _name, _command in {
     "check-run": data.check_run_file,
     "evaluate": data.evaluate_run_file,
     "train": models.train_model,
+    "sweep": models.sweep_sizes,
     "update": models.update_model,
     "tag": tags.tag,
     "apply": tags.apply_sheet,

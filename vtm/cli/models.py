@@ -22,17 +22,20 @@ from vtm.cli.options import (
     corpus_note,
     labelled,
     load_trained_corpus,
+    rounded,
     say,
     show_found,
     trained_specs,
 )
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
-from vtm.errors import DataError, printable, storable
+from vtm.errors import ConfigError, DataError, printable, storable
+from vtm.files import atomic_path
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
     from vtm.corpora import Dropped
+    from vtm.model.health import SizeTried
 
 
 def train_model(
@@ -46,7 +49,12 @@ def train_model(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The model's file; an older model there is replaced.")
     ],
-    n_topics: Annotated[int, typer.Option(min=2, help="How many topics.")] = 60,
+    n_topics: Annotated[
+        str,
+        typer.Option(
+            "--n-topics", "--topics", help="How many topics; auto, or several as in 20,40: as sweep says."
+        ),
+    ] = "60",
     method: Annotated[
         str, typer.Option(help="plus (VTM+), or the paper's networks: text-teacher or joint.")
     ] = "plus",
@@ -89,7 +97,7 @@ def train_model(
     data = load_corpus(name, **options)
     show_found(data)
     model = VisualTopicModel(
-        n_topics,
+        _sizes(n_topics),
         method=method,
         teacher=teacher,
         encoder=encoder,
@@ -199,6 +207,103 @@ def _report_growth(model: VisualTopicModel, labels: Sequence[str]) -> None:
     typer.echo(labelled("moved", f"{growth.moved:.1%} of the pictures have another largest topic"))
 
 
+def _sizes(text: str) -> int | str | tuple[int, ...]:
+    """Numbers of topics as they were typed."""
+    if text == "auto":
+        return text
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--topics {text}: must be a number, several as in 20,40, or auto") from None
+    return sizes if len(sizes) > 1 else sizes[0]
+
+
+def sweep_sizes(
+    corpus: Annotated[str, typer.Argument(help="A corpus, or a table with columns file_name and text.")],
+    topics: Annotated[str, typer.Option(help="Numbers of topics to try, or auto.")] = "10,20,40,80",
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Draw the figures into this file, .svg or .png.", metavar="FILE"),
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")] = "offline",
+    seed: Annotated[int, typer.Option(min=0, help="The first of five seeds.")] = 0,
+    min_df: Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")] = 3,
+    max_words: Annotated[int, typer.Option(min=2, help="At most so many words are known.")] = 2000,
+    language: Annotated[
+        str, typer.Option(help="Of the texts, as in de or de,en; the corpus' by default.")
+    ] = "",
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    format: Format = None,
+) -> None:
+    """Try several numbers of topics on held-out pairs, each with five seeds, and recommend one.
+
+    Match is the mean reciprocal rank of each held-out text's own picture, by topics alone. Coherence is the NPMI of the
+    ten most probable words. Intrusion is how often a foreign word among a topic's first five stands out. Stability is
+    how alike the topics of two seeds are, from 0 to 1. Behind ± stands how far seeds differ (standard deviation).
+    """
+    from vtm.api import ModelWarning, VisualTopicModel
+    from vtm.config import parse_corpus
+    from vtm.corpora import load_corpus
+    from vtm.model.health import recommended_size
+
+    kind = choose_format(format, None)
+    if out is not None and out.suffix.lower() not in (".svg", ".png"):
+        raise ConfigError(f"{out}: the figures are drawn as .svg or .png; give it one of these suffixes")
+    sizes = _sizes(topics)
+    if isinstance(sizes, int):
+        raise ConfigError(f"--topics {topics}: is one number; name several, as in 20,40,80")
+    name, options = parse_corpus(corpus)
+    data = load_corpus(name, **options)
+    model = VisualTopicModel(
+        sizes,
+        encoder=encoder,
+        language=language or data.language,
+        random_state=seed,
+        min_df=min_df,
+        max_words=max_words,
+        device=device,
+        max_pixels=max_pixels,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        model.fit(data.texts, data.images, ids=data.ids)
+    chosen, why = recommended_size(model.sizes_)
+
+    def row(one: SizeTried) -> dict[str, Any]:
+        figures = {
+            "match": one.reciprocal.mean(axis=1),
+            "coherence": one.coherence.mean(axis=1),
+            "intrusion": one.intrusion.mean(axis=1),
+        }
+        found: dict[str, Any] = {"topics": one.n_topics}
+        for what, values in figures.items():
+            mean, spread = float(values.mean()), float(values.std(ddof=1))
+            if kind == "table":
+                found[what] = f"{mean:.3f} ± {spread:.3f}"
+            else:
+                found |= {what: rounded(mean), f"{what} sd": rounded(spread)}
+        found |= {"stability": rounded(one.stability), "struck": one.struck}
+        return found
+
+    rows = [row(one) for one in model.sizes_]
+    of_text = ("match", "coherence", "intrusion", "struck") if kind == "table" else ("struck",)
+    columns = {name: str if name in of_text else int if name == "topics" else float for name in rows[0]}
+    with open_rows(kind, None, columns) as write:
+        write(rows)
+    say(f"recommended: {chosen.n_topics} topics; {why}")
+    say(
+        f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; `vtm train {corpus} --topics {chosen.n_topics}`"
+    )
+    if out is not None:
+        from vtm.report.figures import sizes_chart
+
+        figure = sizes_chart(model.sizes_, chosen.n_topics)
+        with atomic_path(out) as temporary:
+            metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
+            figure.savefig(temporary, format=out.suffix[1:].lower(), metadata=metadata)
+
+
 def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> str:
     """Which language the texts are taken to be in, and who says so."""
     if given:
@@ -220,7 +325,8 @@ def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, l
     of_two = f", {phrases} of them phrases of two words" if phrases else ""
     typer.echo(labelled("words", f"{len(model.vocabulary_)}{of_two}"))
     typer.echo(labelled("method", model.method_))
-    typer.echo(labelled("topics", str(model.n_topics)))
+    tried = "" if not model.sizes_ else f", of {', '.join(str(one.n_topics) for one in model.sizes_)}"
+    typer.echo(labelled("topics", f"{len(model.topic_word_)}{tried}"))
     for reads, what in (("text", "texts"), ("image", "pictures")):
         typer.echo(labelled(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))
     judged = {"not judged": "not judged: no pairs were held out"}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+    from vtm.model.health import SizeTried
+
 
 # Okabe and Ito's colours, told apart by the colour-blind; each row also has its own line style and marker.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -279,6 +281,31 @@ def settings_chart(rows: Sequence[dict]) -> Figure:
         axes.set_xticks(weights, [f"{weight:g}" for weight in weights])
         axes.set_xticks([], minor=True)
     grid[0][-1].legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.tight_layout()
+    return figure
+
+
+def sizes_chart(tried: Sequence[SizeTried], chosen: int) -> Figure:
+    """What each number of topics is worth: match, coherence, intrusion and stability, with the spread of seeds."""
+    figure, grid = grid_of_axes(1, 4, width=3.2, height=3.0)
+    sizes = [one.n_topics for one in tried]
+    panels = {
+        "match (MRR by topics)": [one.reciprocal.mean(axis=1) for one in tried],
+        "coherence (NPMI)": [one.coherence.mean(axis=1) for one in tried],
+        "intruders found": [one.intrusion.mean(axis=1) for one in tried],
+        "stability over seeds": [np.array([one.stability]) for one in tried],
+    }
+    for position, (axes, (title, values)) in enumerate(zip(grid[0], panels.items(), strict=True)):
+        mean = [value.mean() for value in values]
+        spread = [value.std(ddof=1) if len(value) > 1 else 0.0 for value in values]
+        axes.errorbar(sizes, mean, yerr=spread, color=COLOURS[1], marker="o", capsize=3)
+        axes.axvline(
+            chosen, color=COLOURS[2], linestyle="--", label=f"{chosen} topics" if position == 0 else None
+        )
+        axes.set(xscale="log", title=title, xlabel="topics")
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set_xticks([], minor=True)
+    grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
     return figure
 
