@@ -654,6 +654,33 @@ def test_new_pairs_join_and_topics_keep_their_numbers(corpus, tmp_path):
     np.testing.assert_array_equal(loaded.transform(images[:5]), more.transform(images[:5]))
 
 
+def test_the_number_of_topics_is_chosen_on_held_out_pairs(corpus, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        several = VisualTopicModel(**PLUS | {"n_topics": (3, 9)}).fit(corpus.texts, corpus.images)
+        chosen = len(several.topic_word_)
+        alone = VisualTopicModel(**PLUS | {"n_topics": chosen}).fit(corpus.texts, corpus.images)
+        auto = VisualTopicModel(**PLUS | {"n_topics": "auto"}).fit(corpus.texts, corpus.images)
+    assert (
+        [one.n_topics for one in several.sizes_] == [3, 9] and chosen in (3, 9) and several.n_topics == (3, 9)
+    )
+    np.testing.assert_array_equal(several.transform(corpus.images), alone.transform(corpus.images))
+    # For 160 topics there are too few pairs.
+    assert alone.sizes_ == () and [one.n_topics for one in auto.sizes_] == [10, 20, 40, 80]
+    several.save(tmp_path / "m")
+    loaded = VisualTopicModel.load(tmp_path / "m")
+    assert loaded.n_topics == chosen and loaded.sizes_ == ()
+    for n_topics, options, why in (
+        ("automatic", {}, "n_topics='automatic': must be a whole number"),
+        ((3, 1), {}, "n_topics=1: must be a whole number, at least 2"),
+        ((), {}, r"n_topics=\[\]: must be a whole number"),
+        ("auto", {"method": "joint"}, "sizes are tried with VTM. only"),
+        ("auto", {"validation": 0}, "no pairs are held out"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            VisualTopicModel(**PLUS | {"n_topics": n_topics} | options).fit(corpus.texts, corpus.images)
+
+
 def test_what_cannot_be_updated_stays_as_it_was(corpus, plus, model, embeddings):
     texts, images = corpus.texts, corpus.images
     before, kept = plus.transform(images[:5]), dict(vars(plus))

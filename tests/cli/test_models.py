@@ -212,6 +212,48 @@ def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["full", "mine.txt"]
 
 
+# sweep
+
+
+def test_sweep_shows_sizes_and_train_takes_what_it_recommends(tmp_path):
+    asked = ("scenes:n=120", "--topics", "3,8", "--encoder", "pixels")
+    result = run("sweep", *asked, "-o", tmp_path / "sweep.svg")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [row["topics"] for row in rows] == ["3", "8"]
+    scenes = load_corpus("scenes", n=120)
+    model = VisualTopicModel((3, 8), encoder="pixels", language=scenes.language)
+    model.fit(scenes.texts, scenes.images)
+    for row, one in zip(rows, model.sizes_, strict=True):
+        for name, values in (
+            ("match", one.reciprocal),
+            ("coherence", one.coherence),
+            ("intrusion", one.intrusion),
+        ):
+            assert float(row[name]) == pytest.approx(values.mean(), abs=1e-6)
+            assert float(row[f"{name} sd"]) == pytest.approx(np.std(values.mean(axis=1), ddof=1), abs=1e-6)
+        assert float(row["stability"]) == pytest.approx(one.stability, abs=1e-6)
+    (chosen,) = re.findall(r"^recommended: (\d) topics; ", result.stderr, re.M)
+    drawn = ET.fromstring((tmp_path / "sweep.svg").read_text(encoding="utf-8"))
+    assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+    again = run("sweep", *asked, "-o", tmp_path / "again.svg", "--format", "table")
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "sweep.svg").read_bytes()
+    assert re.search(r"0\.\d{3} ±0\.\d{3}", again.stdout) and f"recommended: {chosen} " in again.stderr
+    trained = run("train", "scenes:n=120", "-o", tmp_path / "m", "--topics", "3,8", "--encoder", "pixels")
+    assert re.search(rf"^topics +{chosen}, of 3, 8$", trained.stdout, re.M)
+    assert VisualTopicModel.load(tmp_path / "m").n_topics == int(chosen)
+
+
+def test_sweep_and_train_refuse_what_is_no_number_of_topics(tmp_path):
+    for command in (("sweep", "scenes"), ("train", "scenes", "-o", tmp_path / "m")):
+        told = error(*command, "--topics", "many")
+        assert told == "error: --topics many: must be a number, several as in 20,40, or auto"
+    assert "--topics 20: is one number" in error("sweep", "scenes", "--topics", "20")
+    assert "drawn as .svg or .png" in error("sweep", "scenes", "-o", tmp_path / "sweep.pdf")
+    assert "n_topics=1: must be a whole number, at least 2" in error(
+        "train", "scenes:n=120", "-o", tmp_path / "m", "--n-topics", 1
+    )
+
+
 # update
 
 

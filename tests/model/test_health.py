@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from planted import planted
 
 from vtm.config import from_parameters
+from vtm.errors import ConfigError
 from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import run_baseline, run_models
-from vtm.model.health import judge, teacher_kl
+from vtm.metrics.topics import npmi
+from vtm.model.health import SizeTried, judge, recommended_size, teacher_kl, try_sizes
+from vtm.model.plus import PlusConfig, fit_plus, unit
 
 CURVE = {"reconstruction": [3.0, 2.0], "kl": [1.0, 0.5]}
 PARAMETERS = dict(
@@ -191,3 +196,85 @@ def test_a_model_of_ones_own_is_judged_as_a_run_is(data, monkeypatch):
         repeated = api_model(data)
     assert repeated.status_ == "doubtful"
     assert "100% of the image model's topics repeat another topic's words" in repeated.warnings_
+
+
+def tried(n_topics: int, match, coherence, intrusion, struck: str = "") -> SizeTried:
+    """Of two seeds; the same spread of topics and pairs everywhere."""
+    spread = np.array([[-0.1, 0.1] * 10] * 2)
+    return SizeTried(n_topics, match + spread, coherence + spread, intrusion + spread, 0.5, struck)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chosen"),
+    [
+        # Match is better with each step; what is out of reach by coherence or by intrusion does not count.
+        (
+            [
+                tried(10, 0.1, 0.0, 0.5),
+                tried(20, 0.3, 0.0, 0.5),
+                tried(40, 0.5, -0.1, 0.5),
+                tried(80, 0.7, 0.0, 0.4),
+            ],
+            20,
+        ),
+        # Nor does what is struck, and it is no measure for the others.
+        ([tried(10, 0.1, 0.0, 0.5), tried(20, 0.3, 0.0, 0.5), tried(40, 0.5, 0.9, 0.9, "few words")], 20),
+        # What is no more than two standard errors worse is as good: 0.1 over the root of 40 is 0.016.
+        ([tried(10, 0.3, 0.0, 0.5), tried(20, 0.3, 0.03, 0.47)], 10),
+        # No words' vectors.
+        ([tried(10, 0.1, 0.0, np.nan), tried(20, 0.3, 0.0, np.nan), tried(40, 0.5, -0.1, np.nan)], 20),
+        # Coherence and intrusion name different ones: then coherence decides.
+        ([tried(10, 0.5, 0.0, 0.5), tried(20, 0.3, 0.1, 0.4)], 20),
+        ([tried(20, 0.5, 0.0, 0.5, "few"), tried(10, 0.3, 0.1, 0.4, "few")], 10),
+    ],
+)
+def test_the_size_is_chosen_as_the_rule_says(sizes: list[SizeTried], chosen: int) -> None:
+    best, why = recommended_size(sizes)
+    assert best.n_topics == chosen
+    assert ("struck" in why) == all(one.struck for one in sizes)
+
+
+def test_sizes_are_tried_as_models_are_trained() -> None:
+    """Each figure of a size anew, from the model of that seed."""
+    drawn = planted(200, n_topics=4)
+    aside = np.arange(200) % 5 == 0
+    x = {"text": drawn.text, "image": drawn.image}
+    vectors = np.random.default_rng(0).normal(size=(40, 8))
+
+    def of_words(words: list[str]) -> np.ndarray:
+        return vectors[[drawn.vocabulary.index(word) for word in words]]
+
+    found = try_sizes(
+        x, drawn.counts, drawn.vocabulary, aside, sizes=(4, 9, 4, 400), seeds=(3, 5), vectors=of_words
+    )
+    assert [one.n_topics for one in found] == [4, 9]
+    assert [bool(one.struck) for one in found] == [
+        False,
+        True,
+    ]  # 40 words are fewer than 5 for each of 9 topics
+    thetas = []
+    for row, seed in enumerate((3, 5)):
+        model = fit_plus(
+            *(some[~aside] for some in (drawn.text, drawn.image, drawn.counts)),
+            config=PlusConfig(n_topics=4),
+            seed=seed,
+        )
+        text, image = (unit(model.theta(reads, x[reads][aside])) for reads in ("text", "image"))
+        scores = text @ image.T
+        ranks = 1 + (scores >= np.diag(scores)[:, None] - 1e-9).sum(axis=1) - 1
+        np.testing.assert_allclose(found[0].reciprocal[row], 1 / ranks)
+        topics = [
+            [drawn.vocabulary[w] for w in np.argsort(-of, kind="stable")[:10]] for of in model.topic_word[0]
+        ]
+        np.testing.assert_allclose(found[0].coherence[row], npmi(topics, drawn.counts, drawn.vocabulary))
+        thetas.append(model.theta("image", drawn.image))
+    agreement = np.corrcoef(thetas[0].T, thetas[1].T)[:4, 4:]
+    best = max(
+        sum(agreement[i, j] for i, j in enumerate(order)) for order in itertools.permutations(range(4))
+    )
+    assert found[0].stability == pytest.approx(best / 4)
+    assert 0 <= found[0].intrusion.min() <= found[0].intrusion.max() <= 1
+    with pytest.raises(ConfigError, match="no pairs are held out"):
+        try_sizes(x, drawn.counts, drawn.vocabulary, np.zeros(200, dtype=bool))
+    with pytest.raises(ConfigError, match="there are 160 pairs to train on only"):
+        try_sizes(x, drawn.counts, drawn.vocabulary, aside, sizes=(161,))

@@ -160,6 +160,7 @@ def update_model(
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     name, options = parse_corpus(corpus)
     more = load_corpus(name, **options)
+    show_found(more)
     remedy = "name what it was trained on with --earlier"
     specs = [earlier] if earlier is not None else trained_specs(loaded, model, remedy=remedy)
     if earlier is None:
@@ -280,7 +281,7 @@ def sweep_sizes(
         for what, values in figures.items():
             mean, spread = float(values.mean()), float(values.std(ddof=1))
             if kind == "table":
-                found[what] = f"{mean:.3f} ± {spread:.3f}"
+                found[what] = f"{mean:.3f} ±{spread:.3f}"
             else:
                 found |= {what: rounded(mean), f"{what} sd": rounded(spread)}
         found |= {"stability": rounded(one.stability), "struck": one.struck}
@@ -296,11 +297,14 @@ def sweep_sizes(
         f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; `vtm train {corpus} --topics {chosen.n_topics}`"
     )
     if out is not None:
+        import matplotlib
+
         from vtm.report.figures import sizes_chart
 
         figure = sizes_chart(model.sizes_, chosen.n_topics)
-        with atomic_path(out) as temporary:
-            metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
+        metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
+        # The same figures are the same file.
+        with atomic_path(out) as temporary, matplotlib.rc_context({"svg.hashsalt": "vtm"}):
             figure.savefig(temporary, format=out.suffix[1:].lower(), metadata=metadata)
 
 
