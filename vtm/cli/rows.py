@@ -229,7 +229,11 @@ def _table(columns: Mapping[str, type]) -> Put:
     widths = {name: max(len(name), 6) for name, kind in columns.items() if kind in (int, float)}
     # A space stands on both sides of each column.
     room = console.width - sum(widths.values()) - 2 * len(columns)
-    most = 2 * max(room // max(len(columns) - len(widths), 1), 6)
+    wide = max(room // max(len(columns) - len(widths), 1), 6)
+
+    def on_two_lines(path: str) -> str:
+        path = shortened(path, 2 * wide)
+        return f"{path[:wide]}\n{path[wide:]}" if len(path) > wide else path
 
     def put(rows: Sequence[Row], headed: bool) -> None:
         table = Table(box=None, show_header=not headed, expand=True)
@@ -240,7 +244,7 @@ def _table(columns: Mapping[str, type]) -> Put:
                 table.add_column(name, ratio=1, overflow="fold")
         for row in rows:
             cells = {name: _shown(row[name]) for name in columns}
-            cells |= {name: shortened(cells[name], most) for name in PATHS if name in cells}
+            cells |= {name: on_two_lines(cells[name]) for name in PATHS if name in cells}
             table.add_row(*map(Text, cells.values()))
         with tqdm.external_write_mode(file=sys.stdout):  # a progress bar makes room
             console.print(table)
