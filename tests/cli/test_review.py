@@ -97,7 +97,10 @@ def test_the_whole_circle_through_a_workbook_that_another_program_saved(model, p
         "5.png": tagged["5.png"],
     }
     told = run("apply", again, photos, "--write-sidecars", "--table", tmp_path / "corrected.csv").stderr
-    assert "6 pictures: 5 with 15 keywords, 1 without" in told and "4 sidecars written, 2 had all keywords" in told
+    assert (
+        "6 pictures: 5 with 15 keywords, 1 without" in told
+        and "4 sidecars written, 2 had all keywords" in told
+    )
     for picture in photos.rglob("*.png"):
         if picture.name == "2.png":
             assert not sidecar_path(picture).exists()
@@ -328,3 +331,108 @@ def test_json_lines_of_ones_own_may_have_plain_lists(photos, tmp_path):
     (tmp_path / "t.jsonl").write_text(json.dumps({"picture": "photos/0.png", "keywords": ["sea", "boat"]}))
     run("apply", tmp_path / "t.jsonl", "--write-sidecars")
     assert flat(photos / "0.png") == ["sea", "boat"]
+
+
+# A fixed vocabulary
+
+
+def write_terms(path: Path, *rows: tuple[str, ...], header=("term", "broader", "synonyms")) -> Path:
+    return write_sheet(path, *rows, header=header)
+
+
+def tree(picture: Path) -> list[str]:
+    return items(sidecar_path(picture).read_bytes(), HIERARCHY)
+
+
+def test_a_corrected_sheet_is_mapped_to_a_vocabulary_and_its_hierarchy_is_written(photos, tmp_path):
+    terms = write_terms(
+        tmp_path / "terms.csv",
+        ("Sailing boat", "Boat", "yacht; sailboat"),
+        ("Boat", "Vehicle", "ship"),
+        ("Mouse", "Animal", ""),
+        ("", "", ""),
+    )
+    sheet = write_sheet(
+        tmp_path / "tags.csv",
+        ("photos/0.png", "yachts, BOATS, ship, harbour"),
+        ("photos/2.png", "mice, harbour, sun"),
+        ("photos/b/1.png", "sun, vehicles"),
+        ("photos/b/3.png", "sun"),
+    )
+    told = run(
+        "apply", sheet, "--write-sidecars", "--vocabulary", terms, "--table", tmp_path / "t.csv"
+    ).stderr
+    assert f"5 keywords left out, which are not in {terms}: sun (3), harbour (2)" in told
+    assert "4 pictures: 3 with 4 keywords, 1 without" in told
+    assert flat(photos / "0.png") == ["Sailing boat", "Boat"]
+    assert tree(photos / "0.png") == ["vtm|Vehicle|Boat|Sailing boat", "vtm|Vehicle|Boat"]
+    assert tree(photos / "2.png") == ["vtm|Animal|Mouse"] and tree(photos / "b" / "1.png") == ["vtm|Vehicle"]
+    assert not sidecar_path(photos / "b" / "3.png").exists()
+    with open(tmp_path / "t.csv", encoding="utf-8", newline="") as stream:
+        assert [row["text"] for row in csv.DictReader(stream)] == ["Sailing boat, Boat", "Mouse", "Vehicle"]
+    run("untag", photos)
+    assert not list(photos.rglob("*.xmp"))
+
+
+def test_forms_are_those_of_the_language(photos, tmp_path):
+    terms = write_terms(tmp_path / "terms.csv", ("Boot",), header=("Term",))
+    sheet = write_sheet(tmp_path / "tags.csv", ("photos/0.png", "Boote"))
+    run("apply", sheet, "--vocabulary", terms, "--language", "de", "--write-sidecars")
+    assert flat(photos / "0.png") == ["Boot"]
+    told = run("apply", sheet, "--vocabulary", terms, "--language", "tlh").stderr
+    assert f"1 keywords left out, which are not in {terms}: Boote (1)" in told
+
+
+def test_tag_takes_the_likeliest_terms_and_counts_what_it_left_out(model, photos, tmp_path):
+    def keywords(*more: object) -> tuple[dict[str, list[tuple[str, float]]], str]:
+        result = run("tag", model, photos, "--min-confidence", 0, "--format", "jsonl", *more)
+        rows = map(json.loads, result.stdout.splitlines())
+        found = {row["picture"]: [tuple(one.values()) for one in row["keywords"]] for row in rows}
+        return found, result.stderr
+
+    free, _ = keywords("--keywords", 2000)
+    known = [word for word, _ in next(iter(free.values()))]
+    chosen, gone = sorted(known)[::2], {*sorted(known)[1::2]}
+    terms = write_terms(tmp_path / "terms.csv", *((word.upper(), "All", "") for word in chosen))
+    found, told = keywords("--keywords", 3, "--vocabulary", terms, "--write-sidecars")
+    # By hand, from what the model says without a vocabulary; forms of a chosen word count as that word.
+    from simplemma import lemmatize
+
+    by_lemma = {lemmatize(word, lang="en").lower(): word.upper() for word in reversed(chosen)}
+    names = {word: word.upper() for word in chosen}
+    names |= {word: by_lemma[key] for word in gone if (key := lemmatize(word, lang="en").lower()) in by_lemma}
+    missed = 0
+    for picture, every in free.items():
+        expected: dict[str, float] = {}
+        for word, chance in every:
+            if word in names:
+                expected.setdefault(names[word], chance)
+        assert found[picture] == list(expected.items())[:3]
+        missed += sum(word not in names for word, _ in every[:3])
+        assert tree(Path(picture)) == [f"vtm|All|{word}" for word, _ in found[picture]]
+    assert missed and f"{missed} keywords left out, which are not in {terms}: " in told
+
+
+def test_a_vocabulary_that_cannot_be_followed_is_refused_in_one_line(model, photos, tmp_path):
+    sheet = write_sheet(tmp_path / "tags.csv", (photos / "0.png", "sea"))
+    path = tmp_path / "terms.csv"
+
+    def refused(*rows: tuple[str, ...], **options: object) -> str:
+        return error("apply", sheet, "--vocabulary", write_terms(path, *rows, **options), "--write-sidecars")
+
+    assert "needs a column term; it has word" in refused(("a",), header=("word",))
+    assert "holds no term; it needs a row for each" in refused()
+    assert "a < b < a: stands below itself; correct what is broader" in refused(
+        ("a", "b", ""), ("b", "a", "")
+    )
+    assert "terms.csv row 3: 'a' is in terms.csv row 2 already, for 'a'" in refused(
+        ("a", "", ""), ("A", "b", "")
+    )
+    assert "row 3: 'sea' is in terms.csv row 2 already, for 'a'" in refused(
+        ("a", "", "sea"), ("b", "", "c,sea")
+    )
+    assert "row 2: 'Rome, Italy' has a comma or semicolon" in refused(("Rome, Italy", "", ""))
+    assert "none.csv: no such file; name a table with a column term" in error(
+        "tag", model, photos, "--vocabulary", "none.csv"
+    )
+    assert not list(photos.rglob("*.xmp"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,8 +43,8 @@ from vtm.corpora.keywords import (
     write_sidecar,
 )
 from vtm.corpora.pictures import MAX_PIXELS
-from vtm.corpora.table import IMAGE_COLUMNS, Found, read_rows
-from vtm.errors import ConfigError, DataError, said, storable
+from vtm.corpora.table import IMAGE_COLUMNS, MOST_NAMED, Found, read_rows
+from vtm.errors import ConfigError, DataError, MissingError, printable, said, storable
 from vtm.files import as_text
 
 if TYPE_CHECKING:
@@ -68,6 +70,13 @@ SidecarName = Annotated[
         metavar="NAME",
     ),
 ]
+VocabularyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Only these keywords: a table with columns term, broader and synonyms, the last two if you like.",
+        metavar="FILE",
+    ),
+]
 WriteOriginals = Annotated[
     bool,
     typer.Option(
@@ -75,6 +84,123 @@ WriteOriginals = Annotated[
         help="Add the keywords to the JPEG and PNG files themselves, as XMP; what they show stays as it is.",
     ),
 ]
+
+
+class TermList:
+    """A fixed vocabulary: which term a keyword is, whatever its case or form, and what stands above each term.
+
+    Attributes
+    ----------
+    paths : each term with its path, from the top.
+    left_out : how often each keyword that is no term was asked for.
+    """
+
+    def __init__(
+        self, broader: Mapping[str, str], synonyms: Mapping[str, str] | None = None, *, language: str = "en"
+    ) -> None:
+        """`broader` has for each term the one above it, or ""; `synonyms` for each other name its term."""
+        self.paths: dict[str, tuple[str, ...]] = {}
+        self.left_out: Counter[str] = Counter()
+        self._language = language
+        for term in dict.fromkeys((*broader, *filter(None, broader.values()))):
+            path = [term]
+            while above := broader.get(path[0]):
+                if above in path:
+                    raise DataError(f"{' < '.join([*reversed(path), above])}: stands below itself")
+                path.insert(0, above)
+            self.paths[term] = tuple(path)
+        terms = {_folded(term) for term in self.paths}
+        self._names = dict(zip(self.paths, self.paths, strict=True))
+        self._names |= {name: term for name, term in (synonyms or {}).items() if _folded(name) not in terms}
+        self._known = {_folded(name): term for name, term in reversed(self._names.items())}
+
+    def learn(self, keywords: Iterable[str]) -> None:
+        """Look up which terms have forms of these keywords; of several terms it is the first."""
+        from vtm.corpora.words import word_forms
+
+        new = sorted({_folded(keyword) for keyword in keywords} - self._known.keys())
+        names = [_folded(name) for name in self._names]
+        forms = word_forms((*names, *new), self._language).tolist() if new else []
+        by_form = dict(zip(reversed(forms[: len(names)]), reversed(self._names.values()), strict=True))
+        self._known |= {
+            word: by_form.get(form, "") for word, form in zip(new, forms[len(names) :], strict=True)
+        }
+
+    def term(self, keyword: str) -> str:
+        """The term that a keyword is; "" for none."""
+        if _folded(keyword) not in self._known:
+            self.learn([keyword])
+        return self._known[_folded(keyword)]
+
+    def told(self, path: Path | str) -> list[str]:
+        """What was left out, in a line; none where nothing was."""
+        most = [f"{printable(word)} ({number})" for word, number in self.left_out.most_common(MOST_NAMED)]
+        more = f" and {len(self.left_out) - MOST_NAMED} more" if len(self.left_out) > MOST_NAMED else ""
+        total = self.left_out.total()
+        return [f"{total} keywords left out, which are not in {path}: {', '.join(most)}{more}"] * bool(total)
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name.casefold()).split())
+
+
+def read_terms(path: Path | str, *, language: str = "en") -> TermList:
+    """A fixed vocabulary from a table with a column `term`, and if you like `broader` (or `parent`) and `synonyms`.
+
+    A term that others stand below is one, too, where it has no row. Synonyms have commas or semicolons between them.
+
+    Raises
+    ------
+    DataError
+        No table, no such column or no term; a term in two rows, a synonym of two terms, a term below itself, or one with a
+        comma or semicolon, which part keywords in sheets.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from vtm.cli.tags import read_terms
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "terms.csv").write_text("term,broader,synonyms\\nBoat,Vehicle,ship;vessel\\n")
+    ...     terms = read_terms(f"{folder}/terms.csv")
+    >>> [terms.term(word) for word in ("boats", "SHIPS", "vehicle", "sea")], terms.paths["Boat"]
+    (['Boat', 'Boat', 'Vehicle', ''], ('Vehicle', 'Boat'))
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingError(f"--vocabulary {path}: no such file; name a table with a column term")
+    columns, rows = read_rows(path, None)
+    named = {column.lower(): column for column in reversed(columns)}
+    if "term" not in named:
+        raise DataError(f"{path}: needs a column term; it has {', '.join(filter(None, columns)) or 'none'}")
+    above = named.get("broader", named.get("parent"))
+    broader: dict[str, str] = {}
+    synonyms: dict[str, str] = {}
+    spelled: dict[str, str] = {}  # a name as it is compared -> as it was first written
+    where: dict[str, tuple[str, str]] = {}  # a name as it is compared -> its term, and the row that says so
+    for row in rows():
+        term = " ".join(_cell(row.values[named["term"]]).split())
+        parent = " ".join(_cell(row.values.get(above)).split())
+        if not term:
+            continue
+        others = _keywords(row.values.get(named.get("synonyms")), several=True)
+        if parted := next((name for name in (term, parent) if re.search("[,;]", name)), ""):
+            raise DataError(
+                f"{row}: {parted!r} has a comma or semicolon, which part keywords; write it without"
+            )
+        term, parent = (spelled.setdefault(_folded(name), name) for name in (term, parent))
+        for name in (term, *others):
+            owner, first = where.setdefault(_folded(name), (term, str(row)))
+            if (owner, first) != (term, str(row)):
+                raise DataError(f"{row}: {name!r} is in {first} already, for {owner!r}; keep it in one row")
+        broader[term] = parent
+        synonyms |= dict.fromkeys(others, term)
+    if not broader:
+        raise DataError(f"{path}: holds no term; it needs a row for each")
+    try:
+        return TermList(broader, synonyms, language=language)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; correct what is broader") from None
 
 
 @dataclass(frozen=True)
@@ -99,6 +225,7 @@ class Tagged:
     words: tuple[Keyword, ...]
     tags: tuple[Tag, ...]
     topics_too: bool = False  # whether labels of topics are written to files as well
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of terms, from the top
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -109,7 +236,7 @@ class Tagged:
     @property
     def hierarchy(self) -> tuple[tuple[str, ...], ...]:
         """The same under vtm's root, for photo programs that show keywords as a tree."""
-        return tuple((ROOT, word) for word in self.keywords)
+        return tuple((ROOT, *self.paths.get(word, (word,))) for word in self.keywords)
 
 
 def tag_pictures(
@@ -124,6 +251,7 @@ def tag_pictures(
     order: str = "relevance",
     weight: float = 0.6,
     topics_too: bool = False,
+    terms: TermList | None = None,
 ) -> Iterator[list[Tagged | Dropped]]:
     """Tag pictures, some hundred at a time.
 
@@ -137,6 +265,9 @@ def tag_pictures(
         How many keywords of each topic, and which (`VisualTopicModel.topics`).
     topics_too
         Whether files get the labels of topics, too.
+    terms
+        A fixed vocabulary: keywords are the likeliest of its terms. What would have stood among the keywords without it and
+        is no term is counted there.
 
     Yields
     ------
@@ -168,8 +299,11 @@ def tag_pictures(
             f"top={top}, min_probability={min_probability}: at least 1 topic, and a probability from 0 to 1"
         )
     labels = [tuple(topic) for topic in model.topics(words, order=order, weight=weight)]
-    start = 0
-    for theta, found, dropped in model.tag_blocks(pictures, top=keywords, min_confidence=min_confidence):
+    start, asked, paths = 0, keywords, {} if terms is None else terms.paths
+    if terms is not None:
+        asked = len(model.vocabulary_)  # of which some may be terms
+        terms.learn(model.vocabulary_)
+    for theta, found, dropped in model.tag_blocks(pictures, top=asked, min_confidence=min_confidence):
         reasons = {item.id: item for item in dropped}
         block: list[Tagged | Dropped] = []
         rows = zip(pictures[start : start + len(theta)], theta, best_columns(theta, top), found, strict=True)
@@ -182,9 +316,21 @@ def tag_pictures(
                 continue
             best = [k for k in largest if row[k] >= min_probability]
             tags = tuple(Tag(int(k), float(row[k]), labels[k]) for k in best)
-            block.append(Tagged(Path(picture), sure, tags, topics_too))
+            chosen = sure if terms is None else _as_terms(sure, terms, keywords)
+            block.append(Tagged(Path(picture), chosen, tags, topics_too, paths))
         start += len(theta)
         yield block
+
+
+def _as_terms(words: Sequence[Keyword], terms: TermList, most: int) -> tuple[Keyword, ...]:
+    """The first terms among a picture's words, each as sure as its surest form."""
+    found: dict[str, Keyword] = {}
+    for place, word in enumerate(words):
+        if term := terms.term(word.word):
+            found.setdefault(term, replace(word, word=term))
+        elif place < most:
+            terms.left_out[word.word] += 1
+    return tuple(found.values())[:most]
 
 
 def tag(
@@ -213,6 +359,7 @@ def tag(
     write_sidecars: WriteSidecars = False,
     sidecar_name: SidecarName = "full",
     write_originals: WriteOriginals = False,
+    vocabulary: VocabularyFile = None,
     write_topics: Annotated[
         bool, typer.Option("--write-topics", help="With the keywords, write the labels of topics, too.")
     ] = False,
@@ -235,6 +382,7 @@ def tag(
     found = find_some(pictures, exclude)
     spare_pictures(found, "--out", out)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    terms = None if vocabulary is None else read_terms(vocabulary, language=loaded.language)
     bad, tagged, without, topicless, n_keywords = list(found.unreadable), 0, 0, 0, 0
     blocks = tag_pictures(
         loaded,
@@ -247,6 +395,7 @@ def tag(
         order="ctfidf" if ctfidf else "relevance",
         weight=relevance,
         topics_too=write_topics,
+        terms=terms,
     )
     if kind == "table":
         columns = BLOCKS
@@ -272,6 +421,8 @@ def tag(
     )
     if topicless:
         say(f"{topicless} of {tagged} pictures have no topic of {min_probability} or more")
+    for line in terms.told(vocabulary) if terms else ():
+        say(line)
     finish(found, bad, sum(writer.report() for writer in writers))
 
 
@@ -416,11 +567,19 @@ class Reviewed:
     picture: Path
     keywords: tuple[str, ...]
     rows: list[str] = field(default_factory=list)
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def hierarchy(self) -> tuple[tuple[str, ...], ...]:
         """As that of `Tagged`."""
-        return tuple((ROOT, word) for word in self.keywords)
+        return tuple((ROOT, *self.paths.get(word, (word,))) for word in self.keywords)
+
+    def in_terms(self, terms: TermList) -> Reviewed:
+        """With the terms of a fixed vocabulary in place of the keywords, which counts what is none."""
+        found = {word: terms.term(word) for word in self.keywords}
+        terms.left_out.update(word for word, term in found.items() if not term)
+        kept = tuple(dict.fromkeys(filter(None, found.values())))
+        return replace(self, keywords=kept, paths=terms.paths)
 
 
 @dataclass(frozen=True)
@@ -575,6 +734,8 @@ def apply_sheet(
         Path | None,
         typer.Option(help="Write a table of pictures and keywords, to train a model on.", metavar="FILE"),
     ] = None,
+    vocabulary: VocabularyFile = None,
+    language: Annotated[str, typer.Option(help="Of the vocabulary, for the forms of its words.")] = "en",
     encoding: Annotated[str | None, typer.Option(help="Of a CSV file, as cp1252; by default UTF-8.")] = None,
     exclude: Exclude = None,
 ) -> None:
@@ -588,7 +749,11 @@ def apply_sheet(
     writers = _writers(write_sidecars, sidecar_name, write_originals)
     kind = None if table is None else choose_format(None, table)
     found = find_some(pictures, exclude) if pictures else None
+    terms = None if vocabulary is None else read_terms(vocabulary, language=language)
     review = read_review(sheet, found and found.pictures, encoding=encoding)
+    if terms is not None:
+        terms.learn(word for one in review.pictures for word in one.keywords)
+        review = replace(review, pictures=tuple(one.in_terms(terms) for one in review.pictures))
     if not review.pictures:
         told = (
             review.problems[0]
@@ -607,6 +772,8 @@ def apply_sheet(
     without = sum(not one.keywords for one in review.pictures)
     n_pictures = len(review.pictures)
     say(f"{n_pictures} pictures: {n_pictures - without} with {n_keywords} keywords, {without} without")
+    for line in terms.told(vocabulary) if terms else ():
+        say(line)
     if review.elsewhere:
         say(f"{review.elsewhere} rows are of other pictures than the named ones: left as they are")
     if found and (rest := len(found.pictures) - len(shown.pictures)):
