@@ -16,6 +16,7 @@ from vtm.errors import ConfigError
 from vtm.experiment.prepare import prepare
 from vtm.experiment.runs import run_baseline, run_models
 from vtm.metrics.topics import npmi
+from vtm.model import health
 from vtm.model.health import SizeTried, judge, recommended_size, teacher_kl, try_sizes
 from vtm.model.plus import PlusConfig, fit_plus, unit
 
@@ -234,7 +235,7 @@ def test_the_size_is_chosen_as_the_rule_says(sizes: list[SizeTried], chosen: int
     assert ("struck" in why) == all(one.struck for one in sizes)
 
 
-def test_sizes_are_tried_as_models_are_trained() -> None:
+def test_sizes_are_tried_as_models_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each figure of a size anew, from the model of that seed."""
     drawn = planted(200, n_topics=4)
     aside = np.arange(200) % 5 == 0
@@ -267,13 +268,24 @@ def test_sizes_are_tried_as_models_are_trained() -> None:
             [drawn.vocabulary[w] for w in np.argsort(-of, kind="stable")[:10]] for of in model.topic_word[0]
         ]
         np.testing.assert_allclose(found[0].coherence[row], npmi(topics, drawn.counts, drawn.vocabulary))
-        thetas.append(model.theta("image", drawn.image))
+        thetas.append(model.theta("image", drawn.image[~aside]))
     agreement = np.corrcoef(thetas[0].T, thetas[1].T)[:4, 4:]
     best = max(
         sum(agreement[i, j] for i, j in enumerate(order)) for order in itertools.permutations(range(4))
     )
     assert found[0].stability == pytest.approx(best / 4)
     assert 0 <= found[0].intrusion.min() <= found[0].intrusion.max() <= 1
+    monkeypatch.setattr(health, "MOST_TRIED", 60)
+    few = try_sizes(x, drawn.counts, drawn.vocabulary, aside, sizes=(4,), seeds=(3,))
+    some = np.flatnonzero(~aside)[::3]  # the evenest 60 or fewer of 160
+    model = fit_plus(
+        drawn.text[some], drawn.image[some], drawn.counts[some], config=PlusConfig(n_topics=4), seed=3
+    )
+    topics = [
+        [drawn.vocabulary[w] for w in np.argsort(-of, kind="stable")[:10]] for of in model.topic_word[0]
+    ]
+    np.testing.assert_allclose(few[0].coherence[0], npmi(topics, drawn.counts, drawn.vocabulary))
+    monkeypatch.undo()
     with pytest.raises(ConfigError, match="no pairs are held out"):
         try_sizes(x, drawn.counts, drawn.vocabulary, np.zeros(200, dtype=bool))
     with pytest.raises(ConfigError, match="there are 160 pairs to train on only"):

@@ -294,7 +294,7 @@ def sweep_sizes(
         write(rows)
     say(f"recommended: {chosen.n_topics} topics; {why}")
     say(
-        f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; `vtm train {corpus} --topics {chosen.n_topics}`"
+        f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; train with --topics {chosen.n_topics}"
     )
     if out is not None:
         import matplotlib

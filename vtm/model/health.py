@@ -33,6 +33,7 @@ REPEATED = 0.5
 ALIKE = 0.01
 # Numbers of topics that are tried, each with so many seeds.
 SIZES, SEEDS = (10, 20, 40, 80, 160), 5
+MOST_TRIED = 20_000  # pairs that sizes are trained on
 # Known words a topic, and pairs a topic, at least.
 LEAST_WORDS, LEAST_PAIRS = 5, 5
 LISTED, HEAD = 10, 5  # words that coherence and intrusion look at
@@ -167,8 +168,8 @@ class SizeTried:
     reciprocal : (S, h) reciprocal rank of each held-out text's own picture among those held out, by topics alone.
     coherence : (S, K) NPMI of each topic's ten most probable words in all texts.
     intrusion : (S, K) share of foreign words that stand out (`vtm.metrics.topics.word_intrusion`); NaN without vectors.
-    stability : mean correlation of the topics of two seeds over all pictures, the best partners side by side; the mean of
-        all pairs of seeds, NaN of one seed.
+    stability : mean correlation of the topics of two seeds over the training pictures, the best partners side by
+        side; the mean of all pairs of seeds, NaN of one seed.
     struck : why the size is out of the question, or "".
     """
 
@@ -198,6 +199,8 @@ def try_sizes(
 ) -> tuple[SizeTried, ...]:
     """Train VTM+ of several sizes and look what each is worth; sizes that cannot be trained are left out.
 
+    With more than 20,000 pairs, sizes are trained on as many of them, spread evenly over all.
+
     Parameters
     ----------
     x : "text" (n, D) and "image" (n, E) embeddings of all pairs.
@@ -213,6 +216,7 @@ def try_sizes(
     from tqdm import tqdm
 
     learned, held = np.flatnonzero(~aside), np.flatnonzero(aside)
+    learned = learned[:: -(-len(learned) // MOST_TRIED) or 1]
     if not len(held):
         raise ConfigError(
             "no pairs are held out, by which sizes are judged: bring more pairs, or name n_topics"
@@ -237,7 +241,7 @@ def try_sizes(
                 scores = relevance(model.topic_word[0], model.topic_share[0], weight=RELEVANCE_WEIGHT)
                 heads.append(top_words(scores, vocabulary, min(HEAD, len(vocabulary))))
                 words.append(model.topic_word[0])
-                thetas.append(model.theta("image", x["image"]))
+                thetas.append(model.theta("image", training[1]))
                 bar.update()
             agreements = [topic_agreement(a, b) for a, b in itertools.combinations(thetas, 2)]
             partners = [np.take_along_axis(a, match_topics(a)[:, None], axis=1).mean() for a in agreements]
