@@ -141,8 +141,9 @@ def test_clone_and_set_params(model):
 
 def test_the_networks_defaults_are_those_of_the_experiments():
     ours, theirs = VisualTopicModel().get_params(), ModelConfig()
-    assert {name: ours[name] for name in vars(theirs) if name != "batch_size"} == {
-        name: value for name, value in vars(theirs).items() if name != "batch_size"
+    follow = ("batch_size", "kl_weight")  # from the number of pairs
+    assert {name: ours[name] for name in vars(theirs) if name not in follow} == {
+        name: value for name, value in vars(theirs).items() if name not in follow
     }
 
 
@@ -566,6 +567,12 @@ def test_matches_and_keywords_come_with_reasons_and_chances(corpus, plus, tmp_pa
         for hit in answer.nearest:
             assert {word.word for word in hit.words} <= set(answer.known)
     assert plus.words_of("The xyzzy of the boats") == (("boats",), ("xyzzy",))
+    # A form that no text of the training holds asks for the word that they hold.
+    assert "boating" not in known and plus.words_of("boating") == (("boats",), ())
+    assert (
+        plus.match("boating", corpus.images, top=3).nearest
+        == plus.match("boats", corpus.images, top=3).nearest
+    )
     found = plus.keywords(corpus.images, top=6, min_confidence=0)
     assert loaded.keywords(corpus.images, top=6, min_confidence=0) == found
     assert plus.keywords(corpus.images[5:6], top=6, min_confidence=0) == found[5:6]
@@ -994,19 +1001,22 @@ def test_training_that_diverges_is_an_error(corpus, embeddings):
         )
 
 
-def test_few_pairs_are_trained_on_in_smaller_batches(corpus, monkeypatch):
+def test_few_pairs_are_trained_on_in_smaller_batches_and_nearer_to_the_teacher(corpus, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        distill, "train_pair", lambda *a, config, **k: asked.append(config.batch_size) or 1 / 0
-    )
-    for n, batch_size in ((499, None), (500, None), (499, 64)):
-        model = VisualTopicModel(method="joint", batch_size=batch_size)
+
+    def train_pair(*_, config, **__):
+        asked.append((config.batch_size, config.kl_weight))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(distill, "train_pair", train_pair)
+    for n, given in ((499, {}), (500, {}), (499, {"batch_size": 64, "kl_weight": 0.03})):
+        model = VisualTopicModel(method="joint", **given)
         x = np.ones((n, 2))
         with pytest.raises(ZeroDivisionError):
             model.fit(
                 ["boat sea"] * (n // 3) + ["tree leaf"] * (n - n // 3), text_embeddings=x, image_embeddings=x
             )
-    assert asked == [16, 64, 64]
+    assert asked == [(16, 0.1), (64, 0.03), (64, 0.03)]
 
 
 # Saved and loaded

@@ -18,6 +18,7 @@ from vtm.corpora.words import (
     language_doubts,
     read_words,
     stop_words,
+    known_forms,
     word_forms,
 )
 from vtm.errors import ConfigError, DataError, MissingError
@@ -332,3 +333,14 @@ def test_counts_and_tokens_cut_alike(texts, phrases):
         assert counts[row].tolist() == [tokens[word] for word in vocabulary.words]
         known = re.findall(r"(?:[^\W\d_][\u0308ि]*){2,}", unicodedata.normalize("NFC", text.lower()))
         assert {word: tokens[word] for word in words} == {word: known.count(word) for word in words}
+
+
+def test_a_word_counts_as_the_shortest_known_word_of_which_it_is_a_form():
+    known = ("boat", "boating", "child", "red boats", "sea")
+    assert known_forms(["boats", "children", "zeppelin", "sea"], known, "en") == {
+        "boats": "boat",
+        "children": "child",
+        "sea": "sea",
+    }
+    assert known_forms(["häuser"], ("hauses", "haus"), "de") == {"häuser": "haus"}
+    assert known_forms(["boats"], (), "en") == {} == known_forms(["boats"], known, "xx")

@@ -253,6 +253,23 @@ def test_in_a_larger_collection_a_text_s_own_picture_is_found_less_easily(plante
     assert few["text"].probability(score)[looked].mean() > said
 
 
+def test_chances_of_what_no_known_word_finds_are_those_of_unknown_words(planted):
+    text, picture = readings(planted)
+    reader, _, counts = planted
+    # Words that stand in one text each, and say nothing of its picture.
+    holds = np.eye(40, dtype=bool)[np.random.default_rng(0).permutation(40)]
+    by_texts, by_words = (
+        tune(reader, text, picture, counts, held_out=True, n_pictures=40, strange=strange)
+        for strange in (None, (text, holds))
+    )
+    assert by_words.mix == by_texts.mix
+    assert all(by_words.matches[what] == by_texts.matches[what] for what in ("words", "text"))
+    said = by_words.matches["unknown"].probability(
+        by_words.match("unknown", reader.scores(text, picture, by_words.word_mix))
+    )
+    assert said.max() < 0.3 and said.mean() == pytest.approx(1 / 40, abs=0.03)
+
+
 def test_without_held_out_pairs_nothing_is_chosen_or_calibrated(planted):
     text, picture = readings(planted)
     tuned = tune(planted[0], text, picture, planted[2], held_out=False, n_pictures=40)

@@ -182,13 +182,6 @@ class Vocabulary:
         starts = np.cumsum([0, *map(len, rows)], dtype=np.int32)
         return csr_matrix((counts, columns, starts), shape=(len(rows), len(self.words)))
 
-    def held(self, texts: Sequence[str]) -> np.ndarray:
-        """Which of the vocabulary's words each text holds: (n, V) bool."""
-        known = (set(self.tokens(text)) for text in texts)
-        return np.array([[word in words for word in self.words] for words in known], dtype=bool).reshape(
-            -1, len(self)
-        )
-
     def tokens(self, text: str) -> list[str]:
         """The text's known words in their order, for coherence measures that read running text."""
         cut = words_of(
@@ -322,7 +315,7 @@ def _word_forms(vocabulary: tuple[str, ...], codes: tuple[str, ...]) -> tuple[in
     first: dict[tuple[str, str], int] = {}
     same = []
     for code in codes:
-        form = cache(_form_of(code))
+        form = _form_of(code)
         for place, word in enumerate(vocabulary):
             key = (code, " ".join(map(form, word.split())))
             same.append((place, first.setdefault(key, place)))
@@ -331,6 +324,34 @@ def _word_forms(vocabulary: tuple[str, ...], codes: tuple[str, ...]) -> tuple[in
     return tuple(connected_components(graph, directed=False)[1].tolist())
 
 
+def known_forms(words: Iterable[str], vocabulary: Sequence[str], language: str) -> dict[str, str]:
+    """Words that are no vocabulary's words but forms of one (`word_forms`), and which: the shortest where it has several.
+
+    Examples
+    --------
+    >>> from vtm.corpora.words import known_forms
+    >>> known_forms(["boats", "zeppelin"], ("boat", "boating", "sea"), "en")
+    {'boats': 'boat'}
+    """
+    codes = tuple(_codes(language))
+    by_form = _by_form(tuple(vocabulary), codes)
+    found = {}
+    for word in words:
+        known = [by_form[key] for key in ((code, _form_of(code)(word)) for code in codes) if key in by_form]
+        if known:
+            found[word] = min(known, key=lambda known: (len(known), known))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _by_form(vocabulary: tuple[str, ...], codes: tuple[str, ...]) -> dict[tuple[str, str], str]:
+    """The shortest single word of each form, by language and form."""
+    single = (word for word in vocabulary if " " not in word)
+    shortest_last = sorted(single, key=lambda word: (len(word), word), reverse=True)
+    return {(code, _form_of(code)(word)): word for code in codes for word in shortest_last}
+
+
+@cache
 def _form_of(code: str) -> Callable[[str], str]:
     """What stands for all forms of a word in a language."""
     import simplemma
@@ -339,12 +360,12 @@ def _form_of(code: str) -> Callable[[str], str]:
     code = _ISO.get(code, code)
     name = _packaged().get(code)
     if code != "en" and name in snowballstemmer.algorithms():
-        return snowballstemmer.stemmer(name).stemWord
+        return cache(snowballstemmer.stemmer(name).stemWord)
     try:
         simplemma.lemmatize("a", lang=code)
     except ValueError:  # it does not know the language
         return str
-    return lambda word: simplemma.lemmatize(word, lang=code).lower()
+    return cache(lambda word: simplemma.lemmatize(word, lang=code).lower())
 
 
 def language_doubts(texts: Sequence[str], language: str) -> list[str]:

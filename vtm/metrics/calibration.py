@@ -482,7 +482,14 @@ def _worth(
 
 
 def tune(
-    reader: Reader, text: Reading, picture: Reading, counts: csr_matrix, *, held_out: bool, n_pictures: int
+    reader: Reader,
+    text: Reading,
+    picture: Reading,
+    counts: csr_matrix,
+    *,
+    held_out: bool,
+    n_pictures: int,
+    strange: tuple[Reading, np.ndarray] | None = None,
 ) -> Tuned:
     """Weigh and calibrate the scores of a reader on pairs, row i of each argument for pair i.
 
@@ -492,6 +499,8 @@ def tune(
     held_out : whether these pairs were not trained on; else nothing is chosen by them, and nothing calibrated.
     n_pictures : size of a usual collection, for which chances are learned. Among the few pictures that were held out,
         a text's own one is a larger share than it is there, and counts less by as much.
+    strange : readings of q unknown words, and which of the n texts hold each, (q, n) bool: the chances of what is found by
+        a text without a known word are learned from these. By default from whole texts, which say more than such a word.
     """
     has = np.asarray((counts > 0).todense())
     word_mix = {name: 1 / len(WORD_SCORES) for name in WORD_SCORES}
@@ -521,6 +530,11 @@ def tune(
         if held_out:
             figure = average_precision if what == "words" else own_reciprocal_ranks
             mix[what] = best_mix(mix[what], partial(_worth, figure, scaled, right))
+            if what == "unknown" and strange is not None:
+                reading, right = strange
+                scores = reader.scores(reading, picture, word_mix)
+                scaled = {name: scores[name] / spread[what][name] for name in names}
+                weight = np.where(right, len(has) / n_pictures, 1.0)
             score = mixed(scaled, mix[what]).ravel()
             best = score >= np.quantile(score, 1 - LOOKED_AT)
             matches[what] = calibrate(

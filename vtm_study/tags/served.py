@@ -43,7 +43,7 @@ def measure(data: Prepared) -> dict[str, Any]:
     Every fold's model is fitted to all pairs outside of the fold's test part, as a user's would be, and asked about the
     test part: one-word queries, whole texts, keywords. BERTopic and turftopic, where they are installed, have as many
     topics, the same words and the same pairs; what of theirs is chosen, is chosen on the pairs that ours holds out. One
-    seed a fold, that of the experiment in turn.
+    seed a fold, that of the experiment in turn. A text holds a word where it holds a form of it (`words_of`).
 
     Returns
     -------
