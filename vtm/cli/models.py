@@ -256,6 +256,7 @@ def sweep_sizes(
         raise ConfigError(f"--topics {topics}: is one number; name several, as in 20,40,80")
     name, options = parse_corpus(corpus)
     data = load_corpus(name, **options)
+    show_found(data)
     model = VisualTopicModel(
         sizes,
         encoder=encoder,

@@ -219,7 +219,7 @@ def try_sizes(
     learned = learned[:: -(-len(learned) // MOST_TRIED) or 1]
     if not len(held):
         raise ConfigError(
-            "no pairs are held out, by which sizes are judged: bring more pairs, or name n_topics"
+            "no pairs are held out, by which sizes are judged: bring more pairs, or name one number of topics"
         )
     sizes = [size for size in dict.fromkeys(sizes) if size <= len(learned)]
     if not sizes:

@@ -1,0 +1,121 @@
+"""What docstrings say was measured on Open Clip Art, measured again."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from vtm.api import ModelWarning, VisualTopicModel
+from vtm.corpora import Corpus, load_corpus, split
+from vtm.corpora.fetch import GROUPS, is_fetched
+from vtm.metrics.calibration import MINUS
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(
+            is_fetched(name) for group in ("encoder:offline", "corpus:openclipart") for name in GROUPS[group]
+        ),
+        reason="not fetched",
+    ),
+]
+K = 60
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus("openclipart")
+
+
+@pytest.fixture(scope="module")
+def parts(corpus: Corpus) -> dict[str, np.ndarray]:
+    return split(corpus, seed=0)
+
+
+def pairs(corpus: Corpus, rows: np.ndarray) -> tuple[list[str], list]:
+    return [corpus.texts[row] for row in rows], [corpus.images[row] for row in rows]
+
+
+def fitted(*pairs_: list, n_topics: int = K) -> VisualTopicModel:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        return VisualTopicModel(n_topics, progress=False).fit(*pairs_)
+
+
+def updated(model: VisualTopicModel, new: tuple, earlier: tuple) -> VisualTopicModel:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        return model.partial_fit(*new, earlier=earlier)
+
+
+def test_pictures_are_found_as_the_docstring_of_a_question_says(corpus, parts) -> None:
+    model = fitted(*pairs(corpus, parts["train"]))
+    texts, images = pairs(corpus, parts["test"])
+    n = len(texts)
+    held = model._vocabulary.held(texts)
+    # Like: the first ten whose text says half of the same, by weight.
+    weights = np.log(model._reader.frequency.max() + 1) - np.log(model._reader.frequency) + 0.1
+    asked = held * weights / np.maximum((held * weights).sum(axis=1, keepdims=True), 1e-12)
+    right = (asked @ held.T >= 0.5) & ~np.eye(n, dtype=bool)
+    some = np.flatnonzero(right.any(axis=1))
+
+    def hits(order: np.ndarray) -> float:
+        others = [[place for place in row if place != one][:10] for one, row in zip(some, order, strict=True)]
+        return float(np.mean([right[one, row] for one, row in zip(some, others, strict=True)]))
+
+    by_place = hits(model.rank(like=[images[row] for row in some], images=images, top=11)[0])
+    x, _ = model._embeddings(images, None)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    by_encoder = hits(np.argsort(-unit[some] @ unit.T, axis=1)[:, :11])
+    assert (round(by_place, 2), round(by_encoder, 2)) == pytest.approx((0.16, 0.10), abs=0.011)
+    # Minus: the first ten that have the one word alone, over all pairs of frequent words that stand together.
+    frequent = np.argsort(-held.sum(axis=0), kind="stable")[:60]
+    frequent = frequent[held[:, frequent].sum(axis=0) >= 8]
+    words = [model.vocabulary_[w] for w in frequent]
+    positions, scores = model.rank(words, images, top=n)
+    of = np.take_along_axis(scores, np.argsort(positions, axis=1), axis=1)
+    chance = model.calibration_.matches["words"]
+    share: dict[str, list[float]] = {"less": [], "left out": [], "not told": []}
+    for a, one in enumerate(frequent):
+        for b, other in enumerate(frequent):
+            alone = held[:, one] & ~held[:, other]
+            if a == b or (held[:, one] & held[:, other]).sum() < 3 or alone.sum() < 5:
+                continue
+            out = np.where(chance.probability(of[b]) >= chance.threshold, -np.inf, of[a])
+            ways = {"less": of[a] - MINUS * of[b], "left out": out, "not told": of[a]}
+            for name, score in ways.items():
+                share[name].append(alone[np.argsort(-score, kind="stable")[:10]].mean())
+    found = {name: float(np.mean(values)) for name, values in share.items()}
+    assert len(share["less"]) == 118
+    assert found == pytest.approx({"less": 0.53, "left out": 0.46, "not told": 0.44}, abs=0.011)
+
+
+def test_an_update_keeps_topics_and_costs_less_than_a_seed(corpus, parts) -> None:
+    rows = np.random.default_rng(0).permutation(parts["train"])
+    n = int(0.9 * len(rows))
+    earlier, new = (pairs(corpus, np.sort(some)) for some in (rows[:n], rows[n:]))
+    test, everything = pairs(corpus, parts["test"]), (earlier[0] + new[0], earlier[1] + new[1])
+    model = fitted(*earlier)
+    before = model.transform(everything[1])
+    grown, anew = updated(model, new, earlier), fitted(*everything)
+    assert len(grown.growth_.kept) >= 0.95 * K and grown.growth_.new == () and grown.growth_.moved < 0.15
+    # Of the topics that are found anew, in the best order, half are others.
+    now = anew.transform(everything[1])
+    alike = (before / np.linalg.norm(before, axis=0)).T @ (now / np.linalg.norm(now, axis=0))
+    order = linear_sum_assignment(-alike)[1]
+    assert 0.3 < (alike[np.arange(K), order] >= 0.7).mean() < 0.6
+    assert 0.35 < (before.argmax(axis=1) != now[:, order].argmax(axis=1)).mean() < 0.55
+    assert abs(grown.score(*test) - anew.score(*test)) < 0.015
+    assert abs(grown.coherence_["image"].mean() - anew.coherence_["image"].mean()) < 0.06
+
+
+def test_what_no_topic_knew_gets_topics(corpus, parts) -> None:
+    flags = np.array(["flag" in corpus.texts[row].lower() for row in parts["train"]])
+    earlier, new = (pairs(corpus, parts["train"][some]) for some in (~flags, flags))
+    grown = updated(fitted(*earlier, n_topics=40), new, earlier)
+    assert grown.growth_.n_new > 300 and grown.growth_.new == (40, 41, 42, 43, 44)
+    assert all("flag" in words for words in grown.topics(5)[40:])
