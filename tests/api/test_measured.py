@@ -56,7 +56,7 @@ def test_pictures_are_found_as_the_docstring_of_a_question_says(corpus, parts) -
     model = fitted(*pairs(corpus, parts["train"]))
     texts, images = pairs(corpus, parts["test"])
     n = len(texts)
-    held = model._vocabulary.held(texts)
+    held = model._vocabulary.counts(texts).toarray() > 0
     # Like: the first ten whose text says half of the same, by weight.
     weights = np.log(model._reader.frequency.max() + 1) - np.log(model._reader.frequency) + 0.1
     asked = held * weights / np.maximum((held * weights).sum(axis=1, keepdims=True), 1e-12)
