@@ -81,6 +81,10 @@ def test_the_whole_circle_through_a_workbook_that_another_program_saved(model, p
     by_name["1.png"]["keywords"] += "; harbour \n2024 , =1"  # three more
     by_name["2.png"]["keywords"] = None  # none at all
     by_name["3.png"]["keywords"] = 2024.0  # as spreadsheets keep a number
+    run("tag", model, photos, *ASKED, "-o", sheet)  # nobody worked in it
+    book.save(sheet)
+    line = error("tag", model, photos, *ASKED, "-o", sheet)
+    assert f"{sheet}: was saved by another program, and is not overwritten; name another file" in line
     edited = openpyxl.Workbook()
     edited.active.title = "notes"
     table = edited.create_sheet("vtm")
@@ -322,9 +326,33 @@ def test_a_workbook_of_captions_is_a_table(photos, tmp_path):
 
 
 def test_a_workbook_of_too_many_cells_is_refused_before_it_is_read(photos, tmp_path, monkeypatch):
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["XFD1048576"] = "picture", "x"
+    book.save(tmp_path / "far.xlsx")
+    line = error("apply", tmp_path / "far.xlsx")
+    assert "far.xlsx: a cell lies far from the others; delete what is there, or save it as CSV" in line
+    monkeypatch.setattr("vtm.corpora.table.MAX_CELLS", 280)  # AB is the 28th column
+    for last, told in {
+        "AB10": "needs columns",
+        "AB11": "far from",
+        "A280": "needs columns",
+        "B141": "far from",
+    }.items():
+        book = openpyxl.Workbook()
+        book.active["A1"], book.active[last] = "x", "y"
+        book.save(tmp_path / "near.xlsx")
+        assert told in error("apply", tmp_path / "near.xlsx")
     monkeypatch.setattr("vtm.corpora.table.MAX_WORKBOOK", 100)
-    openpyxl.Workbook().save(tmp_path / "bomb.xlsx")
-    assert "MB of cells; save it as CSV" in error("apply", tmp_path / "bomb.xlsx")
+    assert "MB of cells; save it as CSV" in error("apply", tmp_path / "far.xlsx")
+
+
+def test_a_long_sheet_is_no_far_cell(photos, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["picture", "keywords"])
+    book.active["B1048576"], book.active["A1048576"] = "sea", "photos/0.png"
+    book.save(tmp_path / "long.xlsx")
+    run("apply", tmp_path / "long.xlsx", "--write-sidecars")
+    assert flat(photos / "0.png") == ["sea"]
 
 
 def test_json_lines_of_ones_own_may_have_plain_lists(photos, tmp_path):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -93,6 +94,8 @@ def open_rows(
         Begin a CSV file with a byte-order mark, by which Excel knows that it is UTF-8.
     """
     with ExitStack() as stack:
+        if format == "xlsx":
+            _spare_workbook(out)
         path = None if out is None else stack.enter_context(atomic_path(out))
         if format == "parquet":
             put = stack.enter_context(_parquet(path, columns))
@@ -175,6 +178,17 @@ def _import_xlsxwriter() -> Any:
             "workbooks need XlsxWriter: pip install -e '.[sheets]' in the checkout; CSV does not"
         ) from None
     return xlsxwriter
+
+
+def _spare_workbook(path: Path) -> None:
+    """Raise ConfigError where a workbook was saved by another program: a person may have worked in it."""
+    if not path.exists():
+        return
+    modified = ""
+    with suppress(zipfile.BadZipFile, KeyError, OSError), zipfile.ZipFile(path) as archive:
+        modified = archive.read("docProps/core.xml").decode("utf-8", "replace")
+    if f">{EPOCH:%Y-%m-%dT%H:%M:%SZ}</dcterms:modified>" not in modified:
+        raise ConfigError(f"{path}: was saved by another program, and is not overwritten; name another file")
 
 
 @contextmanager

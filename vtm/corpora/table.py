@@ -15,6 +15,7 @@ import re
 import tarfile
 import textwrap
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,12 @@ from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
 from vtm.errors import ConfigError, DataError, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
-MAX_WORKBOOK = 1_000_000_000  # bytes of XML in a workbook; a million rows take 200 million
+# Bytes of XML in a workbook, of which a million rows take 200 million; and cells between its first and its last.
+MAX_WORKBOOK, MAX_CELLS = 400_000_000, 20_000_000
+
+
+# The place of a cell or a row in a sheet.
+_CELL = re.compile(rb"""\br\s*=\s*["']\s*([A-Za-z]*)(\d+)""")
 
 
 class Row(NamedTuple):
@@ -210,15 +216,23 @@ def _read_workbook(table: Path) -> tuple[list[str], Rows]:
     import python_calamine
 
     try:
-        with zipfile.ZipFile(table) as archive:
-            size = sum(part.file_size for part in archive.infolist() if part.filename.endswith(".xml"))
-        if size > MAX_WORKBOOK:
-            raise DataError(f"{table}: more than {MAX_WORKBOOK / 1e6:.0f} MB of cells; save it as CSV")
+        _check_workbook(table)
         with python_calamine.CalamineWorkbook.from_path(table) as book:
             name = "vtm" if "vtm" in book.sheet_names else book.sheet_names[0]
             cells = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-    except (python_calamine.CalamineError, zipfile.BadZipFile, OSError, ValueError, LookupError) as error:
-        if isinstance(error, DataError):
+    except DataError:
+        raise
+    except BaseException as error:
+        known = (python_calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError)
+        known += (
+            OSError,
+            ValueError,
+            LookupError,
+            RuntimeError,
+        )  # of zipfile: encrypted, a compression that it lacks
+        if (
+            not isinstance(error, known) and type(error).__name__ != "PanicException"
+        ):  # Rust's, which is no Exception
             raise
         raise DataError(f"{table}: not readable as a workbook ({_said(error)}); save it as CSV") from None
     filled = [(number, row) for number, row in enumerate(cells, start=1) if any(cell != "" for cell in row)]
@@ -232,6 +246,33 @@ def _read_workbook(table: Path) -> tuple[list[str], Rows]:
             yield Row(table, number, dict(zip(columns, map(_plain, row), strict=True)))
 
     return columns, rows
+
+
+def _check_workbook(table: Path) -> None:
+    """Refuse a workbook for which calamine 0.9 asks for more memory than there is, and ends the process."""
+    with zipfile.ZipFile(table) as archive:
+        parts = [part for part in archive.infolist() if part.filename.lower().endswith((".xml", ".bin"))]
+        if sum(part.file_size for part in parts) > MAX_WORKBOOK:
+            raise DataError(f"{table}: more than {MAX_WORKBOOK / 1e6:.0f} MB of cells; save it as CSV")
+        for part in parts:
+            if "worksheets/" in part.filename.lower():
+                cells = _CELL.findall(archive.read(part))
+                rows = max((int(digits) for _, digits in cells), default=0)
+                columns = max(
+                    (_column_number(letters) for letters in {letters for letters, _ in cells}), default=0
+                )
+                if rows * columns > MAX_CELLS:
+                    raise DataError(
+                        f"{table}: a cell lies far from the others; delete what is there, or save it as CSV"
+                    )
+
+
+def _column_number(letters: bytes) -> int:
+    """AB is the 28th column."""
+    number = 0
+    for letter in letters.upper():
+        number = 26 * number + letter - ord("A") + 1
+    return number
 
 
 def _plain(cell: Any) -> Any:
