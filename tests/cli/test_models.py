@@ -1028,7 +1028,12 @@ def test_match_finds_pictures_like_one_from_anywhere(model, api, photos, tmp_pat
     again = run("match", model, photos, "--like", paths[2], "--sheet", tmp_path / "sheet.html")
     assert len(again.stdout.splitlines()) == 6 and f"{paths[2]}," not in again.stdout
     assert "score: the cosine with the given picture in the space" in again.stderr
-    assert "like 4.png" in Page((tmp_path / "sheet.html").read_text(encoding="utf-8")).text
+    page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
+    headings = re.findall("<h2>(.*)</h2>", page)
+    assert headings[0] == "like 4.png" and [one.partition(" ")[0] for one in headings[1:]] == [
+        f"{n}." for n in range(1, 6)
+    ]
+    assert page.count("<img") == 6
     gone = error("match", model, photos, "--like", tmp_path / "gone.png")
     assert gone == f"error: --like {tmp_path}/gone.png: no such file; name a picture"
     assert "no other picture is there" in error("match", model, paths[0], "--like", paths[0])

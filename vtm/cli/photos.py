@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -122,7 +122,8 @@ def match(
     bad = [*found.unreadable, *answer.dropped]
     require_some(len(answer.nearest), bad)
     shown = answer.nearest if everything else answer.fits
-    rows, cards = [], []
+    rows: list[dict[str, Any]] = []
+    cards = [Card(like, f"like {printable(like.name)}")] if like is not None else []
     for place, hit in enumerate(shown, start=1):
         picture, reasons = pictures[hit.position], _reasons(hit, wanted is not None, topic is not None)
         rows.append(
