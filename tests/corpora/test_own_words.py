@@ -164,6 +164,29 @@ def test_a_folder_without_a_table_is_trained_on(tmp_path, monkeypatch):
     assert "source                     the words in the pictures of photos\nwords found" in explored.stdout
 
 
+def test_too_few_pictures_with_words_are_told_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    done = CliRunner().invoke(app, ["train", str(folder_of(tmp_path, 4)), "-o", str(tmp_path / "m")])
+    (line,) = done.stderr.splitlines()
+    assert done.exit_code == 2 and done.stdout == ""
+    assert (
+        "3 of 4 pictures have captions or keywords in them or their sidecars, and at least 4 are needed"
+        in line
+    )
+    assert line.endswith("write more, or a table with the columns file_name and text")
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not on the PATH")
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "avif"])
+def test_other_formats_are_read_as_well(tmp_path, suffix):
+    picture = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (32, 32), "navy").save(picture)
+    told = ["-XMP-dc:Description=A market", "-XMP-dc:Subject=cheese", "-EXIF:ImageDescription=Stalls"]
+    subprocess.run(["exiftool", "-q", "-overwrite_original", *told, str(picture)], check=True)
+    found = read_own_words(picture)
+    assert (found.captions, found.keywords) == (("A market", "Stalls"), ("cheese",))
+
+
 def test_a_folder_in_which_nobody_wrote_is_refused_with_the_remedy(tmp_path, picture):
     with pytest.raises(
         DataError,

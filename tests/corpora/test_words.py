@@ -15,10 +15,10 @@ from vtm.config import BowConfig
 from vtm.corpora.words import (
     Vocabulary,
     build_vocabulary,
+    known_forms,
     language_doubts,
     read_words,
     stop_words,
-    known_forms,
     word_forms,
 )
 from vtm.errors import ConfigError, DataError, MissingError

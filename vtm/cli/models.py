@@ -88,14 +88,19 @@ def train_model(
     device: Device = "auto",
 ) -> None:
     """Train a model on a corpus or on a table of your own pictures and texts."""
-    from vtm.api import ModelWarning, VisualTopicModel, check_place
+    from vtm.api import MIN_PAIRS, ModelWarning, VisualTopicModel, check_place
     from vtm.config import parse_corpus
     from vtm.corpora import load_corpus
 
     check_place(out)
     name, options = parse_corpus(corpus)
     data = load_corpus(name, **options)
-    show_found(data)
+    if data.found and len(data) < MIN_PAIRS:
+        raise DataError(
+            f"{corpus}: {len(data)} of {len(data) + data.drop_counts().get('no-words', 0)} pictures have captions or keywords "
+            f"in them or their sidecars, and at least {MIN_PAIRS} are needed; write more, or a table with the columns "
+            "file_name and text"
+        )
     model = VisualTopicModel(
         _sizes(n_topics),
         method=method,
@@ -117,6 +122,7 @@ def train_model(
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         model.fit(data.texts, data.images, ids=data.ids)
     model.save(out, **{NOTE: corpus_note(corpus, out)}, source=data.source)
+    show_found(data)
     _report(model, out, data.dropped, language=_language_line(language, data.language, options))
 
 
@@ -256,7 +262,6 @@ def sweep_sizes(
         raise ConfigError(f"--topics {topics}: is one number; name several, as in 20,40,80")
     name, options = parse_corpus(corpus)
     data = load_corpus(name, **options)
-    show_found(data)
     model = VisualTopicModel(
         sizes,
         encoder=encoder,
