@@ -290,6 +290,11 @@ def _less(key: str, *, of: str, itself: str) -> Callable[[Row], str]:
     return lambda row: NONE if row[of] == itself else difference_cell(row[key])
 
 
+# The lines of the table of peers that are no peers.
+OURS = (
+    *("baseline", "text-teacher", "text-teacher, all seeds together"),
+    *("VTM+", "VTM+, five members together"),
+)
 VERSUS = {"text-teacher": "minus_text_teacher", "VTM+": "minus_plus"}
 
 
@@ -391,6 +396,16 @@ def numbers(found: dict[str, Part]) -> dict[str, float | str]:
         "plus_by_rule": found["plus-validation"]["by_rule"] or "none of them",
         "n_runs": str(sum(map(len, summary["statuses"].values()))),
         "n_unhealthy": str(sum(status != "ok" for of in summary["statuses"].values() for status in of)),
+    }
+    rows = {row["model"]: row for row in found["peers"]["rows"]}
+    best = max(
+        (row for name, row in rows.items() if name not in OURS), key=lambda row: row["mrr_100"]["mean"]
+    )
+    quoted |= {
+        "best_peer": best["model"],
+        "best_peer_mrr": best["mrr_100"]["mean"],
+        "best_peer_test": difference_cell(best["minus_plus"]),
+        "fold_plus_mrr": rows["VTM+"]["mrr_100"]["mean"],
     }
     for figure in ("mrr", "r100"):
         for name, value in summary[figure].items():

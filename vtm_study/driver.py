@@ -36,9 +36,9 @@ PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "plus-validation": (validation.choose, 4),
     "summary": (summary.measure, 30),
     "contrastive": (contrastive.measure, 2.5),
-    "peers": (peers.measure, 12),
-    "tags": (tags.measure, 3.5),
-    "served": (served.measure, 6),
+    "peers": (peers.measure, 25),
+    "tags": (tags.measure, 7),
+    "served": (served.measure, 7),
 }
 # What the minutes were measured with.
 MEASURED = "openclipart and 5 seeds"

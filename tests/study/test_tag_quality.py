@@ -17,7 +17,7 @@ from vtm.model.topicmodel import TopicModel
 from vtm_study.tags import chapter as findings
 from vtm_study.tags import chapter as tables
 from vtm_study.tags import study as measured_in
-from vtm_study.tags.chapter import findings_table, provenance_table, stored_table
+from vtm_study.tags.chapter import provenance_table, stored_table
 from vtm_study.tags.chapter import stored as stored_studies
 from vtm_study.tags.chapter import stored_overview_table as overview_table
 from vtm_study.tags.metrics import (
@@ -362,7 +362,7 @@ def test_a_peer_that_fails_is_reported_and_the_study_goes_on(data, results, stud
     assert table.loc["BERTopic", "why not"] == "RuntimeError: no space"
 
 
-# Tables, figures, sentences
+# Tables, figures, numbers
 
 
 def synthetic(ours: float, peer: float, reference: float) -> TagStudy:
@@ -411,18 +411,18 @@ def test_comparisons_take_the_best_of_validation_and_say_which_is_more():
 
 
 @pytest.mark.parametrize(
-    ("shares", "phrases"),
-    [
-        ((0.8, 0.2, 0.5), ("holds 80.0%. Of", "50.0% (ours more: +0.300 [", "20.0% (LDA 6; ours more: ")),
-        ((0.2, 0.8, 0.5), ("holds 20.0%. Of", "50.0% (ours less: -0.300 [", "80.0% (LDA 6; ours less: ")),
-        ((0.5, 0.5, 0.5), ("holds 50.0%. Of", "50.0% (not decided: +0.000 [")),
-    ],
+    ("shares", "verdict"),
+    [((0.8, 0.2, 0.5), "more"), ((0.2, 0.8, 0.5), "less"), ((0.5, 0.5, 0.5), "not decided")],
 )
-def test_sentences_follow_the_verdicts(shares, phrases):
+def test_what_the_prose_quotes_are_the_means_and_their_verdict(shares, verdict):
     quoted = findings.chapter_numbers(synthetic(*shares))
-    text = " ".join(str(value) for value in quoted.values())
-    assert all(phrase in text for phrase in phrases), text
-    assert "nan" not in text
+    ours, peer, reference = (f"{share:.3f}" for share in shares)
+    assert quoted["words_map_mean_ours"] == ours and quoted["words_map_mean_theirs"] == reference
+    assert quoted["linear_peer_theirs"] == "LDA 6" and quoted["linear_peer_mean_theirs"] == peer
+    difference = shares[0] - shares[2]
+    assert quoted["words_map_test"].startswith(f"{difference:+.3f} [")
+    assert quoted["words_map_test"].endswith(f"], {verdict}")
+    assert "nan" not in " ".join(quoted.values())
 
 
 def test_tables_show_the_runs(study):
@@ -464,7 +464,9 @@ def test_a_corpus_without_categories_is_measured_by_its_words_alone(data, result
     found = tag_study(plain, results, extras=False, progress=False)
     assert not any({"linear", "nmi"} & set(run.items) for run in found.runs)
     assert tables.clusters_table(found) == tables.categories_table(found) == tables.NO_GROUPS
-    assert findings.chapter_numbers(found)["categories_sentence"] == tables.NO_GROUPS
+    quoted = findings.chapter_numbers(found)
+    assert {quoted[name] for name in ("named", "text", "linear_image_test")} == {"–"}
+    assert quoted["words_map_test"] != "–"
     assert len(tables.tags_chart(found).axes) == 1
     assert "none" in tables.overview_table(found)["value"].tolist()
 
@@ -472,9 +474,7 @@ def test_a_corpus_without_categories_is_measured_by_its_words_alone(data, result
 def test_without_a_healthy_run_the_chapter_says_so(data, monkeypatch):
     found = tag_study(data, [], extras=False, progress=False)
     quoted = findings.chapter_numbers(found)
-    assert all(
-        "No run of the topic models was healthy" in quoted[f"{n}_sentence"] for n in ("words", "peers")
-    )
+    assert {quoted[f"{key}_{of}"] for key in tables.QUOTED for of in ("ours", "mean_theirs", "test")} == {"–"}
     assert tables.comparisons_table(found) == "No run of the topic models was healthy."
     assert len(tables.examples(found, data).axes) > 0
 
@@ -500,8 +500,6 @@ def test_a_stored_study_shows_the_tables_that_were_measured(data, results, study
         assert shown.astype(str).equals(table.astype(str)), name
     overview = overview_table(found)
     assert overview[data.experiment.corpus].tolist() == tables.overview_table(study)["value"].tolist()
-    said = list(findings.chapter_numbers(study).values())
-    assert findings_table(found)["finding"].tolist() == said
     assert provenance_table(found)["test pictures"].tolist() == [len(data.ids("test"))]
 
 

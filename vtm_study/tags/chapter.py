@@ -1,4 +1,4 @@
-"""The chapter on tags: tables, sentences and figures of a study, and of those that are stored.
+"""The chapter on tags: tables and figures of a study, and of those that are stored.
 
 The tables are stored, a corpus each, so that peers that are no part of vtm are in the book.
 """
@@ -95,88 +95,38 @@ def comparisons(study: TagStudy) -> dict[str, Comparison]:
     return found
 
 
-def chapter_numbers(study: TagStudy) -> dict[str, float | str]:
-    """What the chapter's prose quotes, by name."""
+# The comparisons that the chapter's last section is about.
+QUOTED = (
+    *("linear_image", "neighbours_image", "linear_peer", "neighbours_peer"),
+    *("words_neighbours", "words_map", "words_frequent", "words_peer", "matched_peer"),
+)
+
+
+def chapter_numbers(study: TagStudy) -> dict[str, str]:
+    """What the chapter's prose quotes: what was compared, its means, and their difference; "–" where nothing was."""
     found = comparisons(study)
-    return {
-        "categories_sentence": _categories(study, found),
-        "words_sentence": _words(study, found),
-        "peers_sentence": _peers(study, found),
+    quoted = {
+        "majority": _mean(study, MAJORITY, "linear"),
+        "text": _mean(study, TEXT, "linear"),
+        "own": _mean(study, OWN, "mixture_5"),
+        "named": f"{study.n_named / len(study.ids):.0%}" if study.groups else NONE,
+        "n_seeds": str(len({run.seed for run in study.runs})),
     }
+    for key in QUOTED:
+        one = found.get(key)
+        quoted |= {
+            f"{key}_ours": one.one if one else NONE,
+            f"{key}_theirs": one.other if one else NONE,
+            f"{key}_mean_ours": f"{one.mean_one:.3f}" if one else NONE,
+            f"{key}_mean_theirs": f"{one.mean_other:.3f}" if one else NONE,
+            f"{key}_test": f"{difference_cell(one.test)}, {one.verdict}" if one else NONE,
+        }
+    return quoted
 
 
-def _categories(study: TagStudy, found: dict[str, Comparison]) -> str:
-    if study.groups is None:
-        return "This corpus has no gold categories."
-    if "linear_image" not in found:
-        return "No run of the topic models was healthy, so nothing was asked of their topics."
-    linear, near = found["linear_image"], found["neighbours_image"]
-    floor, texts = _mean(study, MAJORITY, "linear"), _mean(study, TEXT, "linear")
-    text = (
-        f"A linear classifier tells the category of {linear.mean_one:.1%} of the test pictures from their topics "
-        f"({linear.one}) and of {linear.mean_other:.1%} from their embeddings ({_verdict(linear)}); nearest neighbours "
-        f"tell {near.mean_one:.1%} ({near.one}) and {near.mean_other:.1%} ({_verdict(near)}). The commonest category is "
-        f"right for {floor:.1%}, and from the texts' embeddings the classifier tells {texts:.1%}."
-    )
-    if "linear_peer" in found:
-        linear, near = found["linear_peer"], found["neighbours_peer"]
-        text += (
-            f" From the topics of the best peer the classifier tells {linear.mean_other:.1%} ({linear.other}; "
-            f"{_verdict(linear)}) and nearest neighbours tell {near.mean_other:.1%} ({near.other}; {_verdict(near)})."
-        )
-    named = study.n_named / len(study.ids)
-    return text + (
-        f" Of the test texts {named:.1%} name their category; where training texts do so, too, what topics tell of "
-        "categories was read, not seen."
-    )
-
-
-def _words(study: TagStudy, found: dict[str, Comparison]) -> str:
-    if "words_map" not in found:
-        return "No run of the topic models was healthy, so there are no keywords of theirs."
-    near, linear, frequent = found["words_neighbours"], found["words_map"], found["words_frequent"]
-    return (
-        f"Of the five likeliest words that {near.one} gives a picture, the picture's own unseen text holds "
-        f"{near.mean_one:.1%}. Of the words of the training pictures that look most alike it holds "
-        f"{near.mean_other:.1%} ({_verdict(near)}), and of those of a linear map from embeddings to words, which knows "
-        f"no topics, {linear.mean_other:.1%} ({_verdict(linear)}). The most frequent words, the same for all, hit "
-        f"{frequent.mean_other:.1%}, and no five words could hit more than {_mean(study, OWN, 'mixture_5'):.1%}: texts "
-        f"may hold fewer."
-    )
-
-
-def _peers(study: TagStudy, found: dict[str, Comparison]) -> str:
-    if "matched_peer" not in found:
-        return "No run of the topic models was healthy, so there was nothing to compare peers with."
-    match, words = found["matched_peer"], found["words_peer"]
-    text = (
-        f"The peer that matches texts and pictures best on the validation part is {match.other}: its MRR@100 is "
-        f"{match.mean_other:.3f}, beside {match.mean_one:.3f} of {match.one} ({_verdict(match)}). With keywords, the "
-        f"best peer, {words.other}, hits {words.mean_other:.1%} ({_verdict(words)})."
-    )
-    coherent, theirs = study.best(KINDS, "npmi"), study.best(PEERS, "npmi")
-    if coherent and theirs:
-        text += (
-            f" The most coherent topics of ours are those of {coherent} (NPMI {_npmi(study, coherent):.3f}), of the "
-            f"peers' those of {theirs} ({_npmi(study, theirs):.3f})."
-        )
-    missing = [peer.name for peer in study.peers if not peer.ran]
-    return text + (f" {' and '.join(missing)} did not run here." if missing else "")
-
-
-def _verdict(compared: Comparison) -> str:
-    """In words, with the difference and its interval."""
-    said = told(compared.test, "ours more", "ours less", "not decided")
-    return f"{said}: {difference_cell(compared.test)}"
-
-
-def _npmi(study: TagStudy, name: str) -> float:
-    return float(np.mean([run.figures["npmi"] for run in study.rows()[name]]))
-
-
-def _mean(study: TagStudy, name: str, figure: str) -> float:
+def _mean(study: TagStudy, name: str, figure: str) -> str:
     values = study.items(name, figure)
-    return float("nan") if values is None else float(np.mean(values))
+    return NONE if values is None else f"{np.mean(values):.3f}"
 
 
 Studies = dict[str, dict[str, Any]]
@@ -237,18 +187,6 @@ def stored_table(studies: Studies, name: str) -> pd.DataFrame | str:
         for row, cells in zip(table["index"], table["data"], strict=True) if table else ():
             lines.append({"": row, "corpus": corpus, **dict(zip(table["columns"], cells, strict=True))})
     return frame(lines) if lines else "No stored study has this table."
-
-
-def findings_table(studies: Studies) -> pd.DataFrame:
-    """What was found, in words."""
-    return frame(
-        [
-            {"corpus": corpus, "finding": sentence}
-            for corpus, found in studies.items()
-            for sentence in found["findings"]
-        ],
-        "corpus",
-    )
 
 
 NO_GROUPS = "This corpus has no gold categories."
@@ -544,7 +482,6 @@ def measure(data: Prepared) -> dict[str, Any]:
     -------
     tables : name (`vtm_study.tags.chapter.TABLES`) -> {"index", "columns", "data"}; those that need gold categories are
         absent where there are none.
-    findings : what the chapter says of its own corpus, sentence by sentence.
     n_test, part : what was read.
     """
     study = tag_study(data, [run for kind in KINDS for run in run_models(data, kind)], progress=False)
@@ -553,7 +490,6 @@ def measure(data: Prepared) -> dict[str, Any]:
         "tables": {
             name: table.to_dict("split") for name, table in made.items() if not isinstance(table, str)
         },
-        "findings": list(chapter_numbers(study).values()),
         "n_test": len(study.ids),
         "part": "test",
     }
