@@ -2016,7 +2016,8 @@ def held_out(
     ----------
     clusters
         (n,) number of each pair's cluster (`vtm.corpora.base.near_duplicates`). A cluster is drawn whole, by its
-        smallest text; one of more pairs than are still wanted is passed over, but for what lacks to the first 20.
+        smallest text, those of more than a quarter of what is wanted last; one of more pairs than are still wanted is
+        passed over, but for what lacks to the first 20.
         Where even these are not to be had, all is too much alike, and pairs are drawn one by one. None: each pair is
         alone.
     """
@@ -2032,7 +2033,9 @@ def held_out(
         return hashlib.sha256(f"held out {seed}:{smallest}".encode("utf-8", "surrogatepass")).digest()
 
     wanted = min(max(math.ceil(share * len(texts)), FEWEST_HELD_OUT), MOST_HELD_OUT)
-    for rows in sorted(members.values(), key=place):
+    # One large cluster would judge by a single subject: smaller ones come first.
+    drawn = sorted(members.values(), key=place)
+    for rows in sorted(drawn, key=lambda rows, large=wanted / 4: len(rows) > large):
         few = chosen.sum() < FEWEST_HELD_OUT
         if len(rows) <= max(wanted, few * FEWEST_HELD_OUT):
             chosen[rows] = True

@@ -842,6 +842,10 @@ def test_near_duplicates_are_held_out_together(corpus, embeddings, monkeypatch):
     assert set(shares) == {0, 1} and shares[40] == 0
     again = held_out(texts[::-1], share=0.1, seed=0, clusters=clusters[::-1])
     np.testing.assert_array_equal(again, chosen[::-1])
+    # Ten subjects that are one half of all are no part of the judges while there are others.
+    half = np.concatenate([np.repeat(np.arange(10), 15), np.arange(10, 160)])
+    for seed in range(5):
+        assert not held_out(texts, share=0.1, seed=seed, clusters=half)[:150].any()
     alone = held_out(texts, share=0.1, seed=0)
     np.testing.assert_array_equal(held_out(texts, share=0.1, seed=0, clusters=np.arange(300)), alone)
     # One cluster of everything cannot be held out: it is drawn from, and that is said.

@@ -21,7 +21,6 @@ from vtm.metrics.topics import effective_topics
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-MARGIN = 0.025  # above a half, for thresholds
 STEPS = 4  # weights of a mix are multiples of a quarter
 
 
@@ -104,18 +103,18 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0, -x))
 
 
-def half_right(
-    chance: np.ndarray, right: np.ndarray, weight: np.ndarray, *, least: float = 0.5 + MARGIN
-) -> float:
-    """The lowest threshold at which a little more than half of the shown answers is right; new ones may be harder.
+def half_right(chance: np.ndarray, right: np.ndarray, weight: np.ndarray) -> float:
+    """The lowest threshold at which more than half of the shown answers is right, by one standard error of a half.
 
-    Above 1 where no threshold reaches that. `weight` says how often each answer counts.
+    Of few answers half may be right by luck, and new ones may be harder. Above 1 where no threshold reaches that.
+    `weight` says how often each answer counts.
     """
     order = np.argsort(-chance, kind="stable")
-    precision = np.cumsum((right * weight)[order]) / np.cumsum(weight[order])
+    n = np.cumsum(weight[order])
+    precision = np.cumsum((right * weight)[order]) / n
     # Answers of one chance are shown together or not at all.
     last = np.append(np.diff(chance[order]) < 0, True)
-    good = np.flatnonzero(last & (precision >= least))
+    good = np.flatnonzero(last & (precision >= 0.5 + 0.5 / np.sqrt(n)))
     return float(chance[order][good[-1]]) if len(good) else 2.0
 
 
