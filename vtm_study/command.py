@@ -38,7 +38,7 @@ def reproduce_study(
     planned = plan_parts(folder=folder, parts=parts)
     folder = study_folder(folder).resolve()
     if dry_run:
-        from vtm.cli.plan import make_plan
+        from vtm.cli.notebooks import make_plan
 
         plan = make_plan(experiment)
         factor = cost_factor(n_seeds=len(experiment.seeds), n_train=plan.n_train if plan.counted else None)

@@ -22,8 +22,7 @@ from stopping import wait_for
 
 from vtm import files as paths
 from vtm.cli import notebooks as pipeline
-from vtm.cli.notebooks import Step, run_notebooks
-from vtm.cli.plan import duration
+from vtm.cli.notebooks import Step, duration, run_notebooks
 from vtm.config import PARAMETERS, PROFILES
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vtm.api import VisualTopicModel
 from vtm.cli import app
-from vtm.cli.plan import make_plan
+from vtm.cli.notebooks import make_plan
 from vtm.config import from_parameters
 from vtm.encoders import EncoderPair, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError

@@ -120,13 +120,11 @@ def reproduce(
     options = {"out": out, "force": force, "only": only, "dry_run": dry_run, "console": Console()}
     steps = pipeline.run_notebooks(profile, overrides, notebooks=notebooks, **options)
     if dry_run:
-        from vtm.cli.plan import make_plan
-
         for step in steps:
             typer.echo(f"current {step.name}" if not step.reason else f"run     {step.name} ({step.reason})")
             for name, value in step.parameters.items():
                 typer.echo(f"          {name}={value}")
-        typer.echo("\n".join(make_plan(pipeline.experiment_of(profile, overrides)).lines()))
+        typer.echo("\n".join(pipeline.make_plan(pipeline.experiment_of(profile, overrides)).lines()))
 
 
 def _plugin(profile: str) -> Callable[..., None]:
