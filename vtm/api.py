@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import glob
 import hashlib
 import math
@@ -93,6 +94,7 @@ from vtm.model.plus import (
     space_of_arrays,
     unit,
 )
+from vtm.model.shape import Shape
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -179,6 +181,7 @@ class SharedTopic:
     text, picture : its probability in the text and in the picture.
     contribution : its part of the cosine of the two; those of all topics sum to 1.
     words : its keywords.
+    name : what people called it; "" where they did not.
     """
 
     topic: int
@@ -186,6 +189,7 @@ class SharedTopic:
     picture: float
     contribution: float
     words: tuple[str, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -346,6 +350,12 @@ class VisualTopicModel:
         Tuple of `vtm.model.health.SizeTried`, where `fit` was to choose the number of topics; else empty.
     growth_
         What the last `partial_fit` changed (`vtm.model.plus.Growth`); None after `fit`, and of a loaded model.
+    shape_
+        What people decided about the topics (`edit`, `vtm.model.shape.Shape`). The attributes above are of the trained
+        topics, whatever was decided.
+    topic_numbers_
+        The topics that are shown, in the order of theta's columns and of `topics()`: all K, but those that are merged
+        into others or hidden.
     notes_
         What was saved with the model besides.
 
@@ -571,7 +581,7 @@ class VisualTopicModel:
             )
             warnings.warn(grown.warnings_[-1], ModelWarning, stacklevel=2)
         grown.n_topics = grown.image_model_.n_topics
-        self.__dict__ = grown.__dict__ | {"notes_": self.notes_}
+        self.__dict__ = grown.__dict__ | {"notes_": self.notes_, "shape_": self.shape_}
         return self
 
     def _fit(
@@ -680,7 +690,7 @@ class VisualTopicModel:
         ['topic0', 'topic1', 'topic2']
         """
         self._check_fitted()
-        return np.array([f"topic{k}" for k in range(self.image_model_.n_topics)], dtype=object)
+        return np.array([f"topic{k}" for k in self.topic_numbers_], dtype=object)
 
     def score(
         self, texts: Sequence[str] | None = None, images: Sequence[Any] | None = None, **given: Any
@@ -919,7 +929,7 @@ class VisualTopicModel:
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
         self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
-        self._forms = None
+        self._forms, self.shape_ = None, Shape()
         self.n_features_in_ = self.image_model_.n_inputs
 
     def transform(
@@ -998,7 +1008,7 @@ class VisualTopicModel:
         theta = np.full((len(x), self.image_model_.n_topics), np.nan, dtype=np.float32)
         usable = ~np.isnan(x).any(axis=1)
         theta[usable] = _theta(self.image_model_, x[usable])
-        return theta
+        return self.shape_.theta(theta)
 
     def transform_text(
         self, texts: Sequence[str] | None = None, *, text_embeddings: np.ndarray | None = None
@@ -1017,6 +1027,11 @@ class VisualTopicModel:
         >>> model.fit(corpus.texts, corpus.images).transform_text(["a boat on the sea"]).shape
         (1, 8)
         """
+        theta = self._text_theta(texts, text_embeddings)
+        return self.shape_.theta(theta)
+
+    def _text_theta(self, texts: Any, text_embeddings: Any) -> np.ndarray:
+        """Distributions over the trained topics (n, K)."""
         self._check_fitted()
         _check_one("texts", texts, "text_embeddings", text_embeddings)
         if text_embeddings is not None:
@@ -1079,7 +1094,7 @@ class VisualTopicModel:
         if measure == FUSED:
             asked = self._questions(texts, text_embeddings, like, minus)
         elif like is None and minus is None:
-            asked = self.transform_text(texts, text_embeddings=text_embeddings)
+            asked = self._text_theta(texts, text_embeddings)
         else:
             raise ConfigError(f"measure={measure!r}: like and minus are by the fused measure")
         n_texts = len(asked)
@@ -1102,7 +1117,11 @@ class VisualTopicModel:
             for rows, reading in self._read_pictures(x):
                 shown = self._reader.shown(reading, self._tuned.word_mix, names)
                 for row, question in enumerate(asked):
-                    scores[row, rows] = question.scores(self._reader, self._tuned, reading, shown)
+                    if question.topic is not None:
+                        column = self.topic_numbers_.index(question.topic)
+                        scores[row, rows] = self.shape_.theta(reading.theta)[:, column]
+                    else:
+                        scores[row, rows] = question.scores(self._reader, self._tuned, reading, shown)
             positions = best_columns(scores, top)
             return positions, np.take_along_axis(scores, positions, axis=1)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
@@ -1200,6 +1219,11 @@ class VisualTopicModel:
         if not 0 <= topic < self.image_model_.n_topics:
             last = self.image_model_.n_topics - 1
             raise ConfigError(f"topic={topic}: there is no such topic; the model has topics 0 to {last}")
+        if topic not in self.topic_numbers_:
+            root = self.shape_.root(topic)
+            raise ConfigError(
+                f"topic={topic}: {'is hidden' if root == topic else f'is part of topic {root}'}"
+            )
         return Question(topic=topic)
 
     def _questions(
@@ -1241,13 +1265,20 @@ class VisualTopicModel:
         topic is always among them where no word is.
         """
 
+        allowed = self._allowed()
+
         def held(text: tuple[str, Reading] | None, least: float) -> tuple[SharedWord, ...]:
             asked = text[1].words["asked"][0] if text else np.zeros(len(lift))
-            some = sorted((w for w in np.flatnonzero(asked) if lift[w] >= least), key=lambda w: -lift[w])
+            some = [w for w in np.flatnonzero(asked * allowed) if lift[w] >= least]
+            some.sort(key=lambda w: -lift[w])
             return tuple(SharedWord(self.vocabulary_[w], float(lift[w])) for w in some[:words])
 
         shown = held(question.text, LEAST_LIFT)
-        shared = self.explain(question.theta(len(theta)), theta, words=words)
+        if question.topic is None:
+            wanted = self.shape_.theta(question.theta(len(theta))[None])[0]
+        else:
+            wanted = np.array(self.topic_numbers_) == question.topic
+        shared = self.explain(wanted, self.shape_.theta(theta[None])[0], words=words)
         topics = tuple(
             topic
             for topic in shared
@@ -1390,12 +1421,13 @@ class VisualTopicModel:
                 f"top={top}, min_confidence={min_confidence}: a number of words, and a chance from 0 to 1"
             )
         usable = np.flatnonzero(~np.isnan(x).any(axis=1))
-        theta = np.full((len(x), self.image_model_.n_topics), np.nan, dtype=np.float32)
+        theta = np.full((len(x), len(self.topic_numbers_)), np.nan, dtype=np.float32)
+        allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         for rows, reading in self._read_pictures(x[usable]):
-            theta[usable[rows]] = reading.theta
+            theta[usable[rows]] = self.shape_.theta(reading.theta)
             words = mixed(reading.words, self._tuned.word_mix)
-            order = best_columns(words, top)
+            order = allowed[best_columns(words[:, allowed] if self.shape_.banned else words, top)]
             score = np.log(np.take_along_axis(words, order, axis=1))
             known = self._tuned.keywords
             chance = known.probability(score) if known else np.full(score.shape, np.nan)
@@ -1473,12 +1505,79 @@ class VisualTopicModel:
         if reads not in ("image", "text"):
             raise ConfigError(f"reads={reads!r}: must be image or text")
         if order == "ctfidf":
-            scores = class_tfidf(self._topic_counts)
+            scores = class_tfidf(self.shape_.sums(self._topic_counts))
         else:
-            topic_word = self.topic_word_ if reads == "image" else self.text_model_.topic_word()
             weight = weight if order == "relevance" else 1.0
-            scores = relevance(topic_word, self.topic_share_, weight=weight)
-        return top_words(scores, self.vocabulary_, top, forms=None if all_forms else self._word_forms())
+            share = self.shape_.sums(self.topic_share_)
+            scores = relevance(self._topic_words(reads), share, weight=weight)
+        allowed, forms = np.flatnonzero(self._allowed()), None if all_forms else self._word_forms()
+        words = [self.vocabulary_[w] for w in allowed]
+        if self.shape_.banned:
+            scores, forms = scores[:, allowed], None if forms is None else forms[allowed]
+        return top_words(scores, words, top, forms=forms)
+
+    @property
+    def topic_numbers_(self) -> list[int]:
+        self._check_fitted()
+        return self.shape_.numbers(self.image_model_.n_topics)
+
+    def _topic_words(self, reads: str) -> np.ndarray:
+        """p(w | k) of the topics that are shown, (K', V), by the model of "image" or "text"."""
+        words = self.topic_word_ if reads == "image" else self.text_model_.topic_word()
+        return self.shape_.means(words, self.topic_share_)
+
+    def _allowed(self) -> np.ndarray:
+        """(V,) bool: the words that are not banned, nor another form of such a one."""
+        if not self.shape_.banned:
+            return np.ones(len(self.vocabulary_), dtype=bool)
+        forms = self._word_forms()
+        return ~np.isin(forms, forms[np.isin(self.vocabulary_, self.shape_.banned)])
+
+    def reshaped(self, shape: Shape) -> VisualTopicModel:
+        """The same model with other decisions about its topics; this one stays as it is."""
+        self._check_fitted()
+        shape.check(self.image_model_.n_topics)
+        other = copy.copy(self)
+        other.shape_ = shape
+        return other
+
+    def edit(self, *, undo: bool = False, **decisions: Any) -> VisualTopicModel:
+        """Decide about topics; the model itself is changed, and all that it shows honours the decisions.
+
+        Pictures are still ranked, and chances still told, by the trained topics: neither gets better or worse.
+
+        Parameters
+        ----------
+        undo
+            Take back the last call instead.
+        decisions
+            `names`, `merge`, `hide`, `ban`, and to take back what was decided earlier `show`, `unmerge` and `allow`
+            (`vtm.model.shape.Shape.edited`).
+
+        Raises
+        ------
+        NotFittedError, ConfigError
+            Not fitted; or a topic that does not exist, that is gone, or nothing to take back.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> shaped = model.edit(names={3: "harbour and ships"}, merge=[(4, 7)], hide=[1])
+        >>> shaped.topic_numbers_, shaped.topic_labels()[2]
+        ([0, 2, 3, 4, 5, 6], 'harbour and ships')
+        >>> shaped.transform(corpus.images[:2]).shape
+        (2, 6)
+        >>> len(shaped.edit(undo=True).topic_numbers_)
+        8
+        """
+        self._check_fitted()
+        if undo and decisions:
+            raise ConfigError(f"undo: takes back the last call alone; leave out {', '.join(decisions)}")
+        n_topics = self.image_model_.n_topics
+        self.shape_ = self.shape_.undone() if undo else self.shape_.edited(n_topics, **decisions)
+        return self
 
     def _word_forms(self) -> np.ndarray:
         """`word_forms` of the vocabulary (V,); a saved model keeps them: the dictionaries take half a second to load."""
@@ -1496,7 +1595,7 @@ class VisualTopicModel:
         weight: float = RELEVANCE_WEIGHT,
         all_forms: bool = False,
     ) -> list[str]:
-        """A short name of each topic: its first keywords; `reads`, `order`, `weight`, `all_forms` as for `topics`.
+        """A short name of each topic: what people called it, or its first keywords; `reads`, `order`, `weight`, `all_forms` as for `topics`.
 
         Examples
         --------
@@ -1508,7 +1607,8 @@ class VisualTopicModel:
         [2, 2, 2, 2, 2, 2, 2, 2]
         """
         topics = self.topics(words, reads=reads, order=order, weight=weight, all_forms=all_forms)
-        return [separator.join(topic) for topic in topics]
+        names = map(self.shape_.name, self.topic_numbers_)
+        return [name or separator.join(topic) for name, topic in zip(names, topics, strict=True)]
 
     def explain(
         self, text_theta: np.ndarray, image_theta: np.ndarray, *, top: int = 3, words: int = 5
@@ -1517,7 +1617,7 @@ class VisualTopicModel:
 
         Parameters
         ----------
-        text_theta, image_theta : (K,)
+        text_theta, image_theta : (K',)
             A row of `transform_text` and a row of `transform`.
         top, words
             How many topics, and keywords of each.
@@ -1537,7 +1637,7 @@ class VisualTopicModel:
         >>> round(sum(reason.contribution for reason in reasons), 6)
         1.0
         """
-        keywords = self.topics(words)
+        keywords, numbers = self.topics(words), self.topic_numbers_
         text, picture = (np.asarray(row, dtype=np.float64) for row in (text_theta, image_theta))
         for name, row in (("text_theta", text), ("image_theta", picture)):
             if row.shape != (len(keywords),) or not np.isfinite(row).all():
@@ -1546,7 +1646,14 @@ class VisualTopicModel:
         parts = product / max(product.sum(), np.finfo(np.float64).tiny)
         order = np.argsort(-parts, kind="stable")[:top]
         return tuple(
-            SharedTopic(int(k), float(text[k]), float(picture[k]), float(parts[k]), tuple(keywords[k]))
+            SharedTopic(
+                numbers[k],
+                float(text[k]),
+                float(picture[k]),
+                float(parts[k]),
+                tuple(keywords[k]),
+                self.shape_.name(numbers[k]),
+            )
             for k in order
         )
 
@@ -1590,6 +1697,7 @@ class VisualTopicModel:
             "status": self.status_,
             "warnings": self.warnings_,
             "best_pictures": self.best_pictures_,
+            "shape": self.shape_.stored(),
             "notes": notes,
             "versions": package_versions(PACKAGES),
         }
@@ -1687,6 +1795,8 @@ class VisualTopicModel:
             model.dropped_ = tuple(Dropped(*item) for item in about["dropped"])
             model.n_pairs_, model.n_validation_ = int(about["n_pairs"]), int(about["n_validation"])
             model.status_, model.warnings_ = str(about["status"]), tuple(about["warnings"])
+            model.shape_ = Shape.read(about.get("shape"))  # which older models have not
+            model.shape_.check(model.image_model_.n_topics)
             model.notes_, model.growth_, model.sizes_ = dict(about["notes"]), None, ()
             _configs(parameters, model.n_pairs_)
             model._check_sizes()
@@ -1700,9 +1810,10 @@ class VisualTopicModel:
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)
         if image_embeddings is not None:
-            return _theta(self.image_model_, self._given_embeddings("image", image_embeddings)), ()
+            x = self._given_embeddings("image", image_embeddings)
+            return self.shape_.theta(_theta(self.image_model_, x)), ()
         blocks = list(self.transform_blocks(images))
-        empty = np.empty((0, self.image_model_.n_topics), dtype=np.float32)
+        empty = np.empty((0, len(self.topic_numbers_)), dtype=np.float32)
         dropped = tuple(item for _, bad in blocks for item in bad)
         return np.concatenate([empty, *(theta for theta, _ in blocks)]), dropped
 

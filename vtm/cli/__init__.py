@@ -158,6 +158,7 @@ for _name, _command in {
     "untag": tags.untag,
     "match": photos.match,
     "topics": models.show_topics,
+    "edit": models.edit_model,
     "explore": photos.explore,
     "embed": data.embed,
     "version": version,

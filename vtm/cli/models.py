@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,7 @@ from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import ConfigError, DataError, printable, storable
 from vtm.files import atomic_path
+from vtm.model.shape import Shape
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
@@ -179,7 +181,7 @@ def update_model(
         n = min(n, loaded.n_pairs_ + len(loaded.dropped_))
     if n == len(both):
         raise DataError(f"{corpus}: all of its {len(more)} pairs are in the model already; name new ones")
-    labels = loaded.topic_labels()
+    labels = loaded.reshaped(Shape()).topic_labels()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         loaded.partial_fit(
@@ -198,7 +200,7 @@ def update_model(
 
 def _report_growth(model: VisualTopicModel, labels: Sequence[str]) -> None:
     """What an update changed; `labels` of the topics of before."""
-    growth, now = model.growth_, model.topic_labels()
+    growth, now = model.growth_, model.reshaped(Shape()).topic_labels()
     typer.echo(labelled("new pairs", str(growth.n_new)))
     if growth.unlike == growth.unlike:
         typer.echo(
@@ -378,44 +380,155 @@ def show_topics(
     order = "ctfidf" if ctfidf else "relevance"
     keywords = loaded.topics(top, order=order, weight=relevance, all_forms=all_forms)
     column = {word: place for place, word in enumerate(loaded.vocabulary_)}
-    times = lift(loaded.topic_word_, loaded.topic_share_)
+    shape = loaded.shape_
+    shares, numbers = shape.theta(loaded.topic_share_[None])[0], loaded.topic_numbers_
+    words, share_of = shape.means(loaded.topic_word_, loaded.topic_share_), shape.sums(loaded.topic_share_)
+    times = lift(words, share_of / share_of.sum())
+    coherence, intrusion = shape.measured(loaded.coherence_["image"]), shape.measured(loaded.intrusion_)
+    mixed, best_pictures = shape.measured(loaded.mixed_) == 1, shape.best(loaded.best_pictures_)
 
     def row(k: int) -> dict[str, Any]:
-        share, lifts = float(loaded.topic_share_[k]), [times[k, column[word]] for word in keywords[k]]
+        share, lifts = float(shares[k]), [times[k, column[word]] for word in keywords[k]]
         frequent = [f"{one:.1f}" if one < 9.95 else f"{one:.0f}" for one in lifts]
-        best = [storable(name) for name, _ in loaded.best_pictures_[k][:pictures]]
+        best = [storable(name) for name, _ in best_pictures[k][:pictures]]
         found = {
-            "topic": int(k),
+            "topic": numbers[k],
             "share": round(share, 6),
-            "coherence": round(float(loaded.coherence_["image"][k]), 6),
-            "mixed": "mixed" if loaded.mixed_[k] else "",
+            "coherence": None if np.isnan(coherence[k]) else round(float(coherence[k]), 6),
+            "mixed": "mixed" if mixed[k] else "",
             "keywords": keywords[k],
             "times as frequent": frequent,
             "best pictures": best,
-            "intrusion": None if np.isnan(loaded.intrusion_[k]) else round(float(loaded.intrusion_[k]), 6),
+            "intrusion": None if np.isnan(intrusion[k]) else round(float(intrusion[k]), 6),
+            "name": shape.name(numbers[k]),
         }
         if kind == "table":
             beside = [f"{word} {one}×" for word, one in zip(keywords[k], frequent, strict=True)]
-            beside += ["(mixed)"] * bool(loaded.mixed_[k])
+            beside += ["(mixed)"] * bool(mixed[k])
+            beside[:0] = [f"{found['name']}:"] * bool(found["name"])
             found |= {"share": f"{share:.1%}", "keywords": beside}
         elif kind == "jsonl":
-            found["mixed"] = bool(loaded.mixed_[k])
+            found["mixed"] = bool(mixed[k])
         return found
 
     columns = {"topic": int, "share": float, "coherence": float, "keywords": list}
     if kind != "table":
-        columns |= {"times as frequent": list, "best pictures": list, "intrusion": float, "mixed": str}
+        columns |= {
+            "times as frequent": list,
+            "best pictures": list,
+            "intrusion": float,
+            "mixed": str,
+            "name": str,
+        }
     else:
         columns["best pictures"] = list
     with open_rows(kind, out, columns) as write:
-        write([row(k) for k in np.argsort(-loaded.topic_share_, kind="stable")])
+        write([row(k) for k in np.argsort(-shares, kind="stable")])
     depth = min(25, len(loaded.vocabulary_))
     diversity = topic_diversity(loaded.topics(depth, order="probability", all_forms=True), top=depth)
     say(
-        f"{len(keywords)} topics of {loaded.n_pairs_} pairs; mean coherence {loaded.coherence_['image'].mean():.3f}, "
+        f"{len(keywords)} topics of {loaded.n_pairs_} pairs; mean coherence {np.nanmean(coherence):.3f}, "
         f"diversity {diversity:.3f} (different words among the {depth} most probable of all topics)"
     )
-    if mixed := int(loaded.mixed_.sum()):
-        say(f"{mixed} topics are mixed: a foreign word among their first five mostly does not stand out")
+    if n_mixed := int(mixed.sum()):
+        say(f"{n_mixed} topics are mixed: a foreign word among their first five mostly does not stand out")
+    _say_shape(loaded)
     for warning in loaded.warnings_:
         say(f"warning: {warning}")
+
+
+def _say_shape(model: VisualTopicModel) -> None:
+    """What is not shown of the trained topics, by what people decided."""
+    shape = model.shape_
+    if shape.merged:
+        say(f"{len(shape.merged)} topics are merged into others; of these, coherence is not known")
+    if hidden := sorted(k for k in range(model.image_model_.n_topics) if shape.root(k) in shape.hidden):
+        share = model.topic_share_[hidden].sum()
+        say(
+            f"hidden, with {share:.1%} of the training pictures' topics, which the others share: "
+            f"{', '.join(map(str, hidden))}"
+        )
+    if shape.banned:
+        say(f"banned words: {', '.join(shape.banned)}")
+
+
+def edit_model(
+    model: Model,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a topic is called; nothing after = takes the name away.", metavar="TOPIC=NAME"
+        ),
+    ] = None,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(help="Topics that are one, as in 4,7: topic 4 is left.", metavar="TOPICS"),
+    ] = None,
+    hide: Annotated[
+        list[str] | None, typer.Option(help="Topics that are not shown, as in 12,15.", metavar="TOPICS")
+    ] = None,
+    ban: Annotated[
+        list[str] | None,
+        typer.Option(help="Words for no label and no keyword, as in misc,untitled.", metavar="WORDS"),
+    ] = None,
+    unmerge: Annotated[
+        list[str] | None, typer.Option(help="Topics that stand for themselves again.", metavar="TOPICS")
+    ] = None,
+    show: Annotated[
+        list[str] | None, typer.Option(help="Topics that are not hidden any more.", metavar="TOPICS")
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Words that are not banned any more.", metavar="WORDS")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what the last `vtm edit` did.")] = False,
+) -> None:
+    """Decide about a model's topics: names, topics that are one, hidden topics, banned words.
+
+    Topics keep their numbers. All commands show topics as decided; pictures are still found by the trained ones. The
+    options may be repeated; without any, what was decided is printed. The model's file is replaced as a whole.
+    """
+    from vtm.api import VisualTopicModel
+    from vtm.files import locked
+
+    decisions = {
+        "names": dict(_named(one) for one in name or ()),
+        "merge": [_numbers("--merge", one) for one in merge or ()],
+        "hide": [k for one in hide or () for k in _numbers("--hide", one)],
+        "ban": [word for one in ban or () for word in one.split(",")],
+        "unmerge": [k for one in unmerge or () for k in _numbers("--unmerge", one)],
+        "show": [k for one in show or () for k in _numbers("--show", one)],
+        "allow": [word.strip() for one in allow or () for word in one.split(",")],
+    }
+    decisions = {option: given for option, given in decisions.items() if given}
+    if not model.is_file():
+        VisualTopicModel.load(model)  # says what is wrong
+    with locked(model.parent, name=model.name):
+        loaded = VisualTopicModel.load(model)
+        before = loaded.shape_
+        if decisions or undo:
+            loaded.edit(undo=undo, **decisions)
+            loaded.save(model, **loaded.notes_)
+    now = loaded.shape_
+    # Printed are the last call's changes; after --undo, those that lead back; without an option, all.
+    told = replace(now, before=before if undo else now.before if decisions else None).changes()
+    for line in told or ["nothing changed" if decisions or undo else "nothing is decided"]:
+        typer.echo(printable(line))
+    if unknown := [
+        word for word in decisions.get("ban", ()) if word.strip().lower() not in loaded.vocabulary_
+    ]:
+        say(f"the model does not know {', '.join(unknown)}; a later training may")
+    _say_shape(loaded)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} {text}: give numbers of topics, as in {option} 4,7") from None
+
+
+def _named(text: str) -> tuple[int, str]:
+    topic, equals, name = text.partition("=")
+    if not equals or not topic.strip().isdecimal():
+        raise ConfigError(f"--name {text}: give the number of a topic and its name, as in --name 3=harbour")
+    return int(topic), name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -147,7 +147,7 @@ def match(
     with open_rows(kind, out, columns) as write:
         write(rows)
     if sheet is not None:
-        names = loaded.topic_labels() if topic is not None else ()
+        names = dict(zip(loaded.topic_numbers_, loaded.topic_labels(), strict=True))
         write_sheet(sheet, _asked_for(wanted, like, minus, topic, names), cards, language=loaded.language)
     if wanted is not None:
         _say_of_text(answer, len(shown))
@@ -162,7 +162,9 @@ def _reasons(hit: FoundPicture, by_text: bool, by_topic: bool) -> list[str]:
     asked = "text" if by_text else "given picture"
     for topic in hit.topics:
         shares = f"text {topic.text:.0%}, picture {topic.picture:.0%}".replace("text", asked)
-        reasons.append(f"{', '.join(topic.words)} ({f'{topic.picture:.0%}' if by_topic else shares})")
+        reasons.append(
+            f"{topic.name or ', '.join(topic.words)} ({f'{topic.picture:.0%}' if by_topic else shares})"
+        )
     reasons += [
         f"not wanted: {word.word} ({word.lift:.1f} times as likely as overall)" for word in hit.without
     ]
@@ -170,7 +172,7 @@ def _reasons(hit: FoundPicture, by_text: bool, by_topic: bool) -> list[str]:
 
 
 def _asked_for(
-    text: str | None, like: Path | None, minus: str | None, topic: int | None, names: Sequence[str]
+    text: str | None, like: Path | None, minus: str | None, topic: int | None, names: Mapping[int, str]
 ) -> str:
     """What was looked for, as the heading of a sheet."""
     parts = [text] if text else []

@@ -210,11 +210,12 @@ class Tag:
     topic: int
     probability: float
     keywords: tuple[str, ...]
+    name: str = ""
 
     @property
     def label(self) -> str:
         """A short name of the topic."""
-        return " ".join(self.keywords[:3])
+        return self.name or " ".join(self.keywords[:3])
 
 
 @dataclass(frozen=True)
@@ -299,6 +300,8 @@ def tag_pictures(
             f"top={top}, min_probability={min_probability}: at least 1 topic, and a probability from 0 to 1"
         )
     labels = [tuple(topic) for topic in model.topics(words, order=order, weight=weight)]
+    numbers = model.topic_numbers_
+    names = [model.shape_.name(k) for k in numbers]
     start, asked, paths = 0, keywords, {} if terms is None else terms.paths
     if terms is not None:
         asked = len(model.vocabulary_)  # of which some may be terms
@@ -315,7 +318,7 @@ def tag_pictures(
                 block.append(reasons.get(str(picture), overflow))
                 continue
             best = [k for k in largest if row[k] >= min_probability]
-            tags = tuple(Tag(int(k), float(row[k]), labels[k]) for k in best)
+            tags = tuple(Tag(numbers[k], float(row[k]), labels[k], names[k]) for k in best)
             chosen = sure if terms is None else _as_terms(sure, terms, keywords)
             block.append(Tagged(Path(picture), chosen, tags, topics_too, paths))
         start += len(theta)

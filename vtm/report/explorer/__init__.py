@@ -181,6 +181,8 @@ def _topic(data: ExplorerData, theta: np.ndarray, k: int) -> dict[str, Any]:
     best = np.argsort(-theta[:, k], kind="stable")[:BEST]
     best = [row for row in best if theta[row, k] >= SMALLEST_SHARE]
     return {
+        "number": data.numbers[k] if data.numbers else k,
+        "name": data.names[k] if data.names else "",
         "words": {
             reads: [[word, float(f"{weight:.3g}")] for word, weight in topics[k]]
             for reads, topics in data.words.items()

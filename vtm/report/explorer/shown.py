@@ -68,6 +68,7 @@ class ExplorerData:
     model_name, baseline_name : what the page calls them.
     language : code of the language of texts and words, as in HTML's `lang`.
     notes : sentences for the page's last section: where the data come from, under which licence.
+    numbers, names : K each, what topics are called; by default 0 to K - 1, and by their words.
 
     Raises
     ------
@@ -92,6 +93,8 @@ class ExplorerData:
     baseline_name: str = "baseline"
     language: str = "en"
     notes: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -544,8 +547,8 @@ def from_model(
         kept_texts = [texts[row] for row in good]
         theta_text = model.transform_text(kept_texts)
         beside = _baseline(model, kept_texts, [pictures[row] for row in good])
-    if model.mixed_.any():
-        mixed = ", ".join(map(str, np.flatnonzero(model.mixed_)))
+    if len(some := np.flatnonzero(model.shape_.measured(model.mixed_) == 1)):
+        mixed = ", ".join(str(model.topic_numbers_[k]) for k in some)
         beside["notes"] = (*beside.get("notes", ()), f"Topics whose words belong to several themes: {mixed}.")
     data = from_arrays(
         [ids[row] for row in good],
@@ -554,7 +557,9 @@ def from_model(
         theta[good],
         theta_text=theta_text,
         words={reads: _words_of_model(model, reads, order=order, weight=weight) for reads in READS},
-        coherence=model.coherence_,
+        coherence={reads: model.shape_.measured(found) for reads, found in model.coherence_.items()},
+        numbers=tuple(model.topic_numbers_),
+        names=tuple(map(model.shape_.name, model.topic_numbers_)),
         limit=limit,
         seed=seed,
         title=title,
@@ -584,9 +589,9 @@ def _baseline(model: VisualTopicModel, texts: Sequence[str], pictures: Sequence[
 def _words_of_model(model: VisualTopicModel, reads: str, *, order: str, weight: float) -> tuple[Words, ...]:
     """The keywords of each topic, as `VisualTopicModel.topics` orders them, with their probability."""
     column = {word: place for place, word in enumerate(model.vocabulary_)}
-    trained = model.text_model_ if reads == "text" else model.image_model_
+    topic_word = model._topic_words(reads)
     topics = model.topics(SHOWN_WORDS, reads=reads, order=order, weight=weight)
     return tuple(
         tuple((word, float(probability[column[word]])) for word in words)
-        for words, probability in zip(topics, trained.topic_word(), strict=True)
+        for words, probability in zip(topics, topic_word, strict=True)
     )

@@ -27,6 +27,7 @@ const colourOf = (k) => topicPlace[k] % N_COLOURS;
 const shapeOf = (k) => Math.floor(topicPlace[k] / N_COLOURS) % SHAPES.length;
 
 function words(k, n) {
+  if (data.topics[k].name) return data.topics[k].name;
   const topic = data.topics[k].words;
   return (topic.image ?? topic.text).slice(0, n).map(([word]) => word).join(", ");
 }
@@ -44,5 +45,5 @@ const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1
 
 // Addresses within the page: #topic=12, #text=ID, and #topics for the overview.
 const OVERVIEW = "#topics";
-const topicAddress = (k) => `#topic=${k}`;
+const topicAddress = (k) => `#topic=${data.topics[k].number}`;
 const textAddress = (row) => `#text=${encodeURIComponent(addressable(data.ids[row]))}`;

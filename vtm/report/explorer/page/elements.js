@@ -21,7 +21,7 @@ function sign(k) {
 }
 
 const topicLink = (k, n = 3) =>
-  h("a", { href: topicAddress(k), class: "topic" }, sign(k), h("span", null, `${k} `, inTheirLanguage(words(k, n))));
+  h("a", { href: topicAddress(k), class: "topic" }, sign(k), h("span", null, `${data.topics[k].number} `, inTheirLanguage(words(k, n))));
 
 // Texts and words are of the corpus' language, the page around them is English.
 const inTheirLanguage = (text) => h("span", { lang: data.language, dir: "auto" }, text);

@@ -14,8 +14,8 @@ createSearch();
 function read(hash) {
   const [, name, value] = /^#(\w+)=(.*)$/su.exec(hash) ?? [];
   if (name === "topic") {
-    const k = /^\d+$/.test(value) ? Number(value) : -1;
-    return k >= 0 && k < data.topics.length ? { topic: k } : { missing: `topic ${shorten(decode(value), 60)}` };
+    const k = /^\d+$/.test(value) ? data.topics.findIndex((topic) => topic.number === Number(value)) : -1;
+    return k >= 0 ? { topic: k } : { missing: `topic ${shorten(decode(value), 60)}` };
   }
   if (name === "text") {
     const id = decode(value);

@@ -186,7 +186,7 @@ function createMap(open) {
       tip.replaceChildren(
         thumbnail(row, { silent: true }),
         h("span", { class: "tip-text", lang: data.language }, caption(row, 110)),
-        h("span", { class: "topic" }, sign(k), h("span", null, `${k} ${words(k, 3)} (${percent(share)})`)),
+        h("span", { class: "topic" }, sign(k), h("span", null, `${data.topics[k].number} ${words(k, 3)} (${percent(share)})`)),
       );
     }
     const gap = 16;

@@ -85,7 +85,7 @@ function topicPanel(k) {
       h("a", { href: topicAddress(neighbour(-1)), title: "The next larger topic" }, "Previous"),
       h("a", { href: topicAddress(neighbour(1)), title: "The next smaller topic" }, "Next"),
     ),
-    heading(sign(k), h("span", null, `Topic ${k}: `, inTheirLanguage(words(k, 3)))),
+    heading(sign(k), h("span", null, `Topic ${data.topics[k].number}: `, inTheirLanguage(words(k, 3)))),
     h(
       "dl",
       { class: "facts" },

@@ -17,7 +17,7 @@ function createList(map) {
       return h("li", null, link);
     });
     list.append(
-      h("h3", null, sign(k), h("span", null, `Topic ${k}: `, inTheirLanguage(words(k, 3)), `, ${count(rows.length, "picture")}`)),
+      h("h3", null, sign(k), h("span", null, `Topic ${data.topics[k].number}: `, inTheirLanguage(words(k, 3)), `, ${count(rows.length, "picture")}`)),
       h("ul", null, items),
     );
   }

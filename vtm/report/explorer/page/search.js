@@ -8,7 +8,7 @@ function createSearch() {
   const form = document.getElementById("search"), input = document.getElementById("query");
   const status = document.getElementById("found"), results = document.getElementById("results");
   const allWords = (k) => Object.values(data.topics[k].words).flatMap((list) => list.map(([word]) => word));
-  const topicWords = data.topics.map((_, k) => [String(k), ...allWords(k)].flatMap((word) => wordsOf(word)));
+  const topicWords = data.topics.map((_, k) => [String(data.topics[k].number), ...wordsOf(data.topics[k].name), ...allWords(k)].flatMap((word) => wordsOf(word)));
   let textWords = null; // made when first needed: the page opens sooner
 
   function find(query) {
@@ -33,7 +33,7 @@ function createSearch() {
         "a",
         { href: topicAddress(k), class: "topic" },
         sign(k),
-        h("span", null, `Topic ${k}: `, shown.map((word, i) => [i ? ", " : "", h(found.includes(word) ? "mark" : "span", { lang: data.language }, word)])),
+        h("span", null, `Topic ${data.topics[k].number}: ${data.topics[k].name && `${data.topics[k].name}: `}`, shown.map((word, i) => [i ? ", " : "", h(found.includes(word) ? "mark" : "span", { lang: data.language }, word)])),
       ),
     );
   }

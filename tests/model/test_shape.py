@@ -1,0 +1,169 @@
+"""What people decide about topics, against theta and words that are added up by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from vtm.api import METHODS, VisualTopicModel
+from vtm.cli import app
+from vtm.corpora import load_corpus
+from vtm.errors import ConfigError
+from vtm.files import load_arrays, save_arrays
+from vtm.model.shape import Shape
+
+K = 6
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shape") / "model"
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning):
+        patch.setenv("VTM_DATA", str(path.parent / "data"))
+        corpus = load_corpus("scenes", n=80)
+        model = VisualTopicModel(
+            K, method=request.param, encoder="pixels", epochs=2, min_df=2, progress=False
+        )
+        model.fit(corpus.texts, corpus.images).save(path, owner="me")
+    return path
+
+
+@pytest.fixture
+def model(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VTM_DATA", str(trained.parent / "data"))
+    copy = tmp_path / "model"
+    copy.write_bytes(trained.read_bytes())
+    return copy
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def pictures() -> list[Path]:
+    return list(load_corpus("scenes", n=80).images[:5])
+
+
+def test_all_that_is_shown_honours_what_was_decided(model: Path) -> None:
+    raw = VisualTopicModel.load(model)
+    theta, text = raw.transform(pictures()), raw.transform_text(["a boat"])
+    banned = raw.topics(1, order="probability")[2][0]
+    output = run(
+        *("edit", model, "--name", "4=harbour and ships", "--merge", "4,1", "--hide", 5, "--ban", banned)
+    )
+    assert "topic 1 is part of topic 4" in output.replace("part of 4", "part of topic 4")
+    assert f"{raw.topic_share_[5]:.1%}" in output, "the share of what is hidden is told"
+    shaped = VisualTopicModel.load(model)
+    assert shaped.topic_numbers_ == [0, 2, 3, 4] and shaped.notes_ == {"owner": "me"}
+    for before, now in ((theta, shaped.transform(pictures())), (text, shaped.transform_text(["a boat"]))):
+        kept = 1 - before[:, 5].astype(float)
+        expected = [before[:, 0], before[:, 2], before[:, 3], before[:, 4] + before[:, 1]]
+        np.testing.assert_allclose(now, np.transpose(expected) / kept[:, None], rtol=1e-4, atol=1e-7)
+    weight = raw.topic_share_[[4, 1]]
+    mean = (weight[0] * raw.topic_word_[4] + weight[1] * raw.topic_word_[1]) / weight.sum()
+    best = [raw.vocabulary_[w] for w in np.argsort(-mean, kind="stable") if raw.vocabulary_[w] != banned]
+    assert shaped.topics(3, order="probability", all_forms=True)[3] == best[:3]
+    assert shaped.topic_labels()[3] == "harbour and ships"
+    assert all(banned not in words for words in shaped.topics(len(raw.vocabulary_)))
+    found = shaped.keywords(pictures(), top=len(raw.vocabulary_), min_confidence=0)
+    assert len(found[0]) > 5 and all(banned != one.word for words in found for one in words)
+    assert shaped.get_feature_names_out().tolist() == ["topic0", "topic2", "topic3", "topic4"]
+
+
+def test_what_is_found_and_its_chances_stay(model: Path) -> None:
+    raw = VisualTopicModel.load(model)
+    shaped = VisualTopicModel.load(model).edit(merge=[(0, 1)], hide=[2], names={0: "water"})
+    before, now = (one.match("boat", pictures()) for one in (raw, shaped))
+    assert [(hit.position, hit.score) for hit in before.nearest] == [
+        (hit.position, hit.score) for hit in now.nearest
+    ]
+    assert all(topic.topic in shaped.topic_numbers_ for hit in now.nearest for topic in hit.topics)
+    theta = shaped.transform(pictures())
+    ranked = shaped.match(topic=0, images=pictures()).nearest
+    assert [hit.position for hit in ranked] == np.argsort(-theta[:, 0], kind="stable").tolist()
+    assert {topic.name for hit in ranked for topic in hit.topics} == {"water"}
+    with pytest.raises(ConfigError, match="topic=1: is part of topic 0"):
+        shaped.match(topic=1, images=pictures())
+
+
+def test_commands_show_names_and_numbers(model: Path, tmp_path: Path) -> None:
+    run("edit", model, "--name", "3=ships, small", "--merge", "3,0", "--hide", "1")
+    rows = [
+        json.loads(line) for line in run("topics", model, "--format", "jsonl").splitlines() if line[0] == "{"
+    ]
+    assert {row["topic"] for row in rows} == {2, 3, 4, 5}
+    assert {row["topic"]: row["name"] for row in rows}[3] == "ships, small"
+    assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-4)
+    tags = run("tag", model, *pictures(), "--top", 6, "--min-probability", 0, "--format", "csv")
+    assert "3: ships, small (" in tags and "0: " not in tags.replace("10: ", "")
+    run("explore", model, *pictures(), "-o", tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert '"number":3,"name":"ships, small"' in page and '"number":0' not in page
+
+
+def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
+    before = model.read_bytes()
+    run("edit", model, "--merge", "0,1")
+    run("edit", model, "--name", "0=a", "--hide", 2)
+    assert "topic 2 is shown" in run("edit", model, "--undo")
+    assert VisualTopicModel.load(model).topic_numbers_ == [0, 2, 3, 4, 5]
+    run("edit", model, "--undo")
+    assert model.read_bytes() == before
+    assert "nothing to undo" in run("edit", model, "--undo", code=2)
+
+
+def test_models_without_decisions_are_as_they_were_trained(model: Path) -> None:
+    arrays, about = load_arrays(model)
+    del about["shape"]
+    save_arrays(model, arrays, about)
+    loaded = VisualTopicModel.load(model)
+    assert loaded.shape_ == Shape() and loaded.topic_numbers_ == list(range(K))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--hide", 6), "there is no topic 6; the model has topics 0 to 5"),
+        (("--merge", "4"), "merge 4: name two topics or more"),
+        (("--merge", "4,x"), "--merge 4,x: give numbers of topics"),
+        (("--name", "boats"), "--name boats: give the number of a topic and its name"),
+        (("--merge", "0,1", "--merge", "2,1"), "topic 1: is part of topic 0"),
+        (("--hide", "0,1,2,3,4"), "1 of 6 topics would be shown"),
+        (("--show", 3), "topic 3: is not hidden"),
+        (("--unmerge", 3), "topic 3: is merged into no other"),
+        (("--allow", "boat"), "boat: is not banned"),
+        (("--undo", "--hide", 1), "undo: takes back the last call alone"),
+    ],
+)
+def test_what_cannot_be_decided_is_told_in_a_line_and_changes_nothing(
+    model: Path, given: tuple[object, ...], told: str
+) -> None:
+    before = model.read_bytes()
+    output = run("edit", model, *given, code=2)
+    assert told in output and len(output.strip().splitlines()) == 1
+    assert model.read_bytes() == before
+
+
+def test_decisions_in_a_circle_are_refused() -> None:
+    with pytest.raises(ConfigError, match="topics 0, 1: are merged into each other in a circle"):
+        Shape(merged={0: 1, 1: 0}).check(4)
+
+
+def test_decisions_are_taken_back_one_by_one() -> None:
+    shape = Shape().edited(6, names={1: "b"}, ban=["Misc"]).edited(6, merge=[(0, 1)], hide=[2])
+    assert shape.name(0) == "b", "a name is not lost with its topic"
+    back = shape.edited(6, unmerge=[1], show=[2], allow=["misc"], names={1: ""})
+    assert (back.names, back.merged, back.hidden, back.banned) == ({}, {}, frozenset(), ())
+    assert Shape.read(json.loads(json.dumps(back.stored()))) == back
+
+
+def test_pictures_of_hidden_topics_alone_are_spread_evenly() -> None:
+    theta = np.array([[0, 0, 1], [0.5, 0.25, 0.25], [np.nan] * 3])
+    shown = Shape(hidden=frozenset({2})).theta(theta)
+    np.testing.assert_allclose(shown, [[0.5, 0.5], [2 / 3, 1 / 3], [np.nan] * 2])
