@@ -1533,12 +1533,20 @@ class VisualTopicModel:
         forms = self._word_forms()
         return ~np.isin(forms, forms[np.isin(self.vocabulary_, self.shape_.banned)])
 
-    def reshaped(self, shape: Shape) -> VisualTopicModel:
-        """The same model with other decisions about its topics; this one stays as it is."""
+    def trained(self) -> VisualTopicModel:
+        """The same model as it was trained, with nothing decided; this one stays as it is.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> len(model.edit(hide=[1]).topic_numbers_), len(model.trained().topic_numbers_)
+        (7, 8)
+        """
         self._check_fitted()
-        shape.check(self.image_model_.n_topics)
         other = copy.copy(self)
-        other.shape_ = shape
+        other.shape_ = Shape()
         return other
 
     def edit(self, *, undo: bool = False, **decisions: Any) -> VisualTopicModel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,20 @@ def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
     assert "nothing to undo" in run("edit", model, "--undo", code=2)
 
 
+def test_an_update_keeps_what_was_decided(model: Path) -> None:
+    corpus = load_corpus("scenes", n=90)
+    shaped = VisualTopicModel.load(model)
+    if shaped.method_ != "plus":
+        pytest.skip("only VTM+ is updated")
+    shaped.edit(names={2: "ships"}, merge=[(2, 4)], hide=[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        earlier = corpus.texts[:80], corpus.images[:80]
+        shaped.partial_fit(corpus.texts[80:], corpus.images[80:], earlier=earlier)
+    assert shaped.n_pairs_ > 80 and shaped.topic_numbers_[:3] == [1, 2, 3]
+    assert shaped.topic_labels()[1] == "ships" and len(shaped.shape_.undone().names) == 0
+
+
 def test_models_without_decisions_are_as_they_were_trained(model: Path) -> None:
     arrays, about = load_arrays(model)
     del about["shape"]
@@ -167,3 +183,55 @@ def test_pictures_of_hidden_topics_alone_are_spread_evenly() -> None:
     theta = np.array([[0, 0, 1], [0.5, 0.25, 0.25], [np.nan] * 3])
     shown = Shape(hidden=frozenset({2})).theta(theta)
     np.testing.assert_allclose(shown, [[0.5, 0.5], [2 / 3, 1 / 3], [np.nan] * 2])
+
+
+def test_a_table_of_topics_that_a_person_filled_in_decides_the_same(model: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "topics.csv"
+    run("topics", model, "-o", sheet)
+    rows = list(csv.DictReader(sheet.read_text("utf-8-sig").splitlines()))
+    for row in rows:
+        told = {"3": {"name": "harbour, and ships"}, "5": {"merge into": "2.0"}, "1": {"hide": "Yes"}}
+        row |= told.get(row["topic"], {})
+    write(sheet, rows[::-1])  # sorted by somebody
+
+    run("edit", model, "--from", sheet)
+    shape = VisualTopicModel.load(model).shape_
+    assert (shape.names, shape.merged, shape.hidden) == ({3: "harbour, and ships"}, {5: 2}, {1})
+    # A table of what is shown now, given back as it is, decides nothing; without the name it takes it away.
+    again = tmp_path / "again.csv"
+    run("topics", model, "-o", again)
+    assert run("edit", model, "--from", again).startswith("nothing changed")
+    assert VisualTopicModel.load(model).shape_ == shape
+    write(again, [row | {"name": ""} for row in csv.DictReader(again.read_text("utf-8-sig").splitlines())])
+    run("edit", model, "--from", again)
+    assert VisualTopicModel.load(model).shape_.names == {}
+    assert "topic 1 is hidden" in run("edit", model, "--from", sheet, code=2)  # of before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"topic": "9"}, "topic 9 the model does not have"),
+        ({"topic": "four"}, "topic: 'four' is no topic's number"),
+        ({"topic": "1"}, "topic 1 has a row already"),
+        ({"keywords": "zeppelin, xyzzy"}, "the table is of another model"),
+        ({"hide": "perhaps"}, "'perhaps' is neither yes nor no"),
+        ({"merge into": "77"}, "there is no topic 77"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused_by_its_row(model, tmp_path, change, message) -> None:
+    sheet = tmp_path / "topics.csv"
+    run("topics", model, "-o", sheet)
+    rows = list(csv.DictReader(sheet.read_text("utf-8-sig").splitlines()))
+    rows = [row | change if row["topic"] == "0" else row for row in rows]
+    write(sheet, sorted(rows, key=lambda row: row["topic"] == "0"))
+    before = model.read_bytes()
+    assert message in " ".join(run("edit", model, "--from", sheet, code=2).split())
+    assert model.read_bytes() == before
+
+
+def write(sheet: Path, rows: list[dict[str, str]]) -> None:
+    with open(sheet, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -32,11 +32,11 @@ from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import ConfigError, DataError, printable, storable
 from vtm.files import atomic_path
-from vtm.model.shape import Shape
 
 if TYPE_CHECKING:
     from vtm.api import VisualTopicModel
     from vtm.corpora import Dropped
+    from vtm.corpora.table import Row
     from vtm.model.health import SizeTried
 
 
@@ -181,7 +181,7 @@ def update_model(
         n = min(n, loaded.n_pairs_ + len(loaded.dropped_))
     if n == len(both):
         raise DataError(f"{corpus}: all of its {len(more)} pairs are in the model already; name new ones")
-    labels = loaded.reshaped(Shape()).topic_labels()
+    labels = loaded.trained().topic_labels()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         loaded.partial_fit(
@@ -200,7 +200,7 @@ def update_model(
 
 def _report_growth(model: VisualTopicModel, labels: Sequence[str]) -> None:
     """What an update changed; `labels` of the topics of before."""
-    growth, now = model.growth_, model.reshaped(Shape()).topic_labels()
+    growth, now = model.growth_, model.trained().topic_labels()
     typer.echo(labelled("new pairs", str(growth.n_new)))
     if growth.unlike == growth.unlike:
         typer.echo(
@@ -401,6 +401,7 @@ def show_topics(
             "best pictures": best,
             "intrusion": None if np.isnan(intrusion[k]) else round(float(intrusion[k]), 6),
             "name": shape.name(numbers[k]),
+            **SHEET,
         }
         if kind == "table":
             beside = [f"{word} {one}×" for word, one in zip(keywords[k], frequent, strict=True)]
@@ -408,6 +409,7 @@ def show_topics(
             beside[:0] = [f"{found['name']}:"] * bool(found["name"])
             found |= {"share": f"{share:.1%}", "keywords": beside}
         elif kind == "jsonl":
+            found = {name: value for name, value in found.items() if name not in SHEET}
             found["mixed"] = bool(mixed[k])
         return found
 
@@ -419,6 +421,8 @@ def show_topics(
             "intrusion": float,
             "mixed": str,
             "name": str,
+            "merge into": int,
+            "hide": str,
         }
     else:
         columns["best pictures"] = list
@@ -441,7 +445,9 @@ def _say_shape(model: VisualTopicModel) -> None:
     """What is not shown of the trained topics, by what people decided."""
     shape = model.shape_
     if shape.merged:
-        say(f"{len(shape.merged)} topics are merged into others; of these, coherence is not known")
+        n = len(shape.merged)
+        verb = "topic is" if n == 1 else "topics are"
+        say(f"{n} {verb} merged into others; of these, coherence is not known")
     if hidden := sorted(k for k in range(model.image_model_.n_topics) if shape.root(k) in shape.hidden):
         share = model.topic_share_[hidden].sum()
         say(
@@ -450,6 +456,12 @@ def _say_shape(model: VisualTopicModel) -> None:
         )
     if shape.banned:
         say(f"banned words: {', '.join(shape.banned)}")
+
+
+# Columns of a sheet of topics in which people decide.
+SHEET = {"merge into": None, "hide": ""}
+SHEET_WORDS = 50  # among which the keywords of a sheet are looked for
+NO, YES = ("", "no", "n", "false", "0"), ("yes", "y", "x", "true", "1")
 
 
 def edit_model(
@@ -480,6 +492,13 @@ def edit_model(
     allow: Annotated[
         list[str] | None, typer.Option(help="Words that are not banned any more.", metavar="WORDS")
     ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="A table that `vtm topics -o` wrote, with names, numbers under 'merge into', and 'yes' under 'hide'.",
+        ),
+    ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what the last `vtm edit` did.")] = False,
 ) -> None:
     """Decide about a model's topics: names, topics that are one, hidden topics, banned words.
@@ -505,19 +524,83 @@ def edit_model(
     with locked(model.parent, name=model.name):
         loaded = VisualTopicModel.load(model)
         before = loaded.shape_
+        if sheet is not None:
+            if decisions or undo:
+                raise ConfigError("--from: the table says it all; leave out the other options")
+            decisions = _of_sheet(sheet, loaded)
         if decisions or undo:
             loaded.edit(undo=undo, **decisions)
             loaded.save(model, **loaded.notes_)
-    now = loaded.shape_
+    now, asked = loaded.shape_, bool(decisions)
+    if sheet is not None and not decisions:
+        now, asked = replace(now, before=now), True
     # Printed are the last call's changes; after --undo, those that lead back; without an option, all.
-    told = replace(now, before=before if undo else now.before if decisions else None).changes()
-    for line in told or ["nothing changed" if decisions or undo else "nothing is decided"]:
+    told = replace(now, before=before if undo else now.before if asked else None).changes()
+    for line in told or ["nothing changed" if asked or undo else "nothing is decided"]:
         typer.echo(printable(line))
     if unknown := [
         word for word in decisions.get("ban", ()) if word.strip().lower() not in loaded.vocabulary_
     ]:
         say(f"the model does not know {', '.join(unknown)}; a later training may")
     _say_shape(loaded)
+
+
+def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
+    """What a table of topics decides; a topic without a row, and a column that is not there, stay as they are.
+
+    Raises
+    ------
+    ConfigError, DataError
+        No topics, a topic twice, a cell that says neither, or the sheet of another model.
+    """
+    from vtm.corpora.table import read_rows
+
+    columns, rows = read_rows(sheet, None)
+    if "topic" not in columns:
+        raise DataError(
+            f"{sheet}: has no column 'topic'; `vtm topics MODEL -o topics.csv` writes such a table"
+        )
+    numbers, every = model.topic_numbers_, range(model.image_model_.n_topics)
+    known = {k: {*words} for k, words in zip(numbers, model.topics(SHEET_WORDS, all_forms=True), strict=True)}
+    decided: dict[str, Any] = {"names": {}, "merge": [], "hide": []}
+    seen: dict[int, Any] = {}
+    for row in rows():
+        cells = {name: str(value if value is not None else "").strip() for name, value in row.values.items()}
+        topic = _cell_number(row, "topic", cells["topic"])
+        if topic in seen:
+            raise DataError(f"{row}: topic {topic} has a row already, {seen[topic]}; leave one")
+        if topic not in numbers:
+            why = "is hidden or part of another one" if topic in every else "the model does not have"
+            raise DataError(f"{row}: topic {topic} {why}; take the table of this model, as it is now")
+        seen[topic] = row.number
+        words = [word.strip() for word in cells.get("keywords", "").split(",") if word.strip()]
+        if words and not known[topic] & {*words}:
+            raise DataError(
+                f"{row}: the keywords are not those of topic {topic}: the table is of another model"
+            )
+        if "name" in cells and " ".join(cells["name"].split()) != model.shape_.name(topic):
+            decided["names"][topic] = cells["name"]
+        if cells.get("merge into"):
+            decided["merge"].append((_cell_number(row, "merge into", cells["merge into"]), topic))
+        hide = cells.get("hide", "").lower()
+        if hide not in (*NO, *YES):
+            raise DataError(f"{row}: hide: {hide!r} is neither yes nor no")
+        if hide in YES:
+            decided["hide"].append(topic)
+    if not seen:
+        raise DataError(f"{sheet}: has no rows")
+    return {option: given for option, given in decided.items() if given}
+
+
+def _cell_number(row: Row, column: str, text: str) -> int:
+    """A whole number in a cell; spreadsheets write 4 as 4.0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not number.is_integer():
+        raise DataError(f"{row}: {column}: {text!r} is no topic's number")
+    return int(number)
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -146,7 +146,7 @@ function createMap(open) {
     let left = Math.round((width * height) / 26000) + 2;
     for (const centre of shown) {
       if (left === 0) break;
-      const text = `${centre.k} ${shorten(words(centre.k, 2), 26)}`;
+      const text = `${data.topics[centre.k].number} ${shorten(words(centre.k, 2), 26)}`;
       const half = context.measureText(text).width / 2 + 3;
       const a = toX(centre.x), b = toY(centre.y);
       if (!inside(a, b)) continue;
