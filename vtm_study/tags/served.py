@@ -346,7 +346,7 @@ def served_figure(studies: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def served_numbers(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """What the chapter says in words of the first corpus."""
+    """What the chapter says in words of the first corpus, and of the last one's keywords."""
     found = next(iter(studies.values()))
     default = found["rows"][0]
     nearest = next(row for row in found["rows"] if row["name"] == NEAREST)
@@ -355,6 +355,7 @@ def served_numbers(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, float]
         **{f"nearest_{figure}": nearest[figure][0] for figure in FIGURES},
         "served_shown": default["shown_precision"],
         "served_without": default["without"],
+        "last_shown": [*studies.values()][-1]["rows"][0]["shown_precision"],
         **{f"served_error_{what}": error for what, error in found["error"].items()},
         "served_pictures": float(found["n_pictures"]),
         "served_queries": float(found["n_queries"]),
