@@ -14,7 +14,7 @@ import typer
 from ir_measures import RR, R
 from typer.testing import CliRunner
 
-from vtm.cli import submit as commands
+from vtm.cli import data as commands
 from vtm.errors import ConfigError, DataError, MissingError
 from vtm.metrics.ranking import top_items
 from vtm.newsimages import corpus as newsimages

@@ -128,4 +128,5 @@ def test_table_and_figure_show_what_was_measured(found):
     assert list((lacking.data if hasattr(lacking, "data") else lacking).index) == list(served.EXTRA_PEERS)
     numbers = served.served_numbers(studies)
     assert numbers["served_mrr_100"] == measured["rows"][0]["mrr_100"][0]
+    assert np.isnan(numbers["last_shown"])  # of a corpus on which nothing ran
     assert {f"served_error_{what}" for what in served.CURVES} <= set(numbers)

@@ -355,7 +355,7 @@ def served_numbers(studies: Mapping[str, Mapping[str, Any]]) -> dict[str, float]
         **{f"nearest_{figure}": nearest[figure][0] for figure in FIGURES},
         "served_shown": default["shown_precision"],
         "served_without": default["without"],
-        "last_shown": [*studies.values()][-1]["rows"][0]["shown_precision"],
+        "last_shown": [*studies.values()][-1]["rows"][0].get("shown_precision", float("nan")),
         **{f"served_error_{what}": error for what, error in found["error"].items()},
         "served_pictures": float(found["n_pictures"]),
         "served_queries": float(found["n_queries"]),
