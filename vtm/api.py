@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +70,11 @@ from vtm.metrics.topics import (
     relevance,
     top_words,
     topic_word_counts,
-    word_intrusion,
 )
 from vtm.model.health import (
     SEEDS,
     SIZES,
+    intruders_found,
     recommended_size,
     signs_of_collapse,
     teacher_kl,
@@ -623,6 +623,8 @@ class VisualTopicModel:
         else:
             text = _as_embeddings(text_embeddings, "text_embeddings", len(texts))
             encoders.keys["text"] = OWN
+        readable = encoders.keys["text"] != OWN
+        vectors = partial(encoders.embed_texts, progress=False) if readable else None
         rows = np.flatnonzero(_usable(image))
         self._train(
             [texts[row] for row in rows],
@@ -636,23 +638,17 @@ class VisualTopicModel:
             before=before and before.image_model_.model,
             is_new=rows >= n_earlier,
             n_added=n_added,
-            vectors=None
-            if encoders.keys["text"] == OWN
-            else lambda words: encoders.embed_texts(words, progress=False),
+            vectors=vectors,
         )
         self.warnings_ = (*language_doubts(texts, self.language), *self.warnings_)
         self._given, self._encoders, self.notes_ = given, encoders, {}
         self.intrusion_ = np.full(len(self.topic_word_), np.nan)
-        if encoders.keys["text"] != OWN:
-            heads = self.topics(WORDS_A_TOPIC, all_forms=True)
-            words = sorted({word for head in heads for word in head})
-            column = {word: place for place, word in enumerate(self.vocabulary_)}
-            self.intrusion_ = word_intrusion(
-                heads,
-                encoders.embed_texts(words, progress=False),
-                words,
-                scores=self.topic_word_[:, [column[word] for word in words]],
-                top=len(heads[0]),
+        if vectors:
+            self.intrusion_ = intruders_found(
+                self.topics(WORDS_A_TOPIC, all_forms=True),
+                self.topic_word_,
+                self.vocabulary_,
+                vectors,
                 seed=self.random_state,
             )
         if self.dropped_:
@@ -911,7 +907,7 @@ class VisualTopicModel:
         topic_word = sides["image"].topic_word()
         self._reader = Reader(topic_word, share, places, PairWords.of(has[rows].tocsr()), frequency)
         of_strange = None
-        if len(strange) >= FEWEST_HELD_OUT and vectors is not None:
+        if len(strange) >= FEWEST_HELD_OUT:
             x = vectors(list(strange))
             nothing = np.zeros((len(x), counts.shape[1]), dtype=bool)
             asked = self._reader.text(sides["text"].theta(x), self.space_.embed("text", x), nothing)
@@ -1121,7 +1117,7 @@ class VisualTopicModel:
                         column = self.topic_numbers_.index(question.topic)
                         scores[row, rows] = self.shape_.theta(reading.theta)[:, column]
                     else:
-                        scores[row, rows] = question.scores(self._reader, self._tuned, reading, shown)
+                        scores[row, rows] = question.scores(self._reader, self._tuned, shown)
             positions = best_columns(scores, top)
             return positions, np.take_along_axis(scores, positions, axis=1)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
@@ -1275,7 +1271,7 @@ class VisualTopicModel:
 
         shown = held(question.text, LEAST_LIFT)
         if question.topic is None:
-            wanted = self.shape_.theta(question.theta(len(theta))[None])[0]
+            wanted = self.shape_.theta(question.theta[None])[0]
         else:
             wanted = np.array(self.topic_numbers_) == question.topic
         shared = self.explain(wanted, self.shape_.theta(theta[None])[0], words=words)
@@ -1301,10 +1297,8 @@ class VisualTopicModel:
         """
         self._check_fitted()
         known = dict.fromkeys(self._vocabulary.tokens(text))
-        ignored = {*stop_words(self._given["language"]), *map(str.lower, self._given["stop_words"])}
-        every = words_of(text, language=self._given["language"], min_length=self._given["min_length"])
         parts = {part for word in known for part in word.split()}
-        unknown = [word for word in dict.fromkeys(every) if word not in ignored and word not in parts]
+        unknown = [word for word in _said(text, self._given) if word not in parts]
         forms = known_forms(unknown, self.vocabulary_, self._given["language"]) if unknown else {}
         known |= dict.fromkeys(forms.values())
         return tuple(known), tuple(word for word in unknown if word not in forms)
@@ -1603,7 +1597,9 @@ class VisualTopicModel:
         weight: float = RELEVANCE_WEIGHT,
         all_forms: bool = False,
     ) -> list[str]:
-        """A short name of each topic: what people called it, or its first keywords; `reads`, `order`, `weight`, `all_forms` as for `topics`.
+        """A short name of each topic: what people called it, or else its first keywords.
+
+        `reads`, `order`, `weight` and `all_forms` are as for `topics`.
 
         Examples
         --------
@@ -2107,17 +2103,23 @@ def _kind(known: Sequence[str], unknown: Sequence[str]) -> str:
     return "text" if known else "unknown"
 
 
+def _said(text: str, given: Mapping[str, Any]) -> list[str]:
+    """The words of a text, each once, but for stop words."""
+    ignored = {*stop_words(given["language"]), *map(str.lower, given["stop_words"])}
+    every = words_of(text, language=given["language"], min_length=given["min_length"])
+    return [word for word in dict.fromkeys(every) if word not in ignored]
+
+
 def _strange_words(
     texts: Sequence[str], vocabulary: Vocabulary, given: Mapping[str, Any]
 ) -> dict[str, list[int]]:
     """The words of texts that the vocabulary has in no form, 200 at most, and which texts hold each."""
-    language = given["language"]
-    ignored = {*stop_words(language), *map(str.lower, given["stop_words"]), *vocabulary.words}
-    found: dict[str, list[int]] = {}
+    known, found = {*vocabulary.words}, {}
     for place, text in enumerate(texts):
-        for word in {*words_of(text, language=language, min_length=given["min_length"])} - ignored:
-            found.setdefault(word, []).append(place)
-    forms = known_forms(found, vocabulary.words, language)
+        for word in _said(text, given):
+            if word not in known:
+                found.setdefault(word, []).append(place)
+    forms = known_forms(found, vocabulary.words, given["language"])
     strange = sorted(word for word in found if word not in forms)
     step = max(len(strange) / MOST_QUERIES, 1)
     return {word: found[word] for word in (strange[int(n * step)] for n in range(int(len(strange) / step)))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -508,6 +507,7 @@ def edit_model(
     """
     from vtm.api import VisualTopicModel
     from vtm.files import locked
+    from vtm.model.shape import Shape
 
     decisions = {
         "names": dict(_named(one) for one in name or ()),
@@ -531,12 +531,10 @@ def edit_model(
         if decisions or undo:
             loaded.edit(undo=undo, **decisions)
             loaded.save(model, **loaded.notes_)
-    now, asked = loaded.shape_, bool(decisions)
-    if sheet is not None and not decisions:
-        now, asked = replace(now, before=now), True
-    # Printed are the last call's changes; after --undo, those that lead back; without an option, all.
-    told = replace(now, before=before if undo else now.before if asked else None).changes()
-    for line in told or ["nothing changed" if asked or undo else "nothing is decided"]:
+    asked = bool(decisions) or undo or sheet is not None
+    # Without an option, all that is decided.
+    told = loaded.shape_.changes(before if asked else Shape())
+    for line in told or ["nothing changed" if asked else "nothing is decided"]:
         typer.echo(printable(line))
     if unknown := [
         word for word in decisions.get("ban", ()) if word.strip().lower() not in loaded.vocabulary_

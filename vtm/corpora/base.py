@@ -199,11 +199,8 @@ class Corpus:
         (120, 'scenes-60-1/scene-00000', {'known-pair': 60})
         """
         known, ids = set(zip(self.texts, self.image_hashes, strict=True)), set(self.ids)
-        pairs = [Pair(*found) for found in zip(self.ids, self.texts, self.images, strict=True)]
-        pairs = [
-            dataclasses.replace(pair, image_hash=of)
-            for pair, of in zip(pairs, self.image_hashes, strict=True)
-        ]
+        own = zip(self.ids, self.texts, self.images, self.image_hashes, strict=True)
+        pairs = [Pair(id, text, image, image_hash=image_hash) for id, text, image, image_hash in own]
         dropped = []
         for id, text, image, image_hash in zip(
             other.ids, other.texts, other.images, other.image_hashes, strict=True

@@ -568,7 +568,7 @@ class Question:
     ----------
     text, minus : what the text asks for (`ASKED`), and its reading.
     like : the reading of the picture.
-    topic : its number; then all else is None.
+    topic : its number; then all else is None. Its scores are its shares, as theta has them.
     """
 
     text: tuple[str, Reading] | None = None
@@ -581,10 +581,9 @@ class Question:
         """Whether its scores have chances: those of a text alone."""
         return self.text is not None and self.like is None and self.minus is None
 
-    def theta(self, n_topics: int) -> np.ndarray:
-        """(K,) of the text, or else of the picture, or the topic alone."""
-        if self.topic is not None:
-            return np.eye(n_topics)[self.topic]
+    @property
+    def theta(self) -> np.ndarray:
+        """(K,) of the text, or else of the picture."""
         return (self.text[1] if self.text else self.like).theta[0]
 
     @property
@@ -606,12 +605,8 @@ class Question:
             {"space"} if self.like else set()
         )
 
-    def scores(
-        self, reader: Reader, tuned: Tuned, picture: Reading, shown: Mapping[str, np.ndarray]
-    ) -> np.ndarray:
-        """How well each of n pictures answers it, (n,), by what `Reader.shown` took of them, too; more is better."""
-        if self.topic is not None:
-            return picture.theta[:, self.topic]
+    def scores(self, reader: Reader, tuned: Tuned, shown: Mapping[str, np.ndarray]) -> np.ndarray:
+        """How well each of n pictures answers it, (n,), by what `Reader.shown` took of them; more is better."""
         of_texts = [
             tuned.match(asked[0], reader.compared(asked[1], shown))[0] if asked else 0.0
             for asked in (self.text, self.minus)

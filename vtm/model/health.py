@@ -231,7 +231,7 @@ def try_sizes(
         total=len(sizes) * len(seeds), desc="trying sizes", unit="", disable=None if progress else True
     ) as bar:
         for size in sizes:
-            reciprocal, coherence, heads, thetas, words = [], [], [], [], []
+            reciprocal, coherence, intrusion, thetas = [], [], [], []
             for seed in seeds:
                 model = fit_plus(*training, config=PlusConfig(n_topics=size), seed=seed)
                 topics = [model.theta(reads, x[reads][held]) for reads in ("text", "image")]
@@ -239,35 +239,32 @@ def try_sizes(
                 probable = top_words(model.topic_word[0], vocabulary, min(LISTED, len(vocabulary)))
                 coherence.append(npmi(probable, counts, vocabulary, top=len(probable[0])))
                 scores = relevance(model.topic_word[0], model.topic_share[0], weight=RELEVANCE_WEIGHT)
-                heads.append(top_words(scores, vocabulary, min(HEAD, len(vocabulary))))
-                words.append(model.topic_word[0])
+                heads = top_words(scores, vocabulary, min(HEAD, len(vocabulary)))
+                intrusion.append(
+                    intruders_found(heads, model.topic_word[0], vocabulary, vectors, seed=seed)
+                    if vectors
+                    else np.full(size, np.nan)
+                )
                 thetas.append(model.theta("image", training[1]))
                 bar.update()
             agreements = [topic_agreement(a, b) for a, b in itertools.combinations(thetas, 2)]
             partners = [np.take_along_axis(a, match_topics(a)[:, None], axis=1).mean() for a in agreements]
-            intrusion = np.full((len(seeds), size), np.nan)
-            if vectors is not None:
-                intrusion = np.stack(
-                    [
-                        _intruders(*of, vocabulary, vectors, seed)
-                        for *of, seed in zip(heads, words, seeds, strict=True)
-                    ]
-                )
             stable = float(np.mean(partners)) if partners else float("nan")
             struck = _struck(size, len(vocabulary), len(learned))
-            found.append(
-                SizeTried(size, np.stack(reciprocal), np.stack(coherence), intrusion, stable, struck)
-            )
+            measured = map(np.stack, (reciprocal, coherence, intrusion))
+            found.append(SizeTried(size, *measured, stable, struck))
     return tuple(found)
 
 
-def _intruders(
+def intruders_found(
     heads: list[list[str]],
     topic_word: np.ndarray,
     vocabulary: Sequence[str],
     vectors: Callable[[list[str]], np.ndarray],
+    *,
     seed: int,
 ) -> np.ndarray:
+    """`vtm.metrics.topics.word_intrusion` of topics (K, V), (K,), for which only their first words are embedded."""
     words = sorted({word for head in heads for word in head})
     column = {word: place for place, word in enumerate(vocabulary)}
     scores = topic_word[:, [column[word] for word in words]]
@@ -309,7 +306,7 @@ def recommended_size(tried: Sequence[SizeTried]) -> tuple[SizeTried, str]:
 
 
 def _near_best(tried: Sequence[SizeTried], values: Sequence[np.ndarray]) -> list[SizeTried]:
-    """Those whose mean is at most one standard error of the difference below the best mean."""
+    """Those whose mean is at most two standard errors of the difference below the best mean."""
     means = np.array([value.mean() for value in values])
     errors = np.array([value.var(ddof=1) / len(value) for value in values])
     best = int(means.argmax())

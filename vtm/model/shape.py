@@ -203,9 +203,8 @@ class Shape:
             raise ConfigError("nothing to undo: the topics are as they were trained")
         return self.before
 
-    def changes(self) -> list[str]:
-        """What the last call decided, a line for each."""
-        before = self.before or Shape()
+    def changes(self, before: Shape) -> list[str]:
+        """What is decided otherwise than before, a line for each."""
         lines = [f"{k} is part of {into}" for k, into in self.merged.items() if before.merged.get(k) != into]
         lines += [f"{k} stands for itself" for k in before.merged if k not in self.merged]
         lines += [f"{k} is hidden" for k in sorted(self.hidden - before.hidden)]
