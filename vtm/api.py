@@ -69,6 +69,7 @@ from vtm.metrics.topics import (
     npmi,
     relevance,
     top_words,
+    topic_tree,
     topic_word_counts,
 )
 from vtm.model.health import (
@@ -268,6 +269,36 @@ class Keyword:
 
     word: str
     confidence: float
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Topics that are alike: a part of `VisualTopicModel.tree`.
+
+    Attributes
+    ----------
+    topics : their numbers.
+    words : keywords of all of them together.
+    name : what people called a single topic; else "".
+    share : mean share of them in the pictures of `fit`.
+    distance : mean cosine distance of the topics of its two parts, from 0 to 2; 0 for a single topic.
+    parts : the two branches that it forks into, the larger first; none for a single topic.
+    """
+
+    topics: tuple[int, ...]
+    words: tuple[str, ...]
+    name: str
+    share: float
+    distance: float
+    parts: tuple[Branch, ...] = ()
+
+    def walk(self) -> Iterator[tuple[int, Branch]]:
+        """This branch and all in it, each before its parts, with its level: 0 for this one."""
+        waiting = [(0, self)]
+        while waiting:
+            level, branch = waiting.pop()
+            yield level, branch
+            waiting += [(level + 1, part) for part in reversed(branch.parts)]
 
 
 @dataclass(eq=False, repr=False)
@@ -1504,11 +1535,69 @@ class VisualTopicModel:
             weight = weight if order == "relevance" else 1.0
             share = self.shape_.sums(self.topic_share_)
             scores = relevance(self._topic_words(reads), share, weight=weight)
+        return self._first_words(scores, top, all_forms=all_forms)
+
+    def _first_words(self, scores: np.ndarray, top: int, *, all_forms: bool = False) -> list[list[str]]:
+        """The words of the highest scores (n, V) that may be shown, best first."""
         allowed, forms = np.flatnonzero(self._allowed()), None if all_forms else self._word_forms()
         words = [self.vocabulary_[w] for w in allowed]
         if self.shape_.banned:
             scores, forms = scores[:, allowed], None if forms is None else forms[allowed]
         return top_words(scores, words, top, forms=forms)
+
+    def tree(self, words: int = 4, *, weight: float = RELEVANCE_WEIGHT) -> Branch:
+        """Which topics are alike: a tree with all topics that are shown, joined two by two (`vtm.metrics.topics.topic_tree`).
+
+        Topics of VTM+ are compared by their anchors in the space that texts and pictures share. The paper's networks have
+        none: there it is the square roots of p(w | k), whose cosine is the Bhattacharyya coefficient of two topics' words. A
+        topic that others were merged into lies at the mean of all of them, weighed by their share.
+
+        Parameters
+        ----------
+        words : at most so many keywords of each branch: of its topics' words, weighed by their share.
+        weight : of relevance, as for `topics`.
+
+        Returns
+        -------
+        The branch that holds all topics.
+
+        Raises
+        ------
+        NotFittedError, ConfigError
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> tree = model.tree()
+        >>> len(tree.topics), len(tree.parts), len(list(tree.walk()))
+        (8, 2, 15)
+        """
+        numbers, shape, topic_word = self.topic_numbers_, self.shape_, self._topic_words("image")
+        share = shape.theta(self.topic_share_[None])[0]
+        if self.method_ == "plus":
+            anchors = self.image_model_.model.anchors
+            vectors = shape.means(anchors.reshape(-1, anchors.shape[2]), self.topic_share_)
+        else:
+            vectors = np.sqrt(topic_word.astype(np.float64))
+        joins, rows = topic_tree(vectors), [[row] for row in range(len(numbers))]
+        for a, b, _ in joins:
+            rows.append([*rows[a], *rows[b]])
+        together = [np.average(topic_word[some], axis=0, weights=share[some] + 1e-12) for some in rows]
+        # Overall, a word is as frequent as in the topics themselves.
+        scores = relevance(np.stack(together), np.append(share, np.zeros(len(joins))), weight=weight)
+        keywords, branches = self._first_words(scores, words), []
+        for node, some in enumerate(rows):
+            parts, distance, name = (), 0.0, shape.name(numbers[node]) if node < len(numbers) else ""
+            if node >= len(numbers):
+                *both, distance = joins[node - len(numbers)]
+                parts = tuple(sorted((branches[one] for one in both), key=lambda part: -part.share))
+            topics = tuple(k for part in parts for k in part.topics) or (numbers[node],)
+            branches.append(
+                Branch(topics, tuple(keywords[node]), name, float(share[some].sum()), distance, parts)
+            )
+        return branches[-1]
 
     @property
     def topic_numbers_(self) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from vtm.errors import ConfigError, DataError
-from vtm.metrics.topics import class_tfidf, relevance, top_words, topic_word_counts
+from vtm.metrics.topics import class_tfidf, relevance, top_words, topic_tree, topic_word_counts
 
 
 def topics(*, k: int = 5, v: int = 30, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -88,3 +88,30 @@ def test_top_words_are_sorted_with_ties_in_the_vocabularys_order():
     assert top_words(scores, words, 9)[0] == ["boat", "cat", "dog", "apple"]
     with pytest.raises(ConfigError, match="at least 1 word"):
         top_words(scores, words, 0)
+
+
+def test_a_tree_joins_the_two_groups_of_the_least_mean_distance():
+    x = np.random.default_rng(0).normal(size=(12, 5))
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    groups = {row: [row] for row in range(12)}
+    for node, (a, b, distance) in enumerate(topic_tree(x), start=12):
+        apart = {
+            (i, j): np.mean([1 - unit[p] @ unit[q] for p in groups[i] for q in groups[j]])
+            for i in groups
+            for j in groups
+            if i < j
+        }
+        assert (a, b) == min(apart, key=apart.get) and distance == pytest.approx(apart[a, b])
+        groups[node] = groups.pop(a) + groups.pop(b)
+    assert len(groups) == 1
+
+
+@pytest.mark.parametrize("vectors", [[[1, 0]], [[1, 0], [0, 0]], [[1, 0], [math.nan, 1]]])
+def test_a_tree_needs_directions(vectors):
+    with pytest.raises(DataError, match="a finite direction of each of two topics or more"):
+        topic_tree(np.array(vectors))
+
+
+def test_equal_topics_are_joined_first_and_at_no_distance():
+    x = np.random.default_rng(0).normal(size=(5, 7))
+    assert topic_tree(np.vstack([x, 3 * x[2]]))[0] == (2, 5, pytest.approx(0, abs=1e-12))

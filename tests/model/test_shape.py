@@ -109,6 +109,63 @@ def test_commands_show_names_and_numbers(model: Path, tmp_path: Path) -> None:
     assert '"number":3,"name":"ships, small"' in page and '"number":0' not in page
 
 
+def test_a_tree_has_what_is_shown_and_its_branches_add_up(model: Path) -> None:
+    raw = VisualTopicModel.load(model)
+    run("edit", model, "--merge", "3,0", "--hide", 1, "--name", "4=boats", "--ban", raw.topics(1)[2][0])
+    shaped = VisualTopicModel.load(model)
+    tree, share = shaped.tree(), raw.topic_share_
+    every = [branch for _, branch in tree.walk()]
+    assert sorted(tree.topics) == [2, 3, 4, 5] and len(every) == 7 and tree.share == pytest.approx(1)
+    for branch in every:
+        trained = [k for topic in branch.topics for k in ((3, 0) if topic == 3 else (topic,))]
+        assert branch.share == pytest.approx(share[trained].sum() / (1 - share[1]), rel=1e-5)
+        assert raw.topics(1)[2][0] not in branch.words
+        # Of the words of all its topics, those that it has more than the whole has come first.
+        mean = np.average(raw.topic_word_[trained], axis=0, weights=share[trained])
+        shown = [0, 2, 3, 4, 5]
+        order = 0.6 * np.log(mean) + 0.4 * np.log(mean / (share[shown] @ raw.topic_word_[shown]))
+        places = [raw.vocabulary_.index(word) for word in branch.words]
+        np.testing.assert_array_equal(np.argsort(-order[places], kind="stable"), range(len(places)))
+        if branch.parts:
+            one, other = branch.parts
+            assert one.topics + other.topics == branch.topics and one.share >= other.share
+            assert branch.name == "" and branch.distance >= max(one.distance, other.distance)
+        else:
+            assert branch.name == ("boats" if branch.topics == (4,) else "")
+
+
+def test_topics_that_are_alike_stand_together_in_the_tree(model: Path) -> None:
+    """By what each method compares topics by: VTM+'s anchors, or words."""
+    loaded = VisualTopicModel.load(model)
+    x = loaded.image_model_.model.anchors[0] if loaded.method_ == "plus" else np.sqrt(loaded.topic_word_)
+    cosine = x @ x.T / np.outer(np.linalg.norm(x, axis=1), np.linalg.norm(x, axis=1))
+    a, b = np.unravel_index(np.argmax(cosine - 2 * np.eye(K)), cosine.shape)
+    pair = next(branch for _, branch in loaded.tree().walk() if {*branch.topics} == {a, b})
+    assert pair.distance == pytest.approx(1 - cosine[a, b], abs=1e-6)
+
+
+def test_a_tree_is_drawn_or_written_as_rows(model: Path, tmp_path: Path) -> None:
+    run("edit", model, "--name", "4=[boats]")
+    drawn = run("topics", model, "--tree", "--format", "table").splitlines()
+    assert len(drawn) == 2 * K - 1 and sum("── 4: [boats] " in line for line in drawn) == 1
+    branches = [branch for _, branch in VisualTopicModel.load(model).tree(2).walk()]
+    rows = [
+        json.loads(line)
+        for line in run("topics", model, "--tree", "--top", 2, "--format", "jsonl").splitlines()
+    ]
+    assert [row["keywords"] for row in rows] == [list(branch.words) for branch in branches]
+    for row in rows[1:]:
+        above = rows[row["part of"]]
+        assert {*row["topics"]} < {*above["topics"]} and row["level"] == above["level"] + 1
+    assert rows[0]["part of"] is None and [row["topics"] for row in rows if row["name"] == "[boats]"] == [[4]]
+    run("topics", model, "--tree", "-o", tmp_path / "tree.csv")
+    with open(tmp_path / "tree.csv", encoding="utf-8", newline="") as stream:
+        assert [row["topics"] for row in csv.DictReader(stream)] == [
+            ", ".join(map(str, row["topics"])) for row in rows
+        ]
+    assert "leave out --ctfidf" in run("topics", model, "--tree", "--ctfidf", code=2)
+
+
 def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
     before = model.read_bytes()
     run("edit", model, "--merge", "0,1")

@@ -33,7 +33,7 @@ from vtm.errors import ConfigError, DataError, printable, storable
 from vtm.files import atomic_path
 
 if TYPE_CHECKING:
-    from vtm.api import VisualTopicModel
+    from vtm.api import Branch, VisualTopicModel
     from vtm.corpora import Dropped
     from vtm.corpora.table import Row
     from vtm.model.health import SizeTried
@@ -351,7 +351,9 @@ def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, l
 
 def show_topics(
     model: Model,
-    top: Annotated[int, typer.Option(min=1, help="Keywords of each topic.")] = 10,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Keywords of each topic; by default 10, in a tree 4.")
+    ] = None,
     ctfidf: Order = False,
     relevance: Relevance = 0.6,
     all_forms: Annotated[
@@ -360,6 +362,7 @@ def show_topics(
     pictures: Annotated[
         int, typer.Option(min=0, max=10, help="Training pictures to name for each topic.")
     ] = 3,
+    tree: Annotated[bool, typer.Option("--tree", help="Which topics are alike, as a tree.")] = False,
     format: Format = None,
     out: Out = None,
 ) -> None:
@@ -369,6 +372,9 @@ def show_topics(
     in a column of its own. Coherence is the NPMI of the picture model's ten most probable words in the training texts,
     from -1 to 1. A topic is marked as mixed where a foreign word, put among its first five, mostly does not stand out by
     the text encoder: its words belong to several themes. Other formats have the share that does (intrusion).
+
+    --tree joins the two topics that are most alike, then the next, until all are one; each branch has the keywords of all
+    its topics together. Other formats than a table have a row for each branch, with the row that it is part of.
     """
     import numpy as np
 
@@ -376,8 +382,12 @@ def show_topics(
     from vtm.metrics.topics import lift, topic_diversity
 
     kind, loaded = choose_format(format, out), VisualTopicModel.load(model)
+    if tree:
+        if ctfidf or all_forms:
+            raise ConfigError("--tree: names branches by relevance; leave out --ctfidf and --all-forms")
+        return _show_tree(loaded.tree(top or 4, weight=relevance), kind, out)
     order = "ctfidf" if ctfidf else "relevance"
-    keywords = loaded.topics(top, order=order, weight=relevance, all_forms=all_forms)
+    keywords = loaded.topics(top or 10, order=order, weight=relevance, all_forms=all_forms)
     column = {word: place for place, word in enumerate(loaded.vocabulary_)}
     shape = loaded.shape_
     shares, numbers = shape.theta(loaded.topic_share_[None])[0], loaded.topic_numbers_
@@ -438,6 +448,43 @@ def show_topics(
     _say_shape(loaded)
     for warning in loaded.warnings_:
         say(f"warning: {warning}")
+
+
+def _show_tree(tree: Branch, kind: str, out: Path | None) -> None:
+    """A tree of topics, drawn on a terminal, else a row for each branch."""
+    branches = list(tree.walk())
+    if kind == "table":
+        from rich.console import Console
+        from rich.text import Text
+        from rich.tree import Tree
+
+        drawn: list[Tree] = []  # from the first branch down to the last
+        for level, branch in branches:
+            called = branch.name or ", ".join(branch.words)
+            label = Text(printable(called if branch.parts else f"{branch.topics[0]}: {called}"))
+            label.append(f" {branch.share:.1%}", "dim")
+            drawn[level:] = [drawn[level - 1].add(label) if level else Tree(label)]
+        Console().print(drawn[0])
+        return
+    above: list[int] = []
+    rows = []
+    for node, (level, branch) in enumerate(branches):
+        above[level:] = [node]
+        rows.append(
+            {
+                "branch": node,
+                "part of": above[level - 1] if level else None,
+                "level": level,
+                "distance": round(branch.distance, 6),
+                "share": round(branch.share, 6),
+                "topics": [k if kind == "jsonl" else str(k) for k in branch.topics],
+                "keywords": list(branch.words),
+                "name": branch.name,
+            }
+        )
+    whole, parts = dict.fromkeys(("branch", "part of", "level"), int), {"distance": float, "share": float}
+    with open_rows(kind, out, whole | parts | {"topics": list, "keywords": list, "name": str}) as write:
+        write(rows)
 
 
 def _say_shape(model: VisualTopicModel) -> None:
