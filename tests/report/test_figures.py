@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vtm.experiment.results import Result
 from vtm.report import figures
@@ -139,3 +142,71 @@ def test_a_crossing_is_where_the_curve_that_was_behind_stays_ahead(seed: int) ->
     ]
     expected = min(stays) if stays and led[0] != led[-1] else None
     assert figures.crossing(first, second) == expected
+
+
+GROUPS = [f"kind {i % 7} <b>" for i in range(N)]
+
+
+def first_picture(run: Result, row: int) -> int:
+    """The most similar picture by a walk over all of them; of equals the one whose id comes first."""
+    text, image = run.text()[row], run.image()
+    cosine = [text @ other / np.linalg.norm(text) / np.linalg.norm(other) for other in image]
+    return max(range(N), key=lambda i: (cosine[i], -i))
+
+
+@pytest.mark.parametrize("groups", [GROUPS, None], ids=["gold", "no gold"])
+def test_outcomes_say_what_comes_first(groups) -> None:
+    tested = run(900, 20)
+    found = figures.outcomes(tested, groups)
+    assert sorted(row for rows in found.values() for row in rows) == list(range(N))
+    assert sum(bool(rows) for rows in found.values()) == 3
+    for outcome, rows in found.items():
+        for row in rows:
+            first = first_picture(tested, row)
+            if groups:
+                same = groups[first] == groups[row]
+            else:
+                same = tested.image()[first].argmax() == tested.text()[row].argmax()
+            assert outcome == ("found" if first == row else "right_topic" if same else "failed")
+
+
+def test_figure_1_draws_of_each_outcome_and_shows_what_was_found(tmp_path: Path) -> None:
+    tested = run(900, 20)
+    tested.topics["text"] = [[f"word{k}", "<i>"] for k in range(K)]
+    ids = tested.ids["test"]
+    pictures = {i: tmp_path / f"{i}.png" for i in ids}
+    for number, path in enumerate(pictures.values()):
+        Image.new("RGB", (40, 30), (number * 6, 0, 0)).save(path)
+    texts = {i: f"text {i} <script>" for i in ids}
+    arguments = (tested, tested, texts, pictures, GROUPS)
+    shown = figures.figure_1(*arguments, n=2)
+    assert (
+        shown.data == figures.figure_1(*arguments, n=2).data != figures.figure_1(*arguments, n=2, seed=1).data
+    )
+    table = BeautifulSoup(shown.data, "html.parser")
+    assert not table.select("script, i, b") and len(table.select("thead th")) == 6
+    expected, outcome, seen = figures.outcomes(tested, GROUPS), None, set()
+    heads = dict(zip(figures.OUTCOMES.values(), figures.OUTCOMES, strict=True))
+    lines = []
+    for line in table.select("tbody tr"):
+        cells = line.find_all("td")
+        if not cells:
+            said, _, share = line.get_text().partition(" (")
+            outcome, seen = heads[said], set()
+            assert share.startswith(f"{len(expected[outcome]) / N:.0%} ")
+            continue
+        text = line.th.get_text()
+        row = ids.index(text.split()[1])
+        assert f"word{tested.text()[row].argmax()}, <i>" in text
+        assert row in expected[outcome] and GROUPS[row] not in seen
+        seen.add(GROUPS[row])
+        alts = [cell.img["alt"].split()[1] for cell in cells]
+        assert alts[0] == ids[row] and alts[3] == ids[first_picture(tested, row)] == alts[1]
+        below = [cell.small.get_text() for cell in cells]
+        own = [alt == ids[row] and place > 0 for place, alt in enumerate(alts)]
+        assert below == ["its own" if o else GROUPS[ids.index(a)] for o, a in zip(own, alts, strict=True)]
+        assert ["3px" in cell.span["style"] for cell in cells] == own
+        lines.append(outcome)
+    assert lines == [
+        outcome for outcome, rows in expected.items() for _ in range(min(2, len({GROUPS[r] for r in rows})))
+    ]

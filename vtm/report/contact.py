@@ -147,14 +147,7 @@ def html_sheet(
     """
     items = []
     for card in cards:
-        thumbnail = _thumbnail(card.picture, _HTML_SIDE)
-        picture = ""
-        if thumbnail:
-            jpeg = io.BytesIO()
-            thumbnail.save(jpeg, format="JPEG", quality=85)
-            data = base64.b64encode(jpeg.getvalue()).decode()
-            alt = html.escape(printable(card.picture.name))
-            picture = f'<img src="data:image/jpeg;base64,{data}" alt="{alt}" width="{_HTML_SIDE}" height="{_HTML_SIDE}">'
+        picture = html_picture(card.picture, printable(card.picture.name), _HTML_SIDE)
         where = html.escape(printable(card.picture))
         if folder is not None:
             seen = os.path.relpath(os.path.realpath(card.picture), os.path.realpath(folder))
@@ -167,6 +160,21 @@ def html_sheet(
         heading=html.escape(heading),
         cards="\n".join(items),
     )
+
+
+def html_picture(picture: Path, alt: str, side: int, *, drawn: int | None = None) -> str:
+    """An img element that holds its picture, cut to a square of `side` pixels; "" where it cannot be read.
+
+    drawn : how many pixels of a page a side takes, `side` by default.
+    """
+    thumbnail = _thumbnail(picture, side)
+    if thumbnail is None:
+        return ""
+    jpeg = io.BytesIO()
+    thumbnail.save(jpeg, format="JPEG", quality=85)
+    data = base64.b64encode(jpeg.getvalue()).decode()
+    size = f'width="{drawn or side}" height="{drawn or side}"'
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" {size}>'
 
 
 def _thumbnail(picture: Path, side: int) -> Image.Image | None:

@@ -1,7 +1,8 @@
-"""Charts of the book, made from results. Every function returns a matplotlib figure."""
+"""Figures of the book, made from results: charts by matplotlib, and Figure 1 as a table of texts and pictures."""
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 
 from vtm.config import numpy_generator
 from vtm.corpora.pictures import open_picture
-from vtm.errors import VtmError
+from vtm.errors import VtmError, storable
 from vtm.experiment.results import Result, by_row, healthy
 from vtm.metrics.ranking import top_items
 from vtm.metrics.topics import topic_agreement
+from vtm.report.contact import html_picture
 from vtm.report.tables import CONTRASTIVE, row_label
 
 if TYPE_CHECKING:
+    from IPython.display import HTML
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
@@ -325,6 +328,7 @@ def grid_of_axes(lines: int, columns: int, *, width: float, height: float):
 
 
 PICTURE_SIZE = 128
+DRAWN = 96  # side of a picture of Figure 1 on the page, which holds twice as many pixels
 
 
 def draw_ids(ids: Sequence[str], *, n: int, seed: int) -> list[str]:
@@ -385,19 +389,29 @@ def topics_with_pictures(run: Result, pictures: dict[str, Path], topics: Sequenc
     return figure
 
 
-def figure_1_texts(run: Result, groups: Sequence[str] | None, *, n: int = 8) -> list[str]:
-    """Texts for Figure 1, by a rule: drawn with a seed from all test texts, at most one of each gold category."""
-    ids = run.ids["test"]
-    order = numpy_generator(0, "figure 1").permutation(len(ids))
-    chosen, seen = [], set()
-    for row in order:
-        group = groups[row] if groups is not None else ids[row]
-        if group not in seen:
-            seen.add(group)
-            chosen.append(ids[row])
-        if len(chosen) == n:
-            break
-    return chosen
+# What a method puts first for a text, and what Figure 1 calls it.
+OUTCOMES = {
+    "found": "The text's own picture",
+    "right_topic": "Wrong picture, right topic: another one of the text's category",
+    "failed": "Plain failure: a picture of another category",
+}
+
+
+def outcomes(run: Result, groups: Sequence[str] | None) -> dict[str, list[int]]:
+    """Test texts (their rows) by the picture that the run ranks first: their own, another of their category, or neither.
+
+    Parameters
+    ----------
+    groups : gold categories of the test pairs; where a corpus has none, the largest topic of text and picture counts.
+    """
+    top, _ = top_items(run.text(), run.image(), run.ids["test"], k=1, measure=run.measure)
+    first, own = top[:, 0], np.arange(len(top))
+    gold = None if groups is None else np.asarray(groups)
+    of_text = run.text().argmax(axis=1) if gold is None else gold
+    of_picture = run.image().argmax(axis=1) if gold is None else gold
+    found, same = first == own, of_text == of_picture[first]
+    masks = (found, ~found & same, ~found & ~same)
+    return {name: np.flatnonzero(mask).tolist() for name, mask in zip(OUTCOMES, masks, strict=True)}
 
 
 def figure_1(
@@ -405,41 +419,62 @@ def figure_1(
     run: Result,
     texts: dict[str, str],
     pictures: dict[str, Path],
-    chosen: Sequence[str],
+    groups: Sequence[str] | None,
     *,
     name: str = CONTRASTIVE,
-) -> Figure:
-    """The paper's Figure 1: for each text the first and second picture of the baseline and of the topic model.
+    n: int = 3,
+    seed: int = 0,
+) -> HTML:
+    """The paper's Figure 1 as a table: texts, their own pictures, and the first two of the baseline and of the topic model.
 
-    The text's own picture stands beside it; where a method found it, it has a frame.
+    A rule picks the texts: of each of the `outcomes` of `run`, n are drawn with the seed, at most one of a category.
+
+    Parameters
+    ----------
+    texts, pictures : by id.
+    groups : gold categories of the test pairs, or None.
+    name : what the baseline is called.
     """
-    figure, grid = grid_of_axes(len(chosen), 6, width=1.75, height=1.9)
+    from IPython.display import HTML
+
     ids = run.ids["test"]
     tops = [top_items(r.text(), r.image(), r.ids["test"], k=2, measure=r.measure)[0] for r in (baseline, run)]
-    row_of = {i: row for row, i in enumerate(ids)}
-    topics = run.topics["text"]
-    for line, text_id in zip(grid, chosen, strict=True):
-        row = row_of[text_id]
-        largest = int(run.text()[row].argmax())
-        words = ", ".join(topics[largest][:5])
-        caption = textwrap.fill(texts[text_id], 30, max_lines=6, placeholder=" …")
-        line[0].text(0, 0.98, f"{caption}\n\n", fontsize=7, va="top", wrap=True)
-        line[0].text(0, 0.02, textwrap.fill(f"topic: {words}", 32), fontsize=7, va="bottom", style="italic")
-        _show(line[1], pictures[text_id])
-        for method, top in enumerate(tops):
-            for place in range(2):
-                axes = line[2 + 2 * method + place]
-                found = ids[top[row, place]]
-                _show(axes, pictures[found], frame=found == text_id)
-        line[0].axis("off")
-    headings = ("text", "its own picture", f"{name}:\nfirst", "second", f"{run.name}:\nfirst", "second")
-    for axes, heading in zip(grid[0], headings, strict=True):
-        axes.set_title(heading, fontsize=8)
-    figure.tight_layout()
-    return figure
+    largest = run.text().argmax(axis=1)
+    category = dict(enumerate(groups if groups is not None else [""] * len(ids)))
+
+    def cell(found: int, *, own: bool = False) -> str:
+        shown = html_picture(pictures[ids[found]], _short(texts[ids[found]], 80), 2 * DRAWN, drawn=DRAWN)
+        below = html.escape("its own" if own else storable(category[found]))
+        frame = f"border: {'3px solid #D55E00' if own else '1px solid #BBBBBB'}; display: inline-block"
+        return f'<td><span style="{frame}">{shown or "unreadable"}</span><br><small>{below}</small></td>'
+
+    lines = []
+    for outcome, rows in outcomes(run, groups).items():
+        head = f"{OUTCOMES[outcome]} ({len(rows) / len(ids):.0%} of the test texts)"
+        lines.append(f'<tr><th colspan="6" scope="rowgroup"><span>{head}</span></th></tr>')
+        drawn: dict[str, int] = {}
+        for row in map(int, numpy_generator(seed, f"figure 1, {outcome}").permutation(rows)):
+            drawn.setdefault(category[row] or ids[row], row)
+        for row in list(drawn.values())[:n]:
+            words = ", ".join(run.topics["text"][largest[row]][:5])
+            about = f"{html.escape(_short(texts[ids[row]], 200))}<br><em>topic: {html.escape(words)}</em>"
+            cells = [
+                cell(row),
+                *(cell(found, own=found == row) for top in tops for found in map(int, top[row])),
+            ]
+            lines.append(f'<tr><th scope="row" style="font-weight: normal">{about}</th>{"".join(cells)}</tr>')
+    names = ("text", "its own picture", f"{name}: first", "second", f"{run.name}: first", "second")
+    heads = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in names)
+    return HTML(
+        f'<table class="dataframe examples"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    )
 
 
-def _show(axes, path: Path, *, frame: bool = False) -> None:
+def _short(text: str, most: int) -> str:
+    return textwrap.shorten(storable(text), most, placeholder=" …")
+
+
+def _show(axes, path: Path) -> None:
     try:
         axes.imshow(np.asarray(open_picture(path, size=PICTURE_SIZE)))
     except VtmError:
@@ -449,5 +484,5 @@ def _show(axes, path: Path, *, frame: bool = False) -> None:
     axes.grid(False)
     # A thin line shows where a picture ends that is as white as the page.
     for spine in axes.spines.values():
-        spine.set_linewidth(3 if frame else 0.5)
-        spine.set_color("#D55E00" if frame else "#BBBBBB")
+        spine.set_linewidth(0.5)
+        spine.set_color("#BBBBBB")
