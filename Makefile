@@ -82,11 +82,12 @@ torture: $(INSTALLED) $(PREFETCHED) $(TOOLS) programs ## kill, starve, damage an
 mutants: $(INSTALLED) $(TOOLS) ## change the code of the figures and see whether the tests notice: results/mutants.json
 	PYTHONPATH=$(CURDIR)/build/tools $(BIN)/python tests/torture/mutants.py
 
-lint: $(LINTERS) ## style, spelling, notebooks without outputs
+lint: $(LINTERS) ## style, spelling, notebooks without outputs, a valid CITATION.cff
 	$(LINT)/ruff check $(SOURCES)
 	$(LINT)/ruff format --check $(SOURCES)
 	$(LINT)/nbstripout --verify --keep-id notebooks/*.ipynb
 	git ls-files -z | grep -zvE '^(results/|notebooks/)' | xargs -0 $(LINT)/codespell
+	$(LINT)/cffconvert --validate --infile CITATION.cff
 
 format: $(LINTERS) ## mend what style asks for and a program can mend
 	$(LINT)/ruff check --fix $(SOURCES)
@@ -143,7 +144,8 @@ $(TOOLS): constraints.txt | $(INSTALLED)
 # The same versions as in .pre-commit-config.yaml.
 $(LINTERS):
 	$(PYTHON) -m venv build/lint
-	$(LINT)/python -m pip install --quiet ruff==0.17.6 codespell==2.4.3 nbstripout==0.9.1 mypy==2.4.1 build==1.6.1 twine==7.0.0
+	$(LINT)/python -m pip install --quiet ruff==0.17.6 codespell==2.4.3 nbstripout==0.9.1 mypy==2.4.1 build==1.6.1 twine==7.0.0 \
+	  cffconvert==2.0.0
 	@touch $@
 
 # The tools have an environment of their own: they are not audited with the rest, and bring nothing into it.

@@ -18,11 +18,15 @@ one needs none: it is for books of other data. In a book of the default paramete
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from html import escape
+from itertools import count, groupby, product
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +42,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import vtm
 from vtm.errors import DataError
-from vtm.files import checkout, read_json
+from vtm.files import as_text, atomic_path, checkout, read_json
 from vtm_study.machine import commit, processor
 
 if TYPE_CHECKING:
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 BRANCH = "+++"
+FIGURES = re.compile(r"[\d\s.,:;%±+\-−–\[\]()]*")  # what a cell of numbers is written with
 PDF = "visual-topic-modelling.pdf"  # made by `make pdf` in a folder pdf/ beside the pages
 
 
@@ -234,7 +239,36 @@ def visit_captioned_table(translator: Any, node: captioned_table) -> None:
 
 
 def depart_captioned_table(translator: Any, node: captioned_table) -> None:
+    """End the table with a link to its cells as CSV, in the folder tables/ beside the pages."""
+    if cells := cells_of("".join(output.astext() for output in node.findall(nodes.raw))):
+        path = Path("tables") / f"{node['ids'][0]}.csv"
+        with atomic_path(Path(translator.builder.outdir) / path) as temporary:
+            with open(temporary, "w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows(cells)
+        up = "../" * (0 if translator.builder.name == "singlehtml" else translator.docnames[0].count("/"))
+        translator.body.append(
+            f'<p class="table-csv"><a href="{up}{path.as_posix()}" download>This table as CSV</a></p>\n'
+        )
     translator.body.append("</details>\n" if node["folded"] else "</div>\n")
+
+
+def cells_of(html: str) -> list[list[str]]:
+    """The lines of the first table of a page, headings too; a cell that spans several places stands in each of them."""
+    from bs4 import BeautifulSoup
+
+    grid: dict[tuple[int, int], str] = {}
+    for y, line in enumerate(BeautifulSoup(html, "html.parser").select("table:first-of-type tr")):
+        for cell in line.find_all(["th", "td"]):
+            x = next(x for x in count() if (y, x) not in grid)
+            text = " ".join(cell.get_text(" ", strip=True).split())
+            # A difference such as "+0.01 [-0.02, 0.04]" is no formula.
+            text = text if FIGURES.fullmatch(text) else as_text(text)
+            for down, right in product(
+                range(int(cell.get("rowspan", 1))), range(int(cell.get("colspan", 1)))
+            ):
+                grid[y + down, x + right] = text
+    lines = groupby(sorted(grid), key=itemgetter(0))
+    return [[grid[place] for place in line] for _, line in lines]
 
 
 def visit_summary_end(translator: Any, node: summary_end) -> None:
@@ -266,6 +300,20 @@ def state(app: Sphinx) -> None:
     }
     if (Path(app.confdir) / "pdf" / PDF).is_file():
         app.config.html_extra_path.append("pdf")
+
+
+def links_out(app: Sphinx, config: Any) -> None:
+    """Without an address of the repository there is nothing that could be launched."""
+    if not config.html_theme_options.get("repository_url"):
+        config.html_theme_options.pop("launch_buttons", None)
+
+
+def launch_sources(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Launch links lead to the notebooks as they were written: the copies that were run lie in no repository."""
+    for group in context.get("header_buttons", ()):
+        if group.get("label") == "launch-buttons":
+            for button in group["buttons"]:
+                button["url"] = button["url"].replace("/executed/", "/notebooks/")
 
 
 def dress(
@@ -311,6 +359,7 @@ def meta_tags(app: Sphinx, page: str, context: dict[str, Any], doctree: nodes.do
         ("name", "citation_title", app.config.html_title if page == app.config.root_doc else title),
         ("name", "citation_author", app.config.author),
         ("name", "citation_publication_date", now["date"].replace("-", "/")),
+        ("name", "citation_doi", app.config.vtm_doi),
         ("name", "citation_language", "en"),
         ("name", "generator", f"vtm {now['version']}, commit {now['commit']}"),
     ]
@@ -345,6 +394,8 @@ def foot(app: Sphinx, page: str, context: dict[str, Any]) -> str:
         lines.append(f"Numbers and figures of this page: <code>notebooks/{Path(page).name}.ipynb</code>.")
     home = up(app.config.root_doc).partition("#")[0]
     links = [f'<a href="{home}#cite">Cite this book</a>']
+    if doi := escape(app.config.vtm_doi):
+        links.append(f'<a href="https://doi.org/{doi}">DOI {doi}</a>')
     links += [f'<a href="{up(name, 1)}">The whole book as PDF</a>' for name in pdf_of(app)]
     return "<p>" + "</p><p>".join([*lines, " · ".join(links)]) + "</p>"
 
@@ -415,9 +466,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(ChooseBranch)
     app.add_post_transform(FillAlt)
     app.add_transform(FoldCells)
+    app.add_config_value("vtm_doi", "", "html")
+    app.connect("config-inited", links_out, priority=900)
     app.connect("builder-inited", state)
     app.connect("env-updated", terms)
     app.connect("html-page-context", dress)
+    app.connect("html-page-context", launch_sources, priority=900)  # after the theme has made them
     app.connect("build-finished", finish)
     return {
         "version": vtm.__version__,

@@ -17,6 +17,7 @@ import zipfile
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import yaml
@@ -239,6 +240,66 @@ def test_citation_names_software_and_paper() -> None:
     paper = citation["preferred-citation"]
     assert paper["title"] == "Visual Topic Modelling for NewsImage Task at MediaEval 2021"
     assert [author["family-names"] for author in paper["authors"]] == ["Pivovarova", "Zosa"]
+
+
+def test_the_address_and_the_doi_are_set_in_one_place(tmp_path: Path) -> None:
+    """What _config.yml says, empty or not, is what the citation, the prose and the notebooks say."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    url, doi = config["repository"]["url"], config["sphinx"]["config"]["vtm_doi"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation.get("repository-code", ""), citation.get("doi", "")) == (url, doi)
+    assert ("has no DOI" in (ROOT / "book/intro.md").read_text(encoding="utf-8")) == (not doi)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    write = runpy.run_path(str(ROOT / "scripts" / "setup_cells.py"))["write"]
+    assert write(tmp_path / "notebooks", url, config["repository"]["branch"]) == [], (
+        "run python scripts/setup_cells.py"
+    )
+
+
+def test_a_set_up_cell_fetches_vtm_where_it_is_not_installed(tmp_path: Path) -> None:
+    folder = tmp_path / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder)
+    write = runpy.run_path(str(ROOT / "scripts" / "setup_cells.py"))["write"]
+    write(folder, "", "main")
+    before = {path: nbformat.read(path, as_version=4) for path in folder.glob("*.ipynb")}
+    url = "https://github.com/owner/repo"
+    assert len(write(folder, url, "main")) == len(before) and write(folder, url, "main") == []
+    for path, notebook in before.items():
+        after = nbformat.read(path, as_version=4)
+        nbformat.validate(after)
+        assert after.cells[:1] + after.cells[2:] == notebook.cells
+        cell = after.cells[1]
+    write(folder, "", "main")
+    assert all(nbformat.read(path, as_version=4) == notebook for path, notebook in before.items())
+
+    stand_in = tmp_path / "git"
+    stand_in.write_text('#!/bin/sh\necho "$(basename $0) $@"\n')
+    stand_in.chmod(0o755)
+    shutil.copy(stand_in, tmp_path / "python")
+    code = f"import sys; sys.executable = {str(tmp_path / 'python')!r}; exec(sys.argv[1]); print(sys.path[0])"
+    for options, expected in (
+        # Without site-packages there is no vtm.
+        (
+            ["-I", "-S"],
+            [
+                f"git clone --quiet --depth=1 --branch=main {url} /tmp/vtm",
+                "python -m pip install --quiet -e /tmp/vtm[book]",
+                "python -m vtm prefetch",
+                "/tmp/vtm",
+            ],
+        ),
+        (["-P"], None),
+    ):
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+        told = subprocess.run(
+            [sys.executable, *options, "-c", code, cell.source],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.splitlines()
+        assert told == (expected or told[-1:]) and (told[-1] == "/tmp/vtm") == bool(expected)
 
 
 def test_readme_shows_the_first_command_early() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup, Tag
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
-from vtm_study.book import accessible, as_published, holds
+from vtm_study.book import accessible, as_published, cells_of, holds
 
 PAGE = """# Page
 
@@ -56,13 +58,17 @@ def notebook(path: Path, glued: dict[str, Any], given: dict[str, Any], declared:
 
 
 def built(
-    folder: Path, glued: dict[str, Any], given: dict[str, Any]
+    folder: Path, glued: dict[str, Any], given: dict[str, Any], chapter: str = "chapter", **options: Any
 ) -> tuple[BeautifulSoup, BeautifulSoup, str]:
-    """The page, the chapter, and what the build warned of."""
+    """The page, the chapter, and what the build warned of.
+
+    options : of Sphinx' configuration.
+    """
     source = folder / "source"
-    source.mkdir()
-    (source / "index.md").write_text(PAGE + "\n```{toctree}\nchapter\n```\n", encoding="utf-8")
-    notebook(source / "chapter.ipynb", glued, given)
+    (source / chapter).parent.mkdir(parents=True)
+    page = PAGE.replace(":of: chapter", f":of: {chapter}").replace("chapter.ipynb", f"{chapter}.ipynb")
+    (source / "index.md").write_text(f"{page}\n```{{toctree}}\n{chapter}\n```\n", encoding="utf-8")
+    notebook(source / f"{chapter}.ipynb", glued, given)
     warnings = io.StringIO()
     with docutils_namespace():
         Sphinx(
@@ -73,11 +79,12 @@ def built(
                 "nb_execution_mode": "off",
                 "numfig": True,
                 "html_theme": "basic",
+                **options,
             },
             status=io.StringIO(),
             warning=warnings,
         ).build()
-    pages = [(folder / "html" / f"{name}.html").read_text(encoding="utf-8") for name in ("index", "chapter")]
+    pages = [(folder / "html" / f"{name}.html").read_text(encoding="utf-8") for name in ("index", chapter)]
     return *(BeautifulSoup(page, "html.parser") for page in pages), warnings.getvalue()
 
 
@@ -99,6 +106,54 @@ def test_a_claim_that_the_numbers_bear_is_shown(tmp_path: Path) -> None:
     assert box["tabindex"] == "0" and box["aria-label"] == "How many."
     assert chapter.select_one("details.hide .cell_input"), "the code is folded"
     assert "vtm" in page.select_one("meta[name=generator]")["content"]
+
+
+def test_a_table_can_be_had_as_csv(tmp_path: Path) -> None:
+    _, chapter, _ = built(tmp_path, {}, {})
+    for name, box in (("tab-n", "div.captioned-table"), ("tab-again", "details.captioned-table")):
+        link = chapter.select_one(f"{box} .table-csv a[download]")
+        assert link["href"] == f"tables/{name}.csv"
+        assert (tmp_path / "html" / link["href"]).read_bytes() == b",n\r\na,1\r\n"
+
+
+def test_a_csv_has_every_cell_of_a_table_and_no_formula() -> None:
+    """Headings over several columns and lines stand in each of them, as pandas reads them."""
+    columns = pd.MultiIndex.from_product([["MRR", "R@10"], ["ours", "the paper's"]])
+    index = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)], names=["kind", "size"])
+    shown = pd.DataFrame(np.arange(12).reshape(3, 4), index=index, columns=columns)
+    cells = cells_of(shown.to_html())
+    read = pd.read_html(io.StringIO(shown.to_html()))[0]
+    assert cells[3:] == read.astype(str).to_numpy().tolist()
+    assert cells[0][2:] == ["MRR", "MRR", "R@10", "R@10"] and cells[1][2:4] == ["ours", "the paper's"]
+
+    one = pd.DataFrame({"n": ["=1+1", "+0.01 [-0.02,\xa00.04]", "-3", "+1+cmd|x", "–"]})
+    assert [line[1] for line in cells_of(one.to_html())[1:]] == [
+        *("'=1+1", "+0.01 [-0.02, 0.04]", "-3", "'+1+cmd|x", "–"),
+    ]
+    assert cells_of("no table") == []
+
+
+def test_launch_links_lead_to_the_sources_where_the_repository_has_an_address(tmp_path: Path) -> None:
+    launch = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+    for url in ("", "https://github.com/owner/repo"):
+        (tmp_path / url[-4:]).mkdir(exist_ok=True)
+        options = {
+            "launch_buttons": launch | {"notebook_interface": "jupyterlab"},
+            "repository_url": url,
+            "repository_branch": "main",
+        }
+        theme = {"html_theme": "sphinx_book_theme", "html_theme_options": options}
+        _, chapter, _ = built(tmp_path / url[-4:], {}, {}, chapter="executed/chapter", **theme)
+        links = [link["href"] for link in chapter.select(".dropdown-launch-buttons a")]
+        assert links == (
+            [
+                "https://mybinder.org/v2/gh/owner/repo/main?urlpath=lab/tree/notebooks/chapter.ipynb",
+                "https://colab.research.google.com/github/owner/repo/blob/main/notebooks/chapter.ipynb",
+            ]
+            if url
+            else []
+        )
+        assert ("mybinder" in str(chapter)) == bool(url)
 
 
 def test_another_branch_is_shown_by_the_verdict(tmp_path: Path) -> None:

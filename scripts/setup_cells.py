@@ -1,0 +1,58 @@
+"""Give each notebook the set-up cell that it needs where vtm is not installed, as on Colab; none without an address.
+
+The address and the branch are those of `repository` in _config.yml.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SETUP = """\
+# Where vtm is not installed, as on Colab, this fetches it, its corpora and weights; elsewhere it does nothing.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("vtm") is None:
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth=1", "--branch={branch}", "{url}", "/tmp/vtm"], check=True
+    )
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", "/tmp/vtm[book]"], check=True)
+    sys.path.insert(0, "/tmp/vtm")
+    subprocess.run([sys.executable, "-m", "vtm", "prefetch"], check=True)"""
+
+
+def write(notebooks: Path, url: str, branch: str) -> list[Path]:
+    """Write the notebooks of a folder whose set-up cell was not that of an address, "" for none; returns them."""
+    import nbformat
+
+    written = []
+    for path in sorted(notebooks.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        is_setup = ["setup" in cell.metadata.get("tags", ()) for cell in notebook.cells]
+        there = [cell.source for cell, setup in zip(notebook.cells, is_setup, strict=True) if setup]
+        wanted = [SETUP.format(url=url, branch=branch)] if url else []
+        if there == wanted:
+            continue
+        notebook.cells = [cell for cell, setup in zip(notebook.cells, is_setup, strict=True) if not setup]
+        for source in wanted:  # after the title
+            tags = {"tags": ["setup", "remove-cell"]}
+            notebook.cells.insert(1, nbformat.v4.new_code_cell(source, id="setup", metadata=tags))
+        nbformat.write(notebook, path)
+        written.append(path)
+    return written
+
+
+def main() -> int:
+    import yaml
+
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    for path in write(ROOT / "notebooks", repository["url"], repository["branch"]):
+        print(path.relative_to(ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
