@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What it imports has a line before its name: any other name would be taken for a parameter of the notebook.
 SETUP = """\
 # Where vtm is not installed, as on Colab, this fetches it, its corpora and weights; elsewhere it does nothing.
-import importlib.util
-import subprocess
-import sys
+import subprocess as _subprocess
+import sys as _sys
+from importlib.util import find_spec as _find_spec
 
-if importlib.util.find_spec("vtm") is None:
-    subprocess.run(
-        ["git", "clone", "--quiet", "--depth=1", "--branch={branch}", "{url}", "/tmp/vtm"], check=True
-    )
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-e", "/tmp/vtm[book]"], check=True)
-    sys.path.insert(0, "/tmp/vtm")
-    subprocess.run([sys.executable, "-m", "vtm", "prefetch"], check=True)"""
+if _find_spec("vtm") is None:
+    _clone = "git clone --quiet --depth=1 --branch={branch} {url} /tmp/vtm"
+    _subprocess.run(_clone.split(), check=True)
+    _subprocess.run([_sys.executable, "-m", "pip", "install", "--quiet", "-e", "/tmp/vtm[book]"], check=True)
+    _sys.path.insert(0, "/tmp/vtm")
+    _subprocess.run([_sys.executable, "-m", "vtm", "prefetch"], check=True)"""
 
 
 def write(notebooks: Path, url: str, branch: str) -> list[Path]:

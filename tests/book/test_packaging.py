@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -256,6 +257,15 @@ def test_the_address_and_the_doi_are_set_in_one_place(tmp_path: Path) -> None:
     )
 
 
+def ast_names(source: str) -> Iterator[str]:
+    """The names that a cell binds."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.alias):
+            yield node.asname or node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
 def test_a_set_up_cell_fetches_vtm_where_it_is_not_installed(tmp_path: Path) -> None:
     folder = tmp_path / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder)
@@ -269,6 +279,9 @@ def test_a_set_up_cell_fetches_vtm_where_it_is_not_installed(tmp_path: Path) -> 
         nbformat.validate(after)
         assert after.cells[:1] + after.cells[2:] == notebook.cells
         cell = after.cells[1]
+    assert set(ast_names(cell.source)) == {"_subprocess", "_sys", "_find_spec", "_clone"}, (
+        "parameters of a notebook"
+    )
     write(folder, "", "main")
     assert all(nbformat.read(path, as_version=4) == notebook for path, notebook in before.items())
 
