@@ -25,7 +25,8 @@ from vtm.report.findings import (
     HELD,
     OPEN,
     REVERSED,
-    combined_verdict,
+    UNTESTED,
+    Finding,
     compare,
     findings,
     headline,
@@ -210,14 +211,17 @@ def test_random_rankings_stay_below_the_bound_about_as_often_as_said():
 def test_verdicts_follow_the_interval():
     rng = np.random.default_rng(1)
     a = rng.random((2, 300))
-    assert compare("", "", a + 0.2, a).verdict == HELD
-    assert compare("", "", a - 0.2, a).verdict == REVERSED
-    assert compare("", "", a + np.resize([0.1, -0.1], 300), a).verdict == OPEN
-    assert "could not be tested" in compare("", "", np.zeros((0, 0)), a).verdict
-    held, reverse, undecided = compare("", "", a + 1, a), compare("", "", a - 1, a), compare("", "", a, a)
-    assert combined_verdict([held, held]) == HELD
-    assert combined_verdict([held, undecided]).startswith("held in 1 of 2")
-    assert combined_verdict([held, reverse]).startswith("came out differently")
+    undecided = a + np.resize([0.1, -0.1], 300)
+    tests = {
+        HELD: (a + 0.2, a),
+        REVERSED: (a - 0.2, a),
+        OPEN: (undecided, a),
+        UNTESTED: (np.zeros((0, 0)), a),
+    }
+    found = {name: Finding("", "", "a", "b", compare(*arrays)) for name, arrays in tests.items()}
+    assert [finding.verdict for finding in found.values()] == list(found)
+    table = findings_table(found)
+    assert list(table["difference"] == "–") == [False, False, False, True]
 
 
 def test_own_category_leaves_out_the_own_picture():
@@ -275,11 +279,10 @@ def test_the_best_topics_are_chosen_on_validation_and_tested_by_two_figures():
         fake("text-teacher", 5, 0, eye, (eye + 0.5 * other) / 1.5),
     ]
     found = findings(runs, None)
-    assert "(text-teacher 5)" in found["embeddings"].measured
-    assert (
-        found["embeddings_r100"].measured.startswith("recall at 100")
-        and found["embeddings_r100"].test.difference == 0
-    )
+    assert found["embeddings"].less == found["embeddings_r100"].less == "text-teacher 5"
+    assert found["embeddings_r100"].figure == "recall at 100"
+    assert found["embeddings_r100"].test.difference == 0
+    assert found["topic_not_fact"].verdict == UNTESTED, "there are no categories"
     table = findings_table(found)
     assert len(table) == len(found) and (table["p (Holm)"] != "").all()
 

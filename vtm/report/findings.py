@@ -1,4 +1,4 @@
-"""The paper's findings, tested: each a comparison with an interval and a phrase that follows from it."""
+"""The paper's findings, tested: each a comparison with an interval and a verdict that follows from it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from vtm.metrics.topics import top_mass
 from vtm.report.tables import TABLE_1, own_category
 
 PAPER_TOPICS = 120  # the more of the paper's two numbers of topics, with which its models match better
-HELD, REVERSED, OPEN = "held", "did not hold", "is not decided by these data"
+HELD, REVERSED, OPEN, UNTESTED = "held", "did not hold", "not decided", "not tested"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim of the paper, what was measured for it, and whether it held by a test over test items."""
+    """A claim of the paper: by `figure`, `more` exceeds `less`; and the test of it over test items."""
 
     claim: str
-    measured: str
+    figure: str
+    more: str
+    less: str
     test: Test
 
     @property
     def verdict(self) -> str:
-        return told(self.test, HELD, REVERSED, OPEN, "could not be tested: no run was healthy")
+        return told(self.test, HELD, REVERSED, OPEN, UNTESTED)
 
 
 def reciprocal_ranks(results: Sequence[Result], figure: str = "mrr_100") -> np.ndarray:
@@ -50,11 +52,9 @@ def best_on_validation(results: Sequence[Result]) -> str:
     return max(scores, key=scores.__getitem__) if scores else next(r.name for r in results if r.n_topics)
 
 
-def compare(claim: str, measured: str, a: np.ndarray, b: np.ndarray) -> Finding:
-    """Finding that a exceeds b; both (S, n) over the same test items, averaged over seeds item by item."""
-    if a.size == 0 or b.size == 0:
-        return Finding(claim, measured, Test(float("nan")))
-    return Finding(claim, measured, paired_bootstrap(a, b))
+def compare(a: np.ndarray, b: np.ndarray) -> Test:
+    """Whether a exceeds b; both (S, n) over the same test items, averaged over seeds item by item; (0, 0) is untested."""
+    return Test(float("nan")) if a.size == 0 or b.size == 0 else paired_bootstrap(a, b)
 
 
 def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, Finding]:
@@ -63,71 +63,48 @@ def findings(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
     Parameters
     ----------
     results : of the baseline and of both kinds.
-    groups : gold categories of the test pairs, or None.
+    groups : gold categories of the test pairs; None leaves the finding on categories untested.
     """
     rows = by_row(results)
     sizes = sorted({run.n_topics for run in results if run.n_topics})
-    small, large = sizes[0], sizes[-1]
+    named = {"small": sizes[0], "large": sizes[-1]}
     best = best_on_validation(results)
+    pairs = {"embeddings": ("embeddings match better than topics", "baseline", best)}
+    for kind in dict.fromkeys(run.row for run in results if run.n_topics):
+        more, less = f"{kind} {sizes[-1]}", f"{kind} {sizes[0]}"
+        pairs[f"more_topics_{_short(kind)}"] = ("more topics match better", more, less)
+    for name, k in named.items():
+        more, less = f"text-teacher {k}", f"joint {k}"
+        if {more, less} <= rows.keys():
+            pairs[f"text_teacher_{name}"] = ("text-teacher beats joint", more, less)
     found: dict[str, Finding] = {}
     for figure, label, ending in (("mrr_100", "MRR@100", ""), ("recall_100", "recall at 100", "_r100")):
         values = {name: reciprocal_ranks(runs, figure) for name, runs in rows.items()}
-        found[f"embeddings{ending}"] = compare(
-            "embeddings match better than topics",
-            f"{label} of the baseline less that of the paper's topic models that are best on validation ({best})",
-            values["baseline"],
-            values[best],
-        )
-        for kind in dict.fromkeys(run.row for run in results if run.n_topics):
-            found[f"more_topics_{_short(kind)}{ending}"] = compare(
-                "more topics match better",
-                f"{kind}: {label} with {large} topics less that with {small}",
-                values[f"{kind} {large}"],
-                values[f"{kind} {small}"],
-            )
-        for name, k in (("small", small), ("large", large)):
-            if f"joint {k}" in values and f"text-teacher {k}" in values:
-                found[f"text_teacher_{name}{ending}"] = compare(
-                    "text-teacher beats joint",
-                    f"{k} topics: {label} of text-teacher less that of joint",
-                    values[f"text-teacher {k}"],
-                    values[f"joint {k}"],
-                )
-    for name, k in (("small", small), ("large", large)):
+        for name, (claim, more, less) in pairs.items():
+            test = compare(values[more], values[less])
+            found[name + ending] = Finding(claim, label, more, less, test)
+    for name, k in named.items():
         runs = healthy(rows.get(f"text-teacher {k}", []))
         mass = np.stack([top_mass(run.image(), 3) for run in runs]) - 0.5 if runs else np.zeros((0, 0))
-        found[f"sparsity_{name}"] = compare(
+        found[f"sparsity_{name}"] = Finding(
             "two or three topics carry most of a picture's probability",
-            f"text-teacher {k}: probability of a picture's three largest topics less one half",
-            mass,
-            np.zeros_like(mass),
+            *("probability of the three largest topics", f"text-teacher {k}", "one half"),
+            compare(mass, np.zeros_like(mass)),
         )
-    if groups is not None:
-        found["topic_not_fact"] = compare(
-            "the model pictures a text's topic rather than its facts",
-            f"share of the text's category among the ten best other pictures, {best} less baseline",
-            own_category(rows[best], groups),
-            own_category(rows["baseline"], groups),
-        )
+    shares = [
+        np.zeros((0, 0)) if groups is None else own_category(rows[name], groups)
+        for name in (best, "baseline")
+    ]
+    found["topic_not_fact"] = Finding(
+        "the model pictures a text's topic rather than its facts",
+        *("own category among the ten best others", best, "baseline"),
+        compare(*shares),
+    )
     return found
 
 
-def combined_verdict(found: Sequence[Finding]) -> str:
-    """One phrase for several tests of one claim."""
-    verdicts = [finding.verdict for finding in found]
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    if HELD in verdicts and REVERSED not in verdicts:
-        return f"held in {verdicts.count(HELD)} of {len(verdicts)} comparisons, the rest undecided"
-    if REVERSED in verdicts and HELD not in verdicts:
-        return (
-            f"did not hold in {verdicts.count(REVERSED)} of {len(verdicts)} comparisons, the rest undecided"
-        )
-    return f"came out differently in {len(verdicts)} comparisons"
-
-
 def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[str, float | str]:
-    """The numbers and phrases that the book's prose quotes, by name.
+    """The numbers and verdicts that the book's prose quotes, by name.
 
     `small` and `large` are the smallest and largest K of the results.
     """
@@ -177,11 +154,7 @@ def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
     quoted["mrr_best"] = float(best.mean()) if best.size else 0.0
     quoted["best_times_chance"] = quoted["mrr_best"] / chance["mrr_100"]
     quoted["best_share"] = quoted["mrr_best"] / quoted["mrr_baseline"]
-    for claim in ("embeddings", "more_topics", "text_teacher", "sparsity", "topic_not_fact"):
-        tests = [finding for name, finding in found.items() if name.startswith(claim)]
-        quoted[f"verdict_{claim}"] = (
-            combined_verdict(tests) if tests else "could not be tested: no gold categories"
-        )
+    quoted |= {f"verdict_{name}": finding.verdict for name, finding in found.items()}
     return quoted
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vtm.experiment.prepare import Prepared
+    from vtm.report.findings import Finding
 
 
 class PaperRow(NamedTuple):
@@ -466,15 +467,19 @@ def category_table(results: Sequence[Result], groups: Sequence[str]) -> pd.DataF
     return frame(lines)
 
 
-def findings_table(found: dict) -> pd.DataFrame:
-    """The paper's findings with what was measured for each (`vtm.report.findings`); p is adjusted for all of them."""
+def findings_table(found: dict[str, Finding]) -> pd.DataFrame:
+    """The paper's findings with what was measured for each; p is adjusted for all of them."""
     holm = adjusted({name: finding.test for name, finding in found.items()})
     return frame(
         [
             {
                 "The paper's finding": f.claim,
-                "measured here": f.measured,
-                "difference": f"{f.test.difference:+.3f} [{f.test.low:+.3f}, {f.test.high:+.3f}]",
+                "by": f.figure,
+                "of": f.more,
+                "less": f.less,
+                "difference": f"{f.test.difference:+.3f} [{f.test.low:+.3f}, {f.test.high:+.3f}]"
+                if name in holm
+                else "–",
                 "verdict": f.verdict,
                 "p (Holm)": f"{holm[name]:.3f}" if name in holm else "–",
             }
