@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The executed chapters come first, then groups with a slow test: begun late, they would be waited for."""
     slow = {worker_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
-    items.sort(
-        key=lambda item: (worker_group(item.nodeid) != "smoke", worker_group(item.nodeid) not in slow)
-    )
+    items.sort(key=lambda item: (worker_group(item.nodeid) != "smoke", worker_group(item.nodeid) not in slow))
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder of data for the tests of a file, which name it in `pytest.mark.usefixtures`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VTM_DATA", str(folder := tmp_path_factory.mktemp("data")))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import glob
 import hashlib
+import itertools
 import math
 import os
 import sys
@@ -1167,7 +1169,7 @@ class VisualTopicModel:
         measure: str = FUSED,
         like: Any = None,
         minus: str | None = None,
-        topic: int | None = None,
+        topic: int | str | None = None,
         distinct: bool = False,
     ) -> Answer:
         """The pictures that a person who wrote this text would have meant, with the reasons.
@@ -1186,7 +1188,7 @@ class VisualTopicModel:
         minus
             A text that they are not to fit (`vtm.metrics.calibration.Question`); beside a text or a picture.
         topic
-            In place of all these: the pictures with most of this topic.
+            In place of all these: the pictures with most of this topic, by its number or its name (`topic_number`).
         distinct
             Near-duplicates (a cosine of the encoder's vectors above `vtm.corpora.base.TWIN_IMAGE`) count as one: the
             best of them, which names the others.
@@ -1236,22 +1238,14 @@ class VisualTopicModel:
         told = question.told if measure == FUSED else f"the {measure} of the topics"
         return Answer(known, unknown, flat, tuple(matches), threshold, bad, told)
 
-    def _question(self, text: str | None, like: Any, minus: str | None, topic: int | None) -> Question:
+    def _question(self, text: str | None, like: Any, minus: str | None, topic: int | str | None) -> Question:
         """What `match` is asked."""
         if topic is None:
             given = [None if item is None else [item] for item in (text, like, minus)]
             return self._questions(given[0], None, *given[1:])[0]
         if (text, minus) != (None, None) or like is not None:
             raise ConfigError(f"topic={topic}: is asked for alone, without text, like and minus")
-        if not 0 <= topic < self.image_model_.n_topics:
-            last = self.image_model_.n_topics - 1
-            raise ConfigError(f"topic={topic}: there is no such topic; the model has topics 0 to {last}")
-        if topic not in self.topic_numbers_:
-            root = self.shape_.root(topic)
-            raise ConfigError(
-                f"topic={topic}: {'is hidden' if root == topic else f'is part of topic {root}'}"
-            )
-        return Question(topic=topic)
+        return Question(topic=self.topic_number(topic))
 
     def _questions(
         self, texts: Any, text_embeddings: Any, like: Any = None, minus: Sequence[str] | None = None
@@ -1603,6 +1597,60 @@ class VisualTopicModel:
     def topic_numbers_(self) -> list[int]:
         self._check_fitted()
         return self.shape_.numbers(self.image_model_.n_topics)
+
+    def topic_number(self, called: int | str) -> int:
+        """The number of a topic that is shown, by its number or by what it is called.
+
+        Parameters
+        ----------
+        called
+            A number; or a name in any case, as `topic_labels` has it, or a part of one that no other topic has: a topic
+            without a name is found by one of its first keywords.
+
+        Raises
+        ------
+        NotFittedError, ConfigError
+            Not fitted; or no topic, or several, are called so: those that come nearest are named.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> model.edit(names={3: "Harbour and ships"}).topic_number("harbour")
+        3
+        """
+        numbers = self.topic_numbers_
+        if not isinstance(called, str):
+            if not 0 <= called < self.image_model_.n_topics:
+                last = self.image_model_.n_topics - 1
+                raise ConfigError(f"topic={called}: there is no such topic; the model has topics 0 to {last}")
+            if called not in numbers:
+                root = self.shape_.root(called)
+                raise ConfigError(
+                    f"topic={called}: {'is hidden' if root == called else f'is part of topic {root}'}"
+                )
+            return int(called)
+        labels = dict(zip(numbers, self.topic_labels(), strict=True))
+        wanted, *plain = (
+            " ".join(name.casefold().replace(",", " ").split()) for name in (called, *labels.values())
+        )
+        found = [k for k, name in zip(labels, plain, strict=True) if name == wanted]
+        found = found or [
+            k for k, name in zip(labels, plain, strict=True) if wanted and f" {wanted} " in f" {name} "
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            told = ", ".join(f"{k} ({labels[k]})" for k in found)
+            raise ConfigError(
+                f"topic={called!r}: several are called so: {told}; give a number, or more of the name"
+            )
+        parts = {k: (name, *name.split()) for k, name in zip(labels, plain, strict=True)}
+        close = difflib.get_close_matches(wanted, dict.fromkeys(itertools.chain(*parts.values())), n=3)
+        near = [k for k, some in parts.items() if not {*close}.isdisjoint(some)][:5]
+        told = f"; near are {', '.join(f'{k} ({labels[k]})' for k in near)}" if near else ""
+        raise ConfigError(f"topic={called!r}: no topic is called so{told}; `vtm topics` shows all")
 
     def _topic_words(self, reads: str) -> np.ndarray:
         """p(w | k) of the topics that are shown, (K', V), by the model of "image" or "text"."""

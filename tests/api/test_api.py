@@ -65,13 +65,7 @@ MODULES = (
 )
 SMALL = {"n_topics": 6, "encoder": "pixels", "device": "cpu", "method": "text-teacher", "epochs": 100}
 PLUS = {"n_topics": 6, "encoder": "pixels", "device": "cpu"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VTM_DATA", str(tmp_path_factory.mktemp("data")))
-        yield
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
 @pytest.fixture(scope="module")

@@ -47,15 +47,9 @@ from vtm.metrics.topics import topic_diversity
 from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
 
+pytestmark = pytest.mark.usefixtures("data_folder")
 runner = CliRunner()
 NETWORK = ("--method", "joint", "--epochs", 100)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VTM_DATA", str(tmp_path_factory.mktemp("data")))
-        yield
 
 
 def run(*arguments: object, code: int = 0) -> Result:

@@ -21,13 +21,7 @@ from vtm.corpora import load_corpus
 from vtm.corpora.keywords import fingerprint, sidecar_path, write_original
 
 ASKED = ("--min-confidence", 0, "--keywords", 3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def data_folder(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VTM_DATA", str(tmp_path_factory.mktemp("data")))
-        yield
+pytestmark = pytest.mark.usefixtures("data_folder")
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,48 @@ def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
     assert "nothing to undo" in run("edit", model, "--undo", code=2)
 
 
+def test_a_decision_that_is_made_already_adds_no_step(model: Path) -> None:
+    asked = ("--name", "3=ships, small", "--merge", "4,1,0", "--hide", 5, "--ban", "boat")
+    run("edit", model, *asked)
+    once = model.read_bytes(), model.stat().st_ino
+    for again in (
+        asked,
+        ("--merge", "4,0"),
+        ("--hide", 5),
+        ("--ban", " Boat"),
+        ("--name", "3= ships,  small "),
+    ):
+        assert run("edit", model, *again).startswith("nothing changed")
+        assert (model.read_bytes(), model.stat().st_ino) == once, "the file is not even written"
+    run("edit", model, "--merge", "4,0,2")
+    shape = VisualTopicModel.load(model).shape_
+    assert shape.merged == {0: 4, 1: 4, 2: 4} and shape.before.merged == {0: 4, 1: 4}
+    assert shape.before.before == Shape()
+
+
+def test_a_topic_is_found_by_its_name(model: Path, tmp_path: Path) -> None:
+    run("edit", model, "--name", "3=Ships, small", "--name", "4=large  ships", "--name", "5=Sea", "--hide", 1)
+    loaded = VisualTopicModel.load(model)
+    for called, k in (("ships,  SMALL", 3), ("large", 4), ("sea", 5), (np.int64(3), 3)):
+        assert loaded.topic_number(called) == k
+    words = [word for label in loaded.topic_labels() for word in label.split(", ")]
+    for word in loaded.topic_labels()[0].split(", "):  # of a topic without a name
+        if words.count(word) == 1:
+            assert loaded.topic_number(word) == 0
+    by_number = run("match", model, *pictures(), "--topic", 4, "-o", tmp_path / "a.csv")
+    assert run("match", model, *pictures(), "--topic", "Large Ships", "-o", tmp_path / "b.csv") == by_number
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    for called, told in (
+        ("ships", "several are called so: 3 (Ships, small), 4 (large ships); give a number"),
+        ("shisp", "no topic is called so; near are 3 (Ships, small), 4 (large ships); `vtm topics`"),
+        ("xyzzy", "no topic is called so; `vtm topics` shows all"),
+        ("", "no topic is called so"),
+    ):
+        output = run("match", model, *pictures(), "--topic", called, code=2)
+        assert told in output and len(output.strip().splitlines()) == 1
+    assert "topic=1: is hidden" in run("match", model, *pictures(), "--topic", "1", code=2)
+
+
 def test_an_update_keeps_what_was_decided(model: Path) -> None:
     corpus = load_corpus("scenes", n=90)
     shaped = VisualTopicModel.load(model)

@@ -27,7 +27,7 @@ from vtm.cli.options import (
     show_found,
     trained_specs,
 )
-from vtm.cli.rows import choose_format, open_rows
+from vtm.cli.rows import cell_text, choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.errors import ConfigError, DataError, printable, storable
 from vtm.files import atomic_path
@@ -577,6 +577,7 @@ def edit_model(
             decisions = _of_sheet(sheet, loaded)
         if decisions or undo:
             loaded.edit(undo=undo, **decisions)
+        if loaded.shape_ is not before:
             loaded.save(model, **loaded.notes_)
     asked = bool(decisions) or undo or sheet is not None
     # Without an option, all that is decided.
@@ -610,7 +611,7 @@ def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
     decided: dict[str, Any] = {"names": {}, "merge": [], "hide": []}
     seen: dict[int, Any] = {}
     for row in rows():
-        cells = {name: str(value if value is not None else "").strip() for name, value in row.values.items()}
+        cells = {name: cell_text(value) for name, value in row.values.items()}
         topic = _cell_number(row, "topic", cells["topic"])
         if topic in seen:
             raise DataError(f"{row}: topic {topic} has a row already, {seen[topic]}; leave one")

@@ -66,7 +66,10 @@ def match(
         typer.Option(help="With a text or --like: what is not to be in the pictures.", metavar="TEXT"),
     ] = None,
     topic: Annotated[
-        int | None, typer.Option(help="Instead: the pictures with most of this topic.", metavar="NUMBER")
+        str | None,
+        typer.Option(
+            help="Instead: the pictures with most of this topic, by its number or name.", metavar="TOPIC"
+        ),
     ] = None,
     distinct: Annotated[
         bool, typer.Option("--distinct", help="Of near-duplicates the best one, which names the others.")
@@ -104,6 +107,7 @@ def match(
         check_suffix(sheet)
     found = find_some(pictures, exclude) if pictures else None
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    number = None if topic is None else loaded.topic_number(_number_or_name(topic))
     found = found or find_some(load_trained_corpus(loaded, model).images)
     spare_pictures(found, "--sheet", sheet)
     spare_pictures(found, "--out", out)
@@ -116,7 +120,7 @@ def match(
         measure=measure,
         like=like,
         minus=minus,
-        topic=topic,
+        topic=number,
         distinct=distinct,
     )
     bad = [*found.unreadable, *answer.dropped]
@@ -148,7 +152,7 @@ def match(
         write(rows)
     if sheet is not None:
         names = dict(zip(loaded.topic_numbers_, loaded.topic_labels(), strict=True))
-        write_sheet(sheet, _asked_for(wanted, like, minus, topic, names), cards, language=loaded.language)
+        write_sheet(sheet, _asked_for(wanted, like, minus, number, names), cards, language=loaded.language)
     if wanted is not None:
         _say_of_text(answer, len(shown))
     if like is not None or minus is not None or topic is not None:
@@ -182,6 +186,13 @@ def _asked_for(
     return "\n".join(parts)
 
 
+def _number_or_name(topic: str) -> int | str:
+    try:
+        return int(topic)
+    except ValueError:
+        return topic
+
+
 def _without(pictures: Sequence[Path], like: Path) -> list[Path]:
     """The pictures but that which they are to be like: of these it would always be the first."""
     if not like.is_file():
@@ -210,7 +221,7 @@ def _say_of_text(answer: Answer, n_shown: int) -> None:
 
 
 def _text(
-    text: str | None, text_file: Path | None, like: Path | None, minus: str | None, topic: int | None
+    text: str | None, text_file: Path | None, like: Path | None, minus: str | None, topic: str | None
 ) -> str | None:
     """The text, where one is given; what is asked for is checked."""
     by_text = text is not None or text_file is not None

@@ -266,6 +266,11 @@ def _table(columns: Mapping[str, type]) -> Put:
     return put
 
 
+def cell_text(value: Any) -> str:
+    """What a person typed into a cell of a table that is read, without the space around it."""
+    return "" if value is None else str(value).strip()
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return ""

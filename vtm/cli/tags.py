@@ -33,7 +33,7 @@ from vtm.cli.options import (
     say,
     spare_pictures,
 )
-from vtm.cli.rows import ROOM, choose_format, open_rows
+from vtm.cli.rows import ROOM, cell_text, choose_format, open_rows
 from vtm.corpora.keywords import (
     ROOT,
     fingerprint,
@@ -179,8 +179,8 @@ def read_terms(path: Path | str, *, language: str = "en") -> TermList:
     spelled: dict[str, str] = {}  # a name as it is compared -> as it was first written
     where: dict[str, tuple[str, str]] = {}  # a name as it is compared -> its term, and the row that says so
     for row in rows():
-        term = " ".join(_cell(row.values[named["term"]]).split())
-        parent = " ".join(_cell(row.values.get(above)).split())
+        term = " ".join(cell_text(row.values[named["term"]]).split())
+        parent = " ".join(cell_text(row.values.get(above)).split())
         if not term:
             continue
         others = _keywords(row.values.get(named.get("synonyms")), several=True)
@@ -649,7 +649,7 @@ def read_review(
     n_rows = elsewhere = 0
     for row in rows():
         n_rows += 1
-        name = _cell(row.values[image])
+        name = cell_text(row.values[image])
         given = _keywords(row.values[words], several=wide)
         if not name:
             problems[str(row)] = f"{row}: names no picture; fill its cell, or delete the row"
@@ -662,7 +662,7 @@ def read_review(
                 problems[place] = f"{row}: {name}: no such picture; was it moved or renamed? Correct the path"
             continue
         try:
-            changed = mark and _cell(row.values[mark]) not in ("", fingerprint(picture))
+            changed = mark and cell_text(row.values[mark]) not in ("", fingerprint(picture))
         except (DataError, OSError) as error:
             problems[place] = f"{row}: {said(error) if isinstance(error, OSError) else error}"
             continue
@@ -698,16 +698,12 @@ def _picture_of(name: str, folder: Path, wanted: dict[str, Path] | None) -> tupl
     return None, next(filter(os.path.exists, places), places[0])
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
 def _keywords(value: Any, *, several: bool) -> tuple[str, ...]:
     """The keywords of a cell, each once; JSON Lines have a list of them."""
     if isinstance(value, list):
-        words = [_cell(one.get("keyword") if isinstance(one, dict) else one) for one in value]
+        words = [cell_text(one.get("keyword") if isinstance(one, dict) else one) for one in value]
     else:
-        words = re.split(r"[,;\n]", _cell(value)) if several else [_cell(value)]
+        words = re.split(r"[,;\n]", cell_text(value)) if several else [cell_text(value)]
     return tuple(dict.fromkeys(filter(None, (" ".join(_typed(word).split()) for word in words))))
 
 

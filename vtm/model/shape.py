@@ -123,7 +123,7 @@ class Shape:
         unmerge: Iterable[int] = (),
         allow: Iterable[str] = (),
     ) -> Shape:
-        """With further decisions; what is taken back comes first, names come last.
+        """With further decisions; what is taken back comes first, names come last. Itself where all are made already.
 
         Parameters
         ----------
@@ -156,7 +156,10 @@ class Shape:
         for group in merge:
             if len(set(group)) < 2:
                 raise ConfigError(f"merge {','.join(map(str, group))}: name two topics or more")
-            first, *others = dict.fromkeys(map(checked, group))
+            first = checked(group[0])
+            # What is part of it already stays so.
+            is_part = replace(self, merged=merged).root
+            others = [checked(k) for k in dict.fromkeys(group[1:]) if is_part(k) != first]
             merged |= dict.fromkeys(others, first)
             hidden -= set(others)
         hidden |= set(map(checked, hide))
@@ -174,7 +177,7 @@ class Shape:
             self,
         )
         found.check(n_topics)
-        return found
+        return self if found._plain() == self._plain() else found
 
     def check(self, n_topics: int) -> None:
         """Raise ConfigError where these cannot be decisions about so many topics."""
