@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import find_chromium, serve
 from devtools import Tab, open_tab
@@ -14,7 +16,7 @@ from explorer_data import HOSTILE, colour, hostile_data, read_data, simple
 from PIL import Image
 
 import vtm.report.explorer.shown as positions_module
-from vtm.report.explorer import build_explorer
+from vtm.report.explorer import build_explorer, payload, render, to_json, write_sheets
 
 pytestmark = [
     pytest.mark.browser,
@@ -241,6 +243,89 @@ def test_map_by_mouse(tab: Tab, explorer: Path, tmp_path: Path) -> None:
     tab.wait_for("map.state().zoom === 1")
 
 
+def look_at(tab: Tab, zoom: float, left: float, top: float) -> list[dict]:
+    """The labels when a part of the map is seen, from this corner of the unit square on."""
+    return tab.evaluate(f"(map.look({zoom}, {left}, {top}), map.labels())")
+
+
+def test_labels_are_more_the_deeper_the_zoom_and_never_overlap(tab: Tab, tmp_path: Path) -> None:
+    k, n = 60, 900
+    centres = np.random.default_rng(0).random((k, 2))
+    noise = np.random.default_rng(1).normal(scale=0.03, size=(n, 2))
+    data = simple(tmp_path / "pictures", n=n, k=k, compare=[])
+    places = np.clip(centres[np.arange(n) % k] + noise, 0, 1)
+    index = build_explorer(dataclasses.replace(data, positions=places), tmp_path / "out").index
+    start(tab, index)
+    width, height = tab.evaluate("[map.box.clientWidth, map.box.clientHeight]")
+    names = [f"{topic} image{topic}a, image{topic}b" for topic in range(k)]
+    named, longest = {}, {}
+    for zoom in (1, 2, 4, 8):
+        seen = [look_at(tab, zoom, left / zoom, top / zoom) for left in range(zoom) for top in range(zoom)]
+        for labels in seen:
+            for one in labels:
+                assert one["text"].startswith(names[one["k"]]), "a topic's number and its first words"
+                assert one["left"] >= 0 and one["right"] <= width
+                assert one["top"] >= 0 and one["bottom"] <= height
+            for one, other in itertools.combinations(labels, 2):
+                apart = one["right"] <= other["left"] or other["right"] <= one["left"]
+                assert apart or one["bottom"] <= other["top"] or other["bottom"] <= one["top"], (one, other)
+            assert len({one["k"] for one in labels}) == len(labels), "a topic is named once"
+        named[zoom] = {one["k"] for labels in seen for one in labels}
+        longest[zoom] = max(len(one["text"].split()) for labels in seen for one in labels)
+    assert len(named[1]) < len(named[2]) < len(named[4]) and len(named[4]) > 0.9 * k
+    assert longest[8] > longest[1], "there is room for more words"
+    tab.wait_for("map.state().thumbnails > 0")
+    tab.evaluate("location.hash = '#topic=7'")
+    tab.wait_for("map.state().topic === 7")
+    assert {one["k"] for one in look_at(tab, 1, 0, 0)} == {7}, "the chosen topic alone"
+
+
+def test_twenty_thousand_pictures_can_be_moved(
+    tab: Tab, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Frames a second are printed, not judged, as in the test of two thousand thumbnails."""
+    n, some = 20_000, simple(tmp_path / "pictures", n=50, k=50)
+    random = np.random.default_rng(0)
+    places = np.tile(random.random((50, 2)), (n // 50, 1)) + random.normal(scale=0.04, size=(n, 2))
+    data = dataclasses.replace(
+        some,
+        ids=tuple(f"id{i}" for i in range(n)),
+        texts=("",) * n,
+        pictures=some.pictures * (n // 50),
+        theta_image=np.tile(some.theta_image, (n // 50, 1)),
+        theta_text=None,
+        matches=(),
+        positions=np.clip(places, 0, 1),
+    )
+    sheets = write_sheets(some.pictures, range(50), tmp_path)
+    sheets = dataclasses.replace(sheets, place=sheets.place * (n // 50))
+    index = tmp_path / "index.html"
+    index.write_text(render("Many", to_json(payload(data, sheets))), encoding="utf-8")
+    start(tab, index)
+    for zoom in (1.5, 4, 16):
+        rate = tab.evaluate(
+            f"""(async () => {{
+              const frame = () => new Promise((done) => requestAnimationFrame(done));
+              map.look({zoom}, 0, 0.4);
+              await new Promise((done) => setTimeout(done, 1000));
+              let frames = 0, last = await frame();
+              const first = last;
+              while (last - first < 2000) {{
+                const part = (last - first) / 2000;
+                map.look({zoom}, part * (1 - 1 / {zoom}), 0.4);
+                last = await frame();
+                frames += 1;
+              }}
+              return (1000 * frames) / (last - first);
+            }})()"""
+        )
+        with capsys.disabled():
+            print(f"\n20,000 pictures, zoom {zoom}: {rate:.0f} frames a second")
+    moved = tab.evaluate("map.state()")
+    assert moved["x"] > 0.8
+    tab.wait_for("map.state().thumbnails > 5")
+
+
 def test_list_by_keyboard_moves_on_the_map(tab: Tab, explorer: Path) -> None:
     start(tab, explorer)
     rows = tab.evaluate("[...document.querySelectorAll('#list a')].map((a) => Number(a.dataset.row))")
@@ -429,6 +514,25 @@ def test_dark_scheme_and_motion(tab: Tab, explorer: Path, tmp_path: Path) -> Non
     tab.evaluate("document.querySelector('#zoom-in').click()")
     assert tab.evaluate("(document.querySelector('#zoom-all').click(), map.state().zoom)") > 1
     tab.wait_for("map.state().zoom === 1")
+
+
+def test_the_books_theme_is_followed(tab: Tab, explorer: Path) -> None:
+    """As sphinx-book-theme keeps what a reader chose: in the storage, under "mode"; "auto" follows the system."""
+    theme = "document.querySelector('iframe').contentDocument.documentElement.dataset.theme"
+    book = '<!doctype html><link rel="icon" href="data:,"><iframe src="index.html"></iframe>'
+    with serve(explorer.parent, {"book.html": book}) as address:
+        tab.open(f"{address}book.html")
+        for mode, system, expected in (
+            ("dark", "light", "dark"),
+            ("light", "dark", "light"),
+            ("auto", "dark", "dark"),
+            ("auto", "light", "light"),
+        ):
+            tab.prefer(prefers_color_scheme=system)
+            tab.evaluate(f"localStorage.setItem('mode', '{mode}')")
+            tab.wait_for(f"{theme} === '{expected}'")
+        tab.evaluate("localStorage.clear()")
+        tab.open("about:blank")
 
 
 @pytest.mark.parametrize("fragment", ["", "#topic=1", "#text=id3"])

@@ -235,7 +235,19 @@ def _or_none(value: float) -> float | None:
 
 
 # One script: a browser that opens a file lets it load no others under a strict policy.
-_NAMES = ("data", "elements", "map", "gestures", "places", "panels", "search", "explorer")
+_NAMES = (
+    "theme",
+    "data",
+    "elements",
+    "points",
+    "labels",
+    "map",
+    "gestures",
+    "places",
+    "panels",
+    "search",
+    "explorer",
+)
 SCRIPTS = tuple(f"{name}.js" for name in _NAMES)
 
 

@@ -1,5 +1,3 @@
-"use strict";
-
 // What Python wrote (vtm.report.explorer.payload), and what follows from it.
 
 const data = JSON.parse(document.getElementById("data").textContent);

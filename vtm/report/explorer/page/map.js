@@ -1,9 +1,15 @@
-// The map: points, thumbnails when zoomed in, labels; zoom, pan, hover. `open(row)` is called for a chosen picture.
+// The map: points, labels, thumbnails when zoomed in; zoom, pan, hover. `open(row)` is called for a chosen picture.
 
 const THUMBNAILS_FROM = 2.2; // zoom
 const LARGEST_ZOOM = 40;
+const LARGEST_SIDE = 64; // CSS px of a thumbnail on the map
+const MOST_CUT_OUT = 1000; // thumbnails kept ready
+const MOST_CUTTING = 6; // ms in a frame
 const MARGIN = 26; // CSS px around the outermost pictures
 const REACH = 14; // CSS px within which a pointer touches a picture
+
+const sideOf = (zoom) => Math.min(LARGEST_SIDE, 30 + 6 * zoom); // CSS px of a thumbnail
+const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)); // of #rrggbb
 
 function createMap(open) {
   const box = document.getElementById("map");
@@ -12,12 +18,15 @@ function createMap(open) {
   const context = canvas.getContext("2d");
   const paths = SHAPES.map((shape) => new Path2D(shape));
   const n = data.ids.length;
-  const x = data.x.map((value) => value / 10000), y = data.y.map((value) => value / 10000);
+  const x = Float64Array.from(data.x, (value) => value / 10000), y = Float64Array.from(data.y, (value) => value / 10000);
+  const points = createPoints(context), labels = createLabels(x, y);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const view = { x: 0, y: 0, zoom: 1 }; // the corner and the part of the unit square that is seen
-  const sheets = new Map();
-  let width = 0, height = 0, colours = {}, topic = null, chosen = -1, active = -1, waiting = false, moving = 0;
+  const sheets = new Map(), cutOuts = new Map();
+  let began = 0; // when the thumbnails of this frame were begun
+  let width = 0, height = 0, scale = 1, colours = {}, topic = null, chosen = -1, active = -1, waiting = false, moving = 0;
   let drawn = []; // rows whose thumbnail is on the map, with its place
+  let named = []; // the labels on the map
 
   const toX = (right) => MARGIN + (right - view.x) * view.zoom * (width - 2 * MARGIN);
   const toY = (below) => MARGIN + (below - view.y) * view.zoom * (height - 2 * MARGIN);
@@ -25,25 +34,18 @@ function createMap(open) {
   const inside = (a, b, slack = 0) => a >= -slack && b >= -slack && a <= width + slack && b <= height + slack;
   const belongs = (row) => topic === null || mainTopic[row] === topic;
 
-  // Where each topic's pictures lie: the median, which a stray one does not move.
-  const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
-  const centres = topicOrder
-    .map((k) => [k, mainTopic.flatMap((main, row) => (main === k ? [row] : []))])
-    .filter(([, rows]) => rows.length > 0)
-    .map(([k, rows]) => ({ k, n: rows.length, x: middle(rows.map((row) => x[row])), y: middle(rows.map((row) => y[row])) }))
-    .sort((a, b) => b.n - a.n);
-
   function readColours() {
     const style = getComputedStyle(document.documentElement);
     const value = (name) => style.getPropertyValue(name).trim();
     colours = { page: value("--page"), text: value("--text"), accent: value("--accent"), topics: [] };
     for (let i = 0; i < N_COLOURS; i++) colours.topics.push(value(`--topic-${i}`));
+    colours.parts = colours.topics.map(rgb);
   }
 
   function resize() {
     width = box.clientWidth;
     height = box.clientHeight;
-    const scale = devicePixelRatio || 1;
+    scale = devicePixelRatio || 1;
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
     context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -60,59 +62,75 @@ function createMap(open) {
   }
 
   function draw() {
-    context.globalAlpha = 1;
-    context.fillStyle = colours.page;
-    context.fillRect(0, 0, width, height);
-    const rows = [];
-    for (let row = 0; row < n; row++) if (inside(across(row), down(row), 60)) rows.push(row);
-    // Pictures of the chosen topic lie on top of the others.
-    rows.sort((a, b) => belongs(a) - belongs(b) || a - b);
+    points.begin(canvas.width, canvas.height, scale, rgb(colours.page));
     // The more pictures in the less room, the smaller.
     const crowd = 0.19 * Math.sqrt((width * height) / n);
     const size = Math.min(6, Math.min(5, Math.max(3, crowd)) * view.zoom ** 0.25);
-    for (const row of rows) point(row, belongs(row) ? size : 0.7 * size, belongs(row) ? 1 : 0.3);
+    const seen = [];
+    // Pictures of the chosen topic lie on top of the others.
+    for (const lit of topic === null ? [true] : [false, true]) {
+      const masks = points.masks(lit ? size : 0.7 * size);
+      for (let row = 0; row < n; row++) {
+        if (belongs(row) !== lit) continue;
+        const a = across(row), b = down(row);
+        if (!inside(a, b, 40)) continue;
+        const k = mainTopic[row];
+        points.put(a, b, masks[shapeOf(k)], colours.parts[colourOf(k)], lit ? 1 : 0.3);
+        if (lit) seen.push(row);
+      }
+    }
+    points.end();
+    // What is chosen has room before the labels, and these before all other thumbnails.
     drawn = [];
-    if (view.zoom >= THUMBNAILS_FROM) thumbnails(rows);
-    labels();
+    const close = view.zoom >= THUMBNAILS_FROM;
+    if (close && chosen >= 0) thumbnails([chosen], []);
+    context.font = "600 12px system-ui, sans-serif";
+    named = labels.place({
+      zoom: view.zoom, width, height, toX, toY, topic,
+      above: close ? sideOf(view.zoom) / 2 + 14 : 0,
+      taken: drawn.map(({ left, top, side }) => [left - 4, top - 4, left + side + 4, top + side + 4]),
+      measure: (text) => context.measureText(text).width,
+    });
+    if (close) thumbnails(seen, named);
+    writeLabels();
     for (const row of [chosen, active]) if (row >= 0) ring(row);
     if (active >= 0) showTip(active);
   }
 
-  function point(row, radius, alpha) {
-    const k = mainTopic[row];
-    context.save();
-    context.globalAlpha = alpha;
-    context.translate(across(row), down(row));
-    context.scale(radius, radius);
-    context.fillStyle = colours.topics[colourOf(k)];
-    context.fill(paths[shapeOf(k)]);
-    context.restore();
-  }
-
-  // As many thumbnails as fit without covering each other; the other pictures stay points.
-  function thumbnails(rows) {
-    const side = Math.min(64, 30 + 6 * view.zoom);
-    const first = [...new Set([chosen, active])].filter((row) => row >= 0);
-    const order = [...first, ...rows.filter((row) => belongs(row) && !first.includes(row))];
-    for (const row of order) {
+  // As many thumbnails as fit without covering each other or a label; the other pictures stay points.
+  function thumbnails(rows, labelled) {
+    const side = sideOf(view.zoom), gap = side + 6;
+    began = performance.now();
+    const near = new Map(); // those that are drawn, by squares as large as one: only neighbours can be covered
+    const square = (value) => Math.floor(value / gap);
+    const put = (d) => {
+      const key = `${square(d.left)} ${square(d.top)}`;
+      near.set(key, [...(near.get(key) ?? []), d]);
+    };
+    drawn.forEach(put);
+    const covers = (left, top) => {
+      for (const column of [-1, 0, 1]) {
+        for (const line of [-1, 0, 1]) {
+          const there = near.get(`${square(left) + column} ${square(top) + line}`) ?? [];
+          if (there.some((d) => Math.abs(d.left - left) < gap && Math.abs(d.top - top) < gap)) return true;
+        }
+      }
+      return labelled.some((l) => left - 4 < l.right && left + side + 4 > l.left && top - 4 < l.bottom && top + side + 4 > l.top);
+    };
+    for (const row of rows) {
       const left = across(row) - side / 2, top = down(row) - side / 2;
-      if (!inside(left + side / 2, top + side / 2, side / 2)) continue;
-      if (drawn.some((d) => Math.abs(d.left - left) < side + 6 && Math.abs(d.top - top) < side + 6)) continue;
-      if (!paint(row, left, top, side)) continue;
+      if (!inside(left + side / 2, top + side / 2, side / 2) || covers(left, top) || !paint(row, left, top, side)) continue;
       drawn.push({ row, left, top, side });
+      put(drawn.at(-1));
     }
   }
 
   function paint(row, left, top, side) {
-    const { place, columns, perSheet, lines } = data.thumbnails;
-    if (place[row] < 0) return false;
-    const sheet = Math.floor(place[row] / perSheet), image = load(sheet);
-    if (!image) return false;
-    const step = image.naturalWidth / columns;
-    const column = place[row] % columns, line = Math.floor((place[row] % perSheet) / columns);
+    const small = cutOut(row);
+    if (!small) return false;
     context.fillStyle = colours.topics[colourOf(mainTopic[row])];
     context.fillRect(left - 3, top - 3, side + 6, side + 6);
-    context.drawImage(image, column * step, (line * image.naturalHeight) / lines[sheet], step, step, left, top, side, side);
+    context.drawImage(small, left, top, side, side);
     context.save();
     context.translate(left + 2, top + 2);
     context.fillStyle = colours.page;
@@ -122,6 +140,30 @@ function createMap(open) {
     context.fill(paths[shapeOf(mainTopic[row])]);
     context.restore();
     return true;
+  }
+
+  // A thumbnail as a canvas of its own, or null until there is one. To draw it from its sheet may decode all of that
+  // anew, so it is done once, and in each frame for a few milliseconds only.
+  function cutOut(row) {
+    const { place, columns, perSheet, lines } = data.thumbnails;
+    let small = cutOuts.get(row);
+    if (!small) {
+      if (place[row] < 0) return null;
+      const sheet = Math.floor(place[row] / perSheet), image = load(sheet);
+      if (!image) return null;
+      if (performance.now() - began > MOST_CUTTING) {
+        redraw();
+        return null;
+      }
+      const step = image.naturalWidth / columns, side = Math.ceil(LARGEST_SIDE * scale);
+      const column = place[row] % columns, line = Math.floor((place[row] % perSheet) / columns);
+      small = h("canvas", { width: side, height: side });
+      small.getContext("2d").drawImage(image, column * step, (line * image.naturalHeight) / lines[sheet], step, step, 0, 0, side, side);
+    }
+    cutOuts.delete(row);
+    cutOuts.set(row, small); // the last one to go
+    if (cutOuts.size > MOST_CUT_OUT) cutOuts.delete(cutOuts.keys().next().value);
+    return small;
   }
 
   // A sheet is fetched when its first picture comes into sight.
@@ -136,30 +178,16 @@ function createMap(open) {
     return image.complete && image.naturalWidth > 0 ? image : null;
   }
 
-  function labels() {
-    context.font = "600 12px system-ui, sans-serif";
+  function writeLabels() {
     context.textAlign = "center";
     context.textBaseline = "middle";
     context.lineJoin = "round";
-    const taken = drawn.map((d) => [d.left - 4, d.top - 4, d.left + d.side + 4, d.top + d.side + 4]);
-    const shown = topic === null ? centres : centres.filter((centre) => centre.k === topic);
-    let left = Math.round((width * height) / 26000) + 2;
-    for (const centre of shown) {
-      if (left === 0) break;
-      const text = `${data.topics[centre.k].number} ${shorten(words(centre.k, 2), 26)}`;
-      const half = context.measureText(text).width / 2 + 3;
-      const a = toX(centre.x), b = toY(centre.y);
-      if (!inside(a, b)) continue;
-      const at = Math.min(Math.max(a, half + 2), width - half - 2);
-      const place = [at - half, b - 9, at + half, b + 9];
-      if (taken.some((t) => place[0] < t[2] && place[2] > t[0] && place[1] < t[3] && place[3] > t[1])) continue;
-      taken.push(place);
-      left -= 1;
-      context.strokeStyle = colours.page;
-      context.lineWidth = 4;
-      context.strokeText(text, at, b);
-      context.fillStyle = colours.text;
-      context.fillText(text, at, b);
+    context.strokeStyle = colours.page;
+    context.lineWidth = 4;
+    context.fillStyle = colours.text;
+    for (const { text, x: at, top, bottom } of named) {
+      context.strokeText(text, at, (top + bottom) / 2);
+      context.fillText(text, at, (top + bottom) / 2);
     }
   }
 
@@ -253,7 +281,7 @@ function createMap(open) {
   }
 
   readColours();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  document.addEventListener("themechange", () => {
     readColours();
     redraw();
   });
@@ -285,12 +313,20 @@ function createMap(open) {
     choose({ topic: k = null, row = -1 } = {}) {
       [topic, chosen, active] = [k, row, -1];
       tip.hidden = true;
-      const centre = centres.find((c) => c.k === k);
+      const centre = labels.centre(k);
       if (row >= 0) reveal(x[row], y[row]);
       else if (centre) reveal(centre.x, centre.y);
       redraw();
     },
+    box,
+    // A part of the map, at once: the zoom, and the corner in the unit square.
+    look(zoom, left, top) {
+      set(zoom, left, top);
+      draw();
+    },
     isActive: () => active >= 0,
     state: () => ({ ...view, thumbnails: drawn.length, topic, chosen, active }),
+    // What is written on the map now: topic, text and box in CSS px from the map's corner.
+    labels: () => named.map((label) => ({ ...label })),
   };
 }
