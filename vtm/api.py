@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, astuple, dataclass, fields
+from dataclasses import KW_ONLY, astuple, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,7 @@ from vtm.model.plus import (
     space_of_arrays,
     unit,
 )
-from vtm.model.shape import Shape
+from vtm.model.shape import Pieces, Shape, Split, divided
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -388,7 +388,12 @@ class VisualTopicModel:
         topics, whatever was decided.
     topic_numbers_
         The topics that are shown, in the order of theta's columns and of `topics()`: all K, but those that are merged
-        into others or hidden.
+        into others or hidden; pieces of topics that were split come last.
+    shown_share_
+        (K',) mean share of each of these in the pictures of `fit`; sums to 1.
+    shown_pictures_
+        The `best_pictures_` of each of these: of a merged topic as far as they are among the best of its parts, of a piece
+        the training pairs that the model keeps and that have most of it.
     notes_
         What was saved with the model besides.
 
@@ -548,7 +553,7 @@ class VisualTopicModel:
         """Let new pairs join those of `fit`; topics keep their numbers, new ones come after them (VTM+ only).
 
         All is found anew from the earlier and the new pairs together, but that topics begin where they were
-        (`vtm.model.plus.fit_plus`). On Open Clip Art's training part (K = 60, five seeds) with a tenth of the pairs new,
+        (`vtm.model.plus.fit_plus`); pieces of a topic that was split become topics like all others. On Open Clip Art's training part (K = 60, five seeds) with a tenth of the pairs new,
         98 % of the topics stay what they were and 12 % of the pictures get another largest topic; trained anew, 46 %
         stay and 46 % move. What it costs is less than another seed does: on the test part the mean reciprocal rank is
         0.291, trained anew 0.292, by another seed 0.283; by topics alone 0.228, 0.232 and 0.223; the NPMI is -0.023,
@@ -606,7 +611,7 @@ class VisualTopicModel:
             for old, new in ((old_texts, texts), (old_images, images), (old_ids, ids))
         ]
         lost = self.n_pairs_ - n_earlier
-        grown = VisualTopicModel(**self.get_params() | {"n_topics": self.image_model_.n_topics})
+        grown = VisualTopicModel(**self.get_params() | {"n_topics": self._n_topics})
         grown._fit(*together, text_embeddings, image_embeddings, self, n_earlier, new_topics)
         if lost > 0:
             grown.warnings_ += (
@@ -614,7 +619,7 @@ class VisualTopicModel:
             )
             warnings.warn(grown.warnings_[-1], ModelWarning, stacklevel=2)
         grown.n_topics = grown.image_model_.n_topics
-        self.__dict__ = grown.__dict__ | {"notes_": self.notes_, "shape_": self.shape_}
+        self.__dict__ = grown.__dict__ | {"notes_": self.notes_, "shape_": self.shape_.trained()}
         return self
 
     def _fit(
@@ -668,7 +673,7 @@ class VisualTopicModel:
             config=config,
             bow=bow,
             dropped=dropped,
-            before=before and before.image_model_.model,
+            before=before and before._whole_model(),
             is_new=rows >= n_earlier,
             n_added=n_added,
             vectors=vectors,
@@ -868,7 +873,8 @@ class VisualTopicModel:
         else:
             self.space_ = fit_space(**training[0], **{name: getattr(PlusConfig, name) for name in SPACE})
         strange = _strange_words([texts[row] for row in rows[aside]], vocabulary, given) if vectors else {}
-        self._learn_to_read(pairs, theta, counts, aside, sides, strange, vectors, seed=seed)
+        names = [ids[row] for row in rows]
+        self._learn_to_read(pairs, theta, counts, aside, sides, strange, vectors, ids=names, seed=seed)
         self._keep(method, sides)
         self.topic_share_ = theta["image"].mean(axis=0, dtype=np.float64)
         self.growth_ = None
@@ -899,6 +905,12 @@ class VisualTopicModel:
             "intrusion": (self.intrusion_.shape, (n_topics,)),
             **{f"coherence, {reads}": (found.shape, (n_topics,)) for reads, found in self.coherence_.items()},
             "best_pictures": (len(self.best_pictures_), n_topics),
+            "pairs": (len(self._pair_ids) in (0, len(self._reader.places)), True),
+            "pieces": (
+                {len(centre) for split in self.shape_.splits for centre in split.centres}
+                - {self._reader.places.shape[1]},
+                set(),
+            ),
             "n_validation": (0 <= self.n_validation_ <= self.n_pairs_, True),
             "numbers": (
                 all(np.isfinite(array).all() for array in (self.topic_word_, self.topic_share_)),
@@ -918,6 +930,7 @@ class VisualTopicModel:
         strange: Mapping[str, Sequence[int]],
         vectors: Callable[[list[str]], np.ndarray] | None,
         *,
+        ids: Sequence[str],
         seed: int,
     ) -> None:
         """Keep what words and matches are found by, weighed and calibrated on the pairs that are `aside`.
@@ -931,6 +944,7 @@ class VisualTopicModel:
         if len(rows) > MOST_PAIRS:
             draws = numpy_generator(seed, "pairs to compare with")
             rows = np.sort(draws.choice(rows, MOST_PAIRS, replace=False))
+        self._pair_ids = tuple(ids[row] for row in rows)
         kept, told = rows, np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
         # Of many pairs, only what is asked for below. Of few all: a product rounds by its number of rows.
         read = np.union1d(kept, told) if len(aside) > IN_PARTS else np.arange(len(aside))
@@ -958,7 +972,7 @@ class VisualTopicModel:
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
         self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
-        self._forms, self.shape_ = None, Shape()
+        self._forms, self.shape_, self._of_splits = None, Shape(), None
         self.n_features_in_ = self.image_model_.n_inputs
 
     def transform(
@@ -1034,10 +1048,10 @@ class VisualTopicModel:
 
     def _theta_of_pictures(self, x: np.ndarray) -> np.ndarray:
         """Topic distributions (n, K) of embeddings (n, E), NaN where these are."""
-        theta = np.full((len(x), self.image_model_.n_topics), np.nan, dtype=np.float32)
+        theta = np.full((len(x), len(self.topic_numbers_)), np.nan, dtype=np.float32)
         usable = ~np.isnan(x).any(axis=1)
-        theta[usable] = _theta(self.image_model_, x[usable])
-        return self.shape_.theta(theta)
+        theta[usable] = self._shown_theta("image", x[usable])
+        return theta
 
     def transform_text(
         self, texts: Sequence[str] | None = None, *, text_embeddings: np.ndarray | None = None
@@ -1056,18 +1070,57 @@ class VisualTopicModel:
         >>> model.fit(corpus.texts, corpus.images).transform_text(["a boat on the sea"]).shape
         (1, 8)
         """
-        theta = self._text_theta(texts, text_embeddings)
-        return self.shape_.theta(theta)
+        return self._shown_theta("text", self._text_embeddings(texts, text_embeddings))
 
-    def _text_theta(self, texts: Any, text_embeddings: Any) -> np.ndarray:
-        """Distributions over the trained topics (n, K)."""
+    def _text_embeddings(self, texts: Any, text_embeddings: Any) -> np.ndarray:
+        """Embeddings (n, D) of texts."""
         self._check_fitted()
         _check_one("texts", texts, "text_embeddings", text_embeddings)
         if text_embeddings is not None:
-            x = self._given_embeddings("text", text_embeddings)
+            return self._given_embeddings("text", text_embeddings)
+        return self._encoders.embed_texts(_as_texts(texts), progress=self.progress)
+
+    def _shown_theta(self, reads: str, x: np.ndarray) -> np.ndarray:
+        """Distributions over the topics that are shown (n, K') of embeddings (n, D) of "text" or "image"."""
+        theta = _theta(self.text_model_ if reads == "text" else self.image_model_, x)
+        if not self.shape_.splits:
+            return self.shape_.theta(theta)
+        found = np.empty((len(x), len(self.topic_numbers_)), dtype=theta.dtype)
+        for start, filled in _filled(x):
+            rows = slice(start, start + ROWS)
+            near = self._reader.near(self.space_.embed(reads, filled).astype(np.float32))
+            found[rows] = self._as_shown(theta[rows], near[: len(theta[rows])])
+        return found
+
+    def _as_shown(self, theta: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """Theta (n, K) of the trained topics as people decided about them, (n, K').
+
+        How near the documents are to the kept pairs, (n, m), says what they have of pieces of topics.
+        """
+        if self.shape_.splits:
+            parts = [self._pieces.of_documents(filled) for _, filled in _filled(near)]
+            parts = [np.concatenate(some, axis=1)[:, : len(theta)] for some in zip(*parts, strict=True)]
+            theta = divided(theta.T, self.shape_.splits, parts).T
+        return self.shape_.theta(theta)
+
+    @property
+    def _pieces(self) -> Pieces:
+        """How topics that were split are divided; found once for what is split now."""
+        if self._of_splits is None or self._of_splits[0] != self.shape_.splits:
+            self._of_splits = self.shape_.splits, self._pieces_of(self.shape_.splits)
+        return self._of_splits[1]
+
+    def _pieces_of(self, splits: tuple[Split, ...]) -> Pieces:
+        """The kept pairs have topics by their places among VTM+'s anchors; those of networks, by the words that they hold."""
+        reader = self._reader
+        if self.method_ == "plus":
+            topics = replace(self.image_model_.model, prototypes=reader.places).prototype_topics
         else:
-            x = self._encoders.embed_texts(_as_texts(texts), progress=self.progress)
-        return _theta(self.text_model_, x)
+            likely = reader.pair_words.matrix @ np.log(np.maximum(reader.topic_word, 1e-30)).T
+            likely = likely + np.log(np.maximum(reader.topic_share, 1e-30))
+            topics = np.exp(likely - likely.max(axis=1, keepdims=True))
+            topics /= topics.sum(axis=1, keepdims=True)
+        return Pieces.of(splits, topics, reader.places, reader.pair_words.matrix)
 
     def rank(
         self,
@@ -1123,7 +1176,7 @@ class VisualTopicModel:
         if measure == FUSED:
             asked = self._questions(texts, text_embeddings, like, minus)
         elif like is None and minus is None:
-            asked = self._text_theta(texts, text_embeddings)
+            asked = _theta(self.text_model_, self._text_embeddings(texts, text_embeddings))
         else:
             raise ConfigError(f"measure={measure!r}: like and minus are by the fused measure")
         n_texts = len(asked)
@@ -1148,7 +1201,7 @@ class VisualTopicModel:
                 for row, question in enumerate(asked):
                     if question.topic is not None:
                         column = self.topic_numbers_.index(question.topic)
-                        scores[row, rows] = self.shape_.theta(reading.theta)[:, column]
+                        scores[row, rows] = self._as_shown(reading.theta, reading.near)[:, column]
                     else:
                         scores[row, rows] = question.scores(self._reader, self._tuned, shown)
             positions = best_columns(scores, top)
@@ -1231,9 +1284,10 @@ class VisualTopicModel:
                 chance, threshold = calibration.probability(scores), calibration.threshold
             for rows, reading in self._read_pictures(x[found]):
                 lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
-                parts = (found[rows], scores[rows], chance[rows], reading.theta, lifts, alike[rows])
-                for place, score, likely, theta, lift, others in zip(*parts, strict=True):
-                    reasons = self._reasons(question, theta, lift, words)
+                theta = self._as_shown(reading.theta, reading.near)
+                parts = (found[rows], scores[rows], chance[rows], theta, lifts, alike[rows])
+                for place, score, likely, shares, lift, others in zip(*parts, strict=True):
+                    reasons = self._reasons(question, shares, lift, words)
                     matches.append(FoundPicture(int(place), float(score), float(likely), *reasons, others))
         told = question.told if measure == FUSED else f"the {measure} of the topics"
         return Answer(known, unknown, flat, tuple(matches), threshold, bad, told)
@@ -1282,7 +1336,7 @@ class VisualTopicModel:
     ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...], tuple[SharedWord, ...]]:
         """The topics that a picture has of what is asked for, its words that it shows, and those not wanted.
 
-        Of the picture theta (K,) is given, and how many times as likely as overall each word is there (V,). The first
+        Of the picture theta (K',) is given, and how many times as likely as overall each word is there (V,). The first
         topic is always among them where no word is.
         """
 
@@ -1296,10 +1350,10 @@ class VisualTopicModel:
 
         shown = held(question.text, LEAST_LIFT)
         if question.topic is None:
-            wanted = self.shape_.theta(question.theta[None])[0]
+            wanted = self._as_shown(question.reading.theta, question.reading.near)[0]
         else:
             wanted = np.array(self.topic_numbers_) == question.topic
-        shared = self.explain(wanted, self.shape_.theta(theta[None])[0], words=words)
+        shared = self.explain(wanted, theta, words=words)
         topics = tuple(
             topic
             for topic in shared
@@ -1444,7 +1498,7 @@ class VisualTopicModel:
         allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         for rows, reading in self._read_pictures(x[usable]):
-            theta[usable[rows]] = self.shape_.theta(reading.theta)
+            theta[usable[rows]] = self._as_shown(reading.theta, reading.near)
             words = mixed(reading.words, self._tuned.word_mix)
             order = allowed[best_columns(words[:, allowed] if self.shape_.banned else words, top)]
             score = np.log(np.take_along_axis(words, order, axis=1))
@@ -1524,10 +1578,10 @@ class VisualTopicModel:
         if reads not in ("image", "text"):
             raise ConfigError(f"reads={reads!r}: must be image or text")
         if order == "ctfidf":
-            scores = class_tfidf(self.shape_.sums(self._topic_counts))
+            scores = class_tfidf(self.shape_.sums(self._divided(self._topic_counts)))
         else:
             weight = weight if order == "relevance" else 1.0
-            share = self.shape_.sums(self.topic_share_)
+            share = self.shape_.sums(self._divided(self.topic_share_))
             scores = relevance(self._topic_words(reads), share, weight=weight)
         return self._first_words(scores, top, all_forms=all_forms)
 
@@ -1569,10 +1623,10 @@ class VisualTopicModel:
         (8, 2, 15)
         """
         numbers, shape, topic_word = self.topic_numbers_, self.shape_, self._topic_words("image")
-        share = shape.theta(self.topic_share_[None])[0]
+        share = self.shown_share_
         if self.method_ == "plus":
-            anchors = self.image_model_.model.anchors
-            vectors = shape.means(anchors.reshape(-1, anchors.shape[2]), self.topic_share_)
+            anchors = self._whole_model().anchors
+            vectors = shape.means(anchors.reshape(-1, anchors.shape[2]), self._divided(self.topic_share_))
         else:
             vectors = np.sqrt(topic_word.astype(np.float64))
         joins, rows = topic_tree(vectors), [[row] for row in range(len(numbers))]
@@ -1596,7 +1650,58 @@ class VisualTopicModel:
     @property
     def topic_numbers_(self) -> list[int]:
         self._check_fitted()
-        return self.shape_.numbers(self.image_model_.n_topics)
+        return self.shape_.numbers(self._n_topics)
+
+    @property
+    def _n_topics(self) -> int:
+        """How many topics there are, pieces of split ones too."""
+        return self.image_model_.n_topics + self.shape_.n_added
+
+    @property
+    def shown_share_(self) -> np.ndarray:
+        self._check_fitted()
+        return self.shape_.theta(self._divided(self.topic_share_)[None])[0]
+
+    @property
+    def shown_pictures_(self) -> list[list[tuple[str, float]]]:
+        self._check_fitted()
+        found = list(self.best_pictures_)
+        if self.shape_.splits:
+            pieces = sorted({k for split in self.shape_.splits for k in split.numbers})
+            share = self._pieces.topics[:, pieces]
+            found += [()] * self.shape_.n_added
+            for k, of_pair in zip(pieces, share.T, strict=True):
+                own = share.argmax(axis=1) == pieces.index(k)
+                best = (
+                    best_columns(np.where(own, of_pair, 0.0)[None], BEST_PICTURES)[0]
+                    if self._pair_ids
+                    else ()
+                )
+                found[k] = tuple((self._pair_ids[row], float(of_pair[row])) for row in best if own[row])
+        return self.shape_.best(found)
+
+    def _divided(self, values: np.ndarray) -> np.ndarray:
+        """What the trained topics have, (K,) or of each word (K, V), with the pieces of those that were split."""
+        if not self.shape_.splits:
+            return values
+        shares = self._pieces.shares if values.ndim == 1 else self._pieces.words
+        return divided(values, self.shape_.splits, shares)
+
+    def _whole_model(self) -> PlusModel:
+        """VTM+ with the pieces of topics that were split as topics of its own."""
+        model, splits = self.image_model_.model, self.shape_.splits
+        if not splits:
+            return model
+        anchors = list(model.anchors[0])
+        for split in splits:
+            anchors[split.topic], *others = map(np.array, split.centres)
+            anchors += others
+        return replace(
+            model,
+            anchors=np.array([anchors]),
+            topic_word=self._all_words("image")[None],
+            topic_share=self._divided(model.topic_share[0])[None],
+        )
 
     def topic_number(self, called: int | str) -> int:
         """The number of a topic that is shown, by its number or by what it is called.
@@ -1622,8 +1727,8 @@ class VisualTopicModel:
         """
         numbers = self.topic_numbers_
         if not isinstance(called, str):
-            if not 0 <= called < self.image_model_.n_topics:
-                last = self.image_model_.n_topics - 1
+            if not 0 <= called < self._n_topics:
+                last = self._n_topics - 1
                 raise ConfigError(f"topic={called}: there is no such topic; the model has topics 0 to {last}")
             if called not in numbers:
                 root = self.shape_.root(called)
@@ -1654,8 +1759,13 @@ class VisualTopicModel:
 
     def _topic_words(self, reads: str) -> np.ndarray:
         """p(w | k) of the topics that are shown, (K', V), by the model of "image" or "text"."""
+        return self.shape_.means(self._all_words(reads), self._divided(self.topic_share_))
+
+    def _all_words(self, reads: str) -> np.ndarray:
+        """p(w | k) of all topics, pieces too, (K, V)."""
         words = self.topic_word_ if reads == "image" else self.text_model_.topic_word()
-        return self.shape_.means(words, self.topic_share_)
+        found = self._divided(words)
+        return found if found is words else found / found.sum(axis=1, keepdims=True)
 
     def _allowed(self) -> np.ndarray:
         """(V,) bool: the words that are not banned, nor another form of such a one."""
@@ -1664,8 +1774,10 @@ class VisualTopicModel:
         forms = self._word_forms()
         return ~np.isin(forms, forms[np.isin(self.vocabulary_, self.shape_.banned)])
 
-    def trained(self) -> VisualTopicModel:
+    def trained(self, *, divided: bool = False) -> VisualTopicModel:
         """The same model as it was trained, with nothing decided; this one stays as it is.
+
+        With `divided`, topics that were split are still several.
 
         Examples
         --------
@@ -1677,7 +1789,7 @@ class VisualTopicModel:
         """
         self._check_fitted()
         other = copy.copy(self)
-        other.shape_ = Shape()
+        other.shape_ = Shape(splits=self.shape_.splits if divided else ())
         return other
 
     def edit(self, *, undo: bool = False, **decisions: Any) -> VisualTopicModel:
@@ -1690,8 +1802,8 @@ class VisualTopicModel:
         undo
             Take back the last call instead.
         decisions
-            `names`, `merge`, `hide`, `ban`, and to take back what was decided earlier `show`, `unmerge` and `allow`
-            (`vtm.model.shape.Shape.edited`).
+            `names`, `merge`, `split`, `hide`, `ban`, and to take back what was decided earlier `show`, `unmerge` and
+            `allow` (`vtm.model.shape.Shape.edited`).
 
         Raises
         ------
@@ -1714,8 +1826,15 @@ class VisualTopicModel:
         self._check_fitted()
         if undo and decisions:
             raise ConfigError(f"undo: takes back the last call alone; leave out {', '.join(decisions)}")
-        n_topics = self.image_model_.n_topics
-        self.shape_ = self.shape_.undone() if undo else self.shape_.edited(n_topics, **decisions)
+
+        def centres(splits: tuple[Split, ...], topic: int, into: int) -> np.ndarray:
+            seed = self._given["random_state"]
+            return self._pieces_of(splits).centres(topic, into, self._reader.places, seed=seed)
+
+        if undo:
+            self.shape_ = self.shape_.undone()
+        else:
+            self.shape_ = self.shape_.edited(self.image_model_.n_topics, **decisions, centres=centres)
         return self
 
     def _word_forms(self) -> np.ndarray:
@@ -1838,6 +1957,7 @@ class VisualTopicModel:
             "status": self.status_,
             "warnings": self.warnings_,
             "best_pictures": self.best_pictures_,
+            "pairs": self._pair_ids,
             "shape": self.shape_.stored(),
             "notes": notes,
             "versions": package_versions(PACKAGES),
@@ -1933,6 +2053,7 @@ class VisualTopicModel:
             model.best_pictures_ = tuple(
                 tuple((str(name), float(share)) for name, share in topic) for topic in about["best_pictures"]
             )
+            model._pair_ids = tuple(map(str, about.get("pairs", ())))  # which older models have not
             model.dropped_ = tuple(Dropped(*item) for item in about["dropped"])
             model.n_pairs_, model.n_validation_ = int(about["n_pairs"]), int(about["n_validation"])
             model.status_, model.warnings_ = str(about["status"]), tuple(about["warnings"])
@@ -1952,7 +2073,7 @@ class VisualTopicModel:
         _check_one("images", images, "image_embeddings", image_embeddings)
         if image_embeddings is not None:
             x = self._given_embeddings("image", image_embeddings)
-            return self.shape_.theta(_theta(self.image_model_, x)), ()
+            return self._shown_theta("image", x), ()
         blocks = list(self.transform_blocks(images))
         empty = np.empty((0, len(self.topic_numbers_)), dtype=np.float32)
         dropped = tuple(item for _, bad in blocks for item in bad)

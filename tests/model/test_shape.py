@@ -166,6 +166,159 @@ def test_a_tree_is_drawn_or_written_as_rows(model: Path, tmp_path: Path) -> None
     assert "leave out --ctfidf" in run("topics", model, "--tree", "--ctfidf", code=2)
 
 
+def largest(model: Path) -> int:
+    """The topic that most of the kept pairs have."""
+    topics = VisualTopicModel.load(model)._pieces_of(()).topics
+    return int(np.bincount(topics.argmax(axis=1)).argmax())
+
+
+def test_the_pieces_of_a_topic_add_up_to_it(model: Path) -> None:
+    raw, k = VisualTopicModel.load(model), largest(model)
+    assert f"topic {k} is split into {k} and 6\n" in (output := run("edit", model, "--split", k))
+    assert f"pieces of topics that were split: {k}, 6; of these, coherence is not known" in output
+    loaded = VisualTopicModel.load(model)
+    assert loaded.topic_numbers_ == [0, 1, 2, 3, 4, 5, 6] and loaded.notes_ == {"owner": "me"}
+    texts = ["a boat", "two yellow moons in the dark"]
+    for before, now in (
+        (raw.transform(pictures()), loaded.transform(pictures())),
+        (raw.transform_text(texts), loaded.transform_text(texts)),
+        (raw.topic_share_[None], loaded.shown_share_[None]),
+    ):
+        others = [other for other in range(K) if other != k]
+        np.testing.assert_array_equal(now[:, others], before[:, others])
+        np.testing.assert_allclose(now[:, k] + now[:, 6], before[:, k], rtol=1e-5)
+        assert (now[:, [k, 6]] > 0).all() and now.shape[1] == K + 1
+    # Of each word, what the two have of it is what the topic had.
+    counts = loaded._divided(raw._topic_counts)
+    np.testing.assert_allclose(counts[k] + counts[6], raw._topic_counts[k], rtol=1e-9)
+    np.testing.assert_allclose(loaded._topic_words("image").sum(axis=1), 1, rtol=1e-5)
+    assert loaded.topics(5)[k] != loaded.topics(5)[6]
+    shown = {row["topic"]: row for row in rows_of("topics", model)}
+    assert {*shown} == {*range(7)} and [shown[one]["coherence"] for one in (k, 6)] == [None, None]
+    ids = {*map(str, load_corpus("scenes", n=80).images)}
+    own = [{*shown[one]["best pictures"]} for one in (k, 6)]
+    assert all(own) and own[0] | own[1] <= ids and not own[0] & own[1]
+
+
+def test_pieces_do_not_depend_on_what_stands_beside_a_picture(model: Path) -> None:
+    loaded, some = VisualTopicModel.load(model), pictures()
+    before = loaded.match("boat", some)
+    loaded.edit(split={(k := largest(model)): 2})
+    theta = loaded.transform(some)
+    for row, picture in enumerate(some):
+        np.testing.assert_array_equal(loaded.transform([picture])[0], theta[row])
+    ((tagged, _, _),) = loaded.tag_blocks(some)
+    np.testing.assert_array_equal(tagged, theta)
+    x, _ = loaded._embeddings(some, None)
+    np.testing.assert_array_equal(loaded.transform(image_embeddings=x), theta)
+    # Trained topics rank as before; a piece is asked for by its share.
+    now = loaded.match("boat", some)
+    assert [(hit.position, hit.score) for hit in before.nearest] == [
+        (hit.position, hit.score) for hit in now.nearest
+    ]
+    found = loaded.match(topic=6, images=some).nearest
+    assert [hit.position for hit in found] == np.argsort(-theta[:, 6], kind="stable").tolist()
+    np.testing.assert_allclose([hit.score for hit in found], theta[[hit.position for hit in found], 6])
+    shared = {topic.topic for hit in found for topic in hit.topics}
+    assert shared == {6} and k in loaded.topic_numbers_
+
+
+def test_a_split_is_repeated_deepened_and_taken_back(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtm.model.shape.LEAST_PAIRS", 1)
+    before, k = model.read_bytes(), largest(model)
+    run("edit", model, "--split", k)
+    once = model.read_bytes()
+    two = VisualTopicModel.load(model).transform(pictures())
+    for again in (k, f"{k}:2"):
+        assert run("edit", model, "--split", again).startswith("nothing changed")
+    assert model.read_bytes() == once
+    run("edit", model, "--split", f"{k}:3", "--name", "7=small", "--merge", "6,0", "--hide", 1)
+    loaded = VisualTopicModel.load(model)
+    assert loaded.topic_numbers_ == [n for n in range(2, 6)] + [6, 7] or k in (0, 1)
+    assert loaded.shape_.splits[1].numbers == (k, 7) and loaded.topic_number("small") == 7
+    deeper = VisualTopicModel.load(model).edit(undo=True).edit(split={k: 3}).transform(pictures())
+    np.testing.assert_array_equal(deeper[:, 6], two[:, 6])
+    np.testing.assert_allclose(deeper[:, k] + deeper[:, 7], two[:, k], rtol=1e-5)
+    # Merged again, they are the topic that they were.
+    merged = VisualTopicModel.load(model).edit(undo=True).edit(merge=[(k, 6)])
+    np.testing.assert_allclose(
+        merged.transform(pictures()), VisualTopicModel.load(model).trained().transform(pictures()), rtol=1e-5
+    )
+    tree = merged.edit(undo=True).tree()
+    assert sorted(tree.topics) == [0, 1, 2, 3, 4, 5, 6]
+    run("explore", model, *pictures(), "-o", tmp_path / "page")
+    assert '"number":7,"name":"small"' in (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert "topic 7 has no name" in (told := run("edit", model, "--undo"))
+    assert f"topic {k} is whole again" in told
+    assert model.read_bytes() == once
+    run("edit", model, "--undo")
+    assert model.read_bytes() == before
+
+
+def rows_of(command: str, *given: object) -> list[dict]:
+    lines = run(command, *given, "--format", "jsonl").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--split", "9"), "there is no topic 9; the model has topics 0 to 5"),
+        (("--split", "0:1"), "split 0:1: name 2 topics or more"),
+        (("--split", "0:99"), "and 5 a piece are needed"),
+        (("--split", "0:x"), "--split 0:x: give the number of a topic"),
+        (("--merge", "0,1", "--split", 0), None),
+        (("--hide", 0, "--split", 0), None),
+    ],
+)
+def test_what_cannot_be_split_is_told(model: Path, given: tuple[object, ...], told: str | None) -> None:
+    before = model.read_bytes()
+    if told is None:  # what was decided in an earlier call
+        run("edit", model, *given[:2])
+        before, given = model.read_bytes(), given[2:]
+        told = "split 0: is hidden; show it again first"
+        if VisualTopicModel.load(model).shape_.merged:
+            told = "split 0: is several topics in one; take out what was merged into it first"
+    output = run("edit", model, *given, code=2)
+    assert told in output and len(output.strip().splitlines()) == 1
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize("method", ["plus", "text-teacher"])
+def test_a_split_finds_the_two_kinds_of_which_a_topic_is_made(method: str) -> None:
+    draws = np.random.default_rng(0)
+    words = [
+        "wave sail harbour gull",
+        "oak moss fern deer",
+        "tram bridge market square",
+        "peak snow hut goat",
+    ]
+    kinds = draws.integers(0, 4, size=300)
+    texts = [" ".join(draws.choice(words[kind].split(), 3)) for kind in kinds]
+    centres = draws.normal(size=(4, 16))
+    text, image = (centres[kinds] + 0.6 * draws.normal(size=(300, 16)) for _ in range(2))
+    model = VisualTopicModel(3, method=method, epochs=30, progress=False, validation=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(texts, text_embeddings=text, image_embeddings=image)
+    theta = model.transform(image_embeddings=image)
+    of_kind = np.array([theta[kinds == kind].mean(axis=0).argmax() for kind in range(4)])
+    k = int(np.bincount(of_kind).argmax())
+    both = np.flatnonzero(of_kind == k)
+    assert len(both) == 2, "three topics for four kinds"
+    theta = model.edit(split={k: 2}).transform(image_embeddings=image)
+    some = np.isin(kinds, both)
+    piece = theta[some][:, [k, 3]].argmax(axis=1)
+    right = (piece == (kinds[some] == both[1])).mean()
+    assert max(right, 1 - right) > 0.95
+    # Words as well: those of one kind each.
+    for one in (k, 3):
+        first = model.topics(4, order="probability")[one]
+        assert {*first} in [{*words[kind].split()} for kind in both]
+
+
 def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
     before = model.read_bytes()
     run("edit", model, "--merge", "0,1")
@@ -231,6 +384,42 @@ def test_an_update_keeps_what_was_decided(model: Path) -> None:
         shaped.partial_fit(corpus.texts[80:], corpus.images[80:], earlier=earlier)
     assert shaped.n_pairs_ > 80 and shaped.topic_numbers_[:3] == [1, 2, 3]
     assert shaped.topic_labels()[1] == "ships" and len(shaped.shape_.undone().names) == 0
+
+
+def test_an_update_makes_topics_of_pieces(model: Path, tmp_path: Path) -> None:
+    loaded, k = VisualTopicModel.load(model), largest(model)
+    if loaded.method_ != "plus":
+        pytest.skip("only VTM+ is updated")
+    corpus = load_corpus("scenes", n=90)
+    (other,) = {0, 1} - {k} if k < 2 else {0}
+    loaded.edit(hide=[other]).edit(split={k: 2}, names={6: "small"})
+    before = loaded.transform(corpus.images[:80])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded.partial_fit(
+            corpus.texts[80:],
+            corpus.images[80:],
+            earlier=(corpus.texts[:80], corpus.images[:80]),
+            new_topics=0,
+        )
+    assert loaded.image_model_.n_topics == K + 1 and loaded.shape_.splits == ()
+    assert (
+        loaded.topic_numbers_ == [n for n in range(K + 1) if n != other] and loaded.shape_.name(6) == "small"
+    )
+    now = loaded.transform(corpus.images[:80])
+    cosine = (before * now).sum(axis=0) / np.linalg.norm(before, axis=0) / np.linalg.norm(now, axis=0)
+    assert (cosine > 0.7).all(), "topics and pieces are what they were"
+    assert not np.isnan(loaded.shape_.measured(loaded.coherence_["image"])).any()
+    loaded.save(tmp_path / "again")
+    # What was one topic before the call is one again.
+    back = VisualTopicModel.load(tmp_path / "again").edit(undo=True)
+    assert back.topic_numbers_ == [n for n in range(K) if n != other] and back.shape_.merged == {6: k}
+    np.testing.assert_allclose(
+        back.transform(pictures())[:, back.topic_numbers_.index(k)],
+        loaded.trained().transform(pictures())[:, [k, 6]].sum(axis=1)
+        / (1 - loaded.trained().transform(pictures())[:, other]),
+        rtol=1e-4,
+    )
 
 
 def test_models_without_decisions_are_as_they_were_trained(model: Path) -> None:

@@ -180,7 +180,7 @@ def update_model(
         n = min(n, loaded.n_pairs_ + len(loaded.dropped_))
     if n == len(both):
         raise DataError(f"{corpus}: all of its {len(more)} pairs are in the model already; name new ones")
-    labels = loaded.trained().topic_labels()
+    labels = loaded.trained(divided=True).topic_labels()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
         loaded.partial_fit(
@@ -390,11 +390,10 @@ def show_topics(
     keywords = loaded.topics(top or 10, order=order, weight=relevance, all_forms=all_forms)
     column = {word: place for place, word in enumerate(loaded.vocabulary_)}
     shape = loaded.shape_
-    shares, numbers = shape.theta(loaded.topic_share_[None])[0], loaded.topic_numbers_
-    words, share_of = shape.means(loaded.topic_word_, loaded.topic_share_), shape.sums(loaded.topic_share_)
-    times = lift(words, share_of / share_of.sum())
+    shares, numbers = loaded.shown_share_, loaded.topic_numbers_
+    times = lift(loaded._topic_words("image"), shares / shares.sum())
     coherence, intrusion = shape.measured(loaded.coherence_["image"]), shape.measured(loaded.intrusion_)
-    mixed, best_pictures = shape.measured(loaded.mixed_) == 1, shape.best(loaded.best_pictures_)
+    mixed, best_pictures = shape.measured(loaded.mixed_) == 1, loaded.shown_pictures_
 
     def row(k: int) -> dict[str, Any]:
         share, lifts = float(shares[k]), [times[k, column[word]] for word in keywords[k]]
@@ -490,12 +489,17 @@ def _show_tree(tree: Branch, kind: str, out: Path | None) -> None:
 def _say_shape(model: VisualTopicModel) -> None:
     """What is not shown of the trained topics, by what people decided."""
     shape = model.shape_
+    if pieces := dict.fromkeys(k for split in shape.splits for k in split.numbers):
+        say(
+            f"pieces of topics that were split: {', '.join(map(str, pieces))}; of these, coherence is not known"
+        )
     if shape.merged:
         n = len(shape.merged)
         verb = "topic is" if n == 1 else "topics are"
         say(f"{n} {verb} merged into others; of these, coherence is not known")
-    if hidden := sorted(k for k in range(model.image_model_.n_topics) if shape.root(k) in shape.hidden):
-        share = model.topic_share_[hidden].sum()
+    share = model._divided(model.topic_share_)
+    if hidden := [k for k in range(len(share)) if shape.root(k) in shape.hidden]:
+        share = share[hidden].sum()
         say(
             f"hidden, with {share:.1%} of the training pictures' topics, which the others share: "
             f"{', '.join(map(str, hidden))}"
@@ -522,6 +526,13 @@ def edit_model(
         list[str] | None,
         typer.Option(help="Topics that are one, as in 4,7: topic 4 is left.", metavar="TOPICS"),
     ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A topic that is several, two or as many as stand behind a colon, as in 9 or 9:3.",
+            metavar="TOPIC[:INTO]",
+        ),
+    ] = None,
     hide: Annotated[
         list[str] | None, typer.Option(help="Topics that are not shown, as in 12,15.", metavar="TOPICS")
     ] = None,
@@ -547,9 +558,10 @@ def edit_model(
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what the last `vtm edit` did.")] = False,
 ) -> None:
-    """Decide about a model's topics: names, topics that are one, hidden topics, banned words.
+    """Decide about a model's topics: names, topics that are one or several, hidden topics, banned words.
 
-    Topics keep their numbers. All commands show topics as decided; pictures are still found by the trained ones. The
+    Topics keep their numbers; of a topic that is split the largest piece keeps it, and the others get the next free ones. All
+    commands show topics as decided; pictures are still found by the trained ones. The
     options may be repeated; without any, what was decided is printed. The model's file is replaced as a whole.
     """
     from vtm.api import VisualTopicModel
@@ -559,6 +571,7 @@ def edit_model(
     decisions = {
         "names": dict(_named(one) for one in name or ()),
         "merge": [_numbers("--merge", one) for one in merge or ()],
+        "split": dict(_split(one) for one in split or ()),
         "hide": [k for one in hide or () for k in _numbers("--hide", one)],
         "ban": [word for one in ban or () for word in one.split(",")],
         "unmerge": [k for one in unmerge or () for k in _numbers("--unmerge", one)],
@@ -606,7 +619,7 @@ def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
         raise DataError(
             f"{sheet}: has no column 'topic'; `vtm topics MODEL -o topics.csv` writes such a table"
         )
-    numbers, every = model.topic_numbers_, range(model.image_model_.n_topics)
+    numbers, every = model.topic_numbers_, range(model._n_topics)
     known = {k: {*words} for k, words in zip(numbers, model.topics(SHEET_WORDS, all_forms=True), strict=True)}
     decided: dict[str, Any] = {"names": {}, "merge": [], "hide": []}
     seen: dict[int, Any] = {}
@@ -661,3 +674,13 @@ def _named(text: str) -> tuple[int, str]:
     if not equals or not topic.strip().isdecimal():
         raise ConfigError(f"--name {text}: give the number of a topic and its name, as in --name 3=harbour")
     return int(topic), name
+
+
+def _split(text: str) -> tuple[int, int]:
+    topic, _, into = text.partition(":")
+    try:
+        return int(topic), int(into or 2)
+    except ValueError:
+        raise ConfigError(
+            f"--split {text}: give the number of a topic, as in --split 9, or 9:3 for three"
+        ) from None

@@ -334,14 +334,14 @@ class Reader:
 
     def picture(self, theta: np.ndarray, place: np.ndarray) -> Reading:
         """Pictures by their topics (n, K) and places (n, d)."""
-        near = self._near(place)
+        near = self.near(place)
         words = {"topics": theta @ self.topic_word, "pairs": self.pair_words.near(near) + 1e-9 * self.overall}
         words = {name: by / by.sum(axis=1, keepdims=True) for name, by in words.items()}
         return Reading(theta, place, near, words)
 
     def text(self, theta: np.ndarray, place: np.ndarray, counts: csr_matrix | np.ndarray) -> Reading:
         """Texts by their topics, places and bags of words (n, V)."""
-        return Reading(theta, place, self._near(place), {"asked": self._weights(counts)})
+        return Reading(theta, place, self.near(place), {"asked": self._weights(counts)})
 
     def word_query(self, counts: csr_matrix | np.ndarray) -> Reading:
         """Texts of a few known words, by these alone: their topics, and the places of the pairs that hold them."""
@@ -352,7 +352,7 @@ class Reader:
         place /= np.maximum(np.linalg.norm(place, axis=1, keepdims=True), 1e-12)
         # It ranks the same for one query; yet for rare words, a high lift is still a small chance.
         rarity = asked @ np.log(self.overall)
-        return Reading(theta, place, self._near(place), {"asked": asked, "rarity": rarity[:, None]})
+        return Reading(theta, place, self.near(place), {"asked": asked, "rarity": rarity[:, None]})
 
     def scores(self, text: Reading, picture: Reading, word_mix: Mapping[str, float]) -> dict[str, np.ndarray]:
         """How well each picture fits each text, (q, n) by each of `SCORES`; more is better."""
@@ -387,7 +387,8 @@ class Reader:
         """How many times as likely as overall each word is, (n, V), drawn towards 1 where little is known."""
         return (words / self.overall + UNSEEN) / (1 + UNSEEN)
 
-    def _near(self, place: np.ndarray) -> np.ndarray:
+    def near(self, place: np.ndarray) -> np.ndarray:
+        """How near places (n, d) are to the kept pairs: (n, m), rows sum to 1."""
         near = place @ self.places.T
         # In its place: arrays of this size take longer to get than to fill.
         near -= 1
@@ -582,9 +583,9 @@ class Question:
         return self.text is not None and self.like is None and self.minus is None
 
     @property
-    def theta(self) -> np.ndarray:
-        """(K,) of the text, or else of the picture."""
-        return (self.text[1] if self.text else self.like).theta[0]
+    def reading(self) -> Reading:
+        """Of the text, or else of the picture."""
+        return self.text[1] if self.text else self.like
 
     @property
     def told(self) -> str:

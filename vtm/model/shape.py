@@ -1,19 +1,128 @@
-"""What people decided about a model's topics: names, topics that are one, hidden topics, words that are not to be shown.
+"""What people decided about a model's topics: names, topics that are one or several, hidden topics, words not to be shown.
 
-Topics keep their numbers. Where 4 and 7 are one, topic 4 is left; where 12 is hidden, all others are called as before.
+Topics keep their numbers. Where 4 and 7 are one, topic 4 is left; where 12 is hidden, all others are called as before; where
+12 is split, its largest piece is still 12, and the others have the next free numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vtm.config import numpy_generator
 from vtm.errors import ConfigError
+from vtm.model.plus import PlusConfig, spherical_kmeans, unit
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 LEAST_LEFT = 2  # topics that are shown
+LEAST_PAIRS = 5  # of a piece of a topic
+STARTS = 10  # of the clustering of a topic's pairs, of which the tightest is taken
+SPREAD = 1.0  # pairs' worth of each word that all pieces of a topic have alike
+
+
+@dataclass(frozen=True)
+class Split:
+    """A topic that was divided into several.
+
+    Parameters
+    ----------
+    topic : its number, which its largest piece keeps.
+    numbers : of the pieces, the first that of the topic.
+    centres : a direction of each piece in the space that texts and pictures share, d numbers, of length 1.
+    """
+
+    topic: int
+    numbers: tuple[int, ...]
+    centres: tuple[tuple[float, ...], ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How topics that were split are divided, by the m training pairs that a model keeps.
+
+    A pair at place p_i that has the topic k by p(k | i) has its piece j by p(k | i) p(j | k, i), where p(j | k, i) follows from
+    the pieces' centres as VTM+'s topics do from their anchors (`vtm.model.plus`). A document has of each piece what the pairs
+    around it have. So the pieces of a topic always sum to the topic.
+
+    Parameters
+    ----------
+    topics : (m, K') of the pairs, pieces in the place of what was split.
+    weights : for each split (m, j) what the pairs have of its j pieces.
+    shares : for each split (j,) the pieces' shares of the topic; they sum to 1.
+    words : for each split (j, V) each piece's share of the topic's occurrences of each word; they sum to 1.
+    """
+
+    topics: np.ndarray
+    weights: tuple[np.ndarray, ...] = ()
+    shares: tuple[np.ndarray, ...] = ()
+    words: tuple[np.ndarray, ...] = ()
+
+    @classmethod
+    def of(cls, splits: Iterable[Split], topics: np.ndarray, places: np.ndarray, words: csr_matrix) -> Pieces:
+        """By the pairs' topics (m, K), their places (m, d) and the words that their texts hold (m, V)."""
+        found = cls(topics)
+        for split in splits:
+            logits = PlusConfig.pair_concentration * places @ np.array(split.centres).T
+            inside = np.exp(logits - logits.max(axis=1, keepdims=True))
+            inside /= inside.sum(axis=1, keepdims=True)
+            part = inside * found.topics[:, split.topic, None]
+            share = part.sum(axis=0) / part.sum()
+            held = (words.T @ part).T
+            found = cls(
+                divided(found.topics.T, [split], [inside.T]).T,
+                (*found.weights, part),
+                (*found.shares, share),
+                (*found.words, (held + SPREAD * share[:, None]) / (held.sum(axis=0) + SPREAD)),
+            )
+        return found
+
+    def of_documents(self, near: np.ndarray) -> list[np.ndarray]:
+        """For each split the pieces' shares of the topic, (j, n), in documents that are near to pairs by (n, m)."""
+        found = []
+        for weights, share in zip(self.weights, self.shares, strict=True):
+            part = near @ weights  # (n, j)
+            total = part.sum(axis=1, keepdims=True)
+            found.append(np.where(total > 0, part / np.where(total > 0, total, 1), share).T)
+        return found
+
+    def centres(self, topic: int, into: int, places: np.ndarray, *, seed: int) -> np.ndarray:
+        """Directions (into, d) by which a topic is best divided: clusters of the pairs that have most of it, the largest first.
+
+        Raises
+        ------
+        ConfigError
+            The topic has too few pairs.
+        """
+        own = places[self.topics.argmax(axis=1) == topic]
+        if len(own) < LEAST_PAIRS * into:
+            raise ConfigError(
+                f"split {topic}:{into}: {len(own)} of the training pairs that the model keeps are of topic {topic} before all "
+                f"others, and {LEAST_PAIRS} a piece are needed"
+            )
+        best, tightest = None, -np.inf
+        for start in range(STARTS):
+            draws = numpy_generator(seed, f"split of topic {topic} into {into}, start {start}")
+            nearest, centres = spherical_kmeans(own, into, draws=draws)
+            if (tight := float((own * centres[nearest]).sum())) > tightest:
+                best, tightest = centres[np.argsort(-np.bincount(nearest), kind="stable")], tight
+        return unit(best.astype(np.float64))
+
+
+def divided(values: np.ndarray, splits: Iterable[Split], parts: Iterable[np.ndarray]) -> np.ndarray:
+    """What K topics have, (K, ...), with the pieces of those that were split in their place: (K', ...).
+
+    `parts` are, for each split, the pieces' shares, (j, ...).
+    """
+    for split, part in zip(splits, parts, strict=True):
+        rows = part * values[split.topic]
+        values = np.concatenate([values, rows[1:].astype(values.dtype)])
+        values[split.topic] = rows[0]
+    return values
 
 
 @dataclass(frozen=True)
@@ -26,6 +135,7 @@ class Shape:
     merged : number -> the topic that it was merged into, which may itself be merged.
     hidden : numbers of topics that are not shown.
     banned : words that are in no label and no keyword, nor are their other forms.
+    splits : topics that were divided, in the order in which they were. What is said below of K topics counts their pieces.
     before : what had been decided before the last call.
     """
 
@@ -33,6 +143,7 @@ class Shape:
     merged: Mapping[int, int] = field(default_factory=dict)
     hidden: frozenset[int] = frozenset()
     banned: tuple[str, ...] = ()
+    splits: tuple[Split, ...] = ()
     before: Shape | None = field(default=None, repr=False)
 
     def root(self, k: int) -> int:
@@ -41,8 +152,13 @@ class Shape:
             k = self.merged[k]
         return k
 
+    @property
+    def n_added(self) -> int:
+        """How many more topics there are than were trained."""
+        return sum(len(split.numbers) - 1 for split in self.splits)
+
     def numbers(self, n_topics: int) -> list[int]:
-        """The topics that are shown, in order: the columns of theta."""
+        """The topics that are shown, in order: the columns of theta; of so many, pieces too."""
         return [k for k in range(n_topics) if k not in self.merged and k not in self.hidden]
 
     def members(self, n_topics: int) -> dict[int, list[int]]:
@@ -59,7 +175,7 @@ class Shape:
         return next((self.names[other] for other in inside if other in self.names), "")
 
     def theta(self, theta: np.ndarray) -> np.ndarray:
-        """Theta (n, K) of the trained topics -> (n, K') of those that are shown.
+        """Theta (n, K) of all topics -> (n, K') of those that are shown.
 
         The columns of merged topics are summed, those of hidden ones are left out, and the rest is scaled to sum 1. A
         row that lies in hidden topics alone is spread evenly.
@@ -83,10 +199,10 @@ class Shape:
         )
 
     def measured(self, values: np.ndarray) -> np.ndarray:
-        """A measure (K,) of topics for those that are shown; NaN for merged ones, of which it is not known."""
-        found = np.array(values, dtype=np.float64)
-        found[[self.root(k) for k in self.merged]] = np.nan
-        return found[self.numbers(len(values))]
+        """A measure (K,) of the trained topics for those that are shown; NaN for merged ones and pieces: it is not known."""
+        found = np.append(np.asarray(values, dtype=np.float64), np.full(self.n_added, np.nan))
+        found[[self.root(k) for k in self.merged] + [split.topic for split in self.splits]] = np.nan
+        return found[self.numbers(len(found))]
 
     def best(self, pictures: Sequence[Sequence[tuple[str, float]]]) -> list[list[tuple[str, float]]]:
         """The best pictures of K topics with their shares, for those that are shown.
@@ -122,21 +238,27 @@ class Shape:
         show: Iterable[int] = (),
         unmerge: Iterable[int] = (),
         allow: Iterable[str] = (),
+        split: Mapping[int, int] | None = None,
+        centres: Callable[[tuple[Split, ...], int, int], np.ndarray] | None = None,
     ) -> Shape:
-        """With further decisions; what is taken back comes first, names come last. Itself where all are made already.
+        """With further decisions; what is taken back comes first, then splits, names last. Itself where all are made already.
 
         Parameters
         ----------
+        n_topics : how many were trained.
         names : an empty one takes the name away.
         merge : groups of topics; the first of each is left.
+        split : topic -> how many topics it is to be. One that is several already is divided further: what it still is itself.
+        centres : what was split earlier, a topic and a number -> the directions of so many pieces (`Pieces.centres`).
 
         Raises
         ------
         ConfigError
             A topic that does not exist, that is gone already, or that is not hidden or merged; fewer than two topics
-            would be left.
+            would be left; a topic that cannot be split.
         """
         merged, hidden, called = dict(self.merged), set(self.hidden), dict(self.names)
+        splits, n_all = self.splits, n_topics + self.n_added
         for k in map(int, unmerge):
             if k not in merged:
                 raise ConfigError(f"topic {k}: is merged into no other")
@@ -147,12 +269,28 @@ class Shape:
             hidden.remove(k)
 
         def checked(k: int) -> int:
-            if not 0 <= k < n_topics:
-                raise ConfigError(f"there is no topic {k}; the model has topics 0 to {n_topics - 1}")
+            if not 0 <= k < n_all:
+                raise ConfigError(f"there is no topic {k}; the model has topics 0 to {n_all - 1}")
             if k in merged:
                 raise ConfigError(f"topic {k}: is part of topic {replace(self, merged=merged).root(k)}")
             return int(k)
 
+        for k, into in (split or {}).items():
+            k = checked(k)
+            there = 1 + sum(len(one.numbers) - 1 for one in splits if one.topic == k)
+            if into < max(there, 2):
+                why = f"it is {there} topics already" if there > 1 else "name 2 topics or more"
+                raise ConfigError(f"split {k}:{into}: {why}")
+            if k in hidden or k in merged.values():
+                remedy = "show it again" if k in hidden else "take out what was merged into it"
+                raise ConfigError(
+                    f"split {k}: is {'hidden' if k in hidden else 'several topics in one'}; {remedy} first"
+                )
+            if into > there:
+                numbers = (k, *range(n_all, n_all + into - there))
+                found = np.round(centres(splits, k, len(numbers)), 6).tolist()
+                splits = (*splits, Split(k, numbers, tuple(map(tuple, found))))
+                n_all += into - there
         for group in merge:
             if len(set(group)) < 2:
                 raise ConfigError(f"merge {','.join(map(str, group))}: name two topics or more")
@@ -174,13 +312,18 @@ class Shape:
             dict(sorted(merged.items())),
             frozenset(hidden),
             tuple(word for word in banned if word and word not in gone),
+            splits,
             self,
         )
         found.check(n_topics)
         return self if found._plain() == self._plain() else found
 
     def check(self, n_topics: int) -> None:
-        """Raise ConfigError where these cannot be decisions about so many topics."""
+        """Raise ConfigError where these cannot be decisions about so many trained topics."""
+        for split in self.splits:
+            if split.numbers != (split.topic, *range(n_topics, n_topics + len(split.numbers) - 1)):
+                raise ConfigError(f"topic {split.topic}: cannot be split into {split.numbers}")
+            n_topics += len(split.numbers) - 1
         named = {*self.names, *self.merged, *self.merged.values(), *self.hidden}
         if wrong := sorted(k for k in named if not 0 <= k < n_topics):
             raise ConfigError(f"there is no topic {wrong[0]}; the model has topics 0 to {n_topics - 1}")
@@ -208,7 +351,13 @@ class Shape:
 
     def changes(self, before: Shape) -> list[str]:
         """What is decided otherwise than before, a line for each."""
-        lines = [f"{k} is part of {into}" for k, into in self.merged.items() if before.merged.get(k) != into]
+        lines = [
+            f"{split.topic} is split into {' and '.join(map(str, split.numbers))}"
+            for split in self.splits
+            if split not in before.splits
+        ]
+        lines += [f"{split.topic} is whole again" for split in before.splits if split not in self.splits]
+        lines += [f"{k} is part of {into}" for k, into in self.merged.items() if before.merged.get(k) != into]
         lines += [f"{k} stands for itself" for k in before.merged if k not in self.merged]
         lines += [f"{k} is hidden" for k in sorted(self.hidden - before.hidden)]
         lines += [f"{k} is shown" for k in sorted(before.hidden - self.hidden) if k not in self.merged]
@@ -218,6 +367,17 @@ class Shape:
         lines = [f"topic {line}" for line in lines]
         lines += [f"banned: {word}" for word in self.banned if word not in before.banned]
         return lines + [f"allowed: {word}" for word in before.banned if word not in self.banned]
+
+    def trained(self, splits: Sequence[Split] | None = None) -> Shape:
+        """The same decisions about a model in which all pieces are trained topics; in what came before, those not yet split
+        are one topic again.
+        """
+        splits = self.splits if splits is None else splits
+        own = self.merged | {
+            k: split.topic for split in splits[len(self.splits) :] for k in split.numbers[1:]
+        }
+        before = self.before and self.before.trained(splits)
+        return replace(self, merged=dict(sorted(own.items())), splits=(), before=before)
 
     def stored(self) -> dict[str, Any]:
         """For a JSON file."""
@@ -230,6 +390,7 @@ class Shape:
             "merged": {str(k): into for k, into in self.merged.items()},
             "hidden": sorted(self.hidden),
             "banned": list(self.banned),
+            "splits": [vars(split) for split in self.splits],
         }
 
     @classmethod
@@ -244,6 +405,14 @@ class Shape:
                 {int(k): int(into) for k, into in state["merged"].items()},
                 frozenset(map(int, state["hidden"])),
                 tuple(map(str, state["banned"])),
+                tuple(
+                    Split(
+                        int(one["topic"]),
+                        tuple(map(int, one["numbers"])),
+                        tuple(tuple(map(float, centre)) for centre in one["centres"]),
+                    )
+                    for one in state.get("splits", ())  # which older files have not
+                ),
                 found,
             )
         return found
