@@ -420,3 +420,31 @@ def test_pictures_in_another_folder_by_an_option_that_names_it(folder, tmp_path)
         "a.png": "hat", "d.png": "coat. belt.", "linked/e.png": "shoe",
     }  # fmt: skip
     assert corpus.drop_counts() == {"outside-folder": 1}
+
+
+def test_further_columns_are_kept_with_their_pairs(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(name.encode())
+    rows = [
+        "file_name,text,year,who",
+        "a.png,an owl,,Ana",
+        "b.png,a fox,2001,",
+        "a.png,the owl,1999,Ben",
+        "c.png,a hen,,",
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    corpus = load_corpus(tmp_path / "t.csv", columns=("year", "who"))
+    assert corpus.columns == {"year": ("1999", "2001", ""), "who": ("Ana", "", "")}, (
+        "the first value of a picture"
+    )
+    assert corpus.without({"a.png": ("blurred", "")}).columns == {"year": ("2001", ""), "who": ("", "")}
+    other = load_corpus(tmp_path / "t.csv", columns="year").without({"b.png": ("blurred", "")})
+    assert corpus.without({"c.png": ("blurred", "")}).joined(other).columns == {
+        "year": ("1999", "2001", ""),
+        "who": ("Ana", "", ""),
+    }
+    assert corpus.fingerprint == load_corpus(tmp_path / "t.csv").fingerprint, "no result depends on them"
+    with pytest.raises(
+        ConfigError, match="no column 'jear' for columns; its columns are file_name, text, year, who"
+    ):
+        load_corpus(tmp_path / "t.csv", columns=("jear",))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from explorer_data import read_data
 from typer.testing import CliRunner
 
 from vtm.api import VisualTopicModel
@@ -65,6 +66,35 @@ def test_without_a_source_the_page_is_of_the_corpus_it_was_trained_on(home: Path
     told = runner.invoke(app, ["explore", str(home / "model"), "-o", str(home / "none")])
     assert told.exit_code == 2 and not (home / "none").exists()
     assert "does not say which corpus" in told.stderr and told.stderr.endswith("; name the pictures\n")
+
+
+def test_columns_of_the_table_colour_the_map(home: Path, tmp_path: Path) -> None:
+    lines = (home / "table.csv").read_text().splitlines()
+    years = ["1999", "2024", ""]
+    wide = [f"{line},{years[row % 3]},owl" for row, line in enumerate(lines[1:])]
+    (home / "wide.csv").write_text("\n".join([f"{lines[0]},year,who", *wide]) + "\n")
+    asked = ["explore", str(home / "model"), str(home / "wide.csv"), "-o", str(tmp_path / "page")]
+    told = runner.invoke(app, [*asked, "--column", "year", "--column", "who"])
+    assert told.exit_code == 0, told.output
+    page = read_data(tmp_path / "page" / "index.html")
+    year, who = page["columns"]
+    assert year["name"] == "year" and year["labels"] == ["1999", "2024"] and year["ordered"]
+    by_id = {f"pictures/p{row:02d}.png": years[row % 3] for row in range(20)}
+    shown = [year["labels"][place] if place >= 0 else "" for place in year["of"]]
+    assert shown == [by_id[id] for id in page["ids"]]
+    assert who["labels"] == ["owl"] and set(who["of"]) == {0}
+
+    told = runner.invoke(app, [*asked, "--column", "jear"])
+    assert told.exit_code == 2 and "no column 'jear' for columns; its columns are" in told.stderr
+    told = runner.invoke(app, ["explore", asked[1], str(home / "pictures"), *asked[3:], "--column", "year"])
+    assert told.exit_code == 2 and "--column: pictures alone have no columns" in told.stderr
+    told = runner.invoke(app, ["explore", asked[1], "scenes:n=120", *asked[3:], "--column", "year"])
+    assert told.exit_code == 2 and "--column: the corpus scenes is no table" in told.stderr
+    # A model notes its corpus; its columns are asked for in the same way.
+    VisualTopicModel.load(home / "model").save(home / "wide", corpus=str(home / "wide.csv"))
+    told = runner.invoke(app, ["explore", str(home / "wide"), *asked[3:], "--column", "year"])
+    assert told.exit_code == 0, told.output
+    assert read_data(tmp_path / "page" / "index.html")["columns"] == [year]
 
 
 def test_pictures_alone_and_those_that_cannot_be_read(home: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ from vtm.report.explorer import (
     to_json,
     write_sheets,
 )
-from vtm.report.explorer.shown import words_with_weights
+from vtm.report.explorer.shown import column_classes, words_with_weights
 
 PAGE = Path(positions_module.__file__).parent / "page"
 
@@ -416,11 +417,100 @@ def test_colours_have_contrast_in_both_schemes() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     roots = re.findall(r":root[^{]*\{(.*?)\}", (PAGE / "explorer.css").read_text(encoding="utf-8"), re.S)
     light, dark = (dict(re.findall(r"(--[\w-]+): (#\w{6})", root)) for root in roots)
-    assert light.keys() == dark.keys() and len(light) == 22
+    assert light.keys() == dark.keys() and len(light) == 29
     for colours in (light, dark):
         for ground in ("--page", "--panel"):
             for name in ("--text", "--muted", "--link", "--own"):  # text: AA
                 assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
-            for name in ("--accent", "--control", "--bar", *(f"--topic-{i}" for i in range(10))):  # graphics
+            for name in (
+                "--accent",
+                "--control",
+                "--bar",
+                *(f"--topic-{i}" for i in range(10)),
+                *(f"--ramp-{i}" for i in range(7)),
+            ):  # graphics
                 assert contrast(colours[name], colours[ground]) >= 3, (name, ground)
         assert contrast(colours["--mark-text"], colours["--mark"]) >= 4.5
+
+
+# Machado, Oliveira and Fernandes 2009, of linear RGB, where one kind of cones is missing.
+MISSING_CONES = {
+    "red": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "green": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "blue": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def lab(colour: str, cones: list[list[float]]) -> np.ndarray:
+    """CIE L*a*b* of #rrggbb as it is seen."""
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(cones) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(to_xyz @ seen / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("cones", MISSING_CONES.values(), ids=MISSING_CONES)
+def test_classes_of_a_column_are_told_apart_without_one_kind_of_cones(cones: list[list[float]]) -> None:
+    """Six shapes tell neighbours apart; of one shape, the first twelve values and all numbers differ in what is seen."""
+    script = (PAGE / "data.js").read_text(encoding="utf-8")
+    order = json.loads(re.search(r"COLOUR_ORDER = (\[.*?\])", script)[1])
+    assert sorted(order) == list(range(10))
+    roots = re.findall(r":root[^{]*\{(.*?)\}", (PAGE / "explorer.css").read_text(encoding="utf-8"), re.S)
+    for root in roots:
+        colours = dict(re.findall(r"--([\w-]+): (#\w{6})", root))
+        ramp = [lab(colours[f"ramp-{i}"], cones) for i in range(7)]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(ramp, 2)) > 5
+        assert all(a[0] < b[0] for a, b in itertools.pairwise(ramp)), "from dark to light"
+        signs = [(f"topic-{order[i % 10]}", (i + i // 30) % 6) for i in range(12)]
+        for (one, shape), (other, its) in itertools.combinations(signs, 2):
+            if shape == its:
+                assert np.linalg.norm(lab(colours[one], cones) - lab(colours[other], cones)) > 20, (
+                    one,
+                    other,
+                )
+
+
+# Columns
+
+
+def test_a_column_of_numbers_is_cut_into_classes_of_about_as_many_pictures() -> None:
+    random = np.random.default_rng(0)
+    years = random.integers(1950, 2024, 900)
+    column = column_classes("year", [str(year) for year in years])
+    assert column.ordered and len(column.labels) == 7
+    bounds = [tuple(map(int, label.split(" – "))) for label in column.labels]
+    assert all(
+        bounds[place][0] <= year <= bounds[place][1] for year, place in zip(years, column.of, strict=True)
+    )
+    assert [low for low, _ in bounds] == sorted(low for low, _ in bounds)
+    sizes = np.bincount(column.of)
+    assert sizes.min() > 100 and sizes.sum() == 900
+    stars = column_classes("stars", ["3", "1", "", "3", "2.0", "2"])
+    assert (stars.labels, stars.of) == (("1", "2", "3"), (2, 0, -1, 2, 1, 1))
+    days = column_classes("day", ["2024-05-31", "2023-01-02T10:00:00", "2024-05-31 09:00"])
+    assert (days.labels, days.of, days.ordered) == (("2023-01-02", "2024-05-31"), (1, 0, 1), True)
+    skewed = column_classes("n", ["0"] * 500 + [str(i) for i in range(1, 40)])
+    assert skewed.labels[0] == "0" and len(skewed.labels) == 7
+
+
+def test_a_column_of_words_has_the_common_ones_first() -> None:
+    column = column_classes("who", ["Ben", "Ana", "", "Ana", "nan 3"])
+    assert (column.labels, column.of) == (("Ana", "Ben", "nan 3"), (1, 0, -1, 0, 2))
+    many = column_classes("id", [f"p{i % 100}" for i in range(150)])
+    assert len(many.labels) == 60 and many.labels[-1] == "41 other values"
+    assert sum(place == 59 for place in many.of) == 41 + 0
+    assert column_classes("empty", ["", " "]).of == (-1, -1)

@@ -280,6 +280,54 @@ def test_labels_are_more_the_deeper_the_zoom_and_never_overlap(tab: Tab, tmp_pat
     assert {one["k"] for one in look_at(tab, 1, 0, 0)} == {7}, "the chosen topic alone"
 
 
+def test_the_map_is_coloured_by_a_column_with_a_legend(tab: Tab, tmp_path: Path) -> None:
+    columns = {
+        "who": [["Ana", "Ben", "Céline", ""][i % 4] for i in range(30)],
+        "year": [str(1990 + i) for i in range(30)],
+    }
+    start(tab, build_explorer(simple(tmp_path / "pictures", columns=columns), tmp_path / "out").index)
+    legend = "[...document.querySelectorAll('#legend button')].map((b) => b.textContent)"
+    choose = (
+        "(() => {{ const c = document.querySelector('#colouring'); c.value = {};"
+        "c.dispatchEvent(new Event('change')); }})()"
+    )
+    assert tab.evaluate("document.querySelector('#legend').hidden")
+    assert tab.evaluate("[...document.querySelectorAll('#colouring option')].map((o) => o.textContent)") == [
+        *("largest topic", "who", "year")
+    ]
+    tab.evaluate(choose.format(1))
+    assert tab.evaluate(legend) == ["Ana (8)", "Ben (8)", "Céline (7)", "no value (7)"]
+    # What is drawn where a picture lies is the colour that the legend has for its value.
+    left, top = tab.evaluate("(({x, y}) => [x, y])(map.box.getBoundingClientRect())")
+    boxes = tab.evaluate("map.labels()")
+    compared = 0
+    for row in range(30):
+        x, y = point(tab, row)
+        a, b = x - left, y - top
+        if any(
+            one["left"] < a + 9 < one["right"] + 18 and one["top"] < b + 9 < one["bottom"] + 18
+            for one in boxes
+        ):
+            continue
+        sign = f"colourings[1].signs[colourings[1].of[{row}]].colour"
+        wanted = f"rgb(getComputedStyle(document.documentElement).getPropertyValue('--' + {sign}).trim())"
+        if near(seen(tab, tmp_path / "map.png", x, y), tuple(tab.evaluate(wanted))):
+            compared += 1
+    assert compared > 8, "others lie below another picture"
+    tab.click("#legend button:nth-child(2)")
+    assert tab.evaluate("map.state().only") == 1
+    pressed = "[...document.querySelectorAll('#legend [aria-pressed=true]')].map((b) => b.textContent)"
+    assert tab.evaluate(pressed) == ["Ben (8)"]
+    tab.click("#legend button:nth-child(2)")
+    assert tab.evaluate("map.state().only") is None and tab.evaluate(pressed) == []
+    tab.evaluate(choose.format(2))
+    assert tab.evaluate(legend)[0] == "1990 – 1994 (5)" and len(tab.evaluate(legend)) == 7
+    fills = "[...document.querySelectorAll('#legend path')].map((p) => p.style.fill)"
+    assert tab.evaluate(fills) == [f"var(--ramp-{i})" for i in range(7)]
+    tab.evaluate(choose.format(0))
+    assert tab.evaluate("document.querySelector('#legend').hidden")
+
+
 def test_twenty_thousand_pictures_can_be_moved(
     tab: Tab, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

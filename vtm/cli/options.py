@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -109,11 +109,11 @@ def trained_specs(model: VisualTopicModel, path: Path, *, remedy: str) -> list[s
 
 
 def load_trained_corpus(
-    model: VisualTopicModel, path: Path, *, remedy: str = "name the pictures"
+    model: VisualTopicModel, path: Path, *, remedy: str = "name the pictures", **more: Any
 ) -> corpora.Corpus:
     """The corpus that the model in `path` notes; stderr says which, and what of it cannot be used.
 
-    Of an updated model it is several in one.
+    Of an updated model it is several in one. `more` are further options of them (`load_corpus`).
 
     Raises
     ------
@@ -128,7 +128,7 @@ def load_trained_corpus(
         try:
             say(f"with the corpus that the model was trained on: {spec}")
             name, options = parse_corpus(spec)
-            part = load_corpus(name, **options)
+            part = load_corpus(name, **(options | more))
         except (ConfigError, DataError, MissingError) as error:
             raise MissingError(
                 f"{path}: was trained on {spec}, which cannot be read now ({error}); {remedy}"

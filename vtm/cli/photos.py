@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from vtm.api import Answer, FoundPicture
     from vtm.corpora import Corpus
 
-# Ids and texts, where they have any, and pictures.
-Items = tuple[list[str] | None, list[str] | None, list[Path]]
+# Ids and texts, where they have any, pictures, and what is said of them in columns.
+Items = tuple[list[str] | None, list[str] | None, list[Path], dict[str, Sequence[str]]]
 
 
 def match(
@@ -263,6 +263,13 @@ def explore(
             metavar="[CORPUS_OR_PICTURES]...",
         ),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A column of the table by which the map can be coloured, as year; may be repeated.",
+            metavar="NAME",
+        ),
+    ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Topic explorer",
     limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
@@ -282,14 +289,16 @@ def explore(
     from vtm.report.explorer import build_explorer
     from vtm.report.explorer.shown import from_model
 
-    items, found = _items(source, exclude) if source else (None, Found(()))
+    kept = {"columns": tuple(dict.fromkeys(column))} if column else {}
+    items, found = _items(source, exclude, **kept) if source else (None, Found(()))
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
-    ids, texts, pictures = items or _of_corpus(load_trained_corpus(loaded, model))
+    ids, texts, pictures, columns = items or _of_corpus(load_trained_corpus(loaded, model, **kept))
     data, dropped = from_model(
         loaded,
         pictures,
         ids=ids,
         texts=texts,
+        columns=columns,
         limit=limit,
         seed=seed,
         title=title,
@@ -306,7 +315,7 @@ def explore(
         raise typer.Exit(SKIPPED)
 
 
-def _items(source: list[str], exclude: Sequence[str] | None) -> tuple[Items, Found]:
+def _items(source: list[str], exclude: Sequence[str] | None, **kept: Any) -> tuple[Items, Found]:
     """Ids, texts and pictures of a corpus or table, or pictures alone, and what was found of these."""
     from vtm.config import parse_corpus
     from vtm.corpora import CORPORA, load_corpus
@@ -317,14 +326,20 @@ def _items(source: list[str], exclude: Sequence[str] | None) -> tuple[Items, Fou
     is_table = path.is_file() and path.suffix.lower() not in SUFFIXES
     has_table = path.is_dir() and any((path / metadata).is_file() for metadata in METADATA)
     if len(source) == 1 and (name in CORPORA or is_table or has_table):
-        return _of_corpus(load_corpus(name, **options)), Found(())
+        if kept and name in CORPORA:
+            raise ConfigError(f"--column: the corpus {name} is no table, and has no columns; leave it out")
+        return _of_corpus(load_corpus(name, **(options | kept))), Found(())
+    if kept:
+        raise ConfigError("--column: pictures alone have no columns; name a table of them")
     found = find_pictures(source, exclude=exclude or ())
     if not found.pictures:
         raise MissingError(
             f"{', '.join(source)}: no picture is there; name pictures, folders of them, or a table"
         )
-    return (None, None, list(found.pictures)), found
+    return (None, None, list(found.pictures), {}), found
 
 
 def _of_corpus(corpus: Corpus) -> Items:
-    return list(corpus.ids), list(corpus.texts), list(corpus.images)
+    from vtm.report.explorer.shown import columns_of
+
+    return list(corpus.ids), list(corpus.texts), list(corpus.images), columns_of(corpus)

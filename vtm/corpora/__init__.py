@@ -38,7 +38,7 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
     **options
         Passed to the corpus: `lang` for stamps; `n` and `seed` for scenes; `folder`, `pictures`,
         `ground_truth`, `test`, `separator`, `snippet` and `lang` for newsimages; `image_column`,
-        `text_column`, `id_column`, `group_column`, `encoding`, `captions`, `pictures` and `lang` for tables.
+        `text_column`, `id_column`, `group_column`, `columns`, `encoding`, `captions`, `pictures` and `lang` for tables.
 
     Raises
     ------

@@ -80,6 +80,8 @@ class Corpus:
         None: the split follows from the ids.
     found
         Where a reader found texts that stood in several places, and how many times.
+    columns
+        Name -> value per pair (length n): further columns of a table, by which pictures can be shown. No model sees them.
     n_test
         How many test texts the owners' task counts, where that is more than the corpus holds (a picture is
         missing): the others count as not found. Needs `parts`.
@@ -113,12 +115,17 @@ class Corpus:
     parts: tuple[str, ...] | None = None
     n_test: int | None = None
     found: tuple[tuple[str, int], ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.ids:
             raise DataError(f"corpus {self.name}: no usable pair of text and picture{self._why_dropped()}")
-        for field in ("texts", "images", "image_hashes", "groups", "parts"):
-            values = getattr(self, field)
+        fields = {
+            name: getattr(self, name) for name in ("texts", "images", "image_hashes", "groups", "parts")
+        }
+        for field, values in (
+            fields | {f"values of {name}": of for name, of in self.columns.items()}
+        ).items():
             if values is not None and len(values) != len(self.ids):
                 raise DataError(f"corpus {self.name}: {len(values)} {field} for {len(self.ids)} ids")
         twice = [id for id, count in Counter(self.ids).items() if count > 1]
@@ -182,6 +189,7 @@ class Corpus:
             image_hashes=tuple(self.image_hashes[i] for i in kept),
             groups=None if self.groups is None else tuple(self.groups[i] for i in kept),
             parts=None if self.parts is None else tuple(self.parts[i] for i in kept),
+            columns={name: tuple(values[i] for i in kept) for name, values in self.columns.items()},
             dropped=dropped,
         )
 
@@ -199,12 +207,13 @@ class Corpus:
         (120, 'scenes-60-1/scene-00000', {'known-pair': 60})
         """
         known, ids = set(zip(self.texts, self.image_hashes, strict=True)), set(self.ids)
+        names = dict.fromkeys([*self.columns, *other.columns])
+        columns = {name: list(self.columns.get(name, [""] * len(self))) for name in names}
         own = zip(self.ids, self.texts, self.images, self.image_hashes, strict=True)
         pairs = [Pair(id, text, image, image_hash=image_hash) for id, text, image, image_hash in own]
         dropped = []
-        for id, text, image, image_hash in zip(
-            other.ids, other.texts, other.images, other.image_hashes, strict=True
-        ):
+        theirs = zip(other.ids, other.texts, other.images, other.image_hashes, strict=True)
+        for row, (id, text, image, image_hash) in enumerate(theirs):
             if (text, image_hash) in known:
                 dropped.append(Dropped(id, "known-pair", f"{id}: is there already"))
                 continue
@@ -212,7 +221,10 @@ class Corpus:
                 id = f"{other.name}/{id}"
             ids.add(id)
             pairs.append(Pair(id, text, image, image_hash=image_hash))
+            for name, values in columns.items():
+                values.append(other.columns[name][row] if name in other.columns else "")
         about = {"language": self.language, "source": self.source}
+        about["columns"] = {name: tuple(values) for name, values in columns.items()}
         dropped = (*self.dropped, *other.dropped, *dropped)
         return Corpus.of(pairs, grouped=False, name=self.name, dropped=dropped, **about)
 

@@ -436,6 +436,7 @@ class _Gathered(NamedTuple):
     content: str
     group: str
     captions: list[str]
+    columns: list[str]
 
 
 def load(
@@ -445,6 +446,7 @@ def load(
     text_column: str | None = None,
     id_column: str | None = None,
     group_column: str | None = None,
+    columns: tuple[str, ...] | str = (),
     encoding: str | None = None,
     captions: str = "joined",
     pictures: str | None = None,
@@ -470,6 +472,7 @@ def load(
     image_column, text_column : guessed from the usual names when not given.
     id_column : when not given, a pair's id is the picture's path relative to `path`'s folder.
     group_column : gold category, for evaluation only.
+    columns : further columns to keep (`Corpus.columns`); of several rows of one picture, the first that has a value.
     encoding : of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
     captions : of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
     pictures : another folder in which pictures are looked for, and into which absolute paths and links may lead.
@@ -493,24 +496,27 @@ def load(
     where: Counter[str] = Counter()
     tables = _tables(path)
     own = not tables
+    more_columns = (columns,) if isinstance(columns, str) else tuple(columns)
     for table in tables or [path]:
-        columns, rows = (
+        there, rows = (
             (list(NAMED), lambda _=None: _read_own_words(path, where, dropped, lang))
             if own
             else read_rows(table, encoding)
         )
         used = {
-            "image": _column(table, columns, "image_column", image_column, IMAGE_COLUMNS),
-            "text": _column(table, columns, "text_column", text_column, TEXT_COLUMNS),
+            "image": _column(table, there, "image_column", image_column, IMAGE_COLUMNS),
+            "text": _column(table, there, "text_column", text_column, TEXT_COLUMNS),
         }
         for value, option, name in (("id", "id_column", id_column), ("group", "group_column", group_column)):
             if name:
-                used[value] = _column(table, columns, option, name, ())
+                used[value] = _column(table, there, option, name, ())
+        kept = [_column(table, there, "columns", name, ()) for name in more_columns]
         folders = [*more, *_picture_folders(table)]
-        for row in rows(used.values()):
+        for row in rows([*used.values(), *kept]):
             texts = _texts(row, used["text"])
             picture, named, reason = _picture_of(row, used["image"], folders)
             values = {value: _value(row, used[value]) for value in ("id", "group") if value in used}
+            further = [", ".join(_texts(row, name)) for name in kept]
             if any(map(BAD_CHARACTERS.search, (named, *texts, *values.values()))):
                 dropped.append(Dropped(str(row), "bad-characters", str(row)))
                 continue
@@ -528,9 +534,10 @@ def load(
             elif not id:
                 raise DataError(f"{row}: no id in column {id_column!r}; fill it, or leave id_column out")
             elif not earlier:
-                found[id] = _Gathered(row, picture, content, values.get("group", ""), texts)
+                found[id] = _Gathered(row, picture, content, values.get("group", ""), texts, further)
             elif earlier.content == content:
                 earlier.captions.extend(text for text in texts if text not in earlier.captions)
+                earlier.columns[:] = [old or new for old, new in zip(earlier.columns, further, strict=True)]
             else:
                 raise DataError(
                     f"{earlier.row} and {row} have the same id {id!r}; remove one, or name another id_column"
@@ -553,6 +560,10 @@ def load(
         dropped=tuple(dropped),
         language=lang,
         found=tuple(sorted(where.items())),
+        columns={
+            name: tuple(item.columns[place] for item in found.values())
+            for place, name in enumerate(more_columns)
+        },
         source=f"the {'words in the pictures of' if own else 'table'} {path.name}"
         + (f"; {several} pictures have several captions ({captions})" if several else ""),
         parts=_own_parts([_seen_from(item, root) for item in found.values()]) if path.is_dir() else None,

@@ -142,6 +142,10 @@ def payload(data: ExplorerData, sheets: Sheets) -> dict[str, Any]:
         "textTopics": None if data.theta_text is None else [_largest(row) for row in data.theta_text],
         "topics": [_topic(data, theta, k) for k in range(data.n_topics)],
         "matches": {str(match.row): _match(data, match) for match in data.matches},
+        "columns": [
+            {"name": column.name, "labels": column.labels, "of": column.of, "ordered": column.ordered}
+            for column in data.columns
+        ],
         "notes": list(data.notes),
     }
 
@@ -243,6 +247,7 @@ _NAMES = (
     "labels",
     "map",
     "gestures",
+    "legend",
     "places",
     "panels",
     "search",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import numpy_generator, stream
-from vtm.corpora import Dropped
+from vtm.corpora import Corpus, Dropped
 from vtm.errors import ConfigError, DataError
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance
@@ -46,6 +48,92 @@ class Match:
     rank: dict[str, int]
 
 
+MOST_VALUES = 59  # of a column, which have signs of their own on the map
+MOST_CLASSES = 7  # of a column of numbers or dates
+_DATE = re.compile(r"\d{4}-\d\d(-\d\d)?([T ].*)?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of a table says of n pictures, in classes that can be told apart on a map.
+
+    Parameters
+    ----------
+    name : of the column.
+    labels : of its classes, in order.
+    of : n numbers of classes; -1 where a picture has no value.
+    ordered : whether they are numbers or dates, ascending.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    of: tuple[int, ...]
+    ordered: bool
+
+
+def column_classes(name: str, values: Sequence[str]) -> Column:
+    """A column in classes: numbers and dates (as 2024-05-31) in up to 7 of about as many pictures, others by value.
+
+    Of more than 59 values, the rarest are one class. "" is no value.
+
+    Examples
+    --------
+    >>> from vtm.report.explorer.shown import column_classes
+    >>> column_classes("year", ["2001", "", "1999", "2001"])
+    Column(name='year', labels=('1999', '2001'), of=(1, -1, 0, 1), ordered=True)
+    >>> column_classes("kind", ["owl", "fox", "owl", ""]).labels
+    ('owl', 'fox')
+    """
+    values = [" ".join(str(value).split()) for value in values]
+    counts = Counter(value for value in values if value)
+    keys: dict[str, float | str] = {}
+    for read in (_number, lambda value: value[:10] if _DATE.fullmatch(value) else None):
+        keys = {value: key for value in counts if (key := read(value)) is not None}
+        if keys.keys() == counts.keys():
+            break
+    ordered = bool(counts) and keys.keys() == counts.keys()
+    if not ordered:
+        common = [value for value, _ in counts.most_common()]
+        if len(common) > MOST_VALUES + 1:
+            rare = f"{len(common) - MOST_VALUES} other values"
+            class_of = {value: min(place, MOST_VALUES) for place, value in enumerate(common)}
+            labels = (*common[:MOST_VALUES], rare)
+        else:
+            class_of, labels = {value: place for place, value in enumerate(common)}, tuple(common)
+        return Column(name, labels, tuple(class_of.get(value, -1) for value in values), False)
+    weight = Counter()
+    for value, number in counts.items():
+        weight[keys[value]] += number
+    classes: list[list[Any]] = []
+    left, room = sum(weight.values()), MOST_CLASSES if len(weight) > MOST_CLASSES else len(weight)
+    filled = 0
+    for place, key in enumerate(sorted(weight)):
+        # A class begins where the last one has its share of the pictures, or where each is to have its own.
+        if not classes or (filled >= left / room and room > 1) or len(weight) - place <= room - 1:
+            if classes:
+                left, room = left - filled, room - 1
+            classes.append([])
+            filled = 0
+        classes[-1].append(key)
+        filled += weight[key]
+    names = {
+        key: value if isinstance(key, float) else key for value, key in sorted(keys.items(), reverse=True)
+    }
+    labels = tuple(
+        names[some[0]] if len(some) == 1 else f"{names[some[0]]} – {names[some[-1]]}" for some in classes
+    )
+    number_of = {key: place for place, some in enumerate(classes) for key in some}
+    return Column(name, labels, tuple(number_of[keys[v]] if v else -1 for v in values), True)
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 @dataclass(frozen=True)
 class ExplorerData:
     """n pictures with their texts and K topics. Row i of every array belongs to `ids[i]`.
@@ -69,6 +157,7 @@ class ExplorerData:
     language : code of the language of texts and words, as in HTML's `lang`.
     notes : sentences for the page's last section: where the data come from, under which licence.
     numbers, names : K each, what topics are called; by default 0 to K - 1, and by their words.
+    columns : by which pictures can be coloured, n values each.
 
     Raises
     ------
@@ -95,6 +184,7 @@ class ExplorerData:
     notes: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -107,6 +197,8 @@ class ExplorerData:
         _check_theta("theta_image", self.theta_image, (n, self.n_topics))
         if self.theta_text is not None:
             _check_theta("theta_text", self.theta_text, (n, self.n_topics))
+        for column in self.columns:
+            _same(f"values of {column.name}", len(column.of), n)
         if self.positions.shape != (n, 2):
             raise DataError(f"explorer: positions of shape {self.positions.shape}, ({n}, 2) is needed")
         if not ((self.positions >= 0) & (self.positions <= 1)).all():
@@ -269,6 +361,7 @@ def from_arrays(
     coherence: Mapping[str, Sequence[float] | np.ndarray] | None = None,
     baseline: tuple[np.ndarray, np.ndarray] | None = None,
     compare: Sequence[str] | None = None,
+    columns: Mapping[str, Sequence[str]] | None = None,
     measure: str = "cosine",
     baseline_measure: str = "cosine",
     limit: int = LIMIT,
@@ -288,6 +381,7 @@ def from_arrays(
     baseline : (n, d) text and (n, d) image embeddings of one space, optional
         The page then shows what they find beside what the model finds.
     compare : ids of the texts to find pictures for; all that are not empty by default.
+    columns : name -> n values, by which the map can be coloured (`column_classes`).
     measure, baseline_measure : see `vtm.metrics.ranking.similarity`.
     limit : int
         Of more pictures than this, so many are drawn with the seed; everything the page shows, ranks too, is
@@ -310,7 +404,8 @@ def from_arrays(
     if baseline is not None:
         arrays |= {"baseline text embeddings": baseline[0], "baseline image embeddings": baseline[1]}
     arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
-    for name, rows in (("texts", texts), ("pictures", pictures), *arrays.items()):
+    columns = columns or {}
+    for name, rows in (("texts", texts), ("pictures", pictures), *columns.items(), *arrays.items()):
         if len(rows) != n_all:
             raise DataError(f"explorer: {len(rows)} {name} for {n_all} ids")
     if unknown := set(compare or ()) - set(ids):
@@ -343,6 +438,9 @@ def from_arrays(
             reads: np.asarray(values, dtype=np.float64) for reads, values in (coherence or {}).items()
         },
         matches=matches,
+        columns=tuple(
+            column_classes(name, [values[row] for row in rows]) for name, values in columns.items()
+        ),
         measure=measure,
         n_all=n_all,
         **names,
@@ -419,6 +517,7 @@ def from_results(
         notes.append(data.corpus.source)
     if model.status != "ok":
         notes.append(f"This run is not healthy ({model.status}): {'; '.join(model.reasons)}.")
+    row_of = {id: row for row, id in enumerate(data.corpus.ids)}
     theta = _in_order(model, "image", part, ids)
     share = theta.mean(axis=0, dtype=np.float64)
     return from_arrays(
@@ -449,7 +548,16 @@ def from_results(
         baseline_name=f"baseline: {name}",
         language=data.corpus.language,
         notes=tuple(notes),
+        columns={
+            name: [values[row_of[id]] for id in ids] for name, values in columns_of(data.corpus).items()
+        },
     )
+
+
+def columns_of(corpus: Corpus) -> dict[str, Sequence[str]]:
+    """The columns that a corpus has, and its gold category as one more."""
+    groups = {} if corpus.groups is None else {"category": corpus.groups}
+    return groups | dict(corpus.columns)
 
 
 def _in_order(result: Result, reads: str, part: str, ids: list[str]) -> np.ndarray:
@@ -499,6 +607,7 @@ def from_model(
     *,
     ids: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
+    columns: Mapping[str, Sequence[str]] | None = None,
     limit: int = LIMIT,
     seed: int = 0,
     title: str = "Topic explorer",
@@ -515,6 +624,7 @@ def from_model(
     pictures : n files.
     ids : n names; by default the files' own, or their paths where two have one name.
     texts : n texts, "" for none; without any the page compares no pictures for texts.
+    columns : name -> n values, by which the map can be coloured.
     order, weight : which keywords stand for a topic (`VisualTopicModel.topics`).
 
     Returns
@@ -560,6 +670,7 @@ def from_model(
         coherence={reads: model.shape_.measured(found) for reads, found in model.coherence_.items()},
         numbers=tuple(model.topic_numbers_),
         names=tuple(map(model.shape_.name, model.topic_numbers_)),
+        columns={name: [values[row] for row in good] for name, values in (columns or {}).items()},
         limit=limit,
         seed=seed,
         title=title,

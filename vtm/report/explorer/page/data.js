@@ -11,6 +11,8 @@ const SHAPES = [
   "M0 1.05L1.05-.8H-1.05Z",
   "M-.4-1.1H.4V-.4H1.1V.4H.4V1.1H-.4V.4H-1.1V-.4H-.4Z",
 ];
+const N_SHAPES = SHAPES.length;
+SHAPES.push("M-1-.3H1V.3H-1Z"); // a dash, where there is no value
 
 // Topics by their share, the largest first: these get the colours first, each with the first shape.
 const topicOrder = data.topics.map((_, k) => k).sort((a, b) => data.topics[b].share - data.topics[a].share || a - b);
@@ -22,7 +24,7 @@ const addressable = (id) => id.replace(/\p{Surrogate}/gu, "\ufffd");
 const rowOfId = new Map(data.ids.map((id, row) => [addressable(id), row]));
 
 const colourOf = (k) => topicPlace[k] % N_COLOURS;
-const shapeOf = (k) => Math.floor(topicPlace[k] / N_COLOURS) % SHAPES.length;
+const shapeOf = (k) => Math.floor(topicPlace[k] / N_COLOURS) % N_SHAPES;
 
 function words(k, n) {
   if (data.topics[k].name) return data.topics[k].name;
@@ -45,3 +47,31 @@ const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1
 const OVERVIEW = "#topics";
 const topicAddress = (k) => `#topic=${data.topics[k].number}`;
 const textAddress = (row) => `#text=${encodeURIComponent(addressable(data.ids[row]))}`;
+
+// How pictures can be coloured: by their largest topic, or by a column of the table. `of` has for each picture the number
+// of its class, `signs` for each class its colour, the name of one in the styles, and its shape. The last sign stands for
+// no value. Neighbours in a legend differ in shape, so that no eye has to tell their colours apart; the colours come in an
+// order in which also the next six differ from those of their shape, where one kind of cones is missing. Numbers and dates
+// have one shape, and colours from dark to light.
+const RAMP = 7;
+const COLOUR_ORDER = [0, 2, 9, 7, 5, 6, 3, 4, 8, 1];
+const colourings = [
+  {
+    name: "largest topic",
+    of: mainTopic,
+    signs: [...data.topics.map((_, k) => ({ colour: `topic-${colourOf(k)}`, shape: shapeOf(k) })), null],
+  },
+  ...data.columns.map(({ name, labels, of, ordered }) => ({
+    name,
+    labels: [...labels, "no value"],
+    of: of.map((place) => (place < 0 ? labels.length : place)),
+    signs: [
+      ...labels.map((_, i) =>
+        ordered
+          ? { colour: `ramp-${labels.length < 2 ? 0 : Math.round((i * (RAMP - 1)) / (labels.length - 1))}`, shape: 0 }
+          : { colour: `topic-${COLOUR_ORDER[i % N_COLOURS]}`, shape: (i + Math.floor(i / 30)) % N_SHAPES },
+      ),
+      { colour: "muted", shape: N_SHAPES },
+    ],
+  })),
+];

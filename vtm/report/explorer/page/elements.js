@@ -13,12 +13,14 @@ function fill(node, attributes, children) {
 const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-// A topic's sign on the map.
-function sign(k) {
-  const path = svg("path", { d: SHAPES[shapeOf(k)] });
-  path.style.fill = `var(--topic-${colourOf(k)})`;
+// A sign on the map, {colour, shape}.
+function drawSign({ colour, shape }) {
+  const path = svg("path", { d: SHAPES[shape] });
+  path.style.fill = `var(--${colour})`;
   return svg("svg", { class: "sign", viewBox: "-1.3 -1.3 2.6 2.6", "aria-hidden": "true" }, path);
 }
+
+const sign = (k) => drawSign(colourings[0].signs[k]);
 
 const topicLink = (k, n = 3) =>
   h("a", { href: topicAddress(k), class: "topic" }, sign(k), h("span", null, `${data.topics[k].number} `, inTheirLanguage(words(k, n))));

@@ -6,6 +6,7 @@ const map = createMap((row) => {
   location.hash = textAddress(row);
 });
 const list = createList(map);
+createLegend(map);
 const narrow = matchMedia("(max-width: 60rem)");
 let opener = null; // where the reader was when the panel left the overview
 createSearch();

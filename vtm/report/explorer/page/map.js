@@ -25,6 +25,7 @@ function createMap(open) {
   const sheets = new Map(), cutOuts = new Map();
   let began = 0; // when the thumbnails of this frame were begun
   let width = 0, height = 0, scale = 1, colours = {}, topic = null, chosen = -1, active = -1, waiting = false, moving = 0;
+  let colouring = colourings[0], only = null; // the class that is not faint, or null for all
   let drawn = []; // rows whose thumbnail is on the map, with its place
   let named = []; // the labels on the map
 
@@ -32,14 +33,16 @@ function createMap(open) {
   const toY = (below) => MARGIN + (below - view.y) * view.zoom * (height - 2 * MARGIN);
   const across = (row) => toX(x[row]), down = (row) => toY(y[row]);
   const inside = (a, b, slack = 0) => a >= -slack && b >= -slack && a <= width + slack && b <= height + slack;
-  const belongs = (row) => topic === null || mainTopic[row] === topic;
+  const belongs = (row) => (topic === null || mainTopic[row] === topic) && (only === null || colouring.of[row] === only);
+  const signOf = (row) => colouring.signs[colouring.of[row]];
 
   function readColours() {
     const style = getComputedStyle(document.documentElement);
     const value = (name) => style.getPropertyValue(name).trim();
-    colours = { page: value("--page"), text: value("--text"), accent: value("--accent"), topics: [] };
-    for (let i = 0; i < N_COLOURS; i++) colours.topics.push(value(`--topic-${i}`));
-    colours.parts = colours.topics.map(rgb);
+    colours = { page: value("--page"), text: value("--text"), accent: value("--accent"), signs: {} };
+    for (const { signs } of colourings) {
+      for (const sign of signs) if (sign) colours.signs[sign.colour] ??= value(`--${sign.colour}`);
+    }
   }
 
   function resize() {
@@ -66,16 +69,15 @@ function createMap(open) {
     // The more pictures in the less room, the smaller.
     const crowd = 0.19 * Math.sqrt((width * height) / n);
     const size = Math.min(6, Math.min(5, Math.max(3, crowd)) * view.zoom ** 0.25);
-    const seen = [];
-    // Pictures of the chosen topic lie on top of the others.
-    for (const lit of topic === null ? [true] : [false, true]) {
+    const seen = [], parts = colouring.signs.map((sign) => sign && rgb(colours.signs[sign.colour]));
+    // Pictures of the chosen topic or class lie on top of the others.
+    for (const lit of topic === null && only === null ? [true] : [false, true]) {
       const masks = points.masks(lit ? size : 0.7 * size);
       for (let row = 0; row < n; row++) {
         if (belongs(row) !== lit) continue;
         const a = across(row), b = down(row);
         if (!inside(a, b, 40)) continue;
-        const k = mainTopic[row];
-        points.put(a, b, masks[shapeOf(k)], colours.parts[colourOf(k)], lit ? 1 : 0.3);
+        points.put(a, b, masks[signOf(row).shape], parts[colouring.of[row]], lit ? 1 : 0.3);
         if (lit) seen.push(row);
       }
     }
@@ -128,7 +130,7 @@ function createMap(open) {
   function paint(row, left, top, side) {
     const small = cutOut(row);
     if (!small) return false;
-    context.fillStyle = colours.topics[colourOf(mainTopic[row])];
+    context.fillStyle = colours.signs[signOf(row).colour];
     context.fillRect(left - 3, top - 3, side + 6, side + 6);
     context.drawImage(small, left, top, side, side);
     context.save();
@@ -136,8 +138,8 @@ function createMap(open) {
     context.fillStyle = colours.page;
     context.fillRect(-7, -7, 14, 14);
     context.scale(5, 5);
-    context.fillStyle = colours.topics[colourOf(mainTopic[row])];
-    context.fill(paths[shapeOf(mainTopic[row])]);
+    context.fillStyle = colours.signs[signOf(row).colour];
+    context.fill(paths[signOf(row).shape]);
     context.restore();
     return true;
   }
@@ -286,7 +288,7 @@ function createMap(open) {
     redraw();
   });
   canvas.setAttribute("aria-label", `Map of ${count(n, "picture")}; the list below it holds the same pictures`);
-  if (data.topics.length > N_COLOURS * SHAPES.length) {
+  if (data.topics.length > N_COLOURS * N_SHAPES) {
     document.getElementById("map-help").append(" There are more topics than such signs: the smallest share theirs with larger ones.");
   }
   canvas.style.touchAction = "pan-y";
@@ -324,8 +326,17 @@ function createMap(open) {
       set(zoom, left, top);
       draw();
     },
+    colour(how) {
+      [colouring, only] = [how, null];
+      redraw();
+    },
+    // Pictures of one class of the colouring alone, or of all.
+    lightUp(place) {
+      only = place;
+      redraw();
+    },
     isActive: () => active >= 0,
-    state: () => ({ ...view, thumbnails: drawn.length, topic, chosen, active }),
+    state: () => ({ ...view, thumbnails: drawn.length, topic, chosen, active, colouring: colouring.name, only }),
     // What is written on the map now: topic, text and box in CSS px from the map's corner.
     labels: () => named.map((label) => ({ ...label })),
   };
