@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import re
@@ -170,6 +171,28 @@ def test_every_picture_says_what_it_shows(built_book: Path) -> None:
                 silent.append(f"{page.name}: {image['src']}: alt={alt!r}")
     assert pictures > 0
     assert not silent, "\n".join(silent)
+
+
+def test_every_numbered_table_can_be_had_as_csv(built_book: Path) -> None:
+    """Held to the page: as many lines, and its cells in its order; where a cell spans two places it comes twice."""
+    tables = 0
+    for page in html_pages(built_book):
+        for box in soup(page).select(".captioned-table:has(table)"):
+            tables += 1
+            link = page.parent / box.select_one(".table-csv a[download]")["href"]
+            assert link.stem == box["id"]
+            with open(link, newline="", encoding="utf-8") as stream:
+                lines = list(csv.reader(stream))
+            shown = [line.select("th, td") for line in box.select("tr")]
+            assert len(lines) == len(shown) and len(set(map(len, lines))) == 1, link.name
+            for line, cells in zip(lines, shown, strict=True):
+                rest = iter(line)  # the cells of the page are among those of the file, one after the other
+                texts = [" ".join(cell.get_text(" ", strip=True).split()) for cell in cells]
+                assert all(any(text == cell.removeprefix("'") for cell in rest) for text in texts), (
+                    link.name,
+                    texts,
+                )
+    assert tables > 40
 
 
 GLUED, CLAIM = "{glue:text}`", re.compile(r"^:::\{claim\}.*?^:::$", re.M | re.S)
