@@ -189,7 +189,7 @@ def ratios(found: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(pairs)), [pair.label for pair in pairs])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="times as fast as what it is compared with")
-    plain_numbers(axes.xaxis)
+    plain_numbers(axes.xaxis, at=(1, 2, 5))
     return figure
 
 
@@ -197,7 +197,7 @@ def growth(found: dict[str, Any]) -> Figure:
     """Seconds an epoch and memory by number of documents; where growth was not measured, these words."""
     import pandas as pd
 
-    figure, grid = grid_of_axes(1, 2, width=4.2, height=3.4)
+    figure, grid = grid_of_axes(1, 2, width=4.2, height=4.2)
     rows = pd.DataFrame(_growth_rows(found))
     if rows.empty:
         return _without(figure, "growth was not measured")
@@ -208,15 +208,15 @@ def growth(found: dict[str, Any]) -> Figure:
     time.plot(documents, linear, "--", color=COLOURS[0], label="linear from the first")
     time.set(xscale="log", yscale="log", xlabel="documents", ylabel="seconds an epoch")
     lines = {"anonymous": "its own", "mapped": "mapped files", "memory": "process, peak"}
-    for colour, (name, label) in zip(COLOURS[1:], lines.items(), strict=False):
+    for colour, mark, (name, label) in zip(COLOURS[1:], "o^D", lines.items(), strict=False):
         if name in rows and rows[name].all():
-            memory.plot(documents, rows[name], "o-", color=colour, label=label)
+            memory.plot(documents, rows[name], f"{mark}-", color=colour, label=label)
     memory.plot(documents, rows["embeddings"], "s--", color=COLOURS[0], label="embeddings, on disk")
     memory.set(xscale="log", xlabel="documents", ylabel="MiB")
     for axis in (time.xaxis, time.yaxis, memory.xaxis):
         plain_numbers(axis)
-    for axes in grid[0]:
-        axes.legend(frameon=False)
+    for axes in grid[0]:  # below, where no line runs
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     figure.tight_layout()
     return figure
 

@@ -56,12 +56,18 @@ def style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None})
 
 
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis with numbers; by default they are formulas, which are not drawn as such (`style`)."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
+def plain_numbers(axis: Axis, *, at: Sequence[int] = ()) -> None:
+    """Label a logarithmic axis with numbers; by default they are formulas, which are not drawn as such (`style`).
+
+    at : the multiples of each power of ten that are labelled, such as (1, 2, 5); without it, as many as there is room for.
+    """
+    from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
+    if at:
+        axis.set_major_locator(LogLocator(subs=at))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _line(position: int) -> dict[str, object]:
@@ -128,8 +134,6 @@ def crossing(first: np.ndarray, second: np.ndarray) -> int | None:
 
 def training_curves(results: Sequence[Result]) -> Figure:
     """Losses by epoch of every run: reconstruction and KL on the training part, reconstruction on validation."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     rows = by_row(results)
     panels = (
         ("reconstruction", "reconstruction, training"),
@@ -157,10 +161,7 @@ def training_curves(results: Sequence[Result]) -> Figure:
             axes.set(xlabel="epoch", ylabel="nats a document")
             if key == "kl":
                 axes.set_yscale("log")
-                plain_numbers(axes.yaxis)
-                # A small panel: 1, 2 and 5 of each power of ten are enough.
-                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.yaxis.set_minor_formatter(NullFormatter())
+                plain_numbers(axes.yaxis, at=(1, 2, 5))
     grid[0][0].legend(frameon=False, fontsize="small")
     figure.tight_layout()
     return figure
