@@ -18,6 +18,7 @@ import pytest
 import yaml
 from browser import audit, dump_dom, find_chromium, measure, serve
 from bs4 import BeautifulSoup, Tag
+from devtools import open_tab
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="no Chromium (apt-get install chromium)")
@@ -330,6 +331,56 @@ def test_the_engine_of_the_pdf_reads_every_character_of_the_pages() -> None:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert "−" in (ROOT / "book" / "method.md").read_text(encoding="utf-8")
     assert config["latex"]["latex_engine"] in ("xelatex", "lualatex")
+
+
+# What paper would not show: boxes that hold more than there is to see; and words of tables that are torn.
+ON_PAPER = """(() => {
+  const boxes = [...document.querySelectorAll("article pre, article .table-box, article .cell_output")];
+  const cut = boxes.filter((box) => box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible"
+    || box.getBoundingClientRect().right > innerWidth + 1);
+  const torn = [];
+  const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT,
+    (node) => node.parentElement.closest("td, th") && !node.parentElement.closest("code, mjx-container, .math") ? 1 : 3);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    for (const word of node.data.matchAll(/[a-z]{3,}/gi)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) torn.push(word[0]);
+    }
+  }
+  return {cut: cut.map((box) => box.textContent.trim().slice(0, 60)), torn, folded: [...document.querySelectorAll(
+    "details.captioned-table table")].filter((table) => !table.checkVisibility({contentVisibilityAuto: true})).length};
+})()"""
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_on_paper_nothing_is_cut_off_torn_or_folded(built_book: Path) -> None:
+    with open_tab() as tab, serve(built_book) as address:
+        tab.size(673, 980)  # px of 178 mm, which the margins leave of A4
+        tab.send("Emulation.setEmulatedMedia", media="print")
+        for page in PAGES:
+            tab.open(address + page)
+            found = tab.evaluate(ON_PAPER)
+            assert found == {"cut": [], "torn": [], "folded": 0}, page
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_what_paper_would_not_show_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text(
+        '<!doctype html><article><pre style="overflow: auto; width: 90px">a long line of a command</pre>'
+        '<table><td style="width: 20px; overflow-wrap: anywhere">agreement</td></table>'
+        '<details class="captioned-table"><table></table></details></article>'
+    )
+    with open_tab() as tab, serve(tmp_path) as address:
+        tab.open(address + "bad.html")
+        assert tab.evaluate(ON_PAPER) == {
+            "cut": ["a long line of a command"],
+            "torn": ["agreement"],
+            "folded": 1,
+        }
 
 
 @pytest.mark.browser
