@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -128,6 +129,30 @@ def test_the_keywords_are_those_of_vtm_topics(home: Path) -> None:
     for k, topic in enumerate(data.words["image"]):
         for word, weight in topic:
             assert weight == pytest.approx(topic_word[k, model.vocabulary_.index(word)])
+
+
+def test_words_at_every_lambda_are_those_of_vtm_topics(home: Path, tmp_path: Path) -> None:
+    """The page sorts what it has; the same here, by hand, from what it was given."""
+    model = VisualTopicModel.load(home / "model")
+    data, _ = from_model(model, [home / "pictures" / "p00.png"], weight=0.45)
+    told = page_of(data, tmp_path / "page")["relevance"]
+    assert told["weight"] == 0.45
+    for step in range(21):
+        weight = step / 20
+        for reads in ("text", "image"):
+            for k, expected in enumerate(model.topics(12, reads=reads, weight=weight)):
+                scored = [
+                    (-(math.log(p) - (1 - weight) * math.log(told["overall"][reads][place])), place)
+                    for place, p in told["topics"][reads][k]
+                ]
+                found, forms = [], set()
+                for _, place in sorted(scored):
+                    if told["forms"][place] not in forms:
+                        forms.add(told["forms"][place])
+                        found.append(told["words"][place])
+                assert found[:12] == expected, (weight, reads, k)
+    ordered, _ = from_model(model, [home / "pictures" / "p00.png"], order="ctfidf")
+    assert page_of(ordered, tmp_path / "other")["relevance"] is None
 
 
 def test_pictures_of_one_name_in_two_folders_keep_apart(home: Path, tmp_path: Path) -> None:

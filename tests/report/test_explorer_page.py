@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from browser import find_chromium, serve
 from devtools import Tab, open_tab
-from explorer_data import HOSTILE, colour, hostile_data, read_data, simple
+from explorer_data import HOSTILE, colour, hostile_data, read_data, simple, some_words
 from PIL import Image
 
 import vtm.report.explorer.shown as positions_module
+from vtm.metrics.topics import relevance
 from vtm.report.explorer import build_explorer, payload, render, to_json, write_sheets
+from vtm.report.explorer.shown import relevance_of
 
 pytestmark = [
     pytest.mark.browser,
@@ -181,6 +183,35 @@ def test_a_topic_shows_words_share_coherence_and_pictures(tab: Tab, explorer: Pa
         assert near(seen(tab, tmp_path / "shot.png", x, y), colour(row)), row
     tab.click(".gallery a")
     tab.wait_for(f"location.hash === '#text=id{rows[0]}'")
+
+
+def test_a_slider_orders_a_topics_words_by_relevance(tab: Tab, tmp_path: Path) -> None:
+    words = ("a", "b", "c", "d")
+    topic_word = {"image": np.array([[0.4, 0.3, 0.2, 0.1], [0.5, 0.1, 0.1, 0.3]])}
+    share = np.array([0.5, 0.5])
+
+    def first_two(reads: str, weight: float) -> list[list[str]]:
+        scores = relevance(topic_word[reads], share, weight=weight)
+        return [[words[i] for i in np.argsort(-row, kind="stable")[:2]] for row in scores]
+
+    known = relevance_of(first_two, topic_word, share, words, weight=0.6)
+    data = simple(
+        tmp_path / "pictures", k=2, words={"image": some_words(2)["image"]}, coherence=None, relevance=known
+    )
+    start(tab, build_explorer(data, tmp_path / "out").index, "#topic=0")
+    shown = "[...document.querySelectorAll('ol.keywords li')].map((i) => i.firstChild.textContent)"
+    assert tab.evaluate(shown)[:2] == first_two("image", 0.6)[0] == ["b", "a"]
+    assert tab.evaluate("document.querySelector('#lambda').labels[0].textContent") == "Relevance λ"
+    tab.evaluate("document.querySelector('#lambda').focus()")
+    for key, weight in (("End", 1), ("Home", 0), ("ArrowRight", 0.05)):
+        tab.press(key)
+        assert tab.evaluate("document.querySelector('output').textContent") == f"{weight:.2f}"
+        assert tab.evaluate(shown)[:2] == first_two("image", weight)[0], weight
+    tab.press("End")
+    tab.evaluate("location.hash = '#topic=1'")
+    tab.wait_for("document.querySelector('#panel h2').textContent.startsWith('Topic 1')")
+    assert tab.evaluate("document.querySelector('#lambda').value") == "1", "as the reader left it"
+    assert tab.evaluate(shown)[:2] == ["a", "d"]
 
 
 def test_a_text_shows_what_both_methods_find_and_why(tab: Tab, explorer: Path) -> None:

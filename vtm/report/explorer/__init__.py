@@ -27,7 +27,14 @@ from vtm.corpora.table import EXPLORER_MARK, EXPLORER_SHEETS, holds_explorer
 from vtm.errors import ConfigError
 from vtm.files import atomic_path
 from vtm.metrics.ranking import similarity
-from vtm.report.explorer.shown import ExplorerData, Match, from_arrays, from_results, layout
+from vtm.report.explorer.shown import (
+    SHOWN_WORDS,
+    ExplorerData,
+    Match,
+    from_arrays,
+    from_results,
+    layout,
+)
 
 if TYPE_CHECKING:
     from PIL import Image as PILImage
@@ -146,8 +153,30 @@ def payload(data: ExplorerData, sheets: Sheets) -> dict[str, Any]:
             {"name": column.name, "labels": column.labels, "of": column.of, "ordered": column.ordered}
             for column in data.columns
         ],
+        "relevance": _relevance(data),
         "notes": list(data.notes),
     }
+
+
+def _relevance(data: ExplorerData) -> dict[str, Any] | None:
+    if (found := data.relevance) is None:
+        return None
+    return {
+        "weight": found.weight,
+        "top": SHOWN_WORDS,
+        "words": found.words,
+        "forms": found.forms,
+        "overall": {reads: [_digits(p) for p in values] for reads, values in found.overall.items()},
+        "topics": {
+            reads: [[[place, _digits(p)] for place, p in topic] for topic in topics]
+            for reads, topics in found.topics.items()
+        },
+    }
+
+
+def _digits(p: float) -> float:
+    """So many that words keep their order."""
+    return float(f"{p:.8g}")
 
 
 def to_json(value: Any) -> str:

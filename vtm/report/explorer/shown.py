@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,74 @@ def _number(value: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+LAMBDAS = tuple(step / 20 for step in range(21))
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """What a page needs to order each topic's words by relevance, at any lambda of `LAMBDAS`.
+
+    Parameters
+    ----------
+    weight : lambda at first.
+    words : those that are among a topic's first 12 at one of them, in the vocabulary's order.
+    forms : for each a number, which is that of its other forms, too: of these a topic shows the best.
+    overall : "text" and "image" -> p(w) of each.
+    topics : the same keys -> K lists of (place in `words`, p(w | k)).
+    """
+
+    weight: float
+    words: tuple[str, ...]
+    forms: tuple[int, ...]
+    overall: dict[str, tuple[float, ...]]
+    topics: dict[str, tuple[tuple[tuple[int, float], ...], ...]]
+
+
+def relevance_of(
+    topics_at: Callable[[str, float], Sequence[Sequence[str]]],
+    topic_word: Mapping[str, np.ndarray],
+    share: np.ndarray,
+    vocabulary: Sequence[str],
+    *,
+    weight: float,
+    forms: np.ndarray | None = None,
+) -> Relevance:
+    """What the page's slider needs.
+
+    Parameters
+    ----------
+    topics_at : of "text" or "image" and a lambda, the first words of each of K topics.
+    topic_word : "text" and "image" -> (K, V) p(w | k).
+    share : (K,) p(k), as relevance takes it.
+    forms : (V,) which words are forms of one; by default none are.
+    """
+    column = {word: place for place, word in enumerate(vocabulary)}
+    shown = {
+        reads: [{column[word] for found in each for word in found} for each in zip(*at, strict=True)]
+        for reads in topic_word
+        for at in [[topics_at(reads, value) for value in dict.fromkeys((*LAMBDAS, weight))]]
+    }
+    used = sorted(set().union(*(words for topics in shown.values() for words in topics)))
+    place = {word: i for i, word in enumerate(used)}
+    same = np.arange(len(vocabulary)) if forms is None else np.unique(forms, return_inverse=True)[1]
+    return Relevance(
+        weight=weight,
+        words=tuple(vocabulary[word] for word in used),
+        forms=tuple(int(same[word]) for word in used),
+        overall={
+            reads: tuple((np.asarray(share, np.float64) @ matrix.astype(np.float64))[used].tolist())
+            for reads, matrix in topic_word.items()
+        },
+        topics={
+            reads: tuple(
+                tuple((place[word], float(topic_word[reads][k, word])) for word in sorted(words))
+                for k, words in enumerate(topics)
+            )
+            for reads, topics in shown.items()
+        },
+    )
+
+
 @dataclass(frozen=True)
 class ExplorerData:
     """n pictures with their texts and K topics. Row i of every array belongs to `ids[i]`.
@@ -158,6 +226,7 @@ class ExplorerData:
     notes : sentences for the page's last section: where the data come from, under which licence.
     numbers, names : K each, what topics are called; by default 0 to K - 1, and by their words.
     columns : by which pictures can be coloured, n values each.
+    relevance : by which words of topics can be ordered anew; None where they cannot.
 
     Raises
     ------
@@ -185,6 +254,7 @@ class ExplorerData:
     numbers: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    relevance: Relevance | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -366,7 +436,7 @@ def from_arrays(
     baseline_measure: str = "cosine",
     limit: int = LIMIT,
     seed: int = 0,
-    **names: str | tuple[str, ...],
+    **more: Any,
 ) -> ExplorerData:
     """What the explorer shows, from the arrays of any model.
 
@@ -388,7 +458,7 @@ def from_arrays(
         then among these, and the page says so.
     seed : int
         Of the map and of the draw.
-    names : title, model_name, baseline_name, language, notes; see `ExplorerData`.
+    more : title, model_name, baseline_name, language, notes, relevance; see `ExplorerData`.
 
     Raises
     ------
@@ -443,7 +513,7 @@ def from_arrays(
         ),
         measure=measure,
         n_all=n_all,
-        **names,
+        **more,
     )
 
 
@@ -520,23 +590,27 @@ def from_results(
     row_of = {id: row for row, id in enumerate(data.corpus.ids)}
     theta = _in_order(model, "image", part, ids)
     share = theta.mean(axis=0, dtype=np.float64)
+    vocabulary = data.vocabulary.words
+    ordered = {reads: _rows_of(model.topics[reads], topic_word[reads], vocabulary, reads) for reads in READS}
+
+    def words_at(reads: str, value: float) -> tuple[Words, ...]:
+        scores = relevance(ordered[reads], share, weight=value)
+        return words_with_weights(ordered[reads], vocabulary, scores=scores)
+
     return from_arrays(
         ids,
         data.texts(part),
         [data.pictures[id] for id in ids],
         theta,
         theta_text=_in_order(model, "text", part, ids),
-        words={
-            reads: _words(
-                model.topics[reads],
-                topic_word[reads],
-                data.vocabulary.words,
-                reads,
-                share=share,
-                weight=weight,
-            )
-            for reads in READS
-        },
+        words={reads: words_at(reads, weight) for reads in READS},
+        relevance=relevance_of(
+            lambda reads, value: [[word for word, _ in topic] for topic in words_at(reads, value)],
+            ordered,
+            share,
+            data.vocabulary.words,
+            weight=weight,
+        ),
         coherence={reads: npmi(model.topics[reads], counts, data.vocabulary.words) for reads in model.topics},
         baseline=(_in_order(baseline, "text", part, ids), _in_order(baseline, "image", part, ids)),
         measure=model.measure,
@@ -570,19 +644,10 @@ def _in_order(result: Result, reads: str, part: str, ids: list[str]) -> np.ndarr
     return result.arrays[f"{part}_{reads}"][[row_of[id] for id in ids]]
 
 
-def _words(
-    topics: list[list[str]],
-    topic_word: np.ndarray,
-    vocabulary: tuple[str, ...],
-    reads: str,
-    *,
-    share: np.ndarray,
-    weight: float,
-) -> tuple[Words, ...]:
-    """Words of each topic by relevance, with their probability.
-
-    A topic's row is found by its most probable words: rows may stand in another order than the topics.
-    """
+def _rows_of(
+    topics: list[list[str]], topic_word: np.ndarray, vocabulary: tuple[str, ...], reads: str
+) -> np.ndarray:
+    """The rows (K, V) of the topics, found by their most probable words: they may stand in another order."""
     probable = words_with_weights(topic_word, vocabulary, top=len(topics[0]))
     row_of = {tuple(word for word, _ in topic): row for row, topic in enumerate(probable)}
     missing = [k for k, topic in enumerate(topics) if tuple(topic) not in row_of]
@@ -591,8 +656,7 @@ def _words(
             f"explorer: topic {missing[0]} of the result is none of the {reads} model's: "
             "the model on disk is of another run; run the experiment again"
         )
-    in_order = topic_word[[row_of[tuple(topic)] for topic in topics]]
-    return words_with_weights(in_order, vocabulary, scores=relevance(in_order, share, weight=weight))
+    return topic_word[[row_of[tuple(topic)] for topic in topics]]
 
 
 NO_BASELINE = (
@@ -668,6 +732,7 @@ def from_model(
         theta_text=theta_text,
         words={reads: _words_of_model(model, reads, order=order, weight=weight) for reads in READS},
         coherence={reads: model.shape_.measured(found) for reads, found in model.coherence_.items()},
+        relevance=_relevance_of_model(model, weight) if order == "relevance" else None,
         numbers=tuple(model.topic_numbers_),
         names=tuple(map(model.shape_.name, model.topic_numbers_)),
         columns={name: [values[row] for row in good] for name, values in (columns or {}).items()},
@@ -705,4 +770,15 @@ def _words_of_model(model: VisualTopicModel, reads: str, *, order: str, weight: 
     return tuple(
         tuple((word, float(probability[column[word]])) for word in words)
         for words, probability in zip(topics, topic_word, strict=True)
+    )
+
+
+def _relevance_of_model(model: VisualTopicModel, weight: float) -> Relevance:
+    return relevance_of(
+        lambda reads, value: model.topics(SHOWN_WORDS, reads=reads, weight=value),
+        {reads: model._topic_words(reads) for reads in READS},
+        model.shape_.sums(model.topic_share_),
+        model.vocabulary_,
+        weight=weight,
+        forms=model._word_forms(),
     )

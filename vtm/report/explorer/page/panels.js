@@ -3,6 +3,23 @@
 const NAMES = { text: "text model", image: "image model" };
 const METHODS = { baseline: data.baseline, model: data.model };
 
+// A topic's words with their probability, ordered by relevance (Sievert and Shirley 2014), or as Python ordered them where
+// the page cannot do that. It stays as the reader sets it, whichever topic is shown.
+let lambda = data.relevance?.weight;
+
+function topicWords(name, k) {
+  const known = data.relevance;
+  if (!known) return data.topics[k].words[name];
+  const log = (p) => Math.log(Math.max(p, Number.MIN_VALUE));
+  const seen = new Set();
+  return known.topics[name][k]
+    .map(([place, p]) => ({ place, p, score: log(p) - (1 - lambda) * log(known.overall[name][place]) }))
+    .sort((a, b) => b.score - a.score || a.place - b.place)
+    .filter(({ place }) => !seen.has(known.forms[place]) && seen.add(known.forms[place]))
+    .slice(0, known.top)
+    .map(({ place, p }) => [known.words[place], p]);
+}
+
 const heading = (...children) => h("h2", { id: "panel-heading", tabindex: "-1" }, children);
 const closeLink = () => h("a", { href: OVERVIEW, class: "close", "aria-label": "Close, back to all topics" }, "All topics");
 
@@ -73,10 +90,6 @@ function topicPanel(k) {
   const topic = data.topics[k], place = topicPlace[k], n = topicOrder.length;
   const neighbour = (step) => topicOrder[(place + step + n) % n];
   const reads = Object.keys(NAMES).filter((name) => topic.words[name]);
-  const most = Math.max(...reads.flatMap((name) => topic.words[name].map(([, weight]) => weight)));
-  const inAll = new Set(
-    topic.words[reads[0]].map(([word]) => word).filter((word) => reads.every((name) => topic.words[name].some(([w]) => w === word))),
-  );
   return [
     h(
       "nav",
@@ -94,19 +107,8 @@ function topicPanel(k) {
       reads.map((name) => fact(`Coherence, ${NAMES[name]}`, coherence(topic.coherence[name]))),
     ),
     h("h3", null, "Keywords"),
-    reads.length > 1 && h("p", { class: "help" }, "First comes what tells the topic from the others; bars show a word’s probability in it. Words that both models have are bold."),
-    h(
-      "div",
-      { class: "pair always" },
-      reads.map((name) =>
-        h(
-          "section",
-          null,
-          h("h4", null, NAMES[name]),
-          h("ol", { class: "keywords" }, topic.words[name].map(([word, weight]) => keyword(word, weight, most, reads.length > 1 && inAll.has(word)))),
-        ),
-      ),
-    ),
+    h("p", { class: "help" }, !data.relevance && "First comes what tells the topic from the others. ", "Bars show a word’s probability in the topic.", reads.length > 1 && " Words that both models have are bold."),
+    keywords(k, reads),
     h("h3", null, "Best pictures, with the topic’s share in each"),
     topic.best.length === 0 && h("p", null, "No picture has 1% of this topic."),
     h(
@@ -116,6 +118,42 @@ function topicPanel(k) {
         h("li", null, h("a", { href: textAddress(row) }, thumbnail(row), h("span", { class: "number" }, percent(share)))),
       ),
     ),
+  ];
+}
+
+// The words of a topic, and the slider that orders them.
+function keywords(k, reads) {
+  const lists = h("div", { class: "pair always" });
+
+  function fill() {
+    const shown = reads.map((name) => topicWords(name, k));
+    const most = Math.max(...shown.flatMap((list) => list.map(([, weight]) => weight)));
+    const everywhere = (word) => reads.length > 1 && shown.every((list) => list.some(([other]) => other === word));
+    lists.replaceChildren(
+      ...reads.map((name, i) =>
+        h(
+          "section",
+          null,
+          h("h4", null, NAMES[name]),
+          h("ol", { class: "keywords" }, shown[i].map(([word, weight]) => keyword(word, weight, most, everywhere(word)))),
+        ),
+      ),
+    );
+  }
+
+  fill();
+  if (!data.relevance) return lists;
+  const slider = h("input", { id: "lambda", type: "range", min: 0, max: 1, step: 0.05, value: lambda, autocomplete: "off" });
+  const told = h("output", { for: "lambda" }, lambda.toFixed(2));
+  slider.addEventListener("input", () => {
+    lambda = Number(slider.value);
+    told.textContent = lambda.toFixed(2);
+    fill();
+  });
+  return [
+    h("p", { class: "slider" }, h("label", { for: "lambda" }, "Relevance λ"), slider, told),
+    h("p", { class: "help" }, "At 1, the topic’s most probable words come first; the nearer to 0, the more those that are rare in other topics."),
+    lists,
   ];
 }
 

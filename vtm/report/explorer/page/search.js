@@ -7,7 +7,9 @@ const wordsOf = (text) => plain(text).split(/[^\p{L}\p{N}]+/u).filter(Boolean);
 function createSearch() {
   const form = document.getElementById("search"), input = document.getElementById("query");
   const status = document.getElementById("found"), results = document.getElementById("results");
-  const allWords = (k) => Object.values(data.topics[k].words).flatMap((list) => list.map(([word]) => word));
+  // Also those that stand in the topic at another lambda.
+  const further = (k) => Object.values(data.relevance?.topics ?? {}).flatMap((topics) => topics[k].map(([place]) => data.relevance.words[place]));
+  const allWords = (k) => [...Object.values(data.topics[k].words).flatMap((list) => list.map(([word]) => word)), ...further(k)];
   const topicWords = data.topics.map((_, k) => [String(data.topics[k].number), ...wordsOf(data.topics[k].name), ...allWords(k)].flatMap((word) => wordsOf(word)));
   let textWords = null; // made when first needed: the page opens sooner
 
