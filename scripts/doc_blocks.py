@@ -123,19 +123,20 @@ def run_blocks(
 
 
 def lay_out(folder: Path) -> None:
-    """What pages take for granted: a table photos.csv with a column "headline" and its pictures; the notebooks."""
+    """What pages take for granted: a table photos.csv with columns "headline" and "taken", its pictures; the notebooks."""
     from vtm.corpora import load_corpus
 
     scenes = load_corpus("scenes", n=240)
     (folder / "photos").mkdir()
     with open(folder / "photos.csv", "w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(["file_name", "headline"])
-        for text, picture in zip(scenes.texts, scenes.images, strict=True):
+        table.writerow(["file_name", "headline", "taken"])
+        for number, (text, picture) in enumerate(zip(scenes.texts, scenes.images, strict=True)):
             shutil.copy(picture, folder / "photos" / picture.name)
-            table.writerow([f"photos/{picture.name}", text])
-        table.writerow(["photos/lost.png", "a picture that is not there"])
-        table.writerow([f"photos/{scenes.images[0].name}", ""])
+            taken = f"{2019 + number % 5}-{1 + number % 12:02}-01" if number % 60 else ""
+            table.writerow([f"photos/{picture.name}", text, taken])
+        table.writerow(["photos/lost.png", "a picture that is not there", "2019"])
+        table.writerow([f"photos/{scenes.images[0].name}", "", ""])
     (folder / "notebooks").symlink_to(NOTEBOOKS)
 
 

@@ -23,6 +23,7 @@ from vtm.config import BowConfig, ModelConfig, numpy_generator, parse_encoder, p
 from vtm.corpora import Dropped
 from vtm.corpora.base import TWIN_IMAGE, large_cluster, near_duplicates
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
+from vtm.corpora.table import periods
 from vtm.corpora.words import (
     Vocabulary,
     build_vocabulary,
@@ -62,6 +63,7 @@ from vtm.metrics.calibration import (
 )
 from vtm.metrics.index import MEASURES, ThetaIndex
 from vtm.metrics.ranking import target_ranks, top_items
+from vtm.metrics.retrieval import bootstrap_interval
 from vtm.metrics.topics import (
     ORDERS,
     RELEVANCE_WEIGHT,
@@ -133,6 +135,7 @@ WORDS_A_TOPIC = 5
 MOST_MISSED = 0.5
 COHERENCE_WORDS = 10
 BEST_PICTURES = 10
+RESAMPLES = 1000
 SPACE = ("ridge", "image_ridge", "dims")  # what VTM+ says of the space, which all methods have
 FUSED = "fused"
 OWN = "embeddings of your own"  # in place of an encoder's key
@@ -301,6 +304,31 @@ class Branch:
             level, branch = waiting.pop()
             yield level, branch
             waiting += [(level + 1, part) for part in reversed(branch.parts)]
+
+
+@dataclass(frozen=True)
+class SharesOver:
+    """What `VisualTopicModel.shares_over` found of K' topics in G periods or groups.
+
+    Attributes
+    ----------
+    labels : of the periods, the earliest first, or of the groups.
+    unit : "year", "month" or "group".
+    n : (G,) pictures.
+    share : (G, K') mean share of each topic in them; rows sum to 1.
+    low, high : (G, K') its 95 % interval, by resampled pictures; NaN of a single picture.
+    without : positions of the pictures that have no value, or no date.
+    dropped : pictures that cannot be used.
+    """
+
+    labels: tuple[str, ...]
+    unit: str
+    n: np.ndarray
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    without: tuple[int, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(eq=False, repr=False)
@@ -1592,6 +1620,56 @@ class VisualTopicModel:
         if self.shape_.banned:
             scores, forms = scores[:, allowed], None if forms is None else forms[allowed]
         return top_words(scores, words, top, forms=forms)
+
+    def shares_over(
+        self,
+        values: Sequence[Any],
+        images: Sequence[Any] | None = None,
+        *,
+        image_embeddings: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> SharesOver:
+        """The share that each topic has in the pictures of each year or month, or of each group.
+
+        Parameters
+        ----------
+        values : a date or the name of a group for each picture (`vtm.corpora.table.periods`); None or "" where there is none.
+        images, image_embeddings : n pictures, or their embeddings (n, E), as for `transform`.
+        seed : of the resamples, 1,000 for each interval (`vtm.metrics.retrieval.bootstrap_interval`).
+
+        Raises
+        ------
+        NotFittedError, ConfigError, DataError, MissingError
+            As `transform`; or not one value for each picture, none at all, or dates that can be read in two ways.
+
+        Examples
+        --------
+        >>> from vtm import VisualTopicModel, load_corpus
+        >>> corpus = load_corpus("scenes", n=120)
+        >>> model = VisualTopicModel(8, encoder="pixels", validation=0).fit(corpus.texts, corpus.images)
+        >>> dates = ["2019-05-01", "2021-06-01", "2024-07-01", "unknown"] * 10
+        >>> found = model.shares_over(dates, corpus.images[:40])
+        >>> found.unit, found.labels, found.share.shape, len(found.without)
+        ('year', ('2019', '2021', '2024'), (3, 8), 10)
+        """
+        theta, bad = self._image_theta(images, image_embeddings)
+        if len(values) != len(theta):
+            raise DataError(f"{len(values)} values for {len(theta)} pictures; give one for each")
+        labels, unit = periods(values)
+        labels, usable = np.array(labels, dtype=object), ~np.isnan(theta).any(axis=1)
+        order = sorted({*labels[usable]} - {""})
+        if not order:
+            raise DataError(f"none of {len(theta)} pictures can be used and has a value")
+        n, share, low, high = [], [], [], []
+        for label in order:
+            own = theta[usable & (labels == label)].astype(np.float64)
+            n.append(len(own))
+            share.append(own.mean(axis=0))
+            between = [bootstrap_interval(column, seed=seed, n_resamples=RESAMPLES) for column in own.T]
+            low.append([least if len(own) > 1 else math.nan for least, _ in between])
+            high.append([most if len(own) > 1 else math.nan for _, most in between])
+        without = tuple(np.flatnonzero(labels == "").tolist())
+        return SharesOver(tuple(order), unit, *map(np.array, (n, share, low, high)), without, bad)
 
     def tree(self, words: int = 4, *, weight: float = RELEVANCE_WEIGHT) -> Branch:
         """Which topics are alike: a tree with all topics that are shown, joined two by two (`vtm.metrics.topics.topic_tree`).

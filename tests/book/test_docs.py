@@ -172,11 +172,12 @@ def test_own_data_as_typed(tmp_path: Path, no_data: None) -> None:
                 "-p n_topics 20", "-p n_topics 4 -p encoder pixels -p epochs 10 -p min_df 1 --log-level ERROR"
             )
             .replace("papermill notebooks", "papermill --no-progress-bar notebooks")
+            .replace("vtm train photos", "vtm train --encoder pixels photos")
         )
 
     doc_blocks.lay_out(tmp_path)
     check(PAGES["own-data"], tmp_path, change)
-    for made in ("my-book/04-text-teacher.ipynb", "out.ipynb", "from-arrays"):
+    for made in ("my-book/04-text-teacher.ipynb", "out.ipynb", "from-arrays", "years.svg"):
         assert (tmp_path / made).is_file(), made
     assert "photos.csv:text_column=headline" in (tmp_path / "out.ipynb").read_text("utf-8")
 

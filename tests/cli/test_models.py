@@ -1230,3 +1230,77 @@ def test_topics_shows_the_largest_first(model, api, tmp_path):
     assert shown.count("(mixed)") == mixed
     assert f"{row['keywords'].split(', ')[0]} {row['times as frequent'].split(', ')[0]}×" in shown
     assert "keywords" in shown and f"{api.topic_share_[order[0]]:.1%}" in shown
+
+
+def test_topics_over_a_column_are_the_means_of_its_pictures(model, api, photos, tmp_path):
+    """By hand: the mean of theta in each year, and what resampling gives."""
+    names = sorted(path.relative_to(photos).as_posix() for path in photos.rglob("[0-9].png"))
+    dates = ["2019-01-02", "2.3.2019", "2019", "2021-05-06", "someday", ""]
+    write_table(
+        photos / "dates.csv", ["file_name", "date"], [*zip(names, dates, strict=True), ("gone.png", "2019")]
+    )
+    asked = ("topics", model, "--over", "date", "--table", photos / "dates.csv")
+    asked += ("--plot", tmp_path / "years.svg")
+    result = run(*asked, code=SKIPPED)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    theta = api.transform([photos / name for name in names]).astype(float)
+    draws = np.random.default_rng(1).integers(0, 3, size=(20_000, 3))
+    assert len(rows) == 12
+    for row in rows:
+        k = int(row["topic"])
+        own = theta[:3, k] if row["year"] == "2019" else theta[3:4, k]
+        assert float(row["share"]) == pytest.approx(own.mean(), abs=1e-6) and int(row["pictures"]) == len(own)
+        if len(own) == 1:
+            assert row["low"] == row["high"] == ""
+        else:
+            expected = np.percentile(own[draws].mean(axis=1), [2.5, 97.5])
+            np.testing.assert_allclose(
+                [float(row["low"]), float(row["high"])], expected, atol=0.05 * np.ptp(own)
+            )
+    assert [row["topic"] for row in rows[::2]] == [row["topic"] for row in rows[1::2]]
+    assert "4 pictures by date: 2 years" in result.stderr and "2019 to 2021" in result.stderr
+    assert f"2 pictures have no date in date: {names[4]}, {names[5]}" in result.stderr
+    assert "not used: dates.csv row 8: gone.png" in result.stderr
+    drawing = (tmp_path / "years.svg").read_bytes()
+    again = run(*asked[:-1], tmp_path / "again.svg", "--format", "table", code=SKIPPED)
+    assert (tmp_path / "again.svg").read_bytes() == drawing and b"<svg" in drawing
+    assert "2019" in again.stdout and "%" in again.stdout
+
+
+def write_table(path, columns, rows):
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+
+
+def test_topics_over_the_groups_of_what_the_model_was_trained_on(model, api, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(run("topics", model, "--over", "category").stdout)))
+    corpus = load_corpus("scenes", n=120)
+    theta, groups = api.transform(list(corpus.images)), np.array(corpus.groups)
+    assert {row["group"] for row in rows} == {*corpus.groups}
+    for row in rows[:: max(len(rows) // 7, 1)]:
+        own = theta[groups == row["group"], int(row["topic"])]
+        assert float(row["share"]) == pytest.approx(own.mean(), abs=1e-6) and int(row["pictures"]) == len(own)
+        assert float(row["low"]) <= own.mean() <= float(row["high"])
+    asked = ("--plot", tmp_path / "groups.png", "-o", tmp_path / "groups.parquet")
+    run("topics", model, "--over", "category", *asked)
+    with Image.open(tmp_path / "groups.png") as picture:
+        assert picture.width > 300
+
+
+def test_topics_over_what_cannot_be_is_told(model, photos, tmp_path):
+    write_table(photos / "dates.csv", ["file_name", "date"], [("0.png", ""), ("2.png", "nan")])
+    for given, told in (
+        (("--table", photos / "dates.csv"), "go with --over COLUMN"),
+        (
+            ("--over", "when", "--table", photos / "dates.csv"),
+            "no column 'when' for columns; its columns are",
+        ),
+        (
+            ("--over", "date", "--table", photos / "dates.csv"),
+            "none of 2 pictures can be used and has a value",
+        ),
+        (("--over", "date"), "the corpus scenes has no columns; --over category takes its categories"),
+        (("--over", "date", "--tree"), "leave out --tree"),
+        (("--over", "category", "--plot", tmp_path / "a.pdf"), "drawn as .svg or .png"),
+    ):
+        assert told in error("topics", model, *given).replace(str(photos), "")

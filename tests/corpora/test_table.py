@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from vtm.corpora import Dropped, load_corpus, split
+from vtm.corpora.table import periods
 from vtm.errors import ConfigError, DataError, MissingError
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    from PIL import Image
-
     for index, name in enumerate(["a.png", "b.png", "sub/c.png"]):
         path = tmp_path / "shop" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,12 @@ def test_imagefolder_and_its_splits(folder):
             DataError,
             ["row 2", "row 3", "'7'"],
         ),
-        (["image,text", "a.png,hat"], {"captions": "all"}, ConfigError, ["captions", "joined, first, drawn"]),
+        (
+            ["image,text", "a.png,hat"],
+            {"captions": "all"},
+            ConfigError,
+            ["captions", "joined, first, drawn, none"],
+        ),
         (["image,words", "a.png,hat"], {}, DataError, ["text_column", "image, words"]),
         (["image,text", "a.png,hat"], {"text_column": "words"}, ConfigError, ["words", "image, text"]),
         (["image,text", "a.png,hat"], {"encoding": "utf-99"}, ConfigError, ["utf-99"]),
@@ -448,3 +454,35 @@ def test_further_columns_are_kept_with_their_pairs(tmp_path: Path) -> None:
         ConfigError, match="no column 'jear' for columns; its columns are file_name, text, year, who"
     ):
         load_corpus(tmp_path / "t.csv", columns=("jear",))
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "unit"),
+    [
+        (["2019", "2020-03", "13/02/2021", "02/03/2021"], ["2019", "2020", "2021", "2021"], "year"),
+        (["2021:03:04 10:11:12", "2021-01-31T23:59+02:00", None], ["2021-03", "2021-01", ""], "month"),
+        (["2019-01-31", "2021-12-01", "soon"], ["2019-01", "2021-12", ""], "month"),
+        (["2019-01-31", "2022-01-01", "nan"], ["2019", "2022", ""], "year"),
+        (["12/31/2021", "01/02/2021", "3.3.2021"], ["2021-12", "2021-01", "2021-03"], "month"),
+        (["5/5/2021", datetime.date(2021, 6, 1)], ["2021-05", "2021-06"], "month"),
+        (["2021-02-30", "31.4.2021", "2021-02-28"], ["2021-02-30", "31.4.2021", "2021-02-28"], "group"),
+        (["9999", "0815", "4711"], ["9999", "0815", "4711"], "group"),
+        ([3, " a  b ", ""], ["3", "a b", ""], "group"),
+        ([], [], "group"),
+    ],
+)
+def test_dates_are_read_in_each_form_and_other_values_stay(values, labels, unit):
+    assert periods(values) == (labels, unit)
+
+
+def test_dates_that_can_be_read_in_two_ways_are_refused():
+    with pytest.raises(DataError, match="'01/02/2021': which is the day"):
+        periods(["01/02/2021", "05/05/2021"])
+
+
+def test_pictures_alone_need_no_texts(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "dates.csv").write_text("file_name,date\na.png,2021\ngone.png,2022\n", encoding="utf-8")
+    corpus = load_corpus(tmp_path / "dates.csv", captions="none", columns="date")
+    assert (corpus.ids, corpus.texts, corpus.columns["date"]) == (("a.png",), ("",), ("2021",))
+    assert corpus.drop_counts() == {"missing-picture": 1}

@@ -20,6 +20,7 @@ from vtm.cli.options import (
     Out,
     Relevance,
     corpus_note,
+    finish,
     labelled,
     load_trained_corpus,
     rounded,
@@ -29,12 +30,15 @@ from vtm.cli.options import (
 )
 from vtm.cli.rows import cell_text, choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
+from vtm.corpora.table import MOST_NAMED, Found
 from vtm.errors import ConfigError, DataError, printable, storable
 from vtm.files import atomic_path
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from vtm.api import Branch, VisualTopicModel
-    from vtm.corpora import Dropped
+    from vtm.corpora import Corpus, Dropped
     from vtm.corpora.table import Row
     from vtm.model.health import SizeTried
 
@@ -256,8 +260,8 @@ def sweep_sizes(
     from vtm.model.health import recommended_size
 
     kind = choose_format(format, None)
-    if out is not None and out.suffix.lower() not in (".svg", ".png"):
-        raise ConfigError(f"{out}: the figures are drawn as .svg or .png; give it one of these suffixes")
+    if out is not None:
+        _check_drawing(out)
     sizes = _sizes(topics)
     if isinstance(sizes, int):
         raise ConfigError(f"--topics {topics}: is one number; name several, as in 20,40,80")
@@ -304,15 +308,23 @@ def sweep_sizes(
         f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; train with --topics {chosen.n_topics}"
     )
     if out is not None:
-        import matplotlib
-
         from vtm.report.figures import sizes_chart
 
-        figure = sizes_chart(model.sizes_, chosen.n_topics)
-        metadata = {"Date": None} if out.suffix.lower() == ".svg" else None
-        # The same figures are the same file.
-        with atomic_path(out) as temporary, matplotlib.rc_context({"svg.hashsalt": "vtm"}):
-            figure.savefig(temporary, format=out.suffix[1:].lower(), metadata=metadata)
+        _draw(sizes_chart(model.sizes_, chosen.n_topics), out)
+
+
+def _check_drawing(path: Path) -> None:
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise ConfigError(f"{path}: the figures are drawn as .svg or .png; give it one of these suffixes")
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    import matplotlib
+
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+    # The same figures are the same file.
+    with atomic_path(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "vtm"}):
+        figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
 
 
 def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> str:
@@ -363,8 +375,27 @@ def show_topics(
         int, typer.Option(min=0, max=10, help="Training pictures to name for each topic.")
     ] = 3,
     tree: Annotated[bool, typer.Option("--tree", help="Which topics are alike, as a tree.")] = False,
+    over: Annotated[
+        str | None,
+        typer.Option(
+            help="Each topic's share over the dates or groups of a table's column.", metavar="COLUMN"
+        ),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="With --over: the table with the pictures and that column; by default that of the training.",
+            metavar="TABLE",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="With --over: draw it into this file, .svg or .png.", metavar="FILE")
+    ] = None,
     format: Format = None,
     out: Out = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    device: Device = "auto",
+    encoder: Encoder = None,
 ) -> None:
     """Show a model's topics, the largest first: keywords, share of the training pictures, coherence, best pictures.
 
@@ -375,13 +406,25 @@ def show_topics(
 
     --tree joins the two topics that are most alike, then the next, until all are one; each branch has the keywords of all
     its topics together. Other formats than a table have a row for each branch, with the row that it is part of.
+
+    --over reads the pictures of a table, and shows what share of them each topic has in each year, month or group, with a 95%
+    interval; the table needs no texts. Pictures without a date are counted; the exit code is 3 if some cannot be used.
     """
     import numpy as np
 
     from vtm.api import VisualTopicModel
     from vtm.metrics.topics import lift, topic_diversity
 
-    kind, loaded = choose_format(format, out), VisualTopicModel.load(model)
+    kind = choose_format(format, out)
+    if over is None and (table or plot):
+        raise ConfigError("--table, --plot: go with --over COLUMN, which names a column of dates or groups")
+    if plot is not None:
+        _check_drawing(plot)
+    loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
+    if over is not None:
+        if tree or ctfidf:
+            raise ConfigError("--over: shows shares; leave out --tree and --ctfidf")
+        return _show_over(loaded, model, over, table, top or 4, kind, out, plot)
     if tree:
         if ctfidf or all_forms:
             raise ConfigError("--tree: names branches by relevance; leave out --ctfidf and --all-forms")
@@ -447,6 +490,94 @@ def show_topics(
     _say_shape(loaded)
     for warning in loaded.warnings_:
         say(f"warning: {warning}")
+
+
+def _show_over(
+    model: VisualTopicModel,
+    path: Path,
+    column: str,
+    table: str | None,
+    top: int,
+    kind: str,
+    out: Path | None,
+    plot: Path | None,
+) -> None:
+    """The share of each topic over a column: a row for each topic and period or group."""
+    import numpy as np
+
+    corpus, values = _with_column(model, path, column, table)
+    found = model.shares_over(values, corpus.images)
+    numbers, labels = model.topic_numbers_, model.topic_labels(top)
+    rows = []
+    for k in np.argsort(-found.share.mean(axis=0), kind="stable"):
+        for row, label in enumerate(found.labels):
+            share, low, high = (rounded(float(part[row, k])) for part in (found.share, found.low, found.high))
+            one = {
+                "topic": numbers[k],
+                "keywords": labels[k],
+                found.unit: label,
+                "pictures": int(found.n[row]),
+            }
+            if kind == "table":
+                known = "" if low is None else f"{low:.1%} to {high:.1%}"
+                rows.append(one | {"share": f"{share:.1%}", "95% of resamples": known})
+            else:
+                rows.append(one | {"share": share, "low": low, "high": high})
+    columns = {"topic": int, "keywords": str, found.unit: str, "pictures": int}
+    if kind == "table":
+        columns |= {"share": str, "95% of resamples": str}
+    else:
+        columns |= {"share": float, "low": float, "high": float}
+    with open_rows(kind, out, columns) as write:
+        write(rows)
+    if plot is not None:
+        from vtm.report.figures import shares_chart
+
+        names = [f"{k}: {label}" for k, label in zip(numbers, labels, strict=True)]
+        _draw(shares_chart(found, names), plot)
+    n = len(found.labels)
+    told = f"{found.n.sum()} pictures by {column}: {n} {found.unit}{'s' * (n > 1)}"
+    if found.unit != "group":
+        why = (
+            "less than three years, else years"
+            if found.unit == "month"
+            else "three years or more, else months"
+        )
+        told += f", {found.labels[0]} to {found.labels[-1]} ({found.unit}s where dates span {why})"
+    say(told)
+    if found.without:
+        named = ", ".join(corpus.ids[row] for row in found.without[:MOST_NAMED])
+        named += ", ..." if len(found.without) > MOST_NAMED else ""
+        what = "value" if found.unit == "group" else "date"
+        say(f"{len(found.without)} pictures have no {what} in {column}: {named}")
+    # What is left out of the training's own corpus was told when it was read.
+    finish(Found(()), [*(corpus.dropped if table else ()), *found.dropped])
+
+
+def _with_column(
+    model: VisualTopicModel, path: Path, column: str, table: str | None
+) -> tuple[Corpus, Sequence[str]]:
+    """The pictures of a table, or of what the model was trained on, with the values of a column."""
+    from vtm.config import parse_corpus
+    from vtm.corpora import CORPORA, load_corpus
+
+    remedy, asked = "name a table with --table", {"columns": column, "captions": "none"}
+    specs = [table] if table is not None else trained_specs(model, path, remedy=remedy)
+    if own := [name for name in (parse_corpus(spec)[0] for spec in specs) if name in CORPORA]:
+        if column != "category":
+            raise ConfigError(
+                f"--over {column}: the corpus {own[0]} has no columns; --over category takes its categories"
+            )
+        asked = {}
+    if table is None:
+        corpus = load_trained_corpus(model, path, remedy=remedy, **asked)
+    else:
+        name, options = parse_corpus(table)
+        corpus = load_corpus(name, **options | asked)
+    values = corpus.groups if own else corpus.columns[column]
+    if values is None:
+        raise ConfigError(f"--over {column}: the pictures have no categories; {remedy}")
+    return corpus, values
 
 
 def _show_tree(tree: Branch, kind: str, out: Path | None) -> None:

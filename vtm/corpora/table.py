@@ -18,7 +18,9 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -421,7 +423,17 @@ _PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _PART = re.compile(rf"({'|'.join(_PARTS)})(\d{{4}})?", re.IGNORECASE)
-CAPTIONS = ("joined", "first", "drawn")
+CAPTIONS = ("joined", "first", "drawn", "none")
+# A date, with the time of day behind it or without; cameras write colons. Years of four digits, as codes have, are no others.
+_YEAR = r"(?P<year>1\d{3}|2[01]\d{2})"
+_DATES = (
+    rf"{_YEAR}(?:[-:/.](?P<month>\d{{1,2}})(?:[-:/.](?P<day>\d{{1,2}}))?)?",
+    rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.{_YEAR}",
+    # Of these, a column has one or the other.
+    rf"(?P<day>\d{{1,2}})[-/](?P<month>\d{{1,2}})[-/]{_YEAR}",
+    rf"(?P<month>\d{{1,2}})[-/](?P<day>\d{{1,2}})[-/]{_YEAR}",
+)
+MONTHS = 36  # that dates span, from which on years are told apart, not months
 # What other programs write for "no value".
 NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
 # A null byte, or half of a surrogate pair, which no file can be written with.
@@ -474,14 +486,15 @@ def load(
     group_column : gold category, for evaluation only.
     columns : further columns to keep (`Corpus.columns`); of several rows of one picture, the first that has a value.
     encoding : of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
-    captions : of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id.
+    captions : of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id; "none" reads
+        pictures alone, and needs no column of texts.
     pictures : another folder in which pictures are looked for, and into which absolute paths and links may lead.
     lang : code of the texts' language.
 
     Raises
     ------
     ConfigError
-        A named column does not exist; the message lists those that do. `captions` is none of the three.
+        A named column does not exist; the message lists those that do. `captions` is none of the four.
     DataError
         No column could be guessed, a row has too many or too few fields, two pictures have one id, the encoding is
         another one, a folder holds metadata in two formats, or no row is usable.
@@ -503,17 +516,16 @@ def load(
             if own
             else read_rows(table, encoding)
         )
-        used = {
-            "image": _column(table, there, "image_column", image_column, IMAGE_COLUMNS),
-            "text": _column(table, there, "text_column", text_column, TEXT_COLUMNS),
-        }
+        used = {"image": _column(table, there, "image_column", image_column, IMAGE_COLUMNS)}
+        if captions != "none":
+            used["text"] = _column(table, there, "text_column", text_column, TEXT_COLUMNS)
         for value, option, name in (("id", "id_column", id_column), ("group", "group_column", group_column)):
             if name:
                 used[value] = _column(table, there, option, name, ())
         kept = [_column(table, there, "columns", name, ()) for name in more_columns]
         folders = [*more, *_picture_folders(table)]
         for row in rows([*used.values(), *kept]):
-            texts = _texts(row, used["text"])
+            texts = _texts(row, used["text"]) if "text" in used else [""]
             picture, named, reason = _picture_of(row, used["image"], folders)
             values = {value: _value(row, used[value]) for value in ("id", "group") if value in used}
             further = [", ".join(_texts(row, name)) for name in kept]
@@ -799,6 +811,63 @@ class Found:
                 more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
                 lines.append(f"{len(passed)} {words}: {', '.join(places[:MOST_NAMED])}{more}")
         return lines
+
+
+def periods(values: Iterable[Any]) -> tuple[list[str], str]:
+    """The months or years of dates: months where all have one and they span less than three years. Other values stay.
+
+    Dates are 2021, 2021-03, 2021-03-04, 2021:03:04 as cameras write it, 4.3.2021 or 04/03/2021, with a time or without. A
+    column has dates where half of its different values are some.
+
+    Parameters
+    ----------
+    values : of a column, one for each picture.
+
+    Returns
+    -------
+    labels : "2021", "2021-03", or the value; "" where there is none, or no date among dates.
+    unit : "year", "month" or "group".
+
+    Raises
+    ------
+    DataError
+        Dates of which the day and the month cannot be told apart.
+
+    Examples
+    --------
+    >>> from vtm.corpora.table import periods
+    >>> periods(["2021-03-04", "14.2.2021", "unknown", "2021-05-06 12:00"])
+    (['2021-03', '2021-02', '', '2021-05'], 'month')
+    >>> periods(["sea", None, "woods"])
+    (['sea', '', 'woods'], 'group')
+    """
+    texts = [" ".join(str("" if value is None else value).split()) for value in values]
+    texts = ["" if text.lower() in NO_VALUE else text for text in texts]
+    different = sorted({*texts} - {""})
+    year_first, dotted, *others = (_dates(different, pattern) for pattern in _DATES)
+    more, fewer = sorted(others, key=len, reverse=True)
+    dates = year_first | dotted | more
+    if not dates or 2 * len(dates) < len(different):
+        return texts, "group"
+    if len(more) == len(fewer) and (twice := next((one for one in more if more[one] != fewer[one]), "")):
+        raise DataError(f"{twice!r}: which is the day, and which is the month? Write dates as in 2021-03-31")
+    first, last = min(dates.values()), max(dates.values())
+    by_month = 12 * (last.year - first.year) + last.month - first.month < MONTHS
+    by_month &= not any(text.isdecimal() for text in dates)  # a year alone
+    labels = {
+        text: f"{date.year}-{date.month:02}" if by_month else str(date.year) for text, date in dates.items()
+    }
+    return [labels.get(text, "") for text in texts], "month" if by_month else "year"
+
+
+def _dates(texts: Iterable[str], pattern: str) -> dict[str, date]:
+    """The texts that are dates by a pattern, and these."""
+    found = {}
+    for text in texts:
+        if match := re.fullmatch(rf"{pattern}(?:[T ,].*)?", text):
+            with suppress(ValueError):  # no such day
+                found[text] = date(*(int(match[part] or 1) for part in ("year", "month", "day")))
+    return found
 
 
 def find_pictures(paths: Iterable[Path | str], *, exclude: Sequence[str] = ()) -> Found:

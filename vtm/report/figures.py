@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+    from vtm.api import SharesOver
     from vtm.model.health import SizeTried
 
 
@@ -310,6 +311,42 @@ def sizes_chart(tried: Sequence[SizeTried], chosen: int) -> Figure:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set_xticks([], minor=True)
     grid[0][0].legend(frameon=False, fontsize="small")
+    figure.tight_layout()
+    return figure
+
+
+MOST_PANELS = 12
+
+
+def shares_chart(found: SharesOver, names: Sequence[str]) -> Figure:
+    """The share of topics over periods or groups with their intervals, a panel each: the 12 whose share differs most."""
+    place, by_time = np.arange(len(found.labels)), found.unit != "group"
+    if by_time:  # years and months without pictures take their place on the axis
+        parts = [[int(part) for part in label.split("-")] for label in found.labels]
+        place = np.array([part[0] + (part[1] - 1) / 12 if len(part) > 1 else part[0] for part in parts])
+    shown = np.argsort(-np.ptp(found.share, axis=0), kind="stable")[:MOST_PANELS]
+    columns = min(len(shown), 3)
+    height = 2.2 if by_time else max(1.6, 0.24 * len(place) + 0.8)
+    figure, grid = grid_of_axes(-(-len(shown) // columns), columns, width=3.6, height=height)
+    panels = [axes for line in grid for axes in line]
+    ticks = place[:: -(-len(place) // 5)] if by_time else place
+    for axes, k in zip(panels, shown, strict=False):
+        share, low, high = (100 * part[:, k] for part in (found.share, found.low, found.high))
+        # An interval may lie beside the mean by rounding; of a single picture there is none.
+        error = np.nan_to_num(np.maximum([share - low, high - share], 0))
+        if by_time:
+            axes.errorbar(place, share, yerr=error, color=COLOURS[1], marker="o", markersize=3, capsize=2)
+            axes.set_xticks(ticks, [found.labels[row] for row in np.searchsorted(place, ticks)])
+            axes.set(ylim=(0, None), ylabel="% of pictures")
+        else:
+            axes.barh(place, share, xerr=error, color=COLOURS[1], ecolor=COLOURS[0], capsize=2)
+            axes.set_yticks(place, found.labels)
+            axes.invert_yaxis()
+            axes.set(xlim=(0, None), xlabel="% of pictures")
+        axes.set_title(textwrap.fill(names[k], 40, max_lines=2, placeholder=" …"), fontsize="small")
+        axes.tick_params(labelsize="small")
+    for axes in panels[len(shown) :]:
+        axes.axis("off")
     figure.tight_layout()
     return figure
 
