@@ -12,7 +12,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ KEYS = {
     "+": ("Equal", 187, "+"),
     "-": ("Minus", 189, "-"),
     "0": ("Digit0", 48, "0"),
+    " ": ("Space", 32, " "),
 }
 SHIFT = 8
 
@@ -204,6 +205,23 @@ class Tab:
             x, y = (a + part * (b - a) for a, b in zip(start, end, strict=True))
             self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **about)
+
+    def draw(self, corners: Sequence[tuple[float, float]]) -> None:
+        """Press at the first place, go on to all others, and let go at the last one."""
+        self.move(*corners[0])
+        about = {"button": "left", "buttons": 1}
+        self.send(
+            "Input.dispatchMouseEvent",
+            type="mousePressed",
+            x=corners[0][0],
+            y=corners[0][1],
+            clickCount=1,
+            **about,
+        )
+        for x, y in corners[1:]:
+            self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, **about)
+        x, y = corners[-1]
+        self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, clickCount=1, **about)
 
     def wheel(self, x: float, y: float, by: float) -> None:
         self.send("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=by)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import os
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import numpy as np
 import pytest
+from browser import find_chromium
+from bs4 import BeautifulSoup
+from devtools import open_tab
 from explorer_data import read_data
+from PIL import Image
 from typer.testing import CliRunner
 
 from vtm.api import VisualTopicModel
 from vtm.cli import app
+from vtm.cli.tags import read_review
 from vtm.corpora import load_corpus
+from vtm.corpora.keywords import fingerprint
 from vtm.encoders import EncoderPair, embed_images, load_encoder
 from vtm.errors import DataError
 from vtm.report.explorer import build_explorer
@@ -108,6 +118,128 @@ def test_pictures_alone_and_those_that_cannot_be_read(home: Path) -> None:
     assert told.exit_code == 3
     assert "20 pictures" in told.stdout.replace("\n", "") and "bad.png" in told.stderr
     assert "<title>Mine</title>" in (home / "b" / "index.html").read_text(encoding="utf-8")
+
+
+def test_originals_are_linked_and_named(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    names = ["plain.png", "javascript:alert(1).png", "a b#c?d%20.png", "ü.png", "x\udcff.png"]
+    for name in names:
+        shutil.copyfile(home / "pictures" / "p00.png", folder / name)
+    asked = ["explore", str(home / "model"), str(folder), "-o", str(tmp_path / "page")]
+    assert runner.invoke(app, asked).exit_code == 0
+    page = read_data(tmp_path / "page" / "index.html")
+    assert len(page["originals"]) == 5 and len(page["keywords"]) == 5
+    for file, (address, mark) in zip(page["files"], page["originals"], strict=True):
+        assert address.startswith("../photos/") and ":" not in address
+        path = os.fsdecode(unquote_to_bytes(urlsplit(urljoin("file:///a/page/index.html", address)).path))
+        assert path == f"/a/photos/{file}" or "\udcff" in path
+        assert mark == fingerprint(folder / Path(path).name)
+    assert runner.invoke(app, [*asked, "--no-originals"]).exit_code == 0
+    assert read_data(tmp_path / "page" / "index.html")["originals"] is None
+    assert "photos" not in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_keywords_to_review_are_those_of_vtm_tag(home: Path, tmp_path: Path) -> None:
+    model, pictures = VisualTopicModel.load(home / "model"), sorted((home / "pictures").iterdir())
+    data, _ = from_model(model, pictures)
+    shown = page_of(data, tmp_path / "page")["keywords"]
+    assert [[word for word, _ in some] for some in shown] == [
+        [keyword.word for keyword in some] for some in model.keywords(pictures)
+    ]
+    assert any(shown) and all(0 <= chance <= 1000 for some in shown for _, chance in some)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_chromium() is None, reason="no Chromium (apt-get install chromium)")
+def test_what_is_reviewed_on_the_page_is_applied(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted, rejected and added on the page; downloaded; read by `vtm apply` from another folder; in the sidecars."""
+    shutil.copytree(home / "pictures", tmp_path / "my photos, 2024")
+    photos = sorted((tmp_path / "my photos, 2024").iterdir())
+    photos[1] = photos[1].rename(photos[1].with_name("=1+2 ü.png"))
+    data, _ = from_model(VisualTopicModel.load(home / "model"), photos)
+    data = dataclasses.replace(data, keywords=tuple((("boat", 0.8), ("sea", 0.6)) for _ in photos))
+    index = build_explorer(data, tmp_path / "page", originals=True).index
+    click = (
+        "((row, name) => {{ location.hash = textAddress(row); show({{focus: false}});"
+        "[...panel.querySelectorAll('button')].find((b) => (b.ariaLabel ?? b.textContent) === name).click(); }})({}, {!r})"
+    )
+    with open_tab() as tab:
+        (tmp_path / "got").mkdir()
+        tab.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "got"))
+        tab.open(index.as_uri())
+        tab.wait_for("performance.getEntriesByName('explorer-interactive').length")
+        tab.evaluate(click.format(0, "Accept boat"))
+        tab.evaluate(click.format(0, "Reject sea"))
+        tab.evaluate(click.format(1, "Accept all"))
+        tab.evaluate("document.querySelector('#new-keyword').focus()")
+        tab.type('-dash, “quoted” "twice"; boat')
+        tab.press("Enter")
+        tab.evaluate(click.format(2, "Reject all"))
+        tab.evaluate(click.format(3, "Accept sea"))
+        told = "4 pictures reviewed, 1 keyword undecided (not in the table)"
+        assert tab.evaluate("document.querySelector('#n-reviewed').textContent") == told
+        # Taken back, it is as if nothing had been decided.
+        tab.evaluate(click.format(4, "Accept boat"))
+        tab.evaluate(click.format(4, "Accept boat"))
+        # Another visit finds it all again.
+        tab.open("about:blank")
+        tab.open(index.as_uri())
+        tab.wait_for("performance.getEntriesByName('explorer-interactive').length")
+        assert tab.evaluate("document.querySelector('#n-reviewed').textContent") == told
+        tab.click("#download-review")
+        sheet = wait_for_file(tmp_path / "got" / "reviewed.csv")
+        # Several at once, and the tags of a selection.
+        tab.evaluate("selection.add([5, 6, 7])")
+        tab.evaluate("location.hash = SELECTED")
+        tab.wait_for("document.querySelector('#panel h2').textContent === '3 pictures selected'")
+        tab.click("[aria-label='Reject sea']")
+        tab.evaluate("document.querySelector('#new-keyword').focus()")
+        tab.type("harbour")
+        tab.press("Enter")
+        tab.click("#download-tags")
+        tags = wait_for_file(tmp_path / "got" / "tags.csv")
+        tab.click("#download-ids")
+        ids = wait_for_file(tmp_path / "got" / "ids.csv")
+        assert tab.problems == []
+    expected = {0: ("boat",), 1: ("boat", "sea", "-dash", '“quoted” "twice"'), 2: (), 3: ("sea",)}
+    review = read_review(sheet)
+    assert review.problems == () and len(review.pictures) == 4
+    assert {one.picture: one.keywords for one in review.pictures} == {
+        photos[i]: words for i, words in expected.items()
+    }
+    assert all(len(one.rows) == 1 for one in review.pictures), "one row a picture"
+    monkeypatch.chdir(tmp_path / "got")
+    told = runner.invoke(app, ["apply", str(sheet), "--write-sidecars"])
+    assert told.exit_code == 0, told.output
+    for row, photo in enumerate(photos):
+        assert set(written(photo)) == set(expected.get(row, ()))
+    assert {one.picture: one.keywords for one in read_review(tags).pictures} == {
+        photos[i]: ("boat", "harbour") for i in (5, 6, 7)
+    }
+    assert ids.read_text(encoding="utf-8-sig").splitlines() == ["id", *(data.ids[i] for i in (5, 6, 7))]
+    # A picture that shows something else by now is not written.
+    Image.new("RGB", (9, 9)).save(photos[3])
+    assert "shows something else" in read_review(sheet).problems[0]
+
+
+def wait_for_file(path: Path) -> Path:
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end, f"{path.name} was not downloaded"
+        time.sleep(0.05)
+    return path
+
+
+def written(photo: Path) -> list[str]:
+    """The keywords in a picture's sidecar."""
+    sidecar = photo.with_name(f"{photo.name}.xmp")
+    if not sidecar.exists():
+        return []
+    subject = BeautifulSoup(sidecar.read_text(encoding="utf-8"), "xml").find("subject")
+    return [item.text for item in subject.find_all("li")] if subject else []
 
 
 def test_nothing_to_show_is_an_error(home: Path, tmp_path: Path) -> None:

@@ -359,6 +359,47 @@ def test_the_map_is_coloured_by_a_column_with_a_legend(tab: Tab, tmp_path: Path)
     assert tab.evaluate("document.querySelector('#legend').hidden")
 
 
+def test_a_lasso_selects_and_the_list_does(tab: Tab, explorer: Path) -> None:
+    start(tab, explorer)
+    around = tab.evaluate("map.box.getBoundingClientRect().toJSON()")
+    middle = around["x"] + around["width"] / 2
+    places = [point(tab, row) for row in range(30)]
+    left_half = {row for row, (x, _) in enumerate(places) if x < middle}
+    corners = [
+        (around["x"] + 2, around["y"] + 2),
+        (middle, around["y"] + 2),
+        (middle, around["y"] + around["height"] - 2),
+        (around["x"] + 2, around["y"] + around["height"] - 2),
+    ]
+    selected = "selection.sorted()"
+    tab.click("#lasso")
+    before = tab.evaluate("map.state()")
+    tab.draw(corners)
+    assert set(tab.evaluate(selected)) == left_half and len(left_half) > 3
+    assert tab.evaluate("location.hash") == "" and tab.evaluate("map.state().zoom") == before["zoom"]
+    assert (
+        tab.evaluate("document.querySelector('#n-selected').textContent")
+        == f"{len(left_half)} pictures selected"
+    )
+    tab.click("#clear")
+    assert tab.evaluate(selected) == [] and tab.evaluate("document.querySelector('#selection').hidden")
+    # Only what is not faint.
+    tab.evaluate("location.hash = '#topic=2'")
+    tab.wait_for("map.state().topic === 2")
+    tab.draw(corners)
+    assert set(tab.evaluate(selected)) == {row for row in left_half if row % 6 == 2}
+    tab.click("#lasso")
+    tab.click("#clear")
+    tab.evaluate("document.querySelector('#list a[tabindex=\"0\"]').focus()")
+    tab.press("ArrowDown", " ")
+    row = tab.evaluate("Number(document.activeElement.dataset.row)")
+    assert tab.evaluate(selected) == [row]
+    tab.press(" ")
+    assert tab.evaluate(selected) == []
+    tab.evaluate("location.hash = '#selected'")
+    tab.wait_for("document.querySelector('#panel h2').textContent === 'Nothing is selected'")
+
+
 def test_twenty_thousand_pictures_can_be_moved(
     tab: Tab, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -271,6 +271,10 @@ def explore(
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Topic explorer",
+    originals: Annotated[
+        bool,
+        typer.Option(help="Link to the pictures themselves, and name them in tables that the page writes."),
+    ] = True,
     limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
     ctfidf: Order = False,
@@ -283,7 +287,8 @@ def explore(
     """Make a page to explore a model: a map of pictures by topic, topics, search; one folder, no server.
 
     With texts the page also shows the pictures that fit each text, beside those that the encoder finds by itself where
-    it can, as CLIP does. Pictures that cannot be read are named; the exit code is then 3.
+    it can, as CLIP does. On the page keywords can be accepted, rejected and added; it writes them as a table for
+    `vtm apply`. Pictures that cannot be read are named; the exit code is then 3.
     """
     from vtm.api import VisualTopicModel
     from vtm.report.explorer import build_explorer
@@ -305,7 +310,7 @@ def explore(
         order="ctfidf" if ctfidf else "relevance",
         weight=relevance,
     )
-    built = build_explorer(data, out)
+    built = build_explorer(data, out, originals=originals)
     typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
     for line in found.told():
         say(line)

@@ -12,6 +12,8 @@ import hashlib
 import html
 import io
 import json
+import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,12 +21,14 @@ from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
+from vtm.corpora.keywords import fingerprint
 from vtm.corpora.pictures import PictureError, open_picture
 from vtm.corpora.table import EXPLORER_MARK, EXPLORER_SHEETS, holds_explorer
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, DataError
 from vtm.files import atomic_path
 from vtm.metrics.ranking import similarity
 from vtm.report.explorer.shown import (
@@ -123,7 +127,9 @@ BEST = 12  # pictures of a topic
 SMALLEST_SHARE = 0.01  # of a document or of a match; smaller ones are not worth a line
 
 
-def payload(data: ExplorerData, sheets: Sheets) -> dict[str, Any]:
+def payload(
+    data: ExplorerData, sheets: Sheets, *, originals: Sequence[Original] | None = None
+) -> dict[str, Any]:
     """Everything the page shows, as JSON values: rounded, shares in thousandths, positions in place of ids."""
     theta = np.asarray(data.theta_image, dtype=np.float64)
     return {
@@ -154,6 +160,11 @@ def payload(data: ExplorerData, sheets: Sheets) -> dict[str, Any]:
             for column in data.columns
         ],
         "relevance": _relevance(data),
+        "keywords": [
+            [[word, None if math.isnan(chance) else round(1000 * chance)] for word, chance in some]
+            for some in data.keywords
+        ],
+        "originals": None if originals is None else [[one.address, one.fingerprint] for one in originals],
         "notes": list(data.notes),
     }
 
@@ -277,6 +288,9 @@ _NAMES = (
     "map",
     "gestures",
     "legend",
+    "tables",
+    "selection",
+    "review",
     "places",
     "panels",
     "search",
@@ -306,12 +320,43 @@ class Built:
         return sum(path.stat().st_size for path in (self.index, *self.sheets))
 
 
-def build_explorer(data: ExplorerData, out: Path | str, *, progress: bool = True) -> Built:
+@dataclass(frozen=True)
+class Original:
+    """Where a picture's own file lies, as seen from the page, and what it shows.
+
+    Parameters
+    ----------
+    address : a relative address; "" where there is none, as between drives.
+    fingerprint : `vtm.corpora.keywords.fingerprint`, "" where the file cannot be read.
+    """
+
+    address: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, picture: Path, out: Path) -> Original:
+        try:
+            # A name's own bytes, escaped: no name can be taken for another kind of address. Links stay, as browsers
+            # know of none.
+            address = quote(os.fsencode(os.path.relpath(picture, out)).replace(os.sep.encode(), b"/"))
+            return cls(address, fingerprint(picture))
+        except (DataError, OSError, ValueError):
+            return cls("", "")
+
+
+def build_explorer(
+    data: ExplorerData, out: Path | str, *, originals: bool = False, progress: bool = True
+) -> Built:
     """Write the explorer into the folder `out`: index.html and sheets of thumbnails.
 
     The folder can be opened from disk, copied, or put on any web server; the page loads nothing from
     elsewhere. An explorer that is already there is replaced, and stays whole until the new one is; other
     files are left alone.
+
+    Parameters
+    ----------
+    originals : whether the page says where the pictures' files lie: it links to them, and tables of reviewed keywords
+        name them.
 
     Raises
     ------
@@ -326,7 +371,8 @@ def build_explorer(data: ExplorerData, out: Path | str, *, progress: bool = True
         raise ConfigError(f"{index}: is there and is not an explorer; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     sheets = write_sheets(data.pictures, packing_order(data), out, progress=progress)
-    page = render(data.title, to_json(payload(data, sheets)))
+    links = [Original.of(picture, out) for picture in data.pictures] if originals else None
+    page = render(data.title, to_json(payload(data, sheets, originals=links)))
     with atomic_path(index) as temporary:
         temporary.write_bytes(page.encode("utf-8", "replace"))
     for old in out.glob(EXPLORER_SHEETS):

@@ -227,6 +227,7 @@ class ExplorerData:
     numbers, names : K each, what topics are called; by default 0 to K - 1, and by their words.
     columns : by which pictures can be coloured, n values each.
     relevance : by which words of topics can be ordered anew; None where they cannot.
+    keywords : n lists of (word, chance that it is right or NaN), which can be reviewed; none where there are none.
 
     Raises
     ------
@@ -255,6 +256,7 @@ class ExplorerData:
     names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     relevance: Relevance | None = field(default=None, repr=False)
+    keywords: tuple[Words, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -267,6 +269,8 @@ class ExplorerData:
         _check_theta("theta_image", self.theta_image, (n, self.n_topics))
         if self.theta_text is not None:
             _check_theta("theta_text", self.theta_text, (n, self.n_topics))
+        if self.keywords:
+            _same("lists of keywords", len(self.keywords), n)
         for column in self.columns:
             _same(f"values of {column.name}", len(column.of), n)
         if self.positions.shape != (n, 2):
@@ -432,6 +436,7 @@ def from_arrays(
     baseline: tuple[np.ndarray, np.ndarray] | None = None,
     compare: Sequence[str] | None = None,
     columns: Mapping[str, Sequence[str]] | None = None,
+    keywords: Sequence[Sequence[tuple[str, float]]] | None = None,
     measure: str = "cosine",
     baseline_measure: str = "cosine",
     limit: int = LIMIT,
@@ -452,6 +457,7 @@ def from_arrays(
         The page then shows what they find beside what the model finds.
     compare : ids of the texts to find pictures for; all that are not empty by default.
     columns : name -> n values, by which the map can be coloured (`column_classes`).
+    keywords : n lists of (word, chance that it is right, or NaN), which a reader can review.
     measure, baseline_measure : see `vtm.metrics.ranking.similarity`.
     limit : int
         Of more pictures than this, so many are drawn with the seed; everything the page shows, ranks too, is
@@ -475,7 +481,13 @@ def from_arrays(
         arrays |= {"baseline text embeddings": baseline[0], "baseline image embeddings": baseline[1]}
     arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
     columns = columns or {}
-    for name, rows in (("texts", texts), ("pictures", pictures), *columns.items(), *arrays.items()):
+    given = {
+        "texts": texts,
+        "pictures": pictures,
+        **columns,
+        **({} if keywords is None else {"keywords": keywords}),
+    }
+    for name, rows in (given | arrays).items():
         if len(rows) != n_all:
             raise DataError(f"explorer: {len(rows)} {name} for {n_all} ids")
     if unknown := set(compare or ()) - set(ids):
@@ -511,6 +523,7 @@ def from_arrays(
         columns=tuple(
             column_classes(name, [values[row] for row in rows]) for name, values in columns.items()
         ),
+        keywords=() if keywords is None else tuple(tuple(keywords[row]) for row in rows),
         measure=measure,
         n_all=n_all,
         **more,
@@ -704,9 +717,10 @@ def from_model(
         names = [path.name for path in pictures]
         ids = names if len(set(names)) == len(names) else [str(path) for path in pictures]
     dropped: list[Dropped] = []
-    blocks = []
-    for block, bad in model.transform_blocks(list(pictures)):
+    blocks, keywords = [], []
+    for block, found, bad in model.tag_blocks(list(pictures)):
         blocks.append(block)
+        keywords += [tuple((keyword.word, keyword.confidence) for keyword in some) for some in found]
         dropped += bad
     theta = np.concatenate(blocks) if blocks else np.zeros((0, model.n_topics), dtype=np.float32)
     good = np.flatnonzero(np.isfinite(theta).all(axis=1))
@@ -736,6 +750,7 @@ def from_model(
         numbers=tuple(model.topic_numbers_),
         names=tuple(map(model.shape_.name, model.topic_numbers_)),
         columns={name: [values[row] for row in good] for name, values in (columns or {}).items()},
+        keywords=[keywords[row] for row in good],
         limit=limit,
         seed=seed,
         title=title,

@@ -1,18 +1,24 @@
 // The page: what its address names is what it shows.
 
 const panel = document.getElementById("panel");
-const map = createMap((row) => {
-  opener = document.getElementById("canvas");
-  location.hash = textAddress(row);
+const map = createMap({
+  open(row) {
+    opener = document.getElementById("canvas");
+    location.hash = textAddress(row);
+  },
+  select: (rows) => selection.add(rows),
 });
-const list = createList(map);
-createLegend(map);
+const review = createReview();
+const selection = createSelection(map, review);
+const list = createList(map, selection);
+createLegend(map, selection);
 const narrow = matchMedia("(max-width: 60rem)");
 let opener = null; // where the reader was when the panel left the overview
 createSearch();
 
-// What an address asks for: {topic: k}, {row}, {missing: what}, or nothing for the overview.
+// What an address asks for: {topic: k}, {row}, {selected: true}, {missing: what}, or nothing for the overview.
 function read(hash) {
+  if (hash === SELECTED) return { selected: true };
   const [, name, value] = /^#(\w+)=(.*)$/su.exec(hash) ?? [];
   if (name === "topic") {
     const k = /^\d+$/.test(value) ? data.topics.findIndex((topic) => topic.number === Number(value)) : -1;
@@ -38,6 +44,7 @@ function show({ focus }) {
   const content =
     asked.topic !== undefined ? topicPanel(asked.topic)
     : asked.row !== undefined ? textPanel(asked.row)
+    : asked.selected ? selectionPanel()
     : asked.missing ? missingPanel(asked.missing)
     : overviewPanel();
   panel.replaceChildren(...content.flat(Infinity).filter((node) => node));
@@ -74,5 +81,15 @@ document.addEventListener("keydown", (event) => {
   else if (Object.keys(read(location.hash)).length) location.hash = OVERVIEW;
 });
 
+// The panel of the selection is written anew; what the focus is on has a name there, too.
+for (const about of [selection, review]) {
+  about.onChange(() => {
+    if (location.hash !== SELECTED) return;
+    const name = document.activeElement?.getAttribute("aria-label"), id = document.activeElement?.id;
+    show({ focus: false });
+    const again = [...panel.querySelectorAll("button")].find((button) => name && button.getAttribute("aria-label") === name);
+    (again ?? (id && panel.querySelector(`#${id}`)))?.focus();
+  });
+}
 show({ focus: location.hash.includes("=") });
 requestAnimationFrame(() => setTimeout(() => performance.mark("explorer-interactive")));

@@ -1,8 +1,8 @@
-// How the map is moved: buttons, keys, wheel, mouse, one finger or two.
+// How the map is moved: buttons, keys, wheel, mouse, one finger or two; and how a lasso is drawn.
 
 const TOUCH = 8; // CSS px a finger may tremble without dragging
 
-function attachGestures(canvas, { open, activate, nearest, zoomAt, pan, panBy, whole, isWhole }) {
+function attachGestures(canvas, { open, activate, nearest, zoomAt, pan, panBy, whole, isWhole, drawsLasso, drawLasso }) {
   const zoomKeys = { "+": () => zoomAt(1.5), "=": () => zoomAt(1.5), "-": () => zoomAt(1 / 1.5), 0: whole };
   const arrows = {
     ArrowLeft: () => pan(-0.15, 0), ArrowRight: () => pan(0.15, 0),
@@ -31,10 +31,13 @@ function attachGestures(canvas, { open, activate, nearest, zoomAt, pan, panBy, w
   );
 
   const pointers = new Map();
-  let travelled = 0;
+  let travelled = 0, line = null; // of the lasso
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    if (pointers.size === 0) travelled = 0;
+    if (pointers.size === 0) {
+      travelled = 0;
+      line = drawsLasso() || event.shiftKey ? [[event.offsetX, event.offsetY]] : null;
+    } else if (line) drawLasso((line = null)); // two fingers move the map
     pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
     canvas.setPointerCapture(event.pointerId);
   });
@@ -43,6 +46,12 @@ function attachGestures(canvas, { open, activate, nearest, zoomAt, pan, panBy, w
     if (!before) {
       if (event.pointerType === "mouse") activate(nearest(...here));
       return;
+    }
+    if (line) {
+      travelled += Math.hypot(here[0] - before[0], here[1] - before[1]);
+      pointers.set(event.pointerId, here);
+      line.push(here);
+      return drawLasso(line);
     }
     const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
     if (other) {
@@ -56,9 +65,15 @@ function attachGestures(canvas, { open, activate, nearest, zoomAt, pan, panBy, w
   });
   canvas.addEventListener("pointerup", (event) => {
     const touched = pointers.delete(event.pointerId) && pointers.size === 0 && travelled < TOUCH;
+    if (line && !touched) drawLasso(line, true);
+    else if (line) drawLasso(null);
+    line = null;
     const row = touched ? nearest(event.offsetX, event.offsetY) : -1;
     if (row >= 0) open(row);
   });
-  canvas.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
+  canvas.addEventListener("pointercancel", (event) => {
+    pointers.delete(event.pointerId);
+    if (line) drawLasso((line = null));
+  });
   canvas.addEventListener("pointerleave", () => activate(-1));
 }

@@ -1,4 +1,5 @@
-// The map: points, labels, thumbnails when zoomed in; zoom, pan, hover. `open(row)` is called for a chosen picture.
+// The map: points, labels, thumbnails when zoomed in; zoom, pan, hover, lasso. `open(row)` is called for a chosen
+// picture, `select(rows)` for those that were drawn around.
 
 const THUMBNAILS_FROM = 2.2; // zoom
 const LARGEST_ZOOM = 40;
@@ -11,7 +12,7 @@ const REACH = 14; // CSS px within which a pointer touches a picture
 const sideOf = (zoom) => Math.min(LARGEST_SIDE, 30 + 6 * zoom); // CSS px of a thumbnail
 const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)); // of #rrggbb
 
-function createMap(open) {
+function createMap({ open, select }) {
   const box = document.getElementById("map");
   const canvas = document.getElementById("canvas");
   const tip = document.getElementById("tip");
@@ -26,6 +27,8 @@ function createMap(open) {
   let began = 0; // when the thumbnails of this frame were begun
   let width = 0, height = 0, scale = 1, colours = {}, topic = null, chosen = -1, active = -1, waiting = false, moving = 0;
   let colouring = colourings[0], only = null; // the class that is not faint, or null for all
+  let marked = new Set(); // rows that are selected
+  let lasso = null, lassoing = false; // the line that is being drawn, [across, down] each; whether a drag draws one
   let drawn = []; // rows whose thumbnail is on the map, with its place
   let named = []; // the labels on the map
 
@@ -70,6 +73,7 @@ function createMap(open) {
     const crowd = 0.19 * Math.sqrt((width * height) / n);
     const size = Math.min(6, Math.min(5, Math.max(3, crowd)) * view.zoom ** 0.25);
     const seen = [], parts = colouring.signs.map((sign) => sign && rgb(colours.signs[sign.colour]));
+    const rings = points.masks(size + 3);
     // Pictures of the chosen topic or class lie on top of the others.
     for (const lit of topic === null && only === null ? [true] : [false, true]) {
       const masks = points.masks(lit ? size : 0.7 * size);
@@ -77,6 +81,7 @@ function createMap(open) {
         if (belongs(row) !== lit) continue;
         const a = across(row), b = down(row);
         if (!inside(a, b, 40)) continue;
+        if (marked.has(row)) points.put(a, b, rings[0], rgb(colours.accent), 1);
         points.put(a, b, masks[signOf(row).shape], parts[colouring.of[row]], lit ? 1 : 0.3);
         if (lit) seen.push(row);
       }
@@ -96,6 +101,7 @@ function createMap(open) {
     if (close) thumbnails(seen, named);
     writeLabels();
     for (const row of [chosen, active]) if (row >= 0) ring(row);
+    if (lasso) drawLasso();
     if (active >= 0) showTip(active);
   }
 
@@ -130,8 +136,9 @@ function createMap(open) {
   function paint(row, left, top, side) {
     const small = cutOut(row);
     if (!small) return false;
-    context.fillStyle = colours.signs[signOf(row).colour];
-    context.fillRect(left - 3, top - 3, side + 6, side + 6);
+    context.fillStyle = marked.has(row) ? colours.accent : colours.signs[signOf(row).colour];
+    const edge = marked.has(row) ? 5 : 3;
+    context.fillRect(left - edge, top - edge, side + 2 * edge, side + 2 * edge);
     context.drawImage(small, left, top, side, side);
     context.save();
     context.translate(left + 2, top + 2);
@@ -206,6 +213,29 @@ function createMap(open) {
     }
   }
 
+  function drawLasso() {
+    context.beginPath();
+    for (const [a, b] of lasso) context.lineTo(a, b);
+    context.closePath();
+    context.globalAlpha = 0.15;
+    context.fillStyle = colours.accent;
+    context.fill();
+    context.globalAlpha = 1;
+    context.strokeStyle = colours.accent;
+    context.lineWidth = 2;
+    context.stroke();
+  }
+
+  // Whether a place lies inside of the lasso: a line from it to the right crosses the edge an odd number of times.
+  function surrounds(a, b) {
+    let within = false;
+    for (let i = 0, j = lasso.length - 1; i < lasso.length; j = i++) {
+      const [ax, ay] = lasso[i], [bx, by] = lasso[j];
+      if (ay > b !== by > b && a < ((bx - ax) * (b - ay)) / (by - ay) + ax) within = !within;
+    }
+    return within;
+  }
+
   function showTip(row) {
     const a = across(row), b = down(row);
     tip.hidden = !inside(a, b);
@@ -250,9 +280,11 @@ function createMap(open) {
     view.x = Math.min(most, Math.max(0, left));
     view.y = Math.min(most, Math.max(0, top));
     // The whole map leaves one finger to the page's scrolling; a part of it is moved by it.
-    canvas.style.touchAction = view.zoom > 1 ? "none" : "pan-y";
+    setTouch();
     redraw();
   }
+
+  const setTouch = () => (canvas.style.touchAction = view.zoom > 1 || lassoing ? "none" : "pan-y");
 
   function zoomAt(factor, a = width / 2, b = height / 2) {
     const zoom = Math.min(LARGEST_ZOOM, Math.max(1, view.zoom * factor));
@@ -306,6 +338,17 @@ function createMap(open) {
     panBy: (right, below) => pan(right / (width - 2 * MARGIN), below / (height - 2 * MARGIN)),
     whole: () => glide(1, 0, 0),
     isWhole: () => view.zoom === 1,
+    drawsLasso: () => lassoing,
+    // A lasso so far; at the end it selects the pictures inside that are not faint, and null takes it away.
+    drawLasso(line, atEnd = false) {
+      lasso = line;
+      if (atEnd) {
+        const rows = data.ids.flatMap((_, row) => (belongs(row) && surrounds(across(row), down(row)) ? [row] : []));
+        lasso = null;
+        if (rows.length) select(rows);
+      }
+      redraw();
+    },
   });
 
   return {
@@ -325,6 +368,14 @@ function createMap(open) {
     look(zoom, left, top) {
       set(zoom, left, top);
       draw();
+    },
+    mark(rows) {
+      marked = rows;
+      redraw();
+    },
+    useLasso(on) {
+      lassoing = on;
+      setTouch();
     },
     colour(how) {
       [colouring, only] = [how, null];

@@ -110,6 +110,8 @@ function topicPanel(k) {
     h("p", { class: "help" }, !data.relevance && "First comes what tells the topic from the others. ", "Bars show a word’s probability in the topic.", reads.length > 1 && " Words that both models have are bold."),
     keywords(k, reads),
     h("h3", null, "Best pictures, with the topic’s share in each"),
+    topic.largest > 0 &&
+      h("p", null, "Pictures of which it is the largest topic: ", selectAll(mainTopic.flatMap((main, row) => (main === k ? [row] : [])))),
     topic.best.length === 0 && h("p", null, "No picture has 1% of this topic."),
     h(
       "ol",
@@ -172,14 +174,22 @@ const keyword = (word, weight, most, inBoth) =>
 function textPanel(row) {
   const text = data.texts[row], match = data.matches[row];
   return [
-    h("nav", { class: "bar", "aria-label": "Topics" }, closeLink()),
+    h("nav", { class: "bar", "aria-label": "Topics" }, closeLink(), neighbours(row)),
     heading(text ? "A picture and its text" : "A picture"),
     h(
       "figure",
       { class: "own" },
-      thumbnail(row),
-      h("figcaption", null, text && h("blockquote", { lang: data.language, dir: "auto" }, text), h("p", { class: "id" }, data.ids[row])),
+      original(row, thumbnail(row)),
+      h(
+        "figcaption",
+        null,
+        text && h("blockquote", { lang: data.language, dir: "auto" }, text),
+        h("p", { class: "id" }, data.ids[row]),
+        data.originals?.[row][0] && h("p", null, original(row, "Open the original file")),
+        selectButton(row),
+      ),
     ),
+    review.any && reviewSection(review, row),
     h(
       "div",
       { class: "pair" },
@@ -187,6 +197,68 @@ function textPanel(row) {
       data.textTopics && topicShares("Topics of the text", data.textTopics[row]),
     ),
     match && comparison(row, match),
+  ];
+}
+
+// The picture's own file, where the page knows it.
+const original = (row, content) => (data.originals?.[row][0] ? h("a", { href: data.originals[row][0], target: "_blank" }, content) : content);
+
+function selectButton(row) {
+  const button = h("button", { type: "button", "aria-pressed": String(selection.has(row)) }, "Select");
+  button.addEventListener("click", () => {
+    selection.toggle(row);
+    button.setAttribute("aria-pressed", String(selection.has(row)));
+  });
+  return button;
+}
+
+function selectAll(rows) {
+  const button = h("button", { type: "button" }, `Select ${rows.length === 1 ? "it" : `these ${rows.length.toLocaleString("en")}`}`);
+  button.addEventListener("click", () => selection.add(rows));
+  return button;
+}
+
+// The pictures before and after in the list, or in the selection where it is one of that.
+function neighbours(row) {
+  const rows = selection.has(row) ? selection.sorted() : list.rows, at = rows.indexOf(row);
+  const link = (to, name) => to !== undefined && h("a", { href: textAddress(to) }, name);
+  return [selection.has(row) && h("a", { href: SELECTED }, "Selection"), link(rows[at - 1], "Previous"), link(rows[at + 1], "Next")];
+}
+
+const SHOWN_SELECTED = 200;
+
+function selectionPanel() {
+  const rows = selection.sorted();
+  const numbers = new Map();
+  for (const row of rows) for (const word of new Set([...review.proposed(row), ...review.accepted(row)])) numbers.set(word, (numbers.get(word) ?? 0) + 1);
+  const common = [...numbers].sort((a, b) => b[1] - a[1]).slice(0, 30);
+  const having = (word) => rows.filter((row) => review.proposed(row).includes(word) || review.accepted(row).includes(word));
+  return [
+    h("nav", { class: "bar", "aria-label": "Topics" }, closeLink()),
+    heading(rows.length ? `${count(rows.length, "picture")} selected` : "Nothing is selected"),
+    rows.length === 0 &&
+      h("p", null, "Draw around pictures with the lasso, or hold the shift key while you drag; or press the space bar in the list."),
+    rows.length > 0 && review.any && [
+      h("h3", null, "Their keywords, to review together"),
+      h("p", { class: "help" }, "A decision is about all selected pictures that have the keyword."),
+      h(
+        "ul",
+        { class: "review" },
+        common.map(([word, number]) =>
+          h(
+            "li",
+            null,
+            inTheirLanguage(word),
+            h("span", { class: "number" }, number.toLocaleString("en")),
+            verdictButtons(review, word, () => having(word).map((row) => [row, word])),
+          ),
+        ),
+      ),
+      addForm(review, () => rows),
+    ],
+    rows.length > 0 && h("h3", null, "Pictures"),
+    h("ol", { class: "gallery" }, rows.slice(0, SHOWN_SELECTED).map((row) => h("li", null, h("a", { href: textAddress(row) }, thumbnail(row))))),
+    rows.length > SHOWN_SELECTED && h("p", null, `and ${(rows.length - SHOWN_SELECTED).toLocaleString("en")} more`),
   ];
 }
 

@@ -1,6 +1,6 @@
 // The map as a list: the same pictures by topic, for the keyboard and for screen readers.
 
-function createList(map) {
+function createList(map, selection) {
   const box = document.getElementById("list-box"), list = document.getElementById("list");
   const links = []; // in the order of the list
   const linkOfRow = new Map();
@@ -44,7 +44,12 @@ function createList(map) {
   };
   list.addEventListener("keydown", (event) => {
     const link = event.target.closest("a");
-    if (!link || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(moves, event.key)) return;
+    if (!link || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " ") {
+      event.preventDefault();
+      return selection.toggle(Number(link.dataset.row));
+    }
+    if (!Object.hasOwn(moves, event.key)) return;
     event.preventDefault();
     const to = moves[event.key](Number(link.dataset.position));
     links[Math.min(links.length - 1, Math.max(0, to))].focus();
@@ -64,8 +69,12 @@ function createList(map) {
   });
   list.addEventListener("mouseleave", () => map.activate(-1));
 
+  selection.onChange(() => {
+    for (const link of links) link.toggleAttribute("data-selected", selection.has(Number(link.dataset.row)));
+  });
   box.open = matchMedia("(min-width: 60rem)").matches;
   return {
+    rows: links.map((link) => Number(link.dataset.row)),
     // The Tab key goes on from the picture that the panel shows.
     choose(row) {
       for (const link of list.querySelectorAll("[aria-current]")) link.removeAttribute("aria-current");
