@@ -9,7 +9,9 @@ import numpy as np
 from bs4 import BeautifulSoup
 from PIL import Image
 
+from vtm.metrics.topics import relevance
 from vtm.report.explorer import ExplorerData, from_arrays
+from vtm.report.explorer.shown import relevance_of
 
 HOSTILE = (
     "<script>window.ran = 1</script>",
@@ -66,6 +68,30 @@ def simple(folder: Path, n: int = 30, k: int = 6, **options) -> ExplorerData:
             "title": "Pictures of colours",
             **options,
         },
+    )
+
+
+def full_data(folder: Path) -> ExplorerData:
+    """All that a page can have: columns, keywords, words that can be ordered."""
+    n, k = 30, 6
+    words = tuple("owl fox hen boat sea tree".split())
+    topic_word = {reads: peaked(k, len(words), seed=seed) for seed, reads in enumerate(("text", "image"))}
+    share = np.full(k, 1 / k)
+
+    def first(reads: str, weight: float) -> list[list[str]]:
+        scores = relevance(topic_word[reads], share, weight=weight)
+        return [[words[i] for i in np.argsort(-row, kind="stable")[:4]] for row in scores]
+
+    return simple(
+        folder,
+        n,
+        k,
+        columns={
+            "who": [("Ana", "Ben", "Céline", "")[i % 4] for i in range(n)],
+            "year": [str(1990 + i) for i in range(n)],
+        },
+        keywords=[(("owl", 0.83), ("fox", float("nan"))) for _ in range(n)],
+        relevance=relevance_of(first, topic_word, share, words, weight=0.6),
     )
 
 

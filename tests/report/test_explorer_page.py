@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from browser import find_chromium, serve
 from devtools import Tab, open_tab
-from explorer_data import HOSTILE, colour, hostile_data, read_data, simple, some_words
+from explorer_data import HOSTILE, colour, full_data, hostile_data, read_data, simple, some_words
 from PIL import Image
 
 import vtm.report.explorer.shown as positions_module
@@ -20,6 +21,7 @@ from vtm.metrics.topics import relevance
 from vtm.report.explorer import build_explorer, payload, render, to_json, write_sheets
 from vtm.report.explorer.shown import relevance_of
 
+AXE = importlib.util.find_spec("axe_core_python")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium (apt-get install chromium)"),
@@ -38,6 +40,16 @@ def explorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = simple(folder / "pictures")
     texts = ("Café au lait", "an owl by night", *data.texts[2:])
     return build_explorer(dataclasses.replace(data, texts=texts), folder / "out").index
+
+
+FRAGMENTS = ("", "#topic=1", "#text=id3", "#selected", "#topic=99")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all that a page can have."""
+    folder = tmp_path_factory.mktemp("full")
+    return build_explorer(full_data(folder / "pictures"), folder / "out", originals=True).index
 
 
 @pytest.fixture
@@ -498,11 +510,12 @@ def test_map_by_keyboard(tab: Tab, explorer: Path) -> None:
     assert tab.evaluate("map.state().zoom") == 1
 
 
-@pytest.mark.parametrize("fragment", ["", "#topic=1", "#text=id3"])
-def test_all_that_can_be_done_can_be_reached_by_tab(tab: Tab, explorer: Path, fragment: str) -> None:
-    start(tab, explorer, fragment)
+@pytest.mark.parametrize("fragment", FRAGMENTS[:4])
+def test_all_that_can_be_done_can_be_reached_by_tab(tab: Tab, full: Path, fragment: str) -> None:
+    start(tab, full, fragment)
+    tab.evaluate("selection.add([1, 2, 7]), review.decide([[1, 'owl']], false)")
     wanted = tab.evaluate(
-        """[...document.querySelectorAll("a[href], button, input, summary, canvas")]
+        """[...document.querySelectorAll("a[href], button, input, select, summary, canvas")]
           .filter((node) => node.checkVisibility() && node.tabIndex >= 0).map((node, i) => (node.dataset.stop = i)).length"""
     )
     tab.evaluate("(document.activeElement.blur(), getSelection().collapse(document.body, 0))")
@@ -672,6 +685,31 @@ def test_a_screen_reader_is_told_everything(tab: Tab, explorer: Path, fragment: 
     texts = set(read_data(explorer)["texts"])
     assert len(texts & set(found["link"])) == 30, "the list holds every picture"
     tab.send("Accessibility.disable")
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core (pip install axe-core-python)")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "dark")])
+def test_axe_finds_nothing(browser: Tab, full: Path, width: int, scheme: str) -> None:
+    axe = (Path(AXE.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+    browser.size(width, 900, phone=width < 500)
+    browser.prefer(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
+    browser.send("Page.setBypassCSP", enabled=True)  # axe makes styles
+    try:
+        start(browser, full)
+        browser.evaluate("selection.add([1, 2, 7]), review.decide([[1, 'owl']], false)")
+        browser.evaluate("document.querySelector('#colouring').value = 1")
+        browser.evaluate("document.querySelector('#colouring').dispatchEvent(new Event('change'))")
+        browser.evaluate(axe + "; 0")
+        for fragment in FRAGMENTS:
+            browser.evaluate(f"location.hash = {json.dumps(fragment)}")
+            browser.evaluate("new Promise((done) => setTimeout(done, 200))")
+            found = browser.evaluate(
+                "axe.run(document, {resultTypes: ['violations']}).then(({violations}) =>"
+                " violations.map((rule) => [rule.id, ...rule.nodes.slice(0, 3).map((node) => node.html.slice(0, 200))]))"
+            )
+            assert found == [], fragment
+    finally:
+        browser.send("Page.setBypassCSP", enabled=False)
 
 
 def test_from_a_server_as_well(tab: Tab, explorer: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ for (const about of [selection, review]) {
     const name = document.activeElement?.getAttribute("aria-label"), id = document.activeElement?.id;
     show({ focus: false });
     const again = [...panel.querySelectorAll("button")].find((button) => name && button.getAttribute("aria-label") === name);
-    (again ?? (id && panel.querySelector(`#${id}`)))?.focus();
+    (again ?? (id ? panel.querySelector(`#${id}`) : null))?.focus();
   });
 }
 show({ focus: location.hash.includes("=") });
