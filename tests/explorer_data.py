@@ -77,6 +77,7 @@ def full_data(folder: Path) -> ExplorerData:
     words = tuple("owl fox hen boat sea tree".split())
     topic_word = {reads: peaked(k, len(words), seed=seed) for seed, reads in enumerate(("text", "image"))}
     share = np.full(k, 1 / k)
+    random = np.random.default_rng(2)
 
     def first(reads: str, weight: float) -> list[list[str]]:
         scores = relevance(topic_word[reads], share, weight=weight)
@@ -90,6 +91,7 @@ def full_data(folder: Path) -> ExplorerData:
             "who": [("Ana", "Ben", "Céline", "")[i % 4] for i in range(n)],
             "year": [str(1990 + i) for i in range(n)],
         },
+        meaning=(words, random.normal(size=(len(words), 8)), random.normal(size=(n, 8))),
         keywords=[(("owl", 0.83), ("fox", float("nan"))) for _ in range(n)],
         relevance=relevance_of(first, topic_word, share, words, weight=0.6),
     )

@@ -140,6 +140,20 @@ def test_originals_are_linked_and_named(home: Path, tmp_path: Path) -> None:
     assert "photos" not in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
 
 
+def test_words_lie_where_the_model_reads_them(home: Path) -> None:
+    """As `Reader.word_query` places a query of one word."""
+    model = VisualTopicModel.load(home / "model").edit(ban=["boat"])
+    pictures = sorted((home / "pictures").iterdir())
+    data, _ = from_model(model, pictures)
+    found = data.meaning
+    assert not {"boat", "boats"} & set(found.words) and len(found.words) > 20
+    asked = np.zeros((len(found.words), len(model.vocabulary_)), dtype=np.float32)
+    asked[np.arange(len(asked)), [model.vocabulary_.index(word) for word in found.words]] = 1
+    exact = model._reader.word_query(asked).place
+    small = found.word_vectors / np.linalg.norm(found.word_vectors.astype(float), axis=1, keepdims=True)
+    assert np.abs(exact @ exact.T - small @ small.T).max() < 0.1 and found.kept > 0.8
+
+
 def test_the_keywords_to_review_are_those_of_vtm_tag(home: Path, tmp_path: Path) -> None:
     model, pictures = VisualTopicModel.load(home / "model"), sorted((home / "pictures").iterdir())
     data, _ = from_model(model, pictures)

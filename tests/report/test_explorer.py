@@ -38,7 +38,7 @@ from vtm.report.explorer import (
     to_json,
     write_sheets,
 )
-from vtm.report.explorer.shown import column_classes, words_with_weights
+from vtm.report.explorer.shown import column_classes, meaning_of, words_with_weights
 
 PAGE = Path(positions_module.__file__).parent / "page"
 
@@ -514,3 +514,33 @@ def test_a_column_of_words_has_the_common_ones_first() -> None:
     assert len(many.labels) == 60 and many.labels[-1] == "41 other values"
     assert sum(place == 59 for place in many.of) == 41 + 0
     assert column_classes("empty", ["", " "]).of == (-1, -1)
+
+
+# Vectors
+
+
+def test_vectors_of_a_page_keep_what_is_near(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    axes = np.linalg.qr(random.normal(size=(200, 200)))[0]
+    words = random.normal(size=(120, 20)) @ axes[:20] + 0.01 * random.normal(size=(120, 200))
+    pictures = random.normal(size=(7, 20)) @ axes[:20]
+    words[5] = 0
+    found = meaning_of([f"w{i}" for i in range(120)], words, pictures)
+    assert found.word_vectors.shape == (119, 48) and found.picture_vectors.shape == (7, 48)
+    assert found.word_vectors.dtype == found.picture_vectors.dtype == np.int8
+    assert "w5" not in found.words and found.kept > 0.9
+
+    def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = a.astype(float), b.astype(float)
+        return (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
+
+    kept = np.delete(words, 5, axis=0)
+    assert np.abs(cosines(found.picture_vectors, found.word_vectors) - cosines(pictures, kept)).max() < 0.05
+    few = meaning_of(("a", "b"), np.eye(2), np.eye(2))
+    assert few.word_vectors.tolist() == [[127, 0], [0, 127]] and few.kept == 1
+    told = payload(
+        simple(tmp_path, meaning=(["a", "b"], np.eye(2), np.tile([[1.0, 0]], (30, 1)))),
+        Sheets((), (-1,) * 30, ()),
+    )
+    read = np.frombuffer(base64.b64decode(told["meaning"]["pictureVectors"]), np.int8).reshape(30, 2)
+    assert read.tolist() == [[127, 0]] * 30

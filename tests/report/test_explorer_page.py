@@ -42,7 +42,7 @@ def explorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_explorer(dataclasses.replace(data, texts=texts), folder / "out").index
 
 
-FRAGMENTS = ("", "#topic=1", "#text=id3", "#selected", "#topic=99")
+FRAGMENTS = ("", "#topic=1", "#text=id3", "#selected", "#word=owl", "#topic=99")
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,60 @@ def test_search_finds_topics_and_texts(tab: Tab, explorer: Path) -> None:
     tab.click("#query")
     tab.type("nothing like this")
     assert tab.wait_for("document.querySelector('#found').textContent") == "0 topics and 0 texts found"
+
+
+def test_a_word_finds_words_and_pictures_near_in_meaning(tab: Tab, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    words = ["owl", "fox", "polar bear", "boat", "sea", "nowhere"]
+    vectors, pictures = random.normal(size=(6, 4)), random.normal(size=(30, 4))
+    vectors[5] = 0
+    data = simple(tmp_path / "pictures", meaning=(words, vectors, pictures))
+    start(tab, build_explorer(data, tmp_path / "out").index)
+
+    def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return y @ x / np.linalg.norm(x) / np.linalg.norm(y, axis=1)
+
+    for query, asked in (("OWL", [0]), ("sea boat", [4, 3]), ("polar bear", [2])):
+        mean = sum(vectors[i] / np.linalg.norm(vectors[i]) for i in asked)
+        tab.evaluate("document.querySelector('#query').value = ''")
+        tab.click("#query")
+        tab.type(query)
+        tab.wait_for("!document.querySelector('#results').hidden")
+        tab.evaluate(
+            "[...document.querySelectorAll('#results a')].find((a) => a.hash.startsWith('#word')).click()"
+        )
+        tab.wait_for(
+            f"document.querySelector('#panel h2').textContent === 'Near in meaning: {query.lower()}'"
+        )
+        shown = tab.evaluate("[...document.querySelectorAll('#panel ol.topics a')].map((a) => a.textContent)")
+        others = [i for i in range(5) if i not in asked]
+        alike = cosines(mean, vectors[others])
+        assert shown == [words[others[i]] for i in np.argsort(-alike)]
+        told = tab.evaluate(
+            "[...document.querySelectorAll('#panel ol.topics .number')].map((n) => n.textContent)"
+        )
+        assert [float(number.replace("−", "-")) for number in told] == pytest.approx(
+            sorted(alike, reverse=True), abs=0.02
+        )
+        found = tab.evaluate(
+            "meaning.near(meaning.wordsIn(decode(location.hash.slice(6)))).pictures.map(([row]) => row)"
+        )
+        alike = cosines(mean, pictures)
+        assert len(found) == 24 and set(found[:8]) <= set(np.argsort(-alike)[:12])
+        assert tab.evaluate("map.state().found") == 24, "the others are faint"
+    tab.evaluate("document.querySelector('#query').value = ''")
+    tab.click("#query")
+    tab.type("bo")
+    begun = "[...document.querySelectorAll('#results a')].map((a) => a.hash)"
+    assert tab.evaluate(begun) == ["#word=boat"]
+    tab.click("#panel button")
+    assert len(tab.evaluate("selection.sorted()")) == 24
+    for query in ("nowhere", "owl unknown"):
+        tab.evaluate(f"location.hash = '#word={query}'")
+        tab.wait_for(f"document.querySelector('#panel').innerText.includes('There is no word {query}')")
+    assert tab.evaluate("map.state().found") is None
+    tab.evaluate("location.hash = OVERVIEW")
+    tab.wait_for("document.querySelector('#panel').innerText.includes('5 words, and each picture')")
 
 
 def test_search_by_keyboard(tab: Tab, explorer: Path) -> None:
@@ -510,7 +564,7 @@ def test_map_by_keyboard(tab: Tab, explorer: Path) -> None:
     assert tab.evaluate("map.state().zoom") == 1
 
 
-@pytest.mark.parametrize("fragment", FRAGMENTS[:4])
+@pytest.mark.parametrize("fragment", FRAGMENTS[:5])
 def test_all_that_can_be_done_can_be_reached_by_tab(tab: Tab, full: Path, fragment: str) -> None:
     start(tab, full, fragment)
     tab.evaluate("selection.add([1, 2, 7]), review.decide([[1, 'owl']], false)")
@@ -679,7 +733,7 @@ def test_a_screen_reader_is_told_everything(tab: Tab, explorer: Path, fragment: 
     for role in ("link", "button", "searchbox", "image", "region", "navigation", "heading"):
         assert all(found.get(role, ["-"])), f"a {role} without a name"
     assert {"Map of the pictures", heading(tab)} <= set(found["region"])
-    assert found["searchbox"] == ["Search topic words and texts"]
+    assert found["searchbox"] == ["Search words and texts"]
     assert "status" in found and "search" in found and "main" in found
     assert any(name.startswith("Map of 30 pictures") for name in found["image"])
     texts = set(read_data(explorer)["texts"])

@@ -165,6 +165,15 @@ def payload(
             for some in data.keywords
         ],
         "originals": None if originals is None else [[one.address, one.fingerprint] for one in originals],
+        "meaning": None
+        if data.meaning is None
+        else {
+            "words": data.meaning.words,
+            "dims": data.meaning.word_vectors.shape[1],
+            "wordVectors": _base64(data.meaning.word_vectors),
+            "pictureVectors": _base64(data.meaning.picture_vectors),
+            "kept": None if math.isnan(data.meaning.kept) else round(data.meaning.kept, 3),
+        },
         "notes": list(data.notes),
     }
 
@@ -183,6 +192,10 @@ def _relevance(data: ExplorerData) -> dict[str, Any] | None:
             for reads, topics in found.topics.items()
         },
     }
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
 def _digits(p: float) -> float:
@@ -291,6 +304,7 @@ _NAMES = (
     "tables",
     "selection",
     "review",
+    "meaning",
     "places",
     "panels",
     "search",

@@ -134,6 +134,72 @@ def _number(value: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+DIMS = 48  # of the vectors on a page, of 8 bits each
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Places of words and pictures in one space, where what is alike in meaning points the same way.
+
+    Parameters
+    ----------
+    words : V words.
+    word_vectors : (V, d) int8
+    picture_vectors : (n, d) int8
+    kept : how many of each word's ten nearest words by the vectors as they were are among its ten nearest by these, 0 to 1.
+    """
+
+    words: tuple[str, ...]
+    word_vectors: np.ndarray = field(repr=False)
+    picture_vectors: np.ndarray = field(repr=False)
+    kept: float
+
+
+def meaning_of(words: Sequence[str], word_vectors: np.ndarray, picture_vectors: np.ndarray) -> Meaning:
+    """Vectors that take little room: of at most 48 dimensions, those in which the words differ most, and 8 bits each.
+
+    Parameters
+    ----------
+    word_vectors, picture_vectors : (V, d), (n, d)
+        Directions in one space. Words without one, and their vectors of length 0, are left out.
+    """
+    known = np.flatnonzero(np.asarray(word_vectors).any(axis=1))
+    exact = _unit(np.asarray(word_vectors, dtype=np.float64)[known])
+    pictures = _unit(np.asarray(picture_vectors, dtype=np.float64))
+    if exact.shape[1] > DIMS:
+        values, axes = np.linalg.eigh(exact.T @ exact)
+        axes = axes[:, np.argsort(-values, kind="stable")[:DIMS]]
+        axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(DIMS)])  # the same on every machine
+        few, pictures = _unit(exact @ axes), _unit(pictures @ axes)
+    else:
+        few = exact
+    small = np.rint(127 * few).astype(np.int8)
+    return Meaning(
+        tuple(words[place] for place in known),
+        small,
+        np.rint(127 * pictures).astype(np.int8),
+        _same_neighbours(exact, _unit(small.astype(np.float64))),
+    )
+
+
+def _same_neighbours(exact: np.ndarray, small: np.ndarray, *, top: int = 10) -> float:
+    """Share of each row's `top` nearest rows in one space that are among its nearest in the other; NaN of one row."""
+    rows = np.arange(0, len(exact), max(1, len(exact) // 500))
+    top = min(top, len(exact) - 1)
+    if top < 1:
+        return float("nan")
+    near = []
+    for x in (exact, small):
+        alike = x[rows] @ x.T
+        alike[np.arange(len(rows)), rows] = -2
+        near.append(np.argsort(-alike, axis=1, kind="stable")[:, :top])
+    return float(np.mean([len(set(a) & set(b)) / top for a, b in zip(*near, strict=True)]))
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
 LAMBDAS = tuple(step / 20 for step in range(21))
 
 
@@ -228,6 +294,7 @@ class ExplorerData:
     columns : by which pictures can be coloured, n values each.
     relevance : by which words of topics can be ordered anew; None where they cannot.
     keywords : n lists of (word, chance that it is right or NaN), which can be reviewed; none where there are none.
+    meaning : by which words find words and pictures that are near in meaning; None where they cannot.
 
     Raises
     ------
@@ -257,6 +324,7 @@ class ExplorerData:
     columns: tuple[Column, ...] = ()
     relevance: Relevance | None = field(default=None, repr=False)
     keywords: tuple[Words, ...] = field(default=(), repr=False)
+    meaning: Meaning | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -271,6 +339,8 @@ class ExplorerData:
             _check_theta("theta_text", self.theta_text, (n, self.n_topics))
         if self.keywords:
             _same("lists of keywords", len(self.keywords), n)
+        if self.meaning:
+            _same("vectors of pictures", len(self.meaning.picture_vectors), n)
         for column in self.columns:
             _same(f"values of {column.name}", len(column.of), n)
         if self.positions.shape != (n, 2):
@@ -437,6 +507,7 @@ def from_arrays(
     compare: Sequence[str] | None = None,
     columns: Mapping[str, Sequence[str]] | None = None,
     keywords: Sequence[Sequence[tuple[str, float]]] | None = None,
+    meaning: tuple[Sequence[str], np.ndarray, np.ndarray] | None = None,
     measure: str = "cosine",
     baseline_measure: str = "cosine",
     limit: int = LIMIT,
@@ -458,6 +529,7 @@ def from_arrays(
     compare : ids of the texts to find pictures for; all that are not empty by default.
     columns : name -> n values, by which the map can be coloured (`column_classes`).
     keywords : n lists of (word, chance that it is right, or NaN), which a reader can review.
+    meaning : V words, and the directions (V, d) of these and (n, d) of the pictures in one space (`meaning_of`).
     measure, baseline_measure : see `vtm.metrics.ranking.similarity`.
     limit : int
         Of more pictures than this, so many are drawn with the seed; everything the page shows, ranks too, is
@@ -477,6 +549,8 @@ def from_arrays(
         raise ConfigError(f"limit must be at least 1 picture, not {limit}")
     n_all = len(ids)
     arrays = {"theta_image": theta_image, "theta_text": theta_text}
+    if meaning is not None:
+        arrays["picture vectors"] = meaning[2]
     if baseline is not None:
         arrays |= {"baseline text embeddings": baseline[0], "baseline image embeddings": baseline[1]}
     arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
@@ -524,6 +598,7 @@ def from_arrays(
             column_classes(name, [values[row] for row in rows]) for name, values in columns.items()
         ),
         keywords=() if keywords is None else tuple(tuple(keywords[row]) for row in rows),
+        meaning=None if meaning is None else meaning_of(*meaning[:2], arrays["picture vectors"]),
         measure=measure,
         n_all=n_all,
         **more,
@@ -617,6 +692,8 @@ def from_results(
         theta,
         theta_text=_in_order(model, "text", part, ids),
         words={reads: words_at(reads, weight) for reads in READS},
+        # The cosine of the roots of two distributions over topics is their Bhattacharyya coefficient.
+        meaning=(vocabulary, np.sqrt(_topics_of_words(ordered["image"], share)), np.sqrt(theta)),
         relevance=relevance_of(
             lambda reads, value: [[word for word, _ in topic] for topic in words_at(reads, value)],
             ordered,
@@ -639,6 +716,12 @@ def from_results(
             name: [values[row_of[id]] for id in ids] for name, values in columns_of(data.corpus).items()
         },
     )
+
+
+def _topics_of_words(topic_word: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """p(k | w), (V, K), of p(w | k) (K, V) and p(k)."""
+    both = (share[:, None] * topic_word.astype(np.float64)).T
+    return both / np.maximum(both.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
 
 
 def columns_of(corpus: Corpus) -> dict[str, Sequence[str]]:
@@ -751,6 +834,7 @@ def from_model(
         names=tuple(map(model.shape_.name, model.topic_numbers_)),
         columns={name: [values[row] for row in good] for name, values in (columns or {}).items()},
         keywords=[keywords[row] for row in good],
+        meaning=_meaning_of_model(model, [pictures[row] for row in good]),
         limit=limit,
         seed=seed,
         title=title,
@@ -786,6 +870,16 @@ def _words_of_model(model: VisualTopicModel, reads: str, *, order: str, weight: 
         tuple((word, float(probability[column[word]])) for word in words)
         for words, probability in zip(topics, topic_word, strict=True)
     )
+
+
+def _meaning_of_model(
+    model: VisualTopicModel, pictures: Sequence[Path]
+) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+    """The model's space: a word lies where the training pairs lie whose texts hold it (`Reader.word_query`)."""
+    image, _ = model._encoders.embed_images(pictures, [str(path) for path in pictures], progress=False)
+    reader, allowed = model._reader, np.flatnonzero(model._allowed())
+    words = np.asarray(reader.pair_words.matrix.T @ reader.places)
+    return [model.vocabulary_[word] for word in allowed], words[allowed], model.space_.embed("image", image)
 
 
 def _relevance_of_model(model: VisualTopicModel, weight: float) -> Relevance:

@@ -14,9 +14,10 @@ const list = createList(map, selection);
 createLegend(map, selection);
 const narrow = matchMedia("(max-width: 60rem)");
 let opener = null; // where the reader was when the panel left the overview
-createSearch();
+const meaning = createMeaning();
+createSearch(meaning);
 
-// What an address asks for: {topic: k}, {row}, {selected: true}, {missing: what}, or nothing for the overview.
+// What an address asks for: {topic: k}, {row}, {words}, {selected: true}, {missing: what}, or nothing for the overview.
 function read(hash) {
   if (hash === SELECTED) return { selected: true };
   const [, name, value] = /^#(\w+)=(.*)$/su.exec(hash) ?? [];
@@ -27,6 +28,10 @@ function read(hash) {
   if (name === "text") {
     const id = decode(value);
     return rowOfId.has(id) ? { row: rowOfId.get(id) } : { missing: `text ${shorten(id, 60)}` };
+  }
+  if (name === "word") {
+    const query = decode(value), words = meaning.wordsIn(query);
+    return words ? { words } : { missing: `word ${shorten(query, 60)}` };
   }
   return {};
 }
@@ -44,11 +49,12 @@ function show({ focus }) {
   const content =
     asked.topic !== undefined ? topicPanel(asked.topic)
     : asked.row !== undefined ? textPanel(asked.row)
+    : asked.words ? wordPanel(asked.words)
     : asked.selected ? selectionPanel()
     : asked.missing ? missingPanel(asked.missing)
     : overviewPanel();
   panel.replaceChildren(...content.flat(Infinity).filter((node) => node));
-  map.choose(asked);
+  map.choose(asked.words ? { rows: meaning.near(asked.words).pictures.map(([row]) => row) } : asked);
   list.choose(asked.row);
   const title = panel.querySelector("h2");
   document.title = `${title.textContent} – ${data.title}`;

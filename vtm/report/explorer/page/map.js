@@ -27,6 +27,7 @@ function createMap({ open, select }) {
   let began = 0; // when the thumbnails of this frame were begun
   let width = 0, height = 0, scale = 1, colours = {}, topic = null, chosen = -1, active = -1, waiting = false, moving = 0;
   let colouring = colourings[0], only = null; // the class that is not faint, or null for all
+  let found = null; // the rows that are not faint, or null for all
   let marked = new Set(); // rows that are selected
   let lasso = null, lassoing = false; // the line that is being drawn, [across, down] each; whether a drag draws one
   let drawn = []; // rows whose thumbnail is on the map, with its place
@@ -36,7 +37,7 @@ function createMap({ open, select }) {
   const toY = (below) => MARGIN + (below - view.y) * view.zoom * (height - 2 * MARGIN);
   const across = (row) => toX(x[row]), down = (row) => toY(y[row]);
   const inside = (a, b, slack = 0) => a >= -slack && b >= -slack && a <= width + slack && b <= height + slack;
-  const belongs = (row) => (topic === null || mainTopic[row] === topic) && (only === null || colouring.of[row] === only);
+  const belongs = (row) => (found === null || found.has(row)) && (topic === null || mainTopic[row] === topic) && (only === null || colouring.of[row] === only);
   const signOf = (row) => colouring.signs[colouring.of[row]];
 
   function readColours() {
@@ -75,7 +76,7 @@ function createMap({ open, select }) {
     const seen = [], parts = colouring.signs.map((sign) => sign && rgb(colours.signs[sign.colour]));
     const rings = points.masks(size + 3);
     // Pictures of the chosen topic or class lie on top of the others.
-    for (const lit of topic === null && only === null ? [true] : [false, true]) {
+    for (const lit of topic === null && only === null && found === null ? [true] : [false, true]) {
       const masks = points.masks(lit ? size : 0.7 * size);
       for (let row = 0; row < n; row++) {
         if (belongs(row) !== lit) continue;
@@ -354,9 +355,9 @@ function createMap({ open, select }) {
   return {
     activate,
     reveal: (row) => reveal(x[row], y[row]),
-    // What the panel shows: one topic's pictures, one picture, or nothing in particular.
-    choose({ topic: k = null, row = -1 } = {}) {
-      [topic, chosen, active] = [k, row, -1];
+    // What the panel shows: one topic's pictures, one picture, some pictures, or nothing in particular.
+    choose({ topic: k = null, row = -1, rows = null } = {}) {
+      [topic, chosen, active, found] = [k, row, -1, rows && new Set(rows)];
       tip.hidden = true;
       const centre = labels.centre(k);
       if (row >= 0) reveal(x[row], y[row]);
@@ -387,7 +388,7 @@ function createMap({ open, select }) {
       redraw();
     },
     isActive: () => active >= 0,
-    state: () => ({ ...view, thumbnails: drawn.length, topic, chosen, active, colouring: colouring.name, only }),
+    state: () => ({ ...view, thumbnails: drawn.length, topic, chosen, active, colouring: colouring.name, only, found: found && found.size }),
     // What is written on the map now: topic, text and box in CSS px from the map's corner.
     labels: () => named.map((label) => ({ ...label })),
   };

@@ -74,6 +74,13 @@ function overviewPanel() {
         "Coherence is NPMI: how much oftener a topic’s ten most probable words stand together in the training texts than chance ",
         "would have it, from −1 (never together) over 0 (as by chance) to 1 (always).",
       ),
+      meaning.any &&
+        h(
+          "p",
+          null,
+          `Each of ${data.meaning.words.length.toLocaleString("en")} words, and each picture, is a vector of ${data.meaning.dims} numbers of 8 bits: ${meaning.megabytes().toFixed(2)} MB of this page. `,
+          data.meaning.kept !== null && `Of a word’s ten nearest words, ${Math.round(100 * data.meaning.kept)}% are those that the unshortened vectors give.`,
+        ),
       unreadable.length > 0 && [
         h("p", null, `${count(unreadable.length, "picture")} could not be read:`),
         h("ul", null, unreadable.map(([row, reason]) => h("li", null, `${data.files[row]} (${reason})`))),
@@ -167,7 +174,7 @@ const keyword = (word, weight, most, inBoth) =>
   h(
     "li",
     null,
-    h(inBoth ? "strong" : "span", { lang: data.language, dir: "auto" }, word),
+    h(inBoth ? "strong" : "span", { lang: data.language, dir: "auto" }, meaning.wordsIn(word) ? h("a", { href: wordAddress(word) }, word) : word),
     h("span", { class: "number" }, bar(weight / most), `${(100 * weight).toPrecision(2)}%`),
   );
 

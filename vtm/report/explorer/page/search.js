@@ -4,7 +4,7 @@ const TEXTS_SHOWN = 30;
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 const wordsOf = (text) => plain(text).split(/[^\p{L}\p{N}]+/u).filter(Boolean);
 
-function createSearch() {
+function createSearch(meaning) {
   const form = document.getElementById("search"), input = document.getElementById("query");
   const status = document.getElementById("found"), results = document.getElementById("results");
   // Also those that stand in the topic at another lambda.
@@ -40,10 +40,20 @@ function createSearch() {
     );
   }
 
+  // What is near in meaning to the words, or else which words begin like the last one.
+  function byMeaning() {
+    const words = meaning.wordsIn(input.value);
+    if (words) {
+      const asked = words.join(" "), near = meaning.near(words).words.slice(0, 6);
+      return [h("a", { href: wordAddress(asked) }, h("span", null, "Words and pictures near ", h("mark", { lang: data.language }, asked), ": ", inTheirLanguage(near.map(([word]) => word).join(", "))))];
+    }
+    return meaning.completions(input.value, 6).map((word) => h("a", { href: wordAddress(word) }, h("span", null, "Words and pictures near ", inTheirLanguage(word))));
+  }
+
   function show() {
     const { asked, topics, rows } = find(input.value);
-    const nothing = asked.length === 0;
-    results.hidden = nothing || topics.length + rows.length === 0;
+    const nothing = asked.length === 0, near = nothing ? [] : byMeaning();
+    results.hidden = nothing || topics.length + rows.length + near.length === 0;
     status.textContent = nothing ? "" : `${count(topics.length, "topic")} and ${count(rows.length, "text")} found`;
     if (results.hidden) return results.replaceChildren();
     const more = rows.length - TEXTS_SHOWN;
@@ -55,6 +65,7 @@ function createSearch() {
             h("ul", null, rows.slice(0, TEXTS_SHOWN).map((row) => h("li", null, h("a", { href: textAddress(row) }, inTheirLanguage(caption(row)))))),
           ]
         : []),
+      ...(near.length ? [h("h2", null, "By meaning"), h("ul", null, near.map((link) => h("li", null, link)))] : []),
       ...(more > 0 ? [h("p", null, `${count(more, "more text")}: add a word to narrow the search.`)] : []),
     );
   }
