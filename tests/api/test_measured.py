@@ -6,12 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.optimize import linear_sum_assignment
 
 from vtm.api import ModelWarning, VisualTopicModel
-from vtm.corpora import Corpus, load_corpus, split
+from vtm.config import Experiment
+from vtm.corpora import Corpus, split
 from vtm.corpora.fetch import GROUPS, is_fetched
+from vtm.experiment.prepare import Prepared, prepare
 from vtm.metrics.calibration import MINUS
+from vtm.report.tables import update_rows
 
 pytestmark = [
     pytest.mark.data,
@@ -27,13 +29,19 @@ K = 60
 
 
 @pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    return load_corpus("openclipart")
+def data() -> Prepared:
+    """Near-duplicates are in one part: else the test part's pictures are found by their twins."""
+    return prepare(Experiment(), progress=False)
 
 
 @pytest.fixture(scope="module")
-def parts(corpus: Corpus) -> dict[str, np.ndarray]:
-    return split(corpus, seed=0)
+def corpus(data: Prepared) -> Corpus:
+    return data.corpus
+
+
+@pytest.fixture(scope="module")
+def parts(data: Prepared) -> dict[str, np.ndarray]:
+    return data.rows
 
 
 def pairs(corpus: Corpus, rows: np.ndarray) -> tuple[list[str], list]:
@@ -71,7 +79,7 @@ def test_pictures_are_found_as_the_docstring_of_a_question_says(corpus, parts) -
     x, _ = model._embeddings(images, None)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     by_encoder = hits(np.argsort(-unit[some] @ unit.T, axis=1)[:, :11])
-    assert (round(by_place, 2), round(by_encoder, 2)) == pytest.approx((0.16, 0.10), abs=0.011)
+    assert (round(by_place, 2), round(by_encoder, 2)) == pytest.approx((0.20, 0.14), abs=0.011)
     # Minus: the first ten that have the one word alone, over all pairs of frequent words that stand together.
     frequent = np.argsort(-held.sum(axis=0), kind="stable")[:60]
     frequent = frequent[held[:, frequent].sum(axis=0) >= 8]
@@ -90,30 +98,23 @@ def test_pictures_are_found_as_the_docstring_of_a_question_says(corpus, parts) -
             for name, score in ways.items():
                 share[name].append(alone[np.argsort(-score, kind="stable")[:10]].mean())
     found = {name: float(np.mean(values)) for name, values in share.items()}
-    assert len(share["less"]) == 118
-    assert found == pytest.approx({"less": 0.53, "left out": 0.46, "not told": 0.44}, abs=0.011)
+    assert len(share["less"]) == 96
+    assert found == pytest.approx({"less": 0.47, "left out": 0.47, "not told": 0.43}, abs=0.011)
 
 
-def test_an_update_keeps_topics_and_costs_less_than_a_seed(corpus, parts) -> None:
-    rows = np.random.default_rng(0).permutation(parts["train"])
-    n = int(0.9 * len(rows))
-    earlier, new = (pairs(corpus, np.sort(some)) for some in (rows[:n], rows[n:]))
-    test, everything = pairs(corpus, parts["test"]), (earlier[0] + new[0], earlier[1] + new[1])
-    model = fitted(*earlier)
-    before = model.transform(everything[1])
-    grown, anew = updated(model, new, earlier), fitted(*everything)
-    assert len(grown.growth_.kept) >= 0.95 * K and grown.growth_.new == () and grown.growth_.moved < 0.15
-    # Of the topics that are found anew, in the best order, half are others.
-    now = anew.transform(everything[1])
-    alike = (before / np.linalg.norm(before, axis=0)).T @ (now / np.linalg.norm(now, axis=0))
-    order = linear_sum_assignment(-alike)[1]
-    assert 0.3 < (alike[np.arange(K), order] >= 0.7).mean() < 0.6
-    assert 0.35 < (before.argmax(axis=1) != now[:, order].argmax(axis=1)).mean() < 0.55
-    assert abs(grown.score(*test) - anew.score(*test)) < 0.015
-    assert abs(grown.coherence_["image"].mean() - anew.coherence_["image"].mean()) < 0.06
+def test_an_update_keeps_topics_and_costs_less_than_a_seed(data) -> None:
+    updated, anew, other = update_rows(data, seed=0)
+    assert updated["stay"] >= 0.95 and updated["moved"] < 0.15 and updated["added"] == 0
+    assert 0.45 < anew["stay"] < 0.65 and 0.35 < anew["moved"] < 0.47
+    assert 0.3 < other["stay"] < 0.55 and 0.45 < other["moved"] < 0.6
+    for figure in ("ranks", "by_topics"):
+        assert abs(updated[figure].mean() - anew[figure].mean()) < 0.015
+    assert 0.16 < updated["ranks"].mean() < 0.2
+    assert abs(updated["npmi"] - anew["npmi"]) < 0.06
 
 
-def test_what_no_topic_knew_gets_topics(corpus, parts) -> None:
+def test_what_no_topic_knew_gets_topics(corpus) -> None:
+    parts = split(corpus, seed=0)
     flags = np.array(["flag" in corpus.texts[row].lower() for row in parts["train"]])
     earlier, new = (pairs(corpus, parts["train"][some]) for some in (~flags, flags))
     grown = updated(fitted(*earlier, n_topics=40), new, earlier)

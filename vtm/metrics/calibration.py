@@ -557,13 +557,13 @@ def tune(
 class Question:
     """What pictures are looked for: those that fit a text, are like a picture, do not fit another text; or have a topic.
 
-    A picture is alike by the cosine in the space that texts and pictures share. On Open Clip Art's test part, 16 % of the
-    ten most alike have a text that says half of the same or more; by the cosine of the encoder's own vectors, 10 %. A word
+    A picture is alike by the cosine in the space that texts and pictures share. On Open Clip Art's test part, 20 % of the
+    ten most alike have a text that says half of the same or more; by the cosine of the encoder's own vectors, 14 %. A word
     without another is looked for by the score of the one less 0.75 times that of the other, the best of four weights on
-    the validation part. On the test part (118 pairs of words) 53 % of the first ten have the one word alone; 46 % where
-    pictures that are likely to fit the other word are left out, 44 % where the other word is not told. Beside a text, a
+    the validation part. On the test part (96 pairs of words) 47 % of the first ten have the one word alone; as many where
+    pictures that are likely to fit the other word are left out, 43 % where the other word is not told. Beside a text, a
     picture weighs half: of the pictures that have a word and one of the given picture's words, 41 % are then among the
-    first ten, 43 % by the word alone, 34 % where both weigh the same.
+    first ten, 43 % by the word alone, 34 % where both weigh the same (of a test part that had twins in the training part).
 
     Parameters
     ----------

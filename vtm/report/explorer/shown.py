@@ -886,7 +886,7 @@ def _relevance_of_model(model: VisualTopicModel, weight: float) -> Relevance:
     return relevance_of(
         lambda reads, value: model.topics(SHOWN_WORDS, reads=reads, weight=value),
         {reads: model._topic_words(reads) for reads in READS},
-        model.shape_.sums(model.topic_share_),
+        model.shown_share_,
         model.vocabulary_,
         weight=weight,
         forms=model._word_forms(),
