@@ -91,6 +91,7 @@ def full_data(folder: Path) -> ExplorerData:
             "who": [("Ana", "Ben", "Céline", "")[i % 4] for i in range(n)],
             "year": [str(1990 + i) for i in range(n)],
         },
+        topic_vectors=random.normal(size=(k, 8)),
         meaning=(words, random.normal(size=(len(words), 8)), random.normal(size=(n, 8))),
         keywords=[(("owl", 0.83), ("fox", float("nan"))) for _ in range(n)],
         relevance=relevance_of(first, topic_word, share, words, weight=0.6),

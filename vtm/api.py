@@ -1727,6 +1727,13 @@ class VisualTopicModel:
             )
         return branches[-1]
 
+    def _topic_vectors(self) -> np.ndarray:
+        """A direction of each topic that is shown, (K', d), by which they are compared (`tree`)."""
+        if self.method_ == "plus":
+            anchors = self.image_model_.model.anchors
+            return self.shape_.means(anchors.reshape(-1, anchors.shape[2]), self.topic_share_)
+        return np.sqrt(self._topic_words("image").astype(np.float64))
+
     @property
     def topic_numbers_(self) -> list[int]:
         self._check_fitted()

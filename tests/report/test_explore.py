@@ -21,6 +21,7 @@ from bs4 import BeautifulSoup
 from devtools import open_tab
 from explorer_data import read_data
 from PIL import Image
+from scipy.spatial.distance import cosine
 from typer.testing import CliRunner
 
 from vtm.api import VisualTopicModel
@@ -138,6 +139,34 @@ def test_originals_are_linked_and_named(home: Path, tmp_path: Path) -> None:
     assert runner.invoke(app, [*asked, "--no-originals"]).exit_code == 0
     assert read_data(tmp_path / "page" / "index.html")["originals"] is None
     assert "photos" not in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_tree_is_that_of_vtm_topics(home: Path, tmp_path: Path) -> None:
+    model = VisualTopicModel.load(home / "model").edit(merge=[(1, 4)], hide=[2])
+    data, _ = from_model(model, [home / "pictures" / "p00.png"])
+    told = page_of(data, tmp_path / "page")["tree"]
+    numbers = model.topic_numbers_
+    inside = [[number] for number in numbers]
+    for a, b, _ in told["joins"]:
+        inside.append(inside[a] + inside[b])
+    shown = {
+        (tuple(sorted(topics)), tuple(words), distance)
+        for topics, words, (_, _, distance) in zip(
+            inside[len(numbers) :], told["words"], told["joins"], strict=True
+        )
+    }
+    assert shown == {
+        (tuple(sorted(branch.topics)), branch.words, round(branch.distance, 5))
+        for _, branch in model.tree().walk()
+        if branch.parts
+    }
+    anchors = model._topic_vectors()
+    for k, near in enumerate(told["near"]):
+        apart = {j: cosine(anchors[k], anchors[j]) for j in range(len(numbers)) if j != k}
+        assert [other for other, _ in near] == sorted(apart, key=lambda j: apart[j])[:5]
+        assert [distance for _, distance in near] == pytest.approx(
+            [apart[other] for other, _ in near], abs=1e-5
+        )
 
 
 def test_words_lie_where_the_model_reads_them(home: Path) -> None:

@@ -280,6 +280,41 @@ def test_a_slider_orders_a_topics_words_by_relevance(tab: Tab, tmp_path: Path) -
     assert tab.evaluate(shown)[:2] == ["a", "d"]
 
 
+def test_topics_stand_in_a_tree_with_their_distances(tab: Tab, tmp_path: Path) -> None:
+    """Vectors at these angles: 0 and 1 are nearest, then 3 joins them, then 2; 4 and 5 lie opposite."""
+    angles = np.deg2rad([0, 10, 60, 25, 180, 200])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    data = simple(tmp_path / "pictures", topic_vectors=vectors)
+    index = build_explorer(data, tmp_path / "out").index
+    start(tab, index)
+    tab.click(".tree > summary")
+    read = """(function read(list) { return [...list.children].map((item) => item.querySelector(":scope > a")
+        ? Number(item.querySelector("a").hash.slice(7)) : read(item.querySelector("ul"))); })"""
+    (tree,) = tab.evaluate(f"{read}(document.querySelector('.tree > ul'))")
+
+    def sets(node: int | list) -> frozenset:
+        return frozenset([node]) if isinstance(node, int) else frozenset().union(*map(sets, node))
+
+    def branches(node: int | list) -> set[frozenset]:
+        return set() if isinstance(node, int) else {sets(node)}.union(*map(branches, node))
+
+    assert branches(tree) == {
+        frozenset(some) for some in ((0, 1), (4, 5), (0, 1, 3), (0, 1, 2, 3), (0, 1, 2, 3, 4, 5))
+    }
+    told = tab.evaluate(
+        "[...document.querySelectorAll('.tree li summary .number')].map((n) => n.textContent)"
+    )
+    assert f"2 topics, {1 - np.cos(np.deg2rad(10)):.2f} apart" in told and len(told) == 5
+    tab.evaluate("location.hash = '#topic=0'")
+    tab.wait_for("document.querySelector('#panel h2').textContent.startsWith('Topic 0')")
+    near = tab.evaluate("[...document.querySelectorAll('ol.near a')].map((a) => a.hash)")
+    assert near == [f"#topic={k}" for k in (1, 3, 2, 5, 4)]
+    distances = tab.evaluate(
+        "[...document.querySelectorAll('ol.near .number')].map((n) => Number(n.textContent))"
+    )
+    assert distances == pytest.approx([1 - np.cos(angles[k]) for k in (1, 3, 2, 5, 4)], abs=0.006)
+
+
 def test_a_text_shows_what_both_methods_find_and_why(tab: Tab, explorer: Path) -> None:
     start(tab, explorer, "#text=id1")
     match = read_data(explorer)["matches"]["1"]

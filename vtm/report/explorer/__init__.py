@@ -31,6 +31,7 @@ from vtm.corpora.table import EXPLORER_MARK, EXPLORER_SHEETS, holds_explorer
 from vtm.errors import ConfigError, DataError
 from vtm.files import atomic_path
 from vtm.metrics.ranking import similarity
+from vtm.metrics.topics import topic_tree
 from vtm.report.explorer.shown import (
     SHOWN_WORDS,
     ExplorerData,
@@ -174,6 +175,7 @@ def payload(
             "pictureVectors": _base64(data.meaning.picture_vectors),
             "kept": None if math.isnan(data.meaning.kept) else round(data.meaning.kept, 3),
         },
+        "tree": _tree(data),
         "notes": list(data.notes),
     }
 
@@ -191,6 +193,27 @@ def _relevance(data: ExplorerData) -> dict[str, Any] | None:
             reads: [[[place, _digits(p)] for place, p in topic] for topic in topics]
             for reads, topics in found.topics.items()
         },
+    }
+
+
+NEIGHBOURS = 5  # of a topic
+
+
+def _tree(data: ExplorerData) -> dict[str, Any] | None:
+    """The joins of topics, [a, b, distance], their words, and each topic's nearest ones, [k, distance]."""
+    if data.topic_vectors is None or data.n_topics < 2:
+        return None
+    x = np.asarray(data.topic_vectors, dtype=np.float64)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    apart = 1 - x @ x.T
+    np.fill_diagonal(apart, np.inf)
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, : min(NEIGHBOURS, data.n_topics - 1)]
+    return {
+        "joins": [[a, b, round(distance, 5)] for a, b, distance in topic_tree(x)],
+        "words": [list(words) for words in data.branches],
+        "near": [
+            [[int(k), round(float(apart[row, k]), 5)] for k in some] for row, some in enumerate(nearest)
+        ],
     }
 
 

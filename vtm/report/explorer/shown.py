@@ -16,7 +16,7 @@ from vtm.config import numpy_generator, stream
 from vtm.corpora import Corpus, Dropped
 from vtm.errors import ConfigError, DataError
 from vtm.metrics.ranking import target_ranks, top_items
-from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance
+from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
 from vtm.report.tables import baseline_name
 
 if TYPE_CHECKING:
@@ -295,6 +295,9 @@ class ExplorerData:
     relevance : by which words of topics can be ordered anew; None where they cannot.
     keywords : n lists of (word, chance that it is right or NaN), which can be reviewed; none where there are none.
     meaning : by which words find words and pictures that are near in meaning; None where they cannot.
+    topic_vectors : (K, d) a direction of each topic, by which they are compared; None where they are not.
+    branches : what each branch of their tree is about: K - 1 lists of words, in the order of `vtm.metrics.topics.topic_tree`;
+        none where its topics' own words tell it.
 
     Raises
     ------
@@ -325,6 +328,8 @@ class ExplorerData:
     relevance: Relevance | None = field(default=None, repr=False)
     keywords: tuple[Words, ...] = field(default=(), repr=False)
     meaning: Meaning | None = field(default=None, repr=False)
+    topic_vectors: np.ndarray | None = field(default=None, repr=False)
+    branches: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -339,6 +344,10 @@ class ExplorerData:
             _check_theta("theta_text", self.theta_text, (n, self.n_topics))
         if self.keywords:
             _same("lists of keywords", len(self.keywords), n)
+        if self.topic_vectors is not None:
+            _same("vectors of topics", len(self.topic_vectors), self.n_topics)
+        if self.branches:
+            _same("branches of the tree", len(self.branches), self.n_topics - 1)
         if self.meaning:
             _same("vectors of pictures", len(self.meaning.picture_vectors), n)
         for column in self.columns:
@@ -536,7 +545,7 @@ def from_arrays(
         then among these, and the page says so.
     seed : int
         Of the map and of the draw.
-    more : title, model_name, baseline_name, language, notes, relevance; see `ExplorerData`.
+    more : title, model_name, baseline_name, language, notes, relevance, topic_vectors, branches; see `ExplorerData`.
 
     Raises
     ------
@@ -692,6 +701,7 @@ def from_results(
         theta,
         theta_text=_in_order(model, "text", part, ids),
         words={reads: words_at(reads, weight) for reads in READS},
+        topic_vectors=np.sqrt(ordered["image"].astype(np.float64)),
         # The cosine of the roots of two distributions over topics is their Bhattacharyya coefficient.
         meaning=(vocabulary, np.sqrt(_topics_of_words(ordered["image"], share)), np.sqrt(theta)),
         relevance=relevance_of(
@@ -834,6 +844,8 @@ def from_model(
         names=tuple(map(model.shape_.name, model.topic_numbers_)),
         columns={name: [values[row] for row in good] for name, values in (columns or {}).items()},
         keywords=[keywords[row] for row in good],
+        topic_vectors=model._topic_vectors(),
+        branches=_branches_of_model(model, weight),
         meaning=_meaning_of_model(model, [pictures[row] for row in good]),
         limit=limit,
         seed=seed,
@@ -880,6 +892,16 @@ def _meaning_of_model(
     reader, allowed = model._reader, np.flatnonzero(model._allowed())
     words = np.asarray(reader.pair_words.matrix.T @ reader.places)
     return [model.vocabulary_[word] for word in allowed], words[allowed], model.space_.embed("image", image)
+
+
+def _branches_of_model(model: VisualTopicModel, weight: float) -> tuple[tuple[str, ...], ...]:
+    """The words of `VisualTopicModel.tree`, in the order of the joins."""
+    about = {frozenset(branch.topics): branch.words for _, branch in model.tree(weight=weight).walk()}
+    numbers = model.topic_numbers_
+    inside = [frozenset([number]) for number in numbers]
+    for a, b, _ in topic_tree(model._topic_vectors()):
+        inside.append(inside[a] | inside[b])
+    return tuple(about[topics] for topics in inside[len(numbers) :])
 
 
 def _relevance_of_model(model: VisualTopicModel, weight: float) -> Relevance:

@@ -23,6 +23,44 @@ function topicWords(name, k) {
 const heading = (...children) => h("h2", { id: "panel-heading", tabindex: "-1" }, children);
 const closeLink = () => h("a", { href: OVERVIEW, class: "close", "aria-label": "Close, back to all topics" }, "All topics");
 
+const apart = (distance) => distance.toFixed(2);
+
+// The topics as a tree: branches of topics that are alike, the nearer the deeper. Those of the first levels are open.
+const OPEN_LEVELS = 3;
+
+function topicTree() {
+  const { joins, words: about } = data.tree, nTopics = data.topics.length;
+  const topicsOf = data.topics.map((_, k) => [k]);
+  for (const [a, b] of joins) topicsOf.push([...topicsOf[a], ...topicsOf[b]]);
+  const share = (node) => topicsOf[node].reduce((sum, k) => sum + data.topics[k].share, 0);
+  const label = (node) =>
+    about[node - nTopics]?.join(", ") ??
+    [...topicsOf[node]].sort((a, b) => topicPlace[a] - topicPlace[b]).slice(0, 4).map((k) => words(k, 1)).join(", ");
+
+  function branch(node, level) {
+    if (node < nTopics) return h("li", null, topicLink(node, 4));
+    const [a, b, distance] = joins[node - nTopics];
+    const parts = share(a) >= share(b) ? [a, b] : [b, a];
+    return h(
+      "li",
+      null,
+      h(
+        "details",
+        { open: level < OPEN_LEVELS },
+        h("summary", null, inTheirLanguage(label(node)), h("span", { class: "number" }, `${count(topicsOf[node].length, "topic")}, ${apart(distance)} apart`)),
+        h("ul", null, parts.map((part) => branch(part, level + 1))),
+      ),
+    );
+  }
+  return h(
+    "details",
+    { class: "tree" },
+    h("summary", null, "The topics as a tree"),
+    h("p", { class: "help" }, "The two topics that are most alike are joined, then the next, until all are one. Distances are cosine distances, 0 for the same."),
+    h("ul", null, branch(nTopics + joins.length - 1, 0)),
+  );
+}
+
 function overviewPanel() {
   const largest = Math.max(...data.topics.map((topic) => topic.share)) || 1;
   const pictures = count(data.ids.length, "picture");
@@ -49,6 +87,7 @@ function overviewPanel() {
         ),
       ),
     ),
+    data.tree && topicTree(),
     compared.length > 0 && [
       h("h3", null, "Pictures for a text"),
       h(
@@ -117,6 +156,15 @@ function topicPanel(k) {
     h("p", { class: "help" }, !data.relevance && "First comes what tells the topic from the others. ", "Bars show a word’s probability in the topic.", reads.length > 1 && " Words that both models have are bold."),
     keywords(k, reads),
     h("h3", null, "Best pictures, with the topic’s share in each"),
+    data.tree && [
+      h("h3", null, "Topics near to it"),
+      h(
+        "ol",
+        { class: "topics near" },
+        data.tree.near[k].map(([other, distance]) => h("li", null, topicLink(other, 4), h("span", { class: "number" }, apart(distance)))),
+      ),
+      h("p", { class: "help" }, "Cosine distance of the two, 0 for the same."),
+    ],
     topic.largest > 0 &&
       h("p", null, "Pictures of which it is the largest topic: ", selectAll(mainTopic.flatMap((main, row) => (main === k ? [row] : [])))),
     topic.best.length === 0 && h("p", null, "No picture has 1% of this topic."),
