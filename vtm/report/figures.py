@@ -482,7 +482,8 @@ def figure_1(
 
     def cell(found: int, *, own: bool = False) -> str:
         shown = html_picture(pictures[ids[found]], _short(texts[ids[found]], 80), 2 * DRAWN, drawn=DRAWN)
-        below = html.escape("its own" if own else storable(category[found]))
+        # A folder's name, such as signs_and_symbols, may be wider than its picture.
+        below = html.escape("its own" if own else storable(category[found])).replace("_", "_<wbr>")
         frame = f"border: {'3px solid #D55E00' if own else '1px solid #BBBBBB'}; display: inline-block"
         return f'<td><span style="{frame}">{shown or "unreadable"}</span><br><small>{below}</small></td>'
 
