@@ -583,7 +583,7 @@ class VisualTopicModel:
         All is found anew from the earlier and the new pairs together, but that topics begin where they were
         (`vtm.model.plus.fit_plus`); pieces of a topic that was split become topics like all others.
 
-        On Open Clip Art (K = 60, five seeds; `vtm.report.tables.update_rows`) with a tenth of the training pairs new, 99 % of
+        On Open Clip Art (K = 60, five seeds; `vtm_study.updating.update_rows`) with a tenth of the training pairs new, 99 % of
         the topics stay what they were and 12 % of the pictures get another largest topic; trained anew by the same seed, 55 %
         stay and 41 % move, by another seed 42 % and 52 %. What it costs is less than seeds differ: on the test part the mean
         reciprocal rank is 0.176, trained anew 0.177, by another seed 0.184, with a standard deviation of 0.01; by topics alone

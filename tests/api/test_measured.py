@@ -13,7 +13,7 @@ from vtm.corpora import Corpus, split
 from vtm.corpora.fetch import GROUPS, is_fetched
 from vtm.experiment.prepare import Prepared, prepare
 from vtm.metrics.calibration import MINUS
-from vtm.report.tables import update_rows
+from vtm_study.updating import update_rows
 
 pytestmark = [
     pytest.mark.data,
