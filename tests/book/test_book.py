@@ -230,6 +230,9 @@ def test_citations_lead_to_the_bibliography(built_book: Path) -> None:
     keys = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "book" / "references.bib").read_text("utf-8"), re.M))
     shown = {entry.get("id") for entry in entries} - {None}
     assert keys and len(shown) == len(keys), "a reference is never cited"
+    labels = [entry.get_text() for entry in soup(built_book / "bibliography.html").select(".citation .label")]
+    lettered = [label for label in labels if re.search(r"\d[a-z]", label)]
+    assert lettered and lettered == sorted(lettered), "2021a stands before 2021b"
 
 
 def test_a_missing_page_and_an_error_output_are_found(tmp_path: Path) -> None:
