@@ -276,13 +276,17 @@ function createMap({ open, select }) {
   }
 
   function set(zoom, left, top) {
+    see(zoom, left, top);
+    redraw();
+  }
+
+  function see(zoom, left, top) {
     view.zoom = Math.min(LARGEST_ZOOM, Math.max(1, zoom));
     const most = 1 - 1 / view.zoom;
     view.x = Math.min(most, Math.max(0, left));
     view.y = Math.min(most, Math.max(0, top));
     // The whole map leaves one finger to the page's scrolling; a part of it is moved by it.
     setTouch();
-    redraw();
   }
 
   const setTouch = () => (canvas.style.touchAction = view.zoom > 1 || lassoing ? "none" : "pan-y");
@@ -367,7 +371,7 @@ function createMap({ open, select }) {
     box,
     // A part of the map, at once: the zoom, and the corner in the unit square.
     look(zoom, left, top) {
-      set(zoom, left, top);
+      see(zoom, left, top);
       draw();
     },
     mark(rows) {
