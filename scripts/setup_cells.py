@@ -1,6 +1,6 @@
 """Give each notebook the set-up cell that it needs where vtm is not installed, as on Colab; none without an address.
 
-The address and the branch are those of `repository` in _config.yml.
+The address and the branch are those of `repository_url` and `repository_branch` in _config.yml.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def write(notebooks: Path, url: str, branch: str) -> list[Path]:
 def main() -> int:
     import yaml
 
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
-    for path in write(ROOT / "notebooks", repository["url"], repository["branch"]):
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    theme = config["sphinx"]["config"]["html_theme_options"]
+    for path in write(ROOT / "notebooks", theme["repository_url"], theme["repository_branch"]):
         print(path.relative_to(ROOT))
     return 0
 

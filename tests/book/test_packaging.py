@@ -246,15 +246,14 @@ def test_citation_names_software_and_paper() -> None:
 def test_the_address_and_the_doi_are_set_in_one_place(tmp_path: Path) -> None:
     """What _config.yml says, empty or not, is what the citation, the prose and the notebooks say."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    url, doi = config["repository"]["url"], config["sphinx"]["config"]["vtm_doi"]
+    theme, doi = (config["sphinx"]["config"][name] for name in ("html_theme_options", "vtm_doi"))
+    url, branch = theme["repository_url"], theme["repository_branch"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (citation.get("repository-code", ""), citation.get("doi", "")) == (url, doi)
     assert ("has no DOI" in (ROOT / "book/intro.md").read_text(encoding="utf-8")) == (not doi)
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     write = runpy.run_path(str(ROOT / "scripts" / "setup_cells.py"))["write"]
-    assert write(tmp_path / "notebooks", url, config["repository"]["branch"]) == [], (
-        "run python scripts/setup_cells.py"
-    )
+    assert write(tmp_path / "notebooks", url, branch) == [], "run python scripts/setup_cells.py"
 
 
 def ast_names(source: str) -> Iterator[str]:

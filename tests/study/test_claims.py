@@ -10,7 +10,9 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from bs4 import BeautifulSoup, Tag
+from jupyter_book.config import get_final_config
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
@@ -133,27 +135,27 @@ def test_a_csv_has_every_cell_of_a_table_and_no_formula() -> None:
     assert cells_of("no table") == []
 
 
-def test_launch_links_lead_to_the_sources_where_the_repository_has_an_address(tmp_path: Path) -> None:
-    launch = {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
-    for url in ("", "https://github.com/owner/repo"):
-        (tmp_path / url[-4:]).mkdir(exist_ok=True)
-        options = {
-            "launch_buttons": launch | {"notebook_interface": "jupyterlab"},
-            "repository_url": url,
-            "repository_branch": "main",
-        }
-        theme = {"html_theme": "sphinx_book_theme", "html_theme_options": options}
-        _, chapter, _ = built(tmp_path / url[-4:], {}, {}, chapter="executed/chapter", **theme)
-        links = [link["href"] for link in chapter.select(".dropdown-launch-buttons a")]
-        assert links == (
-            [
-                "https://mybinder.org/v2/gh/owner/repo/main?urlpath=lab/tree/notebooks/chapter.ipynb",
-                "https://colab.research.google.com/github/owner/repo/blob/main/notebooks/chapter.ipynb",
-            ]
-            if url
-            else []
-        )
-        assert ("mybinder" in str(chapter)) == bool(url)
+@pytest.mark.parametrize("url", ["", "https://github.com/owner/repo"])
+def test_launch_links_lead_to_the_sources_where_the_repository_has_an_address(
+    tmp_path: Path, url: str
+) -> None:
+    """With the options that Jupyter Book makes of _config.yml."""
+    config = yaml.safe_load((Path(__file__).parents[2] / "_config.yml").read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["html_theme_options"]["repository_url"] = url
+    overrides = {"latex_individualpages": False}
+    made, _ = get_final_config(user_yaml=config, cli_config=overrides, use_external_toc=False)
+    theme = {name: made[name] for name in ("html_theme", "html_theme_options")}
+    _, chapter, _ = built(tmp_path, {}, {}, chapter="executed/chapter", **theme)
+    links = [link["href"] for link in chapter.select(".dropdown-launch-buttons a")]
+    assert links == (
+        [
+            "https://mybinder.org/v2/gh/owner/repo/main?urlpath=lab/tree/notebooks/chapter.ipynb",
+            "https://colab.research.google.com/github/owner/repo/blob/main/notebooks/chapter.ipynb",
+        ]
+        if url
+        else []
+    )
+    assert ("mybinder" in str(chapter)) == bool(url)
 
 
 def test_another_branch_is_shown_by_the_verdict(tmp_path: Path) -> None:
