@@ -59,6 +59,18 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """After the whole suite: which stored measurements are older than the code that they follow from."""
+    from vtm_study.driver import older_than_code
+
+    if terminalreporter.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    if older := older_than_code():
+        terminalreporter.section("stored measurements that are older than their code")
+        for name, modules in older.items():
+            terminalreporter.write_line(f"results/{name}: since then changed {', '.join(modules)}")
+
+
 @pytest.fixture(scope="session")
 def smoke_parameters() -> dict[str, int]:
     """Set over the smoke profile's: a study of fewer texts has the same tables."""

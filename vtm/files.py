@@ -443,8 +443,13 @@ def code_of(*modules: str, without: Sequence[str] = ()) -> dict[str, Path]:
         if name in found or any(name == end or name.startswith(f"{end}.") for end in without):
             continue
         found[name] = Path(find_spec(name).origin)
-        waiting += _imported(ast.parse(found[name].read_text(encoding="utf-8")))
+        waiting += _imports(found[name].read_text(encoding="utf-8"))
     return dict(sorted(found.items()))
+
+
+@cache
+def _imports(source: str) -> tuple[str, ...]:
+    return tuple(_imported(ast.parse(source)))
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

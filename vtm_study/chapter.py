@@ -15,6 +15,7 @@ from vtm.report.figures import COLOURS, grid_of_axes
 from vtm.report.tables import TABLE_1, frame, provenance
 from vtm_study.formats import NONE, Row, difference_cell, interval_cell, p_cell, spread_cell, table
 from vtm_study.grid import BEFORE, OPTIONS, PAPER, choose, score
+from vtm_study.machine import changed_since
 from vtm_study.measures import measured, peer_tests
 
 if TYPE_CHECKING:
@@ -84,8 +85,16 @@ def stored(folder: Path | str = "") -> dict[str, Part]:
 
 
 def provenance_table(found: dict[str, Part]) -> pd.DataFrame:
-    """Each part: when, on what commit and machine, with how many seeds."""
-    lines = [{"part": name, **provenance(part), "seeds": len(part["seeds"])} for name, part in found.items()]
+    """Each part: when, on what commit and machine, with how many seeds, and whether its code has changed since."""
+    from vtm_study.driver import PARTS
+
+    lines = []
+    for name, part in found.items():
+        changed = changed_since(part["commit"], PARTS[name][0].__module__)
+        since = "not known" if changed is None else f"{len(changed)} modules changed" if changed else "the same"
+        lines.append(
+            {"part": name, **provenance(part), "seeds": len(part["seeds"]), "its code since then": since}
+        )
     return frame(lines, "part")
 
 

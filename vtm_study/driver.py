@@ -21,11 +21,12 @@ from vtm.files import (
     read_current,
     read_json,
     read_sealed,
+    results_dir,
     runs_dir,
     write_sealed,
 )
 from vtm_study import contrastive, grid, peers, summary, validation
-from vtm_study.machine import commit, machine
+from vtm_study.machine import changed_since, commit, machine
 from vtm_study.measures import plain
 from vtm_study.tags import chapter as tags
 from vtm_study.tags import served
@@ -39,6 +40,13 @@ PARTS: dict[str, tuple[Callable[[Prepared], dict[str, Any]], float]] = {
     "peers": (peers.measure, 25),
     "tags": (tags.measure, 7),
     "served": (served.measure, 8),
+}
+# What is stored beside the study's parts, and the modules of ours that it is about.
+BESIDE = {
+    "bench.json": ("benchmarks.__main__",),
+    "mutants.json": ("vtm.metrics.retrieval", "vtm.metrics.ranking", "vtm.model.distill"),
+    "torture.json": ("vtm.cli.notebooks", "vtm.experiment.runs", "vtm_study.book"),
+    "torture-inputs.json": ("vtm.api", "vtm.newsimages.task"),
 }
 # What the minutes were measured with.
 MEASURED = "openclipart and 5 seeds"
@@ -129,6 +137,31 @@ def cost_factor(*, n_seeds: int, n_train: int | None) -> float:
 def study_folder(folder: Path | str | None = None) -> Path:
     """Where results go: never to those that come with the source, unless that folder is named."""
     return runs_dir() / "study" if folder is None else Path(folder).expanduser()
+
+
+def older_than_code() -> dict[str, list[str]]:
+    """The stored measurements that come with the source and with which code that has changed since: file -> modules.
+
+    One that cannot be told, because the history is not there, is left out.
+    """
+    folder = results_dir()
+    found = {path: (PARTS[path.stem][0].__module__,) for path in sorted(folder.glob("study/**/*.json"))}
+    found |= {folder / name: modules for name, modules in BESIDE.items()}
+    told = {}
+    for path, modules in found.items():
+        changed = {name for commit in _commits(read_json(path)) for name in changed_since(commit, *modules) or ()}
+        if changed:
+            told[str(path.relative_to(folder))] = sorted(changed)
+    return told
+
+
+def _commits(stored: Any) -> set[str]:
+    """The commits that a file names: its own, or those of its parts."""
+    if not isinstance(stored, dict):
+        return set()
+    if "commit" in stored:
+        return {stored["commit"]}
+    return set().union(*map(_commits, stored.values()))
 
 
 def _date(path: Path) -> str:

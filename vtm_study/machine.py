@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import platform
 import subprocess
+import tarfile
 import threading
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
-from vtm.files import checkout
+from vtm.files import checkout, code_of
 
 
 def machine() -> dict[str, str]:
@@ -115,16 +119,64 @@ def _status(*names: str) -> dict[str, float]:
 
 def commit() -> str:
     """The checkout's commit, "" outside of one; with "+" where files of the package differ from it or are new."""
-    root = checkout()
-    if root is None:
-        return ""
+    head = _git("rev-parse", "--short=12", "HEAD").decode().strip()
+    return head + ("+" if head and _git("status", "--porcelain", *_PACKAGES) else "")
 
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-        return done.stdout.strip()
 
-    head = git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if head and git("status", "--porcelain", "vtm", "vtm_study", "benchmarks") else "")
+def changed_since(commit: str, *modules: str) -> list[str] | None:
+    """Which code a measurement follows from is no longer what it was, comments, docstrings and types aside.
+
+    Parameters
+    ----------
+    commit : where it was measured.
+    modules : what measured it; all of ours that they import counts (`vtm.files.code_of`).
+
+    Returns
+    -------
+    names : of the modules that differ or were not there yet. None where that cannot be told: outside of a checkout, in one
+        that does not reach back so far, or of files that differed from their commit ("+").
+    """
+    root, then = checkout(), _sources(commit)
+    if not then:
+        return None
+    now = {name: (path.relative_to(root).as_posix(), path.read_bytes()) for name, path in code_of(*modules).items()}
+    return [
+        name
+        for name, (path, source) in now.items()
+        if source != then.get(path) and (path not in then or _statements(source) != _statements(then[path]))
+    ]
+
+
+@cache
+def _sources(commit: str) -> dict[str, bytes]:
+    """Path -> content of the Python files of a commit, none where there is no such commit."""
+    archive = _git("archive", "--end-of-options", commit, ":(glob)**/*.py") if commit else b""
+    if not archive:
+        return {}
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        return {file.name: files.extractfile(file).read() for file in files if file.isfile()}
+
+
+_PACKAGES = ("vtm", "vtm_study", "benchmarks")
+
+
+def _git(*arguments: str) -> bytes:
+    """What git prints of the checkout; nothing outside of one, or where git refuses."""
+    if root := checkout():
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
+    return b""
+
+
+@cache
+def _statements(source: bytes) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.dump(tree)

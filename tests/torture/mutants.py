@@ -31,7 +31,7 @@ SETTINGS = f"""
 source_paths = ["vtm"]
 only_mutate = {json.dumps(MODULES)}
 pytest_add_cli_args_test_selection = {json.dumps(TESTS)}
-pytest_add_cli_args = ["-p", "no:cacheprovider"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-o", "pythonpath=tests"]
 use_git_change_detection = false
 use_setproctitle = false
 """
