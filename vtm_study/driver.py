@@ -149,7 +149,9 @@ def older_than_code() -> dict[str, list[str]]:
     found |= {folder / name: modules for name, modules in BESIDE.items()}
     told = {}
     for path, modules in found.items():
-        changed = {name for commit in _commits(read_json(path)) for name in changed_since(commit, *modules) or ()}
+        changed = {
+            name for commit in _commits(read_json(path)) for name in changed_since(commit, *modules) or ()
+        }
         if changed:
             told[str(path.relative_to(folder))] = sorted(changed)
     return told

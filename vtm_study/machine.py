@@ -139,7 +139,10 @@ def changed_since(commit: str, *modules: str) -> list[str] | None:
     root, then = checkout(), _sources(commit)
     if not then:
         return None
-    now = {name: (path.relative_to(root).as_posix(), path.read_bytes()) for name, path in code_of(*modules).items()}
+    now = {
+        name: (path.relative_to(root).as_posix(), path.read_bytes())
+        for name, path in code_of(*modules).items()
+    }
     return [
         name
         for name, (path, source) in now.items()

@@ -58,7 +58,10 @@ def test_files_are_named_with_what_changed(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         write_json(tmp_path / name, {"commit": "old"})
     for name in driver.BESIDE:
-        write_json(tmp_path / name, {"one": {"commit": "new"}, "two": {"commit": "old" if name == "bench.json" else "new"}})
+        write_json(
+            tmp_path / name,
+            {"one": {"commit": "new"}, "two": {"commit": "old" if name == "bench.json" else "new"}},
+        )
     asked = []
 
     def changed_since(commit: str, *modules: str) -> list[str]:
