@@ -14,7 +14,14 @@ from scipy.spatial.distance import jensenshannon
 
 from vtm.errors import ConfigError, DataError
 from vtm.metrics import ranking
-from vtm.metrics.ranking import MEASURES, NOT_FOUND, similarity, target_ranks, top_items
+from vtm.metrics.ranking import (
+    MEASURES,
+    NOT_FOUND,
+    prepared_rows,
+    similarity,
+    target_ranks,
+    top_items,
+)
 from vtm.metrics.retrieval import expected_random, retrieval_figures
 
 
@@ -368,3 +375,13 @@ class TestSharedNoiseLeaks:
         honest = [self.mrr(self.noise(s), self.noise(100 + s)) for s in range(5)]
         moved = [self.mrr(self.noise(s), self.noise(s), order) for s in range(5)]
         assert np.mean(moved) == pytest.approx(np.mean(honest), abs=0.02)
+
+
+def test_an_error_names_the_row_that_the_caller_knows() -> None:
+    rows = np.array([[np.nan, 1], [0.5, 0.5], [0.5, np.inf], [2, 3]])
+    with pytest.raises(DataError, match="in 2 of 4 rows, the first is row 0$"):
+        prepared_rows(rows, "queries", "cosine")
+    with pytest.raises(DataError, match="in 2 of 4 rows, the first is row 5$"):
+        prepared_rows(rows, "queries", "cosine", np.array([7, 1, 5, 3]))
+    with pytest.raises(DataError, match="1 of 2 rows are negative.*the first is row 8;"):
+        prepared_rows(rows[[1, 3]], "queries", "hellinger", np.array([9, 8]))

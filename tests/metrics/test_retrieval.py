@@ -286,10 +286,28 @@ def test_a_verdict_follows_from_the_interval():
     ]
     assert -above == metrics.Test(-0.2, -0.3, -0.1, 0.01) and (-above).verdict == "worse"
     assert [metrics.told(test, 1, 2, 3) for test in (above, below, level, none)] == [1, 2, 3, 3]
-    assert metrics.told(none, 1, 2, 3, 4) == 4
+    assert [metrics.told(test, 1, 2, 3, 4) for test in (level, none)] == [3, 4]
     assert none.stored() == {"difference": 0.2, "low": None, "high": None, "p": None}
     assert metrics.Test.read(above.stored()) == above
     assert metrics.Test.read({"difference": 0.2, "low": None, "high": None}).verdict == "untested"
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([0.0, 0.001, 0.01, 0.04, 0.3, 1.0])))
+def test_holm_is_the_closure_of_bonferroni(p: dict[str, float]) -> None:
+    """A hypothesis is as sure as the least sure family of some of them that it belongs to (Marcus et al. 1976)."""
+    tests = {name: metrics.Test(0.0, p=value) for name, value in p.items()}
+    of_families = {
+        name: max(
+            min(1.0, len(family) * min(p[one] for one in family))
+            for size in range(1, len(p) + 1)
+            for family in itertools.combinations(p, size)
+            if name in family
+        )
+        for name in p
+    }
+    assert metrics.adjusted(tests) == pytest.approx(of_families)
+    untested = {"none": metrics.Test(0.0)}
+    assert metrics.adjusted(tests | untested) == metrics.adjusted(tests)
 
 
 def test_paired_p_is_uniform_enough_under_no_difference():
