@@ -397,7 +397,7 @@ def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> str:
     total = hashlib.sha256(hash_json(about).encode())
     for name, array in sorted(arrays.items()):
         total.update(hash_json([name, str(array.dtype), array.shape]).encode())
-        total.update(memoryview(array).cast("B") if array.size else b"")
+        total.update(memoryview(array).cast("B") if array.size else b"")  # type: ignore[arg-type]
     return total.hexdigest()
 
 
@@ -442,7 +442,7 @@ def code_of(*modules: str, without: Sequence[str] = ()) -> dict[str, Path]:
         name = waiting.pop()
         if name in found or any(name == end or name.startswith(f"{end}.") for end in without):
             continue
-        found[name] = Path(find_spec(name).origin)
+        found[name] = Path(find_spec(name).origin)  # type: ignore[union-attr, arg-type]
         waiting += _imports(found[name].read_text(encoding="utf-8"))
     return dict(sorted(found.items()))
 
@@ -471,7 +471,7 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 def _is_module(name: str) -> bool:
     package, _, last = name.rpartition(".")
-    folders = map(Path, find_spec(package).submodule_search_locations or ())
+    folders = map(Path, find_spec(package).submodule_search_locations or ())  # type: ignore[union-attr]
     return any((f / f"{last}.py").is_file() or (f / last / "__init__.py").is_file() for f in folders)
 
 

@@ -225,7 +225,7 @@ class Corpus:
                 values.append(other.columns[name][row] if name in other.columns else "")
         about = {"language": self.language, "source": self.source}
         about["columns"] = {name: tuple(values) for name, values in columns.items()}
-        dropped = (*self.dropped, *other.dropped, *dropped)
+        dropped = (*self.dropped, *other.dropped, *dropped)  # type: ignore[assignment]
         return Corpus.of(pairs, grouped=False, name=self.name, dropped=dropped, **about)
 
     def keep(self, ids: Iterable[str], *, reason: str, detail: str = "") -> Corpus:

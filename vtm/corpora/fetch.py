@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from vtm.corpora import CORPORA, module_of
 from vtm.errors import ConfigError, DataError, MissingError, StorageError
@@ -263,7 +263,10 @@ def unpack_deb(archive: Path, folder: Path, *, prefix: str) -> int:
     """
     count = 0
     try:
-        with open(archive, "rb") as stream, tarfile.open(fileobj=_data_part(stream), mode="r|*") as tar:
+        with (
+            open(archive, "rb") as stream,
+            tarfile.open(fileobj=cast(BinaryIO, _data_part(stream)), mode="r|*") as tar,
+        ):
             for member in tar:
                 name = member.name.removeprefix("./")
                 if member.isdir() or not _is_below(prefix, name):
@@ -385,7 +388,7 @@ def _looks(folder: Path) -> str | None:
 
 def _difference(artifact: Artifact, stamp: dict[str, Any], contents: dict[str, str]) -> str:
     """The first file that differs, where the stamp has the right list; else how many files there are."""
-    right = stamp.get("contents")
+    right: dict[str, str] = stamp.get("contents")  # type: ignore[assignment]
     if hash_json(right) != artifact.contents:
         return f"{artifact.folder}: its {len(contents)} files are not those that were fetched"
     name = min(name for name in {*right, *contents} if right.get(name) != contents.get(name))

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -452,7 +452,7 @@ def _values(found: Sequence[_Found]) -> list[str]:
 def _assigned(categories: str) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     with suppress(DataError):
-        left = [((), _read_xml(categories.encode()))]
+        left: list[tuple[tuple[str, ...], _Node]] = [((), _read_xml(categories.encode()))]
         while left:
             path, node = left.pop()
             if node.attributes.get("Assigned") == "1":
@@ -507,7 +507,7 @@ class _Edits:
         """The new XMP, with a note of how to undo it."""
         record = (_declared(_RECORD, "record"), "")
         if note is not None:
-            self.add(rdf, record)
+            self.add(cast(_Node, rdf), record)
         filled = [self._filled(node, pieces) for node, pieces in self.inside.items()]
         empty = _render(record, "").encode()
         parts, at, grown, undo = [], 0, 0, []
@@ -668,7 +668,7 @@ def _read_own(content: bytes) -> _Own:
                 if image.format == "PNG":
                     image.load()
                 xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-            iptc = IptcImagePlugin.getiptcinfo(image) or {}
+            iptc = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
             # Of a PNG it would decode all to look for what stands behind the picture.
             exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
             exif = {key: exif.get(key) for key in (0x010E, 0x013B, 0x8298, _EXIF_KEYWORDS, _EXIF_RATING)}
@@ -679,7 +679,7 @@ def _read_own(content: bytes) -> _Own:
     texts, of_exif = {}, set()
     for name, _, dataset, tag in _TEXTS:
         values = [_decoded(one, charset) for one in _many(iptc.get(dataset))]
-        if not values and isinstance(exif.get(tag), str):
+        if not values and tag is not None and isinstance(exif.get(tag), str):
             values = [exif[tag].strip("\0 ")]
             of_exif.add(name)
         if any(value.strip() for value in values):
@@ -864,7 +864,7 @@ def _around(
     """What a new sidecar starts from, and keywords that programs find elsewhere: in a sidecar of the other name, or in the
     picture.
     """
-    own, beside, start = _Own(), {}, None
+    own, beside, start = _Own(), dict[str, Sequence[str]](), None
     with suppress(FileNotFoundError):
         content = read_regular(picture, most=MAX_BYTES)
         try:
@@ -876,7 +876,7 @@ def _around(
                 ) from None
     with suppress(DataError):  # one that cannot be read, programs do not read either
         if (found := _read_sidecar(other)) and (found := _take_out(found)):
-            beside = read_keywords(found)
+            beside |= read_keywords(found)
             if not _twins(picture, raw=True):
                 start = _new_sidecar(_Own(found), dropped)
             else:  # another picture's, whose stars darktable and digiKam show of this one, too

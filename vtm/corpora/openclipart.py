@@ -99,8 +99,8 @@ def read_metadata(content: bytes) -> Metadata | None:
     try:
         # Of two declarations of a prefix the nearer one counts.
         around = dict(NAMESPACE.findall(text, 0, block.start()))
-        declared = "".join(f" xmlns:{prefix}={name}" for prefix, name in around.items())
-        (root,) = ElementTree.fromstring(f"<svg{declared}>{block[0]}</svg>")
+        declarations = "".join(f" xmlns:{prefix}={name}" for prefix, name in around.items())
+        (root,) = ElementTree.fromstring(f"<svg{declarations}>{block[0]}</svg>")
     except ElementTree.ParseError:
         return None
     work = next((element for element in root if element.tag.endswith("}Work")), None)

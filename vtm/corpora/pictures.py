@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vtm.errors import DataError
 
@@ -243,7 +243,7 @@ def _look(path: Path | str) -> str | None:
     except PictureError:
         return None
     picture = picture.resize((_LOOK_PIXELS, _LOOK_PIXELS), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    one_colour = all(least == most for least, most in picture.getextrema())
+    one_colour = all(least == most for least, most in picture.getextrema())  # type: ignore[misc]
     return "" if one_colour else hashlib.sha256(picture.tobytes()).hexdigest()
 
 
@@ -307,9 +307,9 @@ def _raw_preview(path: Path) -> tuple[BinaryIO, int]:
             "unreadable",
         ) from error
     if preview.format == rawpy.ThumbFormat.JPEG:
-        stream = io.BytesIO(preview.data)
+        stream = io.BytesIO(cast(bytes, preview.data))
     else:
-        Image.fromarray(preview.data).save(stream := io.BytesIO(), "PPM")
+        Image.fromarray(cast(np.ndarray, preview.data)).save(stream := io.BytesIO(), "PPM")
         stream.seek(0)
     return stream, _TURNS.get(sizes.flip, 1)
 
@@ -328,11 +328,11 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
 def _decoded_bytes(image: PILImage.Image, whole: tuple[int, int]) -> float:
     """Bytes of memory that decoding takes, at most; of a JPEG that `draft` has made smaller, `whole` is its own size."""
     mode = image.mode if not image.has_transparency_data else "RGBA"
-    a_pixel = _MODE_BYTES.get(mode, 12) + _FORMAT_BYTES.get(image.format, 0)
+    a_pixel = _MODE_BYTES.get(mode, 12) + _FORMAT_BYTES.get(cast(str, image.format), 0)
     needed = a_pixel * image.width * image.height
     if image.info.get("progressive"):
         # All coefficients stand in memory, two bytes each, however small the picture is made.
-        samples = [across * down for _, across, down, _ in image.layer]
+        samples = [across * down for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
         needed += 2 * sum(samples) / max(samples) * whole[0] * whole[1]
     return needed
 

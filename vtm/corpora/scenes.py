@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vtm.corpora.base import Corpus, Pair, same_words
 from vtm.errors import ConfigError
@@ -102,8 +102,8 @@ class Pen:
             kind, colour, *numbers = shape.split()
             kind, _, width = kind.partition(":")
             name, _, factor = colour.partition("*")
-            colour = shade(own if name == "own" else _COLOURS[name], float(factor or 1))
-            self.shape(kind, colour, *map(float, numbers), width=float(width or 0))
+            shaded = shade(own if name == "own" else _COLOURS[name], float(factor or 1))
+            self.shape(kind, shaded, *map(float, numbers), width=float(width or 0))
 
 
 def shade(colour: Colour, factor: float) -> Colour:
@@ -116,7 +116,7 @@ def _background(p: Pen, theme: Theme, rng: random.Random) -> None:
             p.shape("disc", (230, 232, 250), rng.random(), rng.random(), rng.uniform(0.003, 0.007))
     elif theme.background == "ground":
         top = theme.horizon + rng.uniform(-0.03, 0.03)
-        p.shape("box", shade(theme.ground, rng.uniform(0.92, 1.05)), 0, top, 1, 1)
+        p.shape("box", shade(cast("Colour", theme.ground), rng.uniform(0.92, 1.05)), 0, top, 1, 1)
     elif theme.background == "road":
         top = 0.76 + rng.uniform(-0.02, 0.02)
         p.shape("box", (108, 110, 118), 0, top, 1, 1)

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.keywords import read_own_words
@@ -225,7 +225,12 @@ def _read_workbook(table: Path) -> tuple[list[str], Rows]:
     except DataError:
         raise
     except BaseException as error:
-        known = (python_calamine.CalamineError, zipfile.BadZipFile, zlib.error, EOFError)
+        known: tuple[type[BaseException], ...] = (
+            python_calamine.CalamineError,
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+        )
         known += (
             OSError,
             ValueError,
@@ -288,7 +293,7 @@ def _not_parquet(table: Path, error: Exception) -> DataError:
     return DataError(f"{table}: not readable as Parquet ({_said(error)})")
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -360,7 +365,7 @@ def _read_own_words(
 
 def _read_tar(table: Path) -> Iterator[Row]:
     """WebDataset: files of one name up to the first dot of its last part are one sample."""
-    key, sample = "", {}
+    key, sample = "", dict[str, bytes]()
     try:
         with tarfile.open(table) as archive:
             for member in archive:
@@ -372,7 +377,7 @@ def _read_tar(table: Path) -> Iterator[Row]:
                     yield _sample(table, key, sample)
                     sample = {}
                 key = f"{folder}/{stem}"
-                sample[kind.lower()] = archive.extractfile(member).read()
+                sample[kind.lower()] = archive.extractfile(member).read()  # type: ignore[union-attr]
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{table}: not readable as a tar archive ({error})") from None
     if sample:
@@ -540,13 +545,15 @@ def load(
             earlier = found.get(id) if id else None
             content = earlier.content if earlier and earlier.picture == picture else ""
             if not reason and not content:
-                content, reason = _hash(picture)
+                content, reason = _hash(cast(Path, picture))
             if reason:
                 dropped.append(Dropped(id or str(row), reason, f"{row}: {named}" if named else str(row)))
             elif not id:
                 raise DataError(f"{row}: no id in column {id_column!r}; fill it, or leave id_column out")
             elif not earlier:
-                found[id] = _Gathered(row, picture, content, values.get("group", ""), texts, further)
+                found[id] = _Gathered(
+                    row, cast(Path, picture), content, values.get("group", ""), texts, further
+                )
             elif earlier.content == content:
                 earlier.captions.extend(text for text in texts if text not in earlier.captions)
                 earlier.columns[:] = [old or new for old, new in zip(earlier.columns, further, strict=True)]
@@ -941,7 +948,7 @@ def find_pictures(paths: Iterable[Path | str], *, exclude: Sequence[str] = ()) -
                 elif is_folder and _is_of_a_program(name):
                     why = ("program", path)
                 else:
-                    why = ("explorer", path) if name in sheets else None
+                    why = ("explorer", path) if name in sheets else None  # type: ignore[assignment]
                 if is_folder and why and why[0] != "link":
                     inside[path] = why
                 elif why:

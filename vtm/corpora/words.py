@@ -58,7 +58,7 @@ def _japanese() -> Callable[[str], list[str]]:
         # Nouns, verbs, adjectives and adverbs that stand alone, as the dictionary has them; a comma for all others,
         # so that what stands on both sides of them is no phrase.
         return [
-            (token.surface if token.base_form == "*" else token.base_form) if content(token) else ","
+            (token.surface if token.base_form == "*" else token.base_form) if content(token) else ","  # type: ignore[union-attr]
             for token in tokenizer.tokenize(run)
         ]
 
@@ -113,7 +113,7 @@ def _spaced(text: str, codes: tuple[str, ...]) -> str:
     for code in codes:
         cut = _segmenter(code)
         if cut:
-            text = re.sub(_UNSPACED[code][0], lambda run, cut=cut: f" {' '.join(cut(run[0]))} ", text)
+            text = re.sub(_UNSPACED[code][0], lambda run, cut=cut: f" {' '.join(cut(run[0]))} ", text)  # type: ignore[misc]
     return text
 
 

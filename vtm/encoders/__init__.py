@@ -44,9 +44,14 @@ class ImageEncoder(Protocol):
     size : side in pixels of the square picture that `preprocess` takes; None: it takes the whole picture.
     """
 
-    key: str
-    dim: int
-    size: int | None
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def size(self) -> int | None: ...
 
     def preprocess(self, image: Image.Image) -> np.ndarray:
         """RGB picture, square or whole, to a float32 array (3, h, w), the same h and w for all pictures."""
@@ -60,8 +65,11 @@ class ImageEncoder(Protocol):
 class TextEncoder(Protocol):
     """Embeds texts; `key` and `dim` as for an `ImageEncoder`."""
 
-    key: str
-    dim: int
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """b texts to float32 embeddings (b, d); a row depends on its text alone."""
@@ -136,7 +144,7 @@ def load_named(spec: str, *, device: str = "auto", language: str | None = None) 
     An option `language` goes before the other one.
     """
     name, options = parse_encoder(spec)
-    return load_encoder(name, device=device, **{"language": language, **options})
+    return load_encoder(name, device=device, **{"language": language, **options})  # type: ignore[arg-type]
 
 
 def prefetch_encoder(name: str, /, **options: Any) -> Path:

@@ -19,7 +19,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -183,10 +183,10 @@ class Store:
             raise DataError(f"{path}: cannot be read ({error.strerror}); use another cache folder") from error
         contents, embeddings = arrays.get("contents"), arrays.get("embeddings")
         known = about.get("key") == self.key and contents is not None and embeddings is not None
-        if not known or embeddings.shape != (len(contents), self.dim):
+        if not known or embeddings.shape != (len(contents), self.dim):  # type: ignore[union-attr, arg-type]
             warnings.warn(f"{path}: holds embeddings of another encoder; it is not read", stacklevel=2)
             return None
-        return contents, embeddings
+        return cast(np.ndarray, contents), cast(np.ndarray, embeddings)
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ def embed_images(
     batch_size = batch_size or max(64, ROWS * threads)
     decoding = _ahead(prepare, missing, workers=workers or max(2, threads), depth=2 * batch_size)
     kept_open = nullcontext() if store is cache else store
-    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, kept_open:
+    with closing(decoding), _bar(len(missing), "pictures", progress) as bar, kept_open:  # type: ignore[type-var]
         for batch in batches(usable(decoding), batch_size):
             contents, pictures = zip(*batch, strict=True)
             rows.compute(encoder, contents, np.stack(pictures), not_finite)
@@ -444,7 +444,7 @@ class Rows:
                 self.filled[position] = True
         kept = np.flatnonzero(self.filled)
         if len(kept) < len(self.array):
-            for to, position in enumerate(kept):
+            for to, position in enumerate(kept.tolist()):
                 self.array[to] = self.array[position]
         return self.array[: len(kept)], kept
 

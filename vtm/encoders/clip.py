@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtm.encoders import EncoderPair
+from vtm.encoders import EncoderPair, TextEncoder
 from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, use_cuda
 from vtm.errors import ConfigError, DataError, MissingError, require
 from vtm.files import hash_file, hash_json, read_json
@@ -115,17 +115,18 @@ def load(
     hub = Hub(_spec(pictures, texts), fetch=fetch)
     if fetch and all(name.startswith(LOCAL) or is_file(tag) for name, tag in (pictures, texts)):
         raise ConfigError(f"{hub.spec}: names weights on this machine; there is nothing to fetch")
-    how = {"device": "cuda" if cuda else "cpu", "precision": precision}
+    how: dict[str, Any] = {"device": "cuda" if cuda else "cpu", "precision": precision}
     clip = replace(find_clip(*pictures, hub=hub), **how)
-    name, image, text = clip.name, ClipImage(clip), ClipText(clip)
+    name, image = clip.name, ClipImage(clip)
+    text: TextEncoder = ClipText(clip)
     if texts[0].startswith(SENTENCE):
         from vtm.encoders.sentence import SentenceText, find_folder
 
         folder = find_folder(texts[0].removeprefix(SENTENCE), hub=hub)
         name, text = texts[0], SentenceText(folder, device=how["device"])
     elif texts != pictures:
-        text = ClipText(replace(find_clip(*texts, hub=hub), **how))
-        name = text.clip.name
+        own = replace(find_clip(*texts, hub=hub), **how)
+        name, text = own.name, ClipText(own)
     if aligned == "yes" and text.dim != image.dim:
         raise ConfigError(
             f"aligned=yes: texts have {text.dim} numbers and pictures {image.dim}, so they share no space"

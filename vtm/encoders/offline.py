@@ -282,7 +282,7 @@ def sentence_graph(weights: Path, *, layers: int = 6, heads: int = 12) -> bytes:
         return name
 
     def constant(value: Any, dtype: type) -> str:
-        array = np.asarray(value, dtype=dtype)
+        array: np.ndarray = np.asarray(value, dtype=dtype)
         name = f"{array.dtype}-{value}"
         tensors[name] = numpy_helper.from_array(array, name)
         return name

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -127,7 +127,8 @@ def resources(ray: Any, *, workers: int | None, device: str) -> tuple[int, float
 
 def plain_error(error: BaseException, kept: str) -> VtmError:
     """What went wrong on a worker, in a line: our own error as it is, any other by its last line."""
-    found, cause = None, error
+    found: VtmError | None = None
+    cause: BaseException | None = error
     while cause is not None:
         # Ray's wrapper of an error is of the error's class, too: the innermost has the plain message.
         found = cause if isinstance(cause, VtmError) else found
@@ -201,7 +202,13 @@ class Embedder:
             # What is computed is kept by the driver.
             with scratch() as folder:
                 rows, kept, dropped = embed_side(
-                    side, encoder, contents, sources, contents, cache=folder, **self.options
+                    side,
+                    encoder,
+                    contents,
+                    sources,
+                    contents,
+                    cache=folder,
+                    **cast(dict[str, Any], self.options),
                 )
             answers = {content: (row.tobytes(), "", "") for content, row in zip(kept, rows, strict=True)}
             answers |= {item.id: (b"", item.reason, item.detail) for item in dropped}
@@ -262,7 +269,9 @@ def embed_on_ray(
         for id, source, content in zip(ids, sources, contents, strict=True):
             if content not in known:
                 # Neither file names nor texts need be valid Unicode, which Arrow's strings are.
-                plain = os.fsencode(source) if side == "image" else source.encode("utf-8", "surrogatepass")
+                plain = (
+                    os.fsencode(source) if side == "image" else str(source).encode("utf-8", "surrogatepass")
+                )
                 items.setdefault(content, {"side": side, "id": id, "source": plain, "content": content})
         blocks += [pa.Table.from_pylist(some) for some in batches(items.values(), BLOCK_ROWS)]
     dropped: dict[str, Dropped] = {}
@@ -300,7 +309,7 @@ def embed_on_ray(
                         stores[side].add(content, np.frombuffer(row["embedding"], np.float32))
                     elif reason == WORKER_DIED:
                         died.append(f"{side} {row['id']}")
-                    elif reason == "missing" and (path := _decode(side, row["source"])).exists():
+                    elif reason == "missing" and (path := Path(_decode(side, row["source"]))).exists():
                         raise MissingError(
                             f"{path}: is here and not on a worker; let all machines see the pictures under the same "
                             "path (a shared file system), see docs/cluster.md"

@@ -113,7 +113,7 @@ class SentenceText:
             # Damage that loading does not notice shows here, not after hours.
             embed_sentences(model, ["a"], dim=1)
         for router in (part for part in model.modules() if hasattr(part, "default_route")):
-            default = router.sub_modules[router.default_route][0]
+            default = router.sub_modules[router.default_route][0]  # type: ignore[index]
             # The first route's tokenizer makes the tokens.
             if getattr(default, "tokenizer", None) is not getattr(router, "tokenizer", None):
                 raise DataError(

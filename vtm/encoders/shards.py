@@ -257,14 +257,14 @@ def embed_corpus(
     loaded = load_corpus(name, **named)
     pair = load_named(encoder, device=device, language=loaded.language)
     images = [Path(path).absolute() for path in loaded.images]
-    halves = {
+    halves: dict[str, tuple[Any, Sequence[Any], Sequence[str]]] = {
         "image": (pair.image, images, loaded.image_hashes),
         "text": (pair.text, loaded.texts, [hash_text(text) for text in loaded.texts]),
     }
     halves = {one: half for one, half in halves.items() if side in (one, "both")}
     for one, (half, _, _) in halves.items():
         _take_in(Path(folder), one, half.key, cache)
-    options = dict(batch_size=batch_size, workers=workers, cache=cache, progress=progress)
+    options: dict[str, Any] = dict(batch_size=batch_size, workers=workers, cache=cache, progress=progress)
     known: dict[str, Dropped] = {}
     if engine == "ray":
         load = partial(load_named, encoder, device=device, language=loaded.language)
@@ -304,7 +304,7 @@ def _write(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shards, dropped = [], []
+    shards, dropped = list[tuple[str, int, str]](), list[Dropped]()
     content_of = dict(zip(corpus.ids, contents, strict=True))
     for start in range(0, len(corpus), shard_rows):
         here = slice(start, start + shard_rows)

@@ -161,7 +161,11 @@ class Hub:
             f"if there is no network here, run `VTM_DATA=vtm-weights {prefetch}` on a machine that has one, and "
             f"then, there too, `rsync -a vtm-weights/ {shlex.quote(f'{socket.gethostname()}:{data_dir()}/')}`"
         )
-        where = {"cache_dir": hub_folder(), "allow_patterns": patterns, "ignore_patterns": list(but)}
+        where: dict[str, Any] = {
+            "cache_dir": hub_folder(),
+            "allow_patterns": patterns,
+            "ignore_patterns": list(but),
+        }
         try:
             folder = Path(huggingface_hub.snapshot_download(repository, local_files_only=True, **where))
             # A cache that another program filled may lack the list of what belongs to it.

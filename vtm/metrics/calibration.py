@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -421,7 +421,7 @@ def best_columns(x: np.ndarray, top: int) -> np.ndarray:
 
 def mixed(parts: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:
     """The weighted sum of arrays."""
-    return sum(weight * parts[name] for name, weight in mix.items() if weight)
+    return cast(np.ndarray, sum(weight * parts[name] for name, weight in mix.items() if weight))
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -585,7 +585,7 @@ class Question:
     @property
     def reading(self) -> Reading:
         """Of the text, or else of the picture."""
-        return self.text[1] if self.text else self.like
+        return self.text[1] if self.text else self.like  # type: ignore[return-value]
 
     @property
     def told(self) -> str:
@@ -613,7 +613,7 @@ class Question:
             for asked in (self.text, self.minus)
         ]
         if self.like is None:
-            return of_texts[0] - MINUS * of_texts[1]
+            return cast(np.ndarray, of_texts[0] - MINUS * of_texts[1])
         alike = (shown["space"] @ self.like.place[0]).astype(np.float64)
         if self.text is None and self.minus is None:
             return alike

@@ -218,9 +218,9 @@ class ThetaIndex:
                     hits = np.repeat(np.arange(len(chunk)), top), positions[chunk].ravel()
                 else:
                     hits = scan.run(threads)
-                _, row, value = scan.best(*hits)
+                _, row, found = scan.best(*hits)
                 positions[chunk] = self.order[row].reshape(-1, top)
-                similarities[chunk] = value.reshape(-1, top) * scale[chunk, None]
+                similarities[chunk] = found.reshape(-1, top) * scale[chunk, None]
         return positions, similarities
 
     def products(self, rows: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -267,12 +267,12 @@ class ThetaIndex:
         if self.cells is None:
             quantizer = faiss.IndexFlatIP(n_topics)
             quantizer.add(self.centres)
-            cells = faiss.IndexIVFFlat(quantizer, n_topics, len(self.centres), faiss.METRIC_INNER_PRODUCT)
+            cells = faiss.IndexIVFFlat(quantizer, n_topics, len(self.centres), faiss.METRIC_INNER_PRODUCT)  # type: ignore[arg-type]
             cells.is_trained = True
             for block in self.blocks:
                 cells.add(np.ascontiguousarray(block[:-1, : n - cells.ntotal].T))
             self.cells = cells
-        parameters = faiss.SearchParametersIVF(nprobe=min(n_probe, len(self.centres)))
+        parameters = faiss.SearchParametersIVF(nprobe=min(n_probe, len(self.centres)))  # type: ignore[arg-type]
         return self.cells.search(units.astype(np.float32), top, params=parameters)[1]
 
     def save(self, path: Path | str) -> None:
@@ -387,7 +387,7 @@ class Scan:
                 # Between threads a rise may be lost; a limit stays one that is reached.
                 self.limits[i] = max(self.limits[i], reached)
         keep = value >= self.limits[query]
-        hits = tuple(column[keep] for column in hits)
+        hits = tuple(column[keep] for column in hits)  # type: ignore[assignment]
         # Where float32 cannot tell rows apart, as where most are equal, float64 and the rule for ties do.
         return self.best(*hits[:2]) if len(hits[0]) > self.room // 2 else hits
 
@@ -448,7 +448,7 @@ class Scan:
 
 
 def joined(parts: list[Hits]) -> Hits:
-    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
 def values_of(rows: np.ndarray, measure: str) -> np.ndarray:

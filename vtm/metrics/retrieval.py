@@ -38,7 +38,7 @@ class Test:
     @classmethod
     def read(cls, stored: Mapping[str, float | None]) -> Test:
         """From what `stored` wrote."""
-        return cls(**{name: nan if stored.get(name) is None else stored[name] for name in cls.__match_args__})
+        return cls(**{name: nan if stored.get(name) is None else stored[name] for name in cls.__match_args__})  # type: ignore[arg-type]
 
     def stored(self) -> dict[str, float | None]:
         """For a JSON file, which knows no NaN: None in its place."""

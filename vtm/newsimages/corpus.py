@@ -469,7 +469,7 @@ def load(
         raise ConfigError(f"newsimages: test={test!r}; choose from {', '.join(TESTS)}")
     with_snippet = _flag("snippet", snippet)
     data = read(folder, ground_truth=ground_truth)
-    items, unknown = data.development, ()
+    items, unknown = data.development, tuple[Dropped, ...]()
     if test == "ground-truth":
         test_items, unknown = data.test_pairs()
         items += test_items

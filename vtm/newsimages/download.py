@@ -275,7 +275,7 @@ class _Pictures:
         except FetchError as error:
             if error.reason == "stopped":
                 raise
-            answer, reason, detail = error, error.reason, str(error)
+            answer, reason, detail = error, error.reason, str(error)  # type: ignore[assignment]
             refused = reason == "bad-url" or reason.startswith("refused")
             status = LOST if error.status in (404, 410) else REFUSED if refused else FAILED
         return replace(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Any
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse, PoolManager, Retry
@@ -89,7 +90,7 @@ def split_url(url: str) -> Url:
 def host_name(url: str) -> str:
     """The name of a URL's host as names are compared: lower case, IDNA, without a final dot; "" if there is none."""
     with suppress(FetchError):
-        return split_url(url).host.rstrip(".")
+        return (split_url(url).host or "").rstrip(".")
     return ""
 
 
@@ -136,6 +137,11 @@ _current = threading.local()
 class _Checked:
     """A connection to an address that was checked: what a name server says afterwards does no harm."""
 
+    host: str
+    port: int
+    timeout: Any
+    sock: socket.socket
+
     def _new_conn(self) -> socket.socket:
         try:
             found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
@@ -154,7 +160,7 @@ class _Checked:
         raise failure
 
     def request(self, *given: object, **options: object) -> None:
-        super().request(*given, **options)
+        super().request(*given, **options)  # type: ignore[misc]
         _current.exchange.hold(self.sock)
 
 
@@ -249,7 +255,7 @@ class Fetcher:
         self._pools.clear()
 
     def _try(self, url: str) -> Body:
-        left, asked = self.timeout, []
+        left, asked = self.timeout, list[str]()
         try:
             while True:
                 parts = split_url(url)
@@ -261,7 +267,7 @@ class Fetcher:
                     raise FetchError("redirect-loop", f"redirected to {url} again")
                 if len(asked) > MAX_HOPS:
                     raise FetchError("too-many-redirects", f"more than {MAX_HOPS} redirects")
-                host = self._hosts.setdefault(parts.host, _Host(threading.Semaphore(self.per_host)))
+                host = self._hosts.setdefault(parts.host or "", _Host(threading.Semaphore(self.per_host)))
                 with self._turn(host):
                     asked.append(url)
                     started = time.monotonic()
@@ -304,7 +310,7 @@ class Fetcher:
         timer.start()
         headers = {"User-Agent": self.user_agent, "Accept": self.accept, "Accept-Encoding": "identity"}
         pool = self._pools.connection_from_url(url)
-        pool.ConnectionCls = _Https if pool.scheme == "https" else _Http
+        pool.ConnectionCls = _Https if pool.scheme == "https" else _Http  # type: ignore[assignment]
         try:
             response = pool.request(
                 "GET", split_url(url).request_uri, headers=headers, timeout=left, redirect=False,
