@@ -11,7 +11,7 @@ from vtm.files import write_json
 from vtm_study import driver, machine
 
 BEFORE = '"""One."""\ndef f(x: int) -> int:\n    """Two."""\n    return x + 1\n'
-OTHER_WORDS = '"""A."""\n# said otherwise\ndef f(x: float) -> float:\n    """B."""\n    return x + 1\n'
+OTHER_WORDS = '"""A."""\nfrom typing import cast\n\n# said otherwise\ndef f(x: float) -> float:\n    """B."""\n    return cast(float, x) + 1\n'
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def _baseline(data: Prepared, seed: int) -> Result:
     from vtm.model.align import fit_aligned
 
     started = time.perf_counter()
-    arrays, history = {}, {}
+    arrays, history = {}, {}  # type: ignore[var-annotated]
     if data.aligned:
         for part in PARTS:
             pairs = data.pairs(part)
@@ -160,7 +160,7 @@ def run_models(
     [('text-teacher 4', 0, (14, 4)), ('text-teacher 4', 1, (14, 4))]
     """
     config = data.experiment.model if config is None else config
-    results = []
+    results: list[Result] = []
     for k in data.experiment.n_topics if n_topics is None else n_topics:
         folder = model_folder(data, kind, k, config=config)
         key = result_key(data, kind, k, config=config)
@@ -304,7 +304,7 @@ def held_out_loss(model: TopicModel, x: np.ndarray, counts: csr_matrix) -> float
     from vtm.model.training import held_out_reconstruction
 
     with one_thread():
-        return float(held_out_reconstruction(model.network, x, counts).mean())
+        return float(held_out_reconstruction(model.network, x, counts).mean())  # type: ignore[arg-type]
 
 
 def validation_figures(result: Result) -> dict[str, float]:
@@ -471,7 +471,7 @@ def train_on_ray(
         }
         for _ in tqdm(range(len(running)), desc="training on Ray", unit="", disable=None):
             (done,), _ = ray.wait(list(running), num_returns=1)
-            one, seeds = running.pop(done)
+            one, seeds = running.pop(done)  # type: ignore[assignment]
             try:
                 _keep(ray.get(done))
                 if set(seeds) & set(_absent(data, *one)):
@@ -482,10 +482,10 @@ def train_on_ray(
                 name = f"{one[0]}, {one[1]} topics, seed{'s'[len(seeds) == 1 :]} {', '.join(map(str, seeds))}"
                 failed.append((name, plain_error(error, "run it again")))
     if failed:
-        name, error = failed[0]
+        name, first = failed[0]
         raise VtmError(
-            f"{len(failed)} trainings failed, all others are kept; the first ({name}): {error}"
-        ) from error
+            f"{len(failed)} trainings failed, all others are kept; the first ({name}): {first}"
+        ) from first
 
 
 def tasks_of(seeds: Sequence[int], *, together: bool) -> list[tuple[int, ...]]:

@@ -125,8 +125,10 @@ def fit_aligned(
                 optimizer.step()
                 with torch.no_grad():
                     maps.log_scale.clamp_(max=float(np.log(100)))  # as CLIP
-            ranks = target_ranks(
-                *(maps.embed(r, validation.embeddings(r)) for r in ("text", "image")), ids, ids
+            ranks = target_ranks(  # type: ignore[call-arg]
+                *(maps.embed(r, validation.embeddings(r)) for r in ("text", "image")),  # type: ignore[arg-type]
+                ids,  # type: ignore[arg-type]
+                ids,
             )
             score = retrieval_figures(ranks.ranks)["mrr_100"]
             maps.curve.append(score)

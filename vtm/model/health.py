@@ -235,7 +235,7 @@ def try_sizes(
             for seed in seeds:
                 model = fit_plus(*training, config=PlusConfig(n_topics=size), seed=seed)
                 topics = [model.theta(reads, x[reads][held]) for reads in ("text", "image")]
-                reciprocal.append(1 / target_ranks(*topics, ids, ids).ranks)
+                reciprocal.append(1 / target_ranks(*topics, ids, ids).ranks)  # type: ignore[call-arg, arg-type]
                 probable = top_words(model.topic_word[0], vocabulary, min(LISTED, len(vocabulary)))
                 coherence.append(npmi(probable, counts, vocabulary, top=len(probable[0])))
                 scores = relevance(model.topic_word[0], model.topic_share[0], weight=RELEVANCE_WEIGHT)
@@ -252,7 +252,7 @@ def try_sizes(
             stable = float(np.mean(partners)) if partners else float("nan")
             struck = _struck(size, len(vocabulary), len(learned))
             measured = map(np.stack, (reciprocal, coherence, intrusion))
-            found.append(SizeTried(size, *measured, stable, struck))
+            found.append(SizeTried(size, *measured, stable, struck))  # type: ignore[call-arg, arg-type]
     return tuple(found)
 
 

@@ -104,7 +104,7 @@ class TopicNetwork(nn.Module):
 
     def infer(self, x: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """mu and log_var, each (R, n, K), of embeddings x (R, n, D), or (1, n, D) for all replicas alike."""
-        scaled = (x - self.shift) / self.scale
+        scaled = (x - self.shift) / self.scale  # type: ignore[operator]
         return self.posterior(scaled.expand(self.n_replicas, -1, -1), keep=keep)
 
     def posterior(self, scaled: Tensor, *, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -151,7 +151,7 @@ class TopicNetwork(nn.Module):
         flat = x.transpose(0, 1).reshape(n, n_replicas * width)
         mean, var = getattr(self, f"{name}_mean").view(-1), getattr(self, f"{name}_var").view(-1)
         options = {"momentum": self.MOMENTUM, "eps": self.VARIANCE_FLOOR}
-        normed = F.batch_norm(flat, mean, var, training=self.training, **options)
+        normed = F.batch_norm(flat, mean, var, training=self.training, **options)  # type: ignore[arg-type]
         return normed.view(n, n_replicas, width).transpose(0, 1)
 
     def replica(self, index: int) -> TopicNetwork:
@@ -222,7 +222,7 @@ def loss(network: TopicNetwork, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     target_mu, target_log_var = batch.target_mu, batch.target_log_var
     if target_mu is None:
         target_mu, target_log_var = network.prior_mu, network.prior_log_var
-    kl = kl_divergence(mu, log_var, target_mu, target_log_var)
+    kl = kl_divergence(mu, log_var, target_mu, target_log_var)  # type: ignore[arg-type]
     return reconstruction + network.config.kl_weight * kl, reconstruction, kl
 
 

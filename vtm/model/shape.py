@@ -398,7 +398,7 @@ class Shape:
         """From what `stored` wrote; nothing is decided in files without it."""
         if stored is None:
             return cls()
-        found = None
+        found: Shape | None = None
         for state in [*stored["log"], stored]:
             found = cls(
                 {int(k): str(name) for k, name in state["names"].items()},
@@ -415,4 +415,4 @@ class Shape:
                 ),
                 found,
             )
-        return found
+        return found  # type: ignore[return-value]

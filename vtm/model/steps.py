@@ -61,7 +61,7 @@ class Bags:
         starts = counts.indptr[:-1].astype(np.int64) + np.arange(len(lengths))
         words = np.insert(counts.indices, counts.indptr[1:], 0).astype(np.int64)
         arrays = starts, lengths, words, np.insert(counts.data, counts.indptr[1:], 0).astype(np.float32)
-        return cls(*(torch.from_numpy(array).to(device) for array in arrays), longest, room)
+        return cls(*(torch.from_numpy(array).to(device) for array in arrays), longest, room)  # type: ignore[call-arg, arg-type]
 
     def pad(self, rows: Tensor, words: Tensor, counts: Tensor) -> None:
         """Write the bags of documents rows (m,) into arrays (m, w), w being enough for each of them."""
@@ -112,7 +112,7 @@ class Draws:
     ) -> None:
         config, device = network.config, x.device
         self.x, self.bags = x, bags
-        self.shift, self.inverse_scale = network.shift, 1 / network.scale
+        self.shift, self.inverse_scale = network.shift, 1 / network.scale  # type: ignore[operator]
         self.n, self.dropout = len(x), config.dropout
         self.batch = min(config.batch_size, self.n)
         # The last, smaller batch is left out, as in the reference package.
@@ -173,7 +173,7 @@ class Draws:
         for name, target in self.target.items():
             torch.index_select(target[replica], 0, rows, out=arrays[name])
         torch.index_select(self.x, 0, rows, out=arrays["x"])
-        arrays["x"].sub_(self.shift).mul_(self.inverse_scale)
+        arrays["x"].sub_(self.shift).mul_(self.inverse_scale)  # type: ignore[arg-type]
 
 
 class AutogradStep:
@@ -230,7 +230,7 @@ class AutogradStep:
         else:
             if self.graphs[key] is None:
                 self.graphs[key] = self._record(n_steps)
-            self.graphs[key].replay()
+            self.graphs[key].replay()  # type: ignore[union-attr]
 
     def _record(self, n_steps: int) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
@@ -288,7 +288,7 @@ class CompiledStep:
         rates = {"lr": config.lr, "beta1": config.beta1, "beta2": config.beta2, "eps": 1e-8}
         off = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
         arrays = [*([array] for array in state), [], [torch.zeros(())]]  # and the number of updates
-        self.update = partial(adam, *arrays, **rates, **off, fused=True)
+        self.update = partial(adam, *arrays, **rates, **off, fused=True)  # type: ignore[misc, arg-type]
         self.sessions: dict[int, InferenceSession] = {}  # of each width of the bags of words, see `Draws`
         self.bound: dict[int, list[Callable[[], None]]] = {}  # the steps of a filling, of each width
         self.n_threads = torch.get_num_threads()
@@ -324,10 +324,10 @@ class CompiledStep:
         session = self.sessions[width]
         binding = session.io_binding()
         for named, bind in ((inputs, binding.bind_input), (self.outputs, binding.bind_output)):
-            for name, array in named.items():
-                if not array.flags.c_contiguous:
+            for name, array in named.items():  # type: ignore[assignment]
+                if not array.flags.c_contiguous:  # type: ignore[attr-defined]
                     raise ValueError(f"{name} is not contiguous: ONNX Runtime would read other numbers")
-                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)  # type: ignore[attr-defined]
 
         @torch.no_grad()
         def take(_arrays: object = (arrays, inputs)) -> None:  # they must live as long as the binding
@@ -407,7 +407,7 @@ def _multiply(g: Graph, kept: str, network: TopicNetwork, batch: int) -> str:
     probability = g.op("Softmax", scores, axis=1)
     minus_counts = g.op("Neg", "counts")
     found = g.op("GatherElements", probability, "words", axis=1)
-    _count_words(g, found, minus_counts, np.finfo(np.float32).tiny)
+    _count_words(g, found, minus_counts, np.finfo(np.float32).tiny)  # type: ignore[arg-type]
     # d loss / d scores = number of words * softmax - counts; the counts are never made dense.
     expected = g.op("Mul", probability, g.sum("counts", 1))
     d_scores = g.op("ScatterElements", expected, "words", minus_counts, axis=1, reduction="add")

@@ -118,7 +118,7 @@ class TopicModel:
                 hidden = hidden @ weight + bias
                 hidden = _softplus(hidden) if config.activation == "softplus" else np.maximum(hidden, 0)
             head = _batch_norm(hidden @ arrays["head_weight"][0] + arrays["head_bias"][0], arrays, "head")
-            rows = slice(start, start + len(head))
+            rows = slice(start, start + len(head))  # type: ignore[assignment]
             mu[rows], log_var[rows] = head[:, : self.n_topics], head[:, self.n_topics :]
         return mu, log_var
 
@@ -397,8 +397,8 @@ def standard_normal(seed: int, n: int, width: int) -> np.ndarray:
         radius, angle = np.sqrt(-2 * np.log1p(-length)), 2 * np.pi * turn
         drawn = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
         return drawn.astype(np.float32).reshape(n, width)
-    words = np.frombuffer(twister.bytes(4 * (size + 16)), dtype="<u4")
-    uniform = (words & np.uint32(2**24 - 1)).astype(np.float32) / np.float32(2**24)
+    words = np.frombuffer(twister.bytes(4 * (size + 16)), dtype="<u4")  # type: ignore[assignment]
+    uniform = (words & np.uint32(2**24 - 1)).astype(np.float32) / np.float32(2**24)  # type: ignore[operator]
     drawn = np.empty(size, dtype=np.float32)
     whole = size // 16 * 16
     drawn[:whole] = _box_muller(uniform[:whole])

@@ -153,7 +153,7 @@ def train(
         learn_prior=target is None and prior is None,
     )
     for buffer, value in zip((network.shift, network.scale), input_scaling(x, config), strict=True):
-        buffer.copy_(torch.from_numpy(value))
+        buffer.copy_(torch.from_numpy(value))  # type: ignore[operator]
     if prior is not None:
         network.prior_mu.data.copy_(torch.from_numpy(prior.mu))
         network.prior_log_var.data.copy_(torch.from_numpy(prior.log_var))
@@ -168,7 +168,7 @@ def train(
     def epochs(network: TopicNetwork, replicas: slice) -> Iterator[None]:
         """Train some replicas, an epoch at each turn, and fill in their curves."""
         own = lesson and tuple(array[replicas] for array in lesson)
-        draws = Draws(network, embeddings, bags, seeds=seeds[replicas], target=own)
+        draws = Draws(network, embeddings, bags, seeds=seeds[replicas], target=own)  # type: ignore[arg-type]
         step = (
             AutogradStep(network, draws, partial(_losses, network))
             if together
