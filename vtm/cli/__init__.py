@@ -117,7 +117,13 @@ def reproduce(
 
         import_ray()  # fails before anything is embedded
         warm(prepare(pipeline.experiment_of(profile, overrides)), address=address)
-    options = {"out": out, "force": force, "only": only, "dry_run": dry_run, "console": Console()}
+    options: dict[str, Any] = {
+        "out": out,
+        "force": force,
+        "only": only,
+        "dry_run": dry_run,
+        "console": Console(),
+    }
     steps = pipeline.run_notebooks(profile, overrides, notebooks=notebooks, **options)
     if dry_run:
         for step in steps:
@@ -163,7 +169,7 @@ for _name, _command in {
     "embed": data.embed,
     "version": version,
 }.items():
-    app.command(name=_name)(_command)
+    app.command(name=_name)(_command)  # type: ignore[type-var]
 
 
 def _terminated(number: int, _: object) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, labelled, show_found
 from vtm.errors import ConfigError, DataError, printable
+
+if TYPE_CHECKING:
+    from vtm.model.plus import PlusSide
+    from vtm.model.topicmodel import TopicModel
 
 # What is fetched by other ways than the artifacts of vtm.corpora.fetch.
 NEWS_FILES, NEWS_PICTURES = "corpus:newsimages", "newsimages-images"
@@ -82,7 +86,7 @@ def fetch_named(
         if NEWS_FILES in names:
             _fetch_news_files()
         if NEWS_PICTURES in names:
-            options = {"workers": workers, "timeout": timeout, "retries": retries}
+            options: dict[str, Any] = {"workers": workers, "timeout": timeout, "retries": retries}
             options |= {"user_agent": user_agent} if user_agent else {}
             _fetch_news_pictures(folder, any_host=any_host, retry_lost=retry_lost, **options)
         return
@@ -297,14 +301,16 @@ def submit_run(
     from vtm.newsimages import task
 
     data = newsimages.read(folder)
-    pair, notes = None, {}
+    pair: tuple[TopicModel | PlusSide, TopicModel | PlusSide] | None = None
+    notes: dict[str, Any] = {}
     if Path(models).is_file():
         own = VisualTopicModel.load(models, encoder=encoder or None, device=device)
         pair, notes = (own.text_model_, own.image_model_), {"encoder": own.encoder}
         for reads in ("text", "image"):
             own._encoders.checked(reads)
     elif models != "baseline":
-        *pair, notes = task.load_models(models)
+        of_texts, of_pictures, notes = task.load_models(models)
+        pair = of_texts, of_pictures
     encoders = load_named(encoder or notes.get("encoder") or "clip", device=device, language="de")
     if pair is None:
         task.check_encoder(encoders)

@@ -420,8 +420,8 @@ def _execute(step: Step, console: Console) -> None:
                 for reached, cell in enumerate(notebook.cells, start=1):
                     progress.update(shown, description=f"{running}, cell {reached}")
                     client.execute_cell(cell, reached - 1)
-                about = client.wait_for_reply(client.kc.kernel_info())
-                notebook.metadata.language_info = about["content"]["language_info"]
+                about = client.wait_for_reply(client.kc.kernel_info())  # type: ignore[union-attr]
+                notebook.metadata.language_info = about["content"]["language_info"]  # type: ignore[index]
         except CellExecutionError:
             pass  # the error is among the outputs
         except DeadKernelError:
@@ -535,8 +535,8 @@ def make_plan(experiment: Experiment) -> Plan:
         missing.append(str(error))
         if experiment.corpus_name == "newsimages":
             language = str(experiment.corpus_options.get("lang", "de"))
-            n_train, lost = _news(experiment)
-            missing += [what for what in lost if what not in missing]
+            n_train, told = _news(experiment)
+            missing += [what for what in told if what not in missing]
     n_inputs, aligned = ASSUMED_INPUTS, experiment.encoder_name == "clip"
     try:
         _check_fetched("encoder", experiment.encoder_name)
@@ -573,7 +573,7 @@ def _news(experiment: Experiment) -> tuple[int, list[str]]:
     from vtm.corpora.base import OWN_FRACTIONS
     from vtm.newsimages import corpus as newsimages
 
-    options = experiment.corpus_options
+    options: Mapping[str, Any] = experiment.corpus_options
     try:
         news = newsimages.read(options.get("folder"), ground_truth=options.get("ground_truth"))
     except (MissingError, DataError) as error:

@@ -7,8 +7,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -105,7 +106,10 @@ def trained_specs(model: VisualTopicModel, path: Path, *, remedy: str) -> list[s
             f"{path}: does not say which corpus it was trained on, only a model of `vtm train` does; {remedy}"
         )
     folder = os.path.realpath(path.parent)
-    return [with_places(spec, lambda place: os.path.normpath(os.path.join(folder, place))) for spec in specs]
+    return [
+        with_places(cast(str, spec), lambda place: os.path.normpath(os.path.join(folder, place)))
+        for spec in specs
+    ]
 
 
 def load_trained_corpus(
@@ -121,19 +125,19 @@ def load_trained_corpus(
         The model does not say which, or it cannot be read any more.
     """
     from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus
+    from vtm.corpora import Corpus, load_corpus
 
-    corpus = None
+    parts = []
     for spec in trained_specs(model, path, remedy=remedy):
         try:
             say(f"with the corpus that the model was trained on: {spec}")
             name, options = parse_corpus(spec)
-            part = load_corpus(name, **(options | more))
+            parts.append(load_corpus(name, **(options | more)))
         except (ConfigError, DataError, MissingError) as error:
             raise MissingError(
                 f"{path}: was trained on {spec}, which cannot be read now ({error}); {remedy}"
             ) from None
-        corpus = corpus.joined(part) if corpus else part
+    corpus = reduce(Corpus.joined, parts)
     if corpus.dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in corpus.drop_counts().items())
         say(f"{len(corpus.dropped)} of its pairs are left out ({counts}), such as {corpus.dropped[0].id}")

@@ -111,10 +111,10 @@ def match(
     found = found or find_some(load_trained_corpus(loaded, model).images)
     spare_pictures(found, "--sheet", sheet)
     spare_pictures(found, "--out", out)
-    pictures = found.pictures if like is None else _without(found.pictures, like)
+    asked = found.pictures if like is None else _without(found.pictures, like)
     answer = loaded.match(
         wanted,
-        pictures,
+        asked,
         top=top,
         words=words,
         measure=measure,
@@ -129,7 +129,7 @@ def match(
     rows: list[dict[str, Any]] = []
     cards = [Card(like, f"like {printable(like.name)}")] if like is not None else []
     for place, hit in enumerate(shown, start=1):
-        picture, reasons = pictures[hit.position], _reasons(hit, wanted is not None, topic is not None)
+        picture, reasons = asked[hit.position], _reasons(hit, wanted is not None, topic is not None)
         rows.append(
             {
                 "rank": place,
@@ -137,7 +137,7 @@ def match(
                 "score": round(hit.score, 6),
                 "picture": storable(picture),
                 "why": "; ".join(reasons),
-                "alike": [storable(pictures[place]) for place in hit.alike],
+                "alike": [storable(asked[place]) for place in hit.alike],
             }
         )
         if hit.probability == hit.probability:
@@ -247,9 +247,9 @@ def _text(
             raise MissingError(f"--text-file {text_file}: no such file; name one with the text") from None
         except IsADirectoryError:
             raise ConfigError(f"--text-file {text_file}: is a folder; name a file with the text") from None
-    if not text.strip():
+    if not (wanted := (text or "").strip()):
         raise DataError("the text is empty; give one with words")
-    return text.strip()
+    return wanted
 
 
 def explore(
@@ -314,8 +314,8 @@ def explore(
     typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
     for line in found.told():
         say(line)
-    if dropped := [*found.unreadable, *dropped]:
-        for item in dropped:
+    if unusable := [*found.unreadable, *dropped]:
+        for item in unusable:
             say(f"left out: {item.detail or item.id}")
         raise typer.Exit(SKIPPED)
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from vtm.errors import (
     CONTROLS,
@@ -95,12 +95,12 @@ def open_rows(
     """
     with ExitStack() as stack:
         if format == "xlsx":
-            _spare_workbook(out)
+            _spare_workbook(cast(Path, out))
         path = None if out is None else stack.enter_context(atomic_path(out))
         if format == "parquet":
-            put = stack.enter_context(_parquet(path, columns))
+            put = stack.enter_context(_parquet(cast(Path, path), columns))
         elif format == "xlsx":
-            put = stack.enter_context(_workbook(path, columns))
+            put = stack.enter_context(_workbook(cast(Path, path), columns))
         elif format == "table":
             put = _table(columns)
         else:

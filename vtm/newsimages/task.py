@@ -20,6 +20,7 @@ from vtm.errors import ConfigError, DataError, MissingError
 from vtm.files import hash_file, load_about, read_regular, write_text
 from vtm.metrics.ranking import NOT_FOUND, top_items
 from vtm.metrics.retrieval import retrieval_figures
+from vtm.model.plus import PlusSide
 from vtm.model.topicmodel import TopicModel
 from vtm.newsimages.corpus import MAX_BYTES, NewsImages, is_number, picture_path, scrambled_to_truth
 
@@ -325,7 +326,7 @@ def task_run(
     task: TaskEmbeddings,
     all_images: Sequence[str],
     *,
-    models: tuple[TopicModel, TopicModel] | None = None,
+    models: tuple[TopicModel | PlusSide, TopicModel | PlusSide] | None = None,
     measure: str = "cosine",
 ) -> dict[str, tuple[str, ...]]:
     """The best images of each article: by theta of a text model and an image model, or by the embeddings.
