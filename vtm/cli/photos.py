@@ -294,7 +294,7 @@ def explore(
     from vtm.report.explorer import build_explorer
     from vtm.report.explorer.shown import from_model
 
-    kept = {"columns": tuple(dict.fromkeys(column))} if column else {}
+    kept: dict[str, Any] = {"columns": tuple(dict.fromkeys(column))} if column else {}
     items, found = _items(source, exclude, **kept) if source else (None, Found(()))
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     ids, texts, pictures, columns = items or _of_corpus(load_trained_corpus(loaded, model, **kept))

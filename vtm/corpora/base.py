@@ -223,7 +223,7 @@ class Corpus:
             pairs.append(Pair(id, text, image, image_hash=image_hash))
             for name, values in columns.items():
                 values.append(other.columns[name][row] if name in other.columns else "")
-        about = {"language": self.language, "source": self.source}
+        about: dict[str, Any] = {"language": self.language, "source": self.source}
         about["columns"] = {name: tuple(values) for name, values in columns.items()}
         dropped = (*self.dropped, *other.dropped, *dropped)  # type: ignore[assignment]
         return Corpus.of(pairs, grouped=False, name=self.name, dropped=dropped, **about)
