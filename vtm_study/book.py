@@ -222,7 +222,9 @@ class FoldCells(SphinxTransform):
         captioned = bool(caption) and output.get("nb_element") == "cell_code_output"
         folded = cell.get("hide_mode") in ("output", "input+output", "all")
         cell["hide_mode"] = "input+output" if folded and not captioned else "input"
-        cell["prompt_show"], cell["prompt_hide"] = "Show {type}", "Hide {type}"
+        injected = "injected-parameters" in cell["cell_metadata"].get("tags", ())
+        what = "the parameters of this run" if injected else "{type}"
+        cell["prompt_show"], cell["prompt_hide"] = f"Show {what}", f"Hide {what}"
         if captioned:
             table = captioned_table("", nodes.caption(caption, caption), names=[about["name"]], folded=folded)
             table += [*([summary_end()] if folded else []), *output.children]

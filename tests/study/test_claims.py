@@ -40,6 +40,7 @@ def notebook(path: Path, glued: dict[str, Any], given: dict[str, Any], declared:
     """An executed notebook with glued values, and a captioned table, once more folded."""
     cells = [nbformat.v4.new_markdown_cell("# Chapter")]
     cells.append(nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters", "remove-cell"]}))
+    cells.append(nbformat.v4.new_code_cell("size = 3", metadata={"tags": ["injected-parameters"]}))
     cell = nbformat.v4.new_code_cell("glue()", execution_count=1, metadata={"tags": ["remove-cell"]})
     for name, value in glued.items():
         about = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
@@ -106,7 +107,11 @@ def test_a_claim_that_the_numbers_bear_is_shown(tmp_path: Path) -> None:
     assert words(folded.select_one("summary")) == "Table 2 Again." and folded.select_one("table")
     box = table.find_parent(role="region")
     assert box["tabindex"] == "0" and box["aria-label"] == "How many."
-    assert chapter.select_one("details.hide .cell_input"), "the code is folded"
+    folds = [
+        words(fold.summary.select(".collapsed")[0])
+        for fold in chapter.select("details.hide:has(.cell_input)")
+    ]
+    assert folds == ["Show the parameters of this run", "Show source", "Show source"], "the code is folded"
     assert "vtm" in page.select_one("meta[name=generator]")["content"]
 
 
