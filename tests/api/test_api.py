@@ -30,24 +30,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from vtm import api
-from vtm.api import (
-    ModelWarning,
-    NotFittedError,
-    SharedTopic,
-    VisualTopicModel,
-    chosen_method,
-    held_out,
-    random_mean_rank,
-)
+from vtm.api import ModelWarning, NotFittedError, SharedTopic, VisualTopicModel, chosen_method
 from vtm.config import ModelConfig
 from vtm.corpora import Corpus, load_corpus
-from vtm.corpora.base import near_duplicates
+from vtm.corpora.base import held_out, near_duplicates
 from vtm.corpora.words import Vocabulary
 from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import LEFT_BEHIND, load_arrays, save_arrays
 from vtm.metrics.topics import class_tfidf, npmi
-from vtm.model import distill
+from vtm.model import distill, health
+from vtm.model.health import random_mean_rank
 from vtm.model.plus import PlusConfig, fit_plus, space_arrays
 
 # The examples of the model itself are run by test_examples.
@@ -957,8 +950,8 @@ def test_a_collapse_is_said_when_no_pairs_are_held_out(corpus, embeddings, n, al
 def test_no_collapse_is_seen_in_a_good_model_without_held_out_pairs(corpus, embeddings, method, monkeypatch):
     monkeypatch.setattr(api, "MOST_HELD_OUT", 50)  # of more pairs some are enough
     judging = []
-    signs = api.signs_of_collapse
-    monkeypatch.setattr(api, "signs_of_collapse", lambda **told: judging.append(told) or signs(**told))
+    signs = health.signs_of_collapse
+    monkeypatch.setattr(health, "signs_of_collapse", lambda **told: judging.append(told) or signs(**told))
     model = VisualTopicModel(**SMALL | {"validation": 0, "method": method})
     model.fit(corpus.texts, text_embeddings=embeddings[0], image_embeddings=embeddings[1])
     assert (model.status_, model.warnings_, model.n_validation_) == ("not judged", (), 0)

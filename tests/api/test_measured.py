@@ -120,3 +120,27 @@ def test_what_no_topic_knew_gets_topics(corpus) -> None:
     grown = updated(fitted(*earlier, n_topics=40), new, earlier)
     assert grown.growth_.n_new > 300 and grown.growth_.new == (40, 41, 42, 43, 44)
     assert all("flag" in words for words in grown.topics(5)[40:])
+
+
+def test_text_and_picture_have_the_same_piece_of_a_topic_more_often_than_by_chance(corpus, parts) -> None:
+    n, same, by_chance = 0, 0, 0.0
+    texts, images = pairs(corpus, parts["test"])
+    for seed in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModelWarning)
+            model = VisualTopicModel(30, progress=False, random_state=seed).fit(
+                *pairs(corpus, parts["train"])
+            )
+        whole = model.transform_text(texts), model.transform(images)
+        for k in range(30):
+            model.edit(split={k: 2})
+            some = (whole[0][:, k] > 0.3) & (whole[1][:, k] > 0.3)
+            if some.any():
+                of_text = model.transform_text(texts)[some][:, [k, 30]].argmax(axis=1)
+                of_picture = model.transform(images)[some][:, [k, 30]].argmax(axis=1)
+                p, q = of_text.mean(), of_picture.mean()
+                n, same = n + some.sum(), same + (of_text == of_picture).sum()
+                by_chance += some.sum() * (p * q + (1 - p) * (1 - q))
+            model.edit(undo=True)
+    assert n == pytest.approx(295, abs=10)
+    assert (same / n, by_chance / n) == pytest.approx((0.85, 0.76), abs=0.03)

@@ -33,6 +33,8 @@ _TILE = 2048
 # Up to so many pairs, all are compared with all. Of more, a pair is compared with those of the cells it is nearest to.
 _MOST_COMPARED = 20_000
 _CELLS_A_PAIR = 8
+# Pairs that are held out of a user's model, at least and at most.
+FEWEST_HELD_OUT, MOST_HELD_OUT = 20, 1000
 # Share of all pairs that one cluster may hold before it is said, and a number that is never too large.
 _LARGE_CLUSTER, _SMALL_CLUSTER = 0.1, 3
 
@@ -545,3 +547,46 @@ def _smallest(names: Sequence[str], clusters: Sequence[int] | np.ndarray) -> lis
     for name, cluster in zip(names, clusters, strict=True):
         smallest[cluster] = min(name, smallest.get(cluster, name))
     return [smallest[cluster] for cluster in clusters]
+
+
+def held_out(
+    texts: Sequence[str], *, share: float, seed: int, clusters: np.ndarray | None = None
+) -> np.ndarray:
+    """(n,) bool: the pairs that judge the training and are not trained on.
+
+    A share of the pairs, but 20 at least, since fewer judge nothing, and 1,000 at most. None where 20 would be more
+    than a quarter, or the share is 0. Drawn by the hash of seed and text: the order of the pairs changes nothing.
+
+    Parameters
+    ----------
+    clusters
+        (n,) number of each pair's cluster (`vtm.corpora.base.near_duplicates`). A cluster is drawn whole, by its
+        smallest text, those of more than a quarter of what is wanted last; one of more pairs than are still wanted is
+        passed over, but for what lacks to the first 20.
+        Where even these are not to be had, all is too much alike, and pairs are drawn one by one. None: each pair is
+        alone.
+    """
+    import numpy as np
+
+    chosen = np.zeros(len(texts), dtype=bool)
+    if share == 0 or FEWEST_HELD_OUT > len(texts) / 4:
+        return chosen
+    members: dict[int, list[int]] = {}
+    for row, cluster in enumerate(range(len(texts)) if clusters is None else clusters):
+        members.setdefault(int(cluster), []).append(row)
+
+    def place(rows: list[int]) -> bytes:
+        smallest = min(texts[row] for row in rows)
+        return hashlib.sha256(f"held out {seed}:{smallest}".encode("utf-8", "surrogatepass")).digest()
+
+    wanted = min(max(math.ceil(share * len(texts)), FEWEST_HELD_OUT), MOST_HELD_OUT)
+    # One large cluster would judge by a single subject: smaller ones come first.
+    drawn = sorted(members.values(), key=place)
+    for rows in sorted(drawn, key=lambda rows, large=wanted / 4: len(rows) > large):
+        few = chosen.sum() < FEWEST_HELD_OUT
+        if len(rows) <= max(wanted, few * FEWEST_HELD_OUT):
+            chosen[rows] = True
+            wanted -= len(rows)
+    if clusters is not None and chosen.sum() < FEWEST_HELD_OUT:
+        return held_out(texts, share=share, seed=seed)
+    return chosen

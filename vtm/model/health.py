@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from vtm.metrics.ranking import target_ranks
 from vtm.metrics.retrieval import AT, per_item
 from vtm.metrics.topics import (
     RELEVANCE_WEIGHT,
+    duplicated_topics,
     match_topics,
     npmi,
     relevance,
@@ -22,10 +24,12 @@ from vtm.metrics.topics import (
     topic_agreement,
     word_intrusion,
 )
-from vtm.model.plus import PlusConfig, fit_plus
+from vtm.model.plus import PlusConfig, PlusSide, fit_plus
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from vtm.model.topicmodel import TopicModel
 
 # Topics whose words repeat another's, as a share of all, from which on a model has not found K topics.
 REPEATED = 0.5
@@ -157,6 +161,70 @@ def judge(
     if mrr <= bound:
         reasons.append(f"validation MRR@100 of {mrr:.3f} is what random rankings reach ({bound:.3f})")
     return ("collapsed", tuple(reasons)) if reasons else ("ok", ())
+
+
+def judge_pairs(
+    x: Mapping[str, np.ndarray],
+    counts: csr_matrix,
+    theta: Mapping[str, np.ndarray],
+    topics: Mapping[str, list[list[str]]],
+    *,
+    sides: Mapping[str, TopicModel | PlusSide],
+    teacher: TopicModel | None,
+    training: csr_matrix | None,
+) -> tuple[str, list[str]]:
+    """What some pairs, with their `theta`, say: "ok", "doubtful" with reasons, or "not judged".
+
+    Without `training`, the bags of words that were trained on, the pairs are among these: then they can show a
+    collapse, but not that all is well.
+
+    `judge` asks for the reciprocal rank, as a paper's table needs it. Few held-out pairs say too little by that: here it is
+    the mean rank, which a model that knows the broad topic already betters.
+    """
+    taught = {}
+    if teacher is not None:
+        both = np.concatenate([x["text"], x["image"]], axis=1)
+        lesson = teacher.posterior({**x, "text+image": both}[teacher.reads])
+        taught = {
+            reads: teacher_kl(side.posterior(x[reads]), lesson)[2]
+            for reads, side in sides.items()
+            if side is not teacher
+        }
+    signs = signs_of_collapse(
+        theta=theta,
+        repeated={
+            reads: duplicated_topics(words, top=len(words[0])) / len(words) for reads, words in topics.items()
+        },
+        teacher=taught,
+    )
+    if training is None:
+        return "doubtful" if signs else "not judged", signs
+    unigram, reasons = unigram_reconstruction(training, counts), []
+    for reads, side in sides.items():
+        # VTM+ does not learn to predict words: it has no such loss.
+        loss = math.nan if isinstance(side, PlusSide) else side.history["validation_reconstruction"][-1]
+        if loss >= unigram:
+            reasons.append(
+                f"the {reads} model predicts held-out texts no better than the frequency of words does "
+                f"({loss:.1f} nats a text, {unigram:.1f})"
+            )
+    reasons += signs
+    rows = [str(row) for row in range(counts.shape[0])]
+    ranks = target_ranks(theta["text"], theta["image"], rows, rows).ranks
+    expected, best_of_chance = random_mean_rank(len(rows))
+    if ranks.mean() >= best_of_chance:
+        reasons.append(
+            f"held-out texts find their pictures no better than by chance (mean rank {ranks.mean():.1f} of "
+            f"{len(ranks)}; by chance {expected:.1f})"
+        )
+    return "doubtful" if reasons else "ok", reasons
+
+
+def random_mean_rank(n: int) -> tuple[float, float]:
+    """Mean rank of n items by n random rankings: expected, and what 97.5 % of trials exceed (normal approximation)."""
+    expected = (n + 1) / 2
+    deviation = math.sqrt((n * n - 1) / 12)  # of one rank, uniform from 1 to n
+    return expected, expected - 1.96 * deviation / math.sqrt(n)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ class Pieces:
     the pieces' centres as VTM+'s topics do from their anchors (`vtm.model.plus`). A document has of each piece what the pairs
     around it have. So the pieces of a topic always sum to the topic.
 
+    On Open Clip Art's test part (VTM+, K = 30, two seeds, each topic split in two), text and picture of a pair that both have
+    0.3 of the topic or more have the same larger piece in 85 % of 295 cases; by chance 76 %.
+
     Parameters
     ----------
     topics : (m, K') of the pairs, pieces in the place of what was split.
