@@ -247,6 +247,9 @@ def test_a_topic_shows_words_share_coherence_and_pictures(tab: Tab, explorer: Pa
     for number, row in enumerate(rows[:3]):
         x, y = tab.place(f".gallery li:nth-child({number + 1}) .thumbnail")
         assert near(seen(tab, tmp_path / "shot.png", x, y), colour(row)), row
+    headings = tab.evaluate("[...document.querySelectorAll('#panel h3')].map((h) => h.textContent)")
+    assert headings == ["Keywords", "Best pictures, with the topic’s share in each"]
+    assert tab.evaluate("document.querySelectorAll('#panel h3')[1].nextElementSibling.className") == "gallery"
     tab.click(".gallery a")
     tab.wait_for(f"location.hash === '#text=id{rows[0]}'")
 

@@ -94,7 +94,8 @@ function createMap({ open, select }) {
     if (close && chosen >= 0) thumbnails([chosen], []);
     context.font = "600 12px system-ui, sans-serif";
     named = labels.place({
-      zoom: view.zoom, width, height, toX, toY, topic,
+      zoom: view.zoom, width, height, toX, toY,
+      topic: close ? null : topic, // near by, the faint ones are told apart as well
       above: close ? sideOf(view.zoom) / 2 + 14 : 0,
       taken: drawn.map(({ left, top, side }) => [left - 4, top - 4, left + side + 4, top + side + 4]),
       measure: (text) => context.measureText(text).width,

@@ -156,6 +156,16 @@ function topicPanel(k) {
     h("p", { class: "help" }, !data.relevance && "First comes what tells the topic from the others. ", "Bars show a word’s probability in the topic.", reads.length > 1 && " Words that both models have are bold."),
     keywords(k, reads),
     h("h3", null, "Best pictures, with the topic’s share in each"),
+    topic.best.length === 0 && h("p", null, "No picture has 1% of this topic."),
+    h(
+      "ol",
+      { class: "gallery" },
+      topic.best.map(([row, share]) =>
+        h("li", null, h("a", { href: textAddress(row) }, thumbnail(row), h("span", { class: "number" }, percent(share)))),
+      ),
+    ),
+    topic.largest > 0 &&
+      h("p", null, "Pictures of which it is the largest topic: ", selectAll(mainTopic.flatMap((main, row) => (main === k ? [row] : [])))),
     data.tree && [
       h("h3", null, "Topics near to it"),
       h(
@@ -165,16 +175,6 @@ function topicPanel(k) {
       ),
       h("p", { class: "help" }, "Cosine distance of the two, 0 for the same."),
     ],
-    topic.largest > 0 &&
-      h("p", null, "Pictures of which it is the largest topic: ", selectAll(mainTopic.flatMap((main, row) => (main === k ? [row] : [])))),
-    topic.best.length === 0 && h("p", null, "No picture has 1% of this topic."),
-    h(
-      "ol",
-      { class: "gallery" },
-      topic.best.map(([row, share]) =>
-        h("li", null, h("a", { href: textAddress(row) }, thumbnail(row), h("span", { class: "number" }, percent(share)))),
-      ),
-    ),
   ];
 }
 
