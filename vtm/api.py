@@ -1707,12 +1707,7 @@ class VisualTopicModel:
         """
         numbers, shape, topic_word = self.topic_numbers_, self.shape_, self._topic_words("image")
         share = self.shown_share_
-        if self.method_ == "plus":
-            anchors = self._whole_model().anchors
-            vectors = shape.means(anchors.reshape(-1, anchors.shape[2]), self._divided(self.topic_share_))
-        else:
-            vectors = np.sqrt(topic_word.astype(np.float64))
-        joins, rows = topic_tree(vectors), [[row] for row in range(len(numbers))]
+        joins, rows = topic_tree(self._topic_vectors()), [[row] for row in range(len(numbers))]
         for a, b, _ in joins:
             rows.append([*rows[a], *rows[b]])
         together = [np.average(topic_word[some], axis=0, weights=share[some] + 1e-12) for some in rows]
@@ -1733,8 +1728,8 @@ class VisualTopicModel:
     def _topic_vectors(self) -> np.ndarray:
         """A direction of each topic that is shown, (K', d), by which they are compared (`tree`)."""
         if self.method_ == "plus":
-            anchors = self.image_model_.model.anchors
-            return self.shape_.means(anchors.reshape(-1, anchors.shape[2]), self.topic_share_)
+            anchors = self._whole_model().anchors
+            return self.shape_.means(anchors.reshape(-1, anchors.shape[2]), self._divided(self.topic_share_))
         return np.sqrt(self._topic_words("image").astype(np.float64))
 
     @property
