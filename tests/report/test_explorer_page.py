@@ -668,6 +668,21 @@ def test_hostile_texts_are_shown_and_never_run(tab: Tab, tmp_path: Path) -> None
         tab.evaluate(f"location.hash = topicAddress({k})")
         tab.wait_for(f"map.state().topic === {k}")
         assert tab.evaluate("document.querySelector('.keywords li').firstChild.textContent") == text
+    for i in range(5):
+        name = tab.evaluate(
+            f"(() => {{ const c = document.querySelector('#colouring'); c.value = {i + 1};"
+            "c.dispatchEvent(new Event('change')); return c.selectedOptions[0].textContent; })()"
+        )
+        assert name == " ".join(HOSTILE[i].split()) or name == HOSTILE[i]
+        shown.append(tab.evaluate("document.querySelector('#legend').innerText"))
+    tab.evaluate("selection.add([0, 1, 4]), location.hash = SELECTED")
+    tab.wait_for("document.querySelector('#panel h2').textContent === '3 pictures selected'")
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.review li > :first-child')].map((s) => s.textContent)"
+    ) == [*HOSTILE]
+    tab.evaluate("review.decide([[0, HOSTILE_WORD]], true)".replace("HOSTILE_WORD", json.dumps(HOSTILE[1])))
+    start(tab, index, "#text=nothing")
+    assert tab.evaluate("review.accepted(0)") == [HOSTILE[1]], "it comes back as it was"
     tab.evaluate("location.hash = OVERVIEW")
     tab.click("#query")
     tab.type("script")

@@ -17,6 +17,7 @@ from vtm.corpora import Corpus, Dropped
 from vtm.errors import ConfigError, DataError
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
+from vtm.model.plus import unit
 from vtm.report.tables import baseline_name
 
 if TYPE_CHECKING:
@@ -164,13 +165,13 @@ def meaning_of(words: Sequence[str], word_vectors: np.ndarray, picture_vectors: 
         Directions in one space. Words without one, and their vectors of length 0, are left out.
     """
     known = np.flatnonzero(np.asarray(word_vectors).any(axis=1))
-    exact = _unit(np.asarray(word_vectors, dtype=np.float64)[known])
-    pictures = _unit(np.asarray(picture_vectors, dtype=np.float64))
+    exact = unit(np.asarray(word_vectors, dtype=np.float64)[known])
+    pictures = unit(np.asarray(picture_vectors, dtype=np.float64))
     if exact.shape[1] > DIMS:
         values, axes = np.linalg.eigh(exact.T @ exact)
         axes = axes[:, np.argsort(-values, kind="stable")[:DIMS]]
         axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(DIMS)])  # the same on every machine
-        few, pictures = _unit(exact @ axes), _unit(pictures @ axes)
+        few, pictures = unit(exact @ axes), unit(pictures @ axes)
     else:
         few = exact
     small = np.rint(127 * few).astype(np.int8)
@@ -178,7 +179,7 @@ def meaning_of(words: Sequence[str], word_vectors: np.ndarray, picture_vectors: 
         tuple(words[place] for place in known),
         small,
         np.rint(127 * pictures).astype(np.int8),
-        _same_neighbours(exact, _unit(small.astype(np.float64))),
+        _same_neighbours(exact, unit(small.astype(np.float64))),
     )
 
 
@@ -194,10 +195,6 @@ def _same_neighbours(exact: np.ndarray, small: np.ndarray, *, top: int = 10) -> 
         alike[np.arange(len(rows)), rows] = -2
         near.append(np.argsort(-alike, axis=1, kind="stable")[:, :top])
     return float(np.mean([len(set(a) & set(b)) / top for a, b in zip(*near, strict=True)]))
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 LAMBDAS = tuple(step / 20 for step in range(21))
