@@ -940,9 +940,12 @@ class VisualTopicModel:
             "best_pictures": (len(self.best_pictures_), n_topics),
             "pairs": (len(self._pair_ids) in (0, len(self._reader.places)), True),
             "pieces": (
-                {len(centre) for split in self.shape_.splits for centre in split.centres}
-                - {self._reader.places.shape[1]},
-                set(),
+                all(
+                    len(centre) == self._reader.places.shape[1] and np.isfinite(centre).all()
+                    for split in self.shape_.splits
+                    for centre in split.centres
+                ),
+                True,
             ),
             "n_validation": (0 <= self.n_validation_ <= self.n_pairs_, True),
             "numbers": (

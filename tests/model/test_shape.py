@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from vtm.api import METHODS, VisualTopicModel
 from vtm.cli import app
 from vtm.corpora import load_corpus
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, DataError
 from vtm.files import load_arrays, save_arrays
 from vtm.model.shape import Shape
 
@@ -284,6 +284,20 @@ def test_what_cannot_be_split_is_told(model: Path, given: tuple[object, ...], to
     output = run("edit", model, *given, code=2)
     assert told in output and len(output.strip().splitlines()) == 1
     assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"topic": 6}, {"numbers": [0, 7]}, {"centres": [[1.0], [0.0]]}, {"numbers": [0, 6, 7]}, {"topic": -1}],
+)
+def test_a_damaged_split_is_refused_when_the_model_is_loaded(model: Path, change: dict) -> None:
+    run("edit", model, "--split", largest(model))
+    arrays, about = load_arrays(model)
+    (split,) = about["shape"]["splits"]
+    split |= {"topic": 0, "numbers": [0, 6]} | change
+    save_arrays(model, arrays, about)
+    with pytest.raises(DataError, match="model: does not hold what a model's does"):
+        VisualTopicModel.load(model)
 
 
 @pytest.mark.parametrize("method", ["plus", "text-teacher"])

@@ -324,9 +324,10 @@ class Shape:
     def check(self, n_topics: int) -> None:
         """Raise ConfigError where these cannot be decisions about so many trained topics."""
         for split in self.splits:
-            if split.numbers != (split.topic, *range(n_topics, n_topics + len(split.numbers) - 1)):
+            new = range(n_topics, n_topics + len(split.centres) - 1)
+            if not 0 <= split.topic < n_topics or split.numbers != (split.topic, *new):
                 raise ConfigError(f"topic {split.topic}: cannot be split into {split.numbers}")
-            n_topics += len(split.numbers) - 1
+            n_topics += len(new)
         named = {*self.names, *self.merged, *self.merged.values(), *self.hidden}
         if wrong := sorted(k for k in named if not 0 <= k < n_topics):
             raise ConfigError(f"there is no topic {wrong[0]}; the model has topics 0 to {n_topics - 1}")
