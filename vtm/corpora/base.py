@@ -582,7 +582,7 @@ def held_out(
     wanted = min(max(math.ceil(share * len(texts)), FEWEST_HELD_OUT), MOST_HELD_OUT)
     # One large cluster would judge by a single subject: smaller ones come first.
     drawn = sorted(members.values(), key=place)
-    for rows in sorted(drawn, key=lambda rows, large=wanted / 4: len(rows) > large):
+    for rows in sorted(drawn, key=lambda rows, large=wanted / 4: len(rows) > large):  # type: ignore[misc]
         few = chosen.sum() < FEWEST_HELD_OUT
         if len(rows) <= max(wanted, few * FEWEST_HELD_OUT):
             chosen[rows] = True

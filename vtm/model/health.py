@@ -186,7 +186,7 @@ def judge_pairs(
         both = np.concatenate([x["text"], x["image"]], axis=1)
         lesson = teacher.posterior({**x, "text+image": both}[teacher.reads])
         taught = {
-            reads: teacher_kl(side.posterior(x[reads]), lesson)[2]
+            reads: teacher_kl(side.posterior(x[reads]), lesson)[2]  # type: ignore[union-attr]
             for reads, side in sides.items()
             if side is not teacher
         }

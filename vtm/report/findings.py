@@ -145,15 +145,17 @@ def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
             quoted[f"top3_mass_{short}"] = float(np.mean([top_mass(run.image(), 3).mean() for run in runs]))
         elif short != "baseline":
             quoted[f"top3_mass_{short}"] = float("nan")
-    best = reciprocal_ranks(rows[quoted["best_model"]])
-    for name, runs in (("baseline", rows["baseline"]), ("best", rows[quoted["best_model"]])):
+    leading = rows[best_on_validation(results)]
+    best = reciprocal_ranks(leading)
+    for name, runs in (("baseline", rows["baseline"]), ("best", leading)):
         items = [per_item(run.ranks()) for run in healthy(runs)]
         for depth in (1, 100):
             values = [item[f"recall_{depth}"].mean() for item in items]
             quoted[f"recall{depth}_{name}"] = float(np.mean(values)) if values else float("nan")
-    quoted["mrr_best"] = float(best.mean()) if best.size else 0.0
-    quoted["best_times_chance"] = quoted["mrr_best"] / chance["mrr_100"]
-    quoted["best_share"] = quoted["mrr_best"] / quoted["mrr_baseline"]
+    mrr_best = float(best.mean()) if best.size else 0.0
+    quoted["mrr_best"] = mrr_best
+    quoted["best_times_chance"] = mrr_best / chance["mrr_100"]
+    quoted["best_share"] = mrr_best / float(quoted["mrr_baseline"])
     quoted |= {f"verdict_{name}": finding.verdict for name, finding in found.items()}
     return quoted
 

@@ -121,7 +121,7 @@ def validation_numbers(results: Sequence[Result]) -> dict[str, float]:
         for runs in by_row(results).values()
         if healthy(runs)
     }
-    best = max(means, key=means.get) if means else results[0].n_topics
+    best = max(means, key=means.__getitem__) if means else results[0].n_topics
     good = [run for run in healthy(results) if run.n_topics == best]
 
     def mean(figure: str) -> float:
@@ -355,8 +355,8 @@ def side_by_side(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> p
     import pandas as pd
 
     rows, names, cells = by_row(results), [], []
-    chance = {"paper": PAPER_TEST, "ours": len(results[0].ids["test"])}
-    chance = {whose: expected_random(n)["mrr_100"] for whose, n in chance.items()}
+    pictures = {"paper": PAPER_TEST, "ours": len(results[0].ids["test"])}
+    chance = {whose: expected_random(n)["mrr_100"] for whose, n in pictures.items()}
     for paper in TABLE_1:
         sizes = sorted({run.n_topics for run in results if run.row == paper.row}, reverse=True)
         place = [line.n_topics for line in TABLE_1 if line.row == paper.row].index(paper.n_topics)
