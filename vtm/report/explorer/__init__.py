@@ -84,7 +84,9 @@ def write_sheets(
     """
     from tqdm import tqdm
 
-    files, lines, unreadable = [], [], {}
+    files: list[str] = []
+    lines: list[int] = []
+    unreadable: dict[int, str] = {}
     place = [-1] * len(pictures)
 
     def thumbnails() -> Iterator[tuple[int, PILImage.Image]]:
@@ -258,8 +260,8 @@ def shared_topics(text: np.ndarray, image: np.ndarray) -> list[tuple[int, float]
 
 
 def _topic(data: ExplorerData, theta: np.ndarray, k: int) -> dict[str, Any]:
-    best = np.argsort(-theta[:, k], kind="stable")[:BEST]
-    best = [row for row in best if theta[row, k] >= SMALLEST_SHARE]
+    first = np.argsort(-theta[:, k], kind="stable")[:BEST]
+    best = [row for row in first if theta[row, k] >= SMALLEST_SHARE]
     return {
         "number": data.numbers[k] if data.numbers else k,
         "name": data.names[k] if data.names else "",

@@ -102,7 +102,7 @@ def column_classes(name: str, values: Sequence[str]) -> Column:
         else:
             class_of, labels = {value: place for place, value in enumerate(common)}, tuple(common)
         return Column(name, labels, tuple(class_of.get(value, -1) for value in values), False)
-    weight = Counter()
+    weight: Counter[float | str] = Counter()
     for value, number in counts.items():
         weight[keys[value]] += number
     classes: list[list[Any]] = []
@@ -164,7 +164,7 @@ def meaning_of(words: Sequence[str], word_vectors: np.ndarray, picture_vectors: 
     word_vectors, picture_vectors : (V, d), (n, d)
         Directions in one space. Words without one, and their vectors of length 0, are left out.
     """
-    known = np.flatnonzero(np.asarray(word_vectors).any(axis=1))
+    known = np.flatnonzero(np.asarray(word_vectors).any(axis=1)).tolist()
     exact = unit(np.asarray(word_vectors, dtype=np.float64)[known])
     pictures = unit(np.asarray(picture_vectors, dtype=np.float64))
     if exact.shape[1] > DIMS:
@@ -363,8 +363,10 @@ class ExplorerData:
     def _check_topics(self) -> None:
         if not self.words or set(self.words) - set(READS):
             raise DataError(f"explorer: words are of {' and '.join(READS)}, not {list(self.words)}")
-        for name, values in (*self.words.items(), *self.coherence.items()):
-            _same(f"topics of the {name} model", len(values), self.n_topics)
+        for name, n in [
+            (name, len(of)) for some in (self.words, self.coherence) for name, of in some.items()
+        ]:
+            _same(f"topics of the {name} model", n, self.n_topics)
 
     def _check_matches(self) -> None:
         if self.matches and self.theta_text is None:
@@ -554,26 +556,24 @@ def from_arrays(
     if limit < 1:
         raise ConfigError(f"limit must be at least 1 picture, not {limit}")
     n_all = len(ids)
-    arrays = {"theta_image": theta_image, "theta_text": theta_text}
+    arrays = {"theta_image": np.asarray(theta_image)}
+    if theta_text is not None:
+        arrays["theta_text"] = np.asarray(theta_text)
     if meaning is not None:
-        arrays["picture vectors"] = meaning[2]
+        arrays["picture vectors"] = np.asarray(meaning[2])
     if baseline is not None:
-        arrays |= {"baseline text embeddings": baseline[0], "baseline image embeddings": baseline[1]}
-    arrays = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+        arrays["baseline text embeddings"], arrays["baseline image embeddings"] = map(np.asarray, baseline)
     columns = columns or {}
-    given = {
-        "texts": texts,
-        "pictures": pictures,
-        **columns,
-        **({} if keywords is None else {"keywords": keywords}),
-    }
-    for name, rows in (given | arrays).items():
-        if len(rows) != n_all:
-            raise DataError(f"explorer: {len(rows)} {name} for {n_all} ids")
+    given: dict[str, Any] = {"texts": texts, "pictures": pictures, **columns, **arrays}
+    if keywords is not None:
+        given["keywords"] = keywords
+    for name, values in given.items():
+        if len(values) != n_all:
+            raise DataError(f"explorer: {len(values)} {name} for {n_all} ids")
     if unknown := set(compare or ()) - set(ids):
         raise DataError(f"explorer: compare names the id {min(unknown)!r}, which is not there")
 
-    rows = _shown_rows(n_all, limit, seed)
+    rows = _shown_rows(n_all, limit, seed).tolist()
     arrays = {name: array[rows] for name, array in arrays.items()}
     ids = tuple(str(ids[row]) for row in rows)
     texts = tuple(texts[row] for row in rows)
@@ -734,7 +734,7 @@ def _topics_of_words(topic_word: np.ndarray, share: np.ndarray) -> np.ndarray:
 def columns_of(corpus: Corpus) -> dict[str, Sequence[str]]:
     """The columns that a corpus has, and its gold category as one more."""
     groups = {} if corpus.groups is None else {"category": corpus.groups}
-    return groups | dict(corpus.columns)
+    return {**groups, **corpus.columns}
 
 
 def _in_order(result: Result, reads: str, part: str, ids: list[str]) -> np.ndarray:
@@ -812,9 +812,9 @@ def from_model(
         blocks.append(block)
         keywords += [tuple((keyword.word, keyword.confidence) for keyword in some) for some in found]
         dropped += bad
-    theta = np.concatenate(blocks) if blocks else np.zeros((0, model.n_topics), dtype=np.float32)
-    good = np.flatnonzero(np.isfinite(theta).all(axis=1))
-    if not len(good):
+    theta = np.concatenate(blocks) if blocks else np.zeros((0, 1), dtype=np.float32)
+    good = np.flatnonzero(np.isfinite(theta).all(axis=1)).tolist()
+    if not good:
         raise DataError(
             f"none of the {len(pictures)} pictures can be read: {dropped[0].detail if dropped else ''}"
         )
