@@ -92,10 +92,14 @@ def provenance_table(found: dict[str, Part]) -> pd.DataFrame:
     for name, part in found.items():
         changed = changed_since(part["commit"], PARTS[name][0].__module__)
         since = (
-            "not known" if changed is None else f"{len(changed)} modules changed" if changed else "the same"
+            "not known"
+            if changed is None
+            else f"{counted(len(changed), 'module')} changed"
+            if changed
+            else "the same"
         )
         lines.append(
-            {"part": name, **provenance(part), "seeds": len(part["seeds"]), "its code since then": since}
+            {"part": name, **provenance(part), "seeds": len(part["seeds"]), "modules since then": since}
         )
     return frame(lines, "part")
 
