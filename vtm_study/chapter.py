@@ -91,13 +91,7 @@ def provenance_table(found: dict[str, Part]) -> pd.DataFrame:
     lines = []
     for name, part in found.items():
         changed = changed_since(part["commit"], PARTS[name][0].__module__)
-        since = (
-            "not known"
-            if changed is None
-            else f"{counted(len(changed), 'module')} changed"
-            if changed
-            else "the same"
-        )
+        since = "not known" if changed is None else f"{len(changed)} changed" if changed else "the same"
         lines.append(
             {"part": name, **provenance(part), "seeds": len(part["seeds"]), "modules since then": since}
         )
