@@ -504,6 +504,40 @@ def test_a_lasso_selects_and_the_list_does(tab: Tab, explorer: Path) -> None:
     tab.wait_for("document.querySelector('#panel h2').textContent === 'Nothing is selected'")
 
 
+def test_decisions_are_not_lost_unawares(tab: Tab, full: Path) -> None:
+    start(tab, full, "#text=id3")
+    told = "document.querySelector('#n-reviewed').textContent"
+    keywords = "document.querySelector('ul.review').innerText"
+    tab.click("[aria-label='Accept owl']")
+    assert tab.evaluate(told) == "1 picture reviewed, 1 keyword undecided (not in the table)"
+    assert tab.evaluate("document.activeElement.ariaLabel") == "Accept owl", "the focus stays where it was"
+    assert tab.evaluate("document.activeElement.ariaPressed") == "true"
+    assert "83%" in tab.evaluate(keywords) and "NaN" not in tab.evaluate(keywords)
+    # One click asks, and takes nothing; after a while it asks anew.
+    tab.click("#discard")
+    assert tab.evaluate("document.querySelector('#discard').textContent") == "Really discard all?"
+    assert tab.evaluate("review.accepted(3)") == ["owl"]
+    tab.click("#discard")
+    assert tab.evaluate("review.accepted(3)") == [] and tab.evaluate(
+        "document.querySelector('#review').hidden"
+    )
+    assert tab.evaluate("document.activeElement.id") == "canvas"
+    start(tab, full, "#text=id3")
+    assert tab.evaluate("review.accepted(3)") == []
+    # What another tab decides is here as well; a browser that keeps nothing says so.
+    stored = {"id4": {"yes": ["hen"], "no": [], "address": "", "fingerprint": ""}}
+    tab.evaluate(f"localStorage.setItem(STORE, {json.dumps(json.dumps(stored))})")
+    tab.evaluate("dispatchEvent(new StorageEvent('storage', {key: STORE}))")
+    assert tab.evaluate("review.accepted(4)") == ["hen"]
+    tab.evaluate("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    tab.evaluate("review.decide([[3, 'owl']], true)")
+    assert tab.evaluate(told).endswith(
+        "This browser keeps nothing: download the table before you close the page"
+    )
+    assert tab.evaluate("review.accepted(3)") == ["owl"]
+    tab.evaluate("localStorage.clear()")
+
+
 def test_twenty_thousand_pictures_can_be_moved(
     tab: Tab, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

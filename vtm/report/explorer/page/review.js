@@ -75,22 +75,18 @@ function createReview() {
     ),
   );
   const discard = document.getElementById("discard");
-  let sure = 0; // a second click within some seconds discards
+  let asked = 0; // a second click within some seconds discards
+  const ask = (on) => {
+    clearTimeout(asked);
+    asked = on ? setTimeout(() => ask(false), 5000) : 0;
+    discard.textContent = on ? "Really discard all?" : "Discard";
+  };
   discard.addEventListener("click", () => {
-    clearTimeout(sure);
-    if (discard.dataset.asked) {
-      decided = {};
-      changed();
-      document.getElementById("canvas").focus();
-    }
-    const again = !discard.dataset.asked;
-    const ask = (on) => {
-      discard.textContent = on ? "Really discard all?" : "Discard";
-      if (on) discard.dataset.asked = "";
-      else delete discard.dataset.asked;
-    };
-    ask(again);
-    if (again) sure = setTimeout(() => ask(false), 5000);
+    if (!asked) return ask(true);
+    ask(false);
+    decided = {};
+    changed();
+    document.getElementById("canvas").focus(); // the button is gone
   });
   addEventListener("storage", (event) => {
     if (event.key !== STORE && event.key !== null) return;
