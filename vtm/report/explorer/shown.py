@@ -15,6 +15,7 @@ import numpy as np
 from vtm.config import numpy_generator, stream
 from vtm.corpora import Corpus, Dropped
 from vtm.errors import ConfigError, DataError
+from vtm.metrics.calibration import best_columns
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
 from vtm.model.plus import unit
@@ -434,6 +435,7 @@ def _check_theta(name: str, theta: np.ndarray, shape: tuple[int, int]) -> None:
 
 
 TSNE_UP_TO = 5000  # pictures; beyond, t-SNE takes minutes
+NEAREST = 5  # of those that t-SNE placed, by which another picture is placed
 PERPLEXITY = 30.0
 
 
@@ -441,9 +443,9 @@ def layout(theta: np.ndarray, seed: int) -> np.ndarray:
     """Positions of pictures on the map, in the unit square: those with alike topics lie together.
 
     t-SNE (van der Maaten and Hinton 2008) of the square roots of theta, whose Euclidean distance is the
-    Hellinger distance of the distributions, started from their principal components. The principal
-    components alone for fewer than 5 or more than 5,000 pictures, and where t-SNE has no neighbours to
-    keep: fewer than 5 different pictures.
+    Hellinger distance of the distributions, started from their principal components. Of more than 5,000 pictures, so
+    many are drawn and placed, and each other one is put where those are that it is most alike to. The principal
+    components alone where t-SNE has no neighbours to keep: fewer than 5 different pictures.
 
     Parameters
     ----------
@@ -467,7 +469,7 @@ def layout(theta: np.ndarray, seed: int) -> np.ndarray:
     roots = np.sqrt(theta)
     n_different = len(np.unique(theta.round(6), axis=0))
     small = min(n_different, theta.shape[1]) < 5
-    places = _components(roots) if small or len(theta) > TSNE_UP_TO else _tsne(roots, seed)
+    places = _components(roots) if small else _tsne(roots, seed)
     low, high = places.min(axis=0), places.max(axis=0)
     span = high - low
     # What is left of a coordinate without spread is rounding.
@@ -488,6 +490,10 @@ def _components(roots: np.ndarray) -> np.ndarray:
 
 
 def _tsne(roots: np.ndarray, seed: int) -> np.ndarray:
+    """(n, 2) places by t-SNE, of many by that of some of them."""
+    if len(roots) > TSNE_UP_TO:
+        some = _shown_rows(len(roots), TSNE_UP_TO, seed)
+        return _placed_by(_tsne(roots[some], seed), roots[some], roots)
     from sklearn.manifold import TSNE
 
     return TSNE(
@@ -496,6 +502,20 @@ def _tsne(roots: np.ndarray, seed: int) -> np.ndarray:
         learning_rate="auto",
         random_state=stream(seed, "layout of the map") % 2**32,
     ).fit_transform(roots)
+
+
+def _placed_by(places: np.ndarray, known: np.ndarray, roots: np.ndarray) -> np.ndarray:
+    """Places (n, 2) of roots (n, K): the median of the nearest of those that have one, drawn towards the very nearest.
+
+    A median of places that lie in two groups is in one of them, where a mean would be between.
+    """
+    found = np.empty((len(roots), 2))
+    squares = (known**2).sum(axis=1)
+    for start in range(0, len(roots), 1000):
+        rows = slice(start, start + 1000)
+        near = best_columns(2 * roots[rows] @ known.T - squares, NEAREST)
+        found[rows] = (np.median(places[near], axis=1) + places[near[:, 0]]) / 2
+    return found
 
 
 LIMIT = 5000  # pictures of one page; its data grow with them
