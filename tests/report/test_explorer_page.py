@@ -752,10 +752,18 @@ def test_on_a_phone(tab: Tab, explorer: Path, tmp_path: Path, width: int) -> Non
     tab.size(width, 740, phone=True)
     for page in (index, explorer):
         start(tab, page)
-        for address in ("OVERVIEW", "topicAddress(0)", "textAddress(4)", "textAddress(6)"):
+        for address in (
+            *("OVERVIEW", "topicAddress(0)", "textAddress(0)", "textAddress(4)", "textAddress(6)"),
+            "SELECTED",
+        ):
             tab.evaluate(f"location.hash = {address}")
             tab.wait_for(f"document.querySelector('#panel h2') && location.hash === {address}")
             tab.evaluate("document.querySelector('#list-box').open = true")
+            tab.evaluate(
+                "(({c}) => (c.selectedIndex = c.options.length - 1))({c: document.querySelector('#colouring')})"
+            )
+            tab.evaluate("document.querySelector('#colouring').dispatchEvent(new Event('change'))")
+            tab.evaluate("selection.add([0, 1]), review.decide([[0, 'W'.repeat(200)]], true)")
             found = tab.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
             assert found == [width, width], (page, address)
     tab.evaluate("location.hash = OVERVIEW")
