@@ -94,7 +94,7 @@ format: $(LINTERS) ## mend what style asks for and a program can mend
 	$(LINT)/ruff format $(SOURCES)
 	$(LINT)/nbstripout --keep-id notebooks/*.ipynb
 
-types: $(INSTALLED) $(LINTERS) ## what mypy says of the package
+types: $(INSTALLED) $(LINTERS) ## the package's types, by mypy
 	$(LINT)/mypy --python-executable $(BIN)/python vtm
 
 dist: $(LINTERS) ## wheel and source archive, checked: dist/

@@ -85,6 +85,7 @@ from vtm.metrics.topics import (
 from vtm.model.health import (
     SEEDS,
     SIZES,
+    SizeTried,
     intruders_found,
     judge_pairs,
     recommended_size,
@@ -172,7 +173,7 @@ def _not_fitted() -> NotFittedError:
     ):  # else nobody waits for its error, and loading it takes longer than an answer
         from sklearn import exceptions
 
-        kind = type(kind.__name__, (kind, exceptions.NotFittedError), {})
+        kind = type(kind.__name__, (kind, exceptions.NotFittedError), {})  # type: ignore[assignment]
     return kind("this VisualTopicModel is not fitted yet; call fit, or VisualTopicModel.load a saved one")
 
 
@@ -645,7 +646,7 @@ class VisualTopicModel:
         ]
         lost = self.n_pairs_ - n_earlier
         grown = VisualTopicModel(**self.get_params() | {"n_topics": self._n_topics})
-        grown._fit(*together, text_embeddings, image_embeddings, self, n_earlier, new_topics)
+        grown._fit(*together, text_embeddings, image_embeddings, self, n_earlier, new_topics)  # type: ignore[arg-type, call-arg]
         if lost > 0:
             grown.warnings_ += (
                 f"{lost} of the {self.n_pairs_} pairs that the model was trained on are missing",
@@ -682,10 +683,10 @@ class VisualTopicModel:
             if items is not None and len(items) != len(texts):
                 raise DataError(f"{len(items)} {what} for {len(texts)} texts; give one for each")
         names = [str(id) for id in ids] if ids is not None else _names(images or range(len(texts)))
-        encoders = _Encoders(given, before and before._encoders.keys)
+        encoders = _Encoders(given, before and before._encoders.keys)  # type: ignore[arg-type, has-type]
         dropped: tuple[Dropped, ...] = ()
         if image_embeddings is None:
-            image, dropped = encoders.embed_images(images, names, progress=self.progress)
+            image, dropped = encoders.embed_images(images, names, progress=self.progress)  # type: ignore[arg-type]
         else:
             image = _as_embeddings(image_embeddings, "image_embeddings", len(texts))
             encoders.keys["image"] = OWN
@@ -706,13 +707,14 @@ class VisualTopicModel:
             config=config,
             bow=bow,
             dropped=dropped,
-            before=before and before._whole_model(),
+            before=before and before._whole_model(),  # type: ignore[arg-type]
             is_new=rows >= n_earlier,
             n_added=n_added,
             vectors=vectors,
         )
-        self.warnings_ = (*language_doubts(texts, self.language), *self.warnings_)
-        self._given, self._encoders, self.notes_ = given, encoders, {}
+        self.warnings_ = (*language_doubts(texts, self.language), *self.warnings_)  # type: ignore[has-type]
+        self._given, self._encoders = given, encoders
+        self.notes_: dict[str, Any] = {}
         self.intrusion_ = np.full(len(self.topic_word_), np.nan)
         if vectors:
             self.intrusion_ = intruders_found(
@@ -795,7 +797,7 @@ class VisualTopicModel:
         image: np.ndarray,
         ids: Sequence[str],
         *,
-        given: Mapping[str, Any],
+        given: dict[str, Any],
         config: ModelConfig,
         bow: BowConfig,
         dropped: Sequence[Dropped],
@@ -819,7 +821,9 @@ class VisualTopicModel:
             )
         counts = vocabulary.counts(texts)
         known = np.asarray(counts.sum(axis=1)).ravel() > 0
-        unknown = (Dropped(ids[row], "no-known-word", texts[row][:80]) for row in np.flatnonzero(~known))
+        unknown = (
+            Dropped(ids[row], "no-known-word", texts[row][:80]) for row in np.flatnonzero(~known).tolist()
+        )
         dropped = (*dropped, *unknown)
         _check_number(int(known.sum()), dropped)
         rows = np.flatnonzero(known)
@@ -827,13 +831,14 @@ class VisualTopicModel:
         counts = counts[known]
         clusters = near_duplicates(**pairs) if given["validation"] else None
         aside = held_out(
-            [texts[row] for row in rows], share=given["validation"], seed=seed, clusters=clusters
+            [texts[row] for row in rows.tolist()], share=given["validation"], seed=seed, clusters=clusters
         )
         learned, judges = np.flatnonzero(~aside), np.flatnonzero(aside)
         training = {reads: Chosen.of(x, learned) for reads, x in pairs.items()}, counts[learned]
         held = {reads: x[judges] for reads, x in pairs.items()}, counts[judges]
         method = chosen_method(given["method"], given["teacher"])
-        start, self.sizes_ = None, ()
+        start = None
+        self.sizes_: tuple[SizeTried, ...] = ()
         if not isinstance(n_topics, int):
             self.sizes_ = try_sizes(
                 pairs,
@@ -863,7 +868,7 @@ class VisualTopicModel:
             loss
             for model in ((*sides.values(), models.teacher) if models else ())
             for name in ("reconstruction", "kl")
-            for loss in model.history[name]
+            for loss in model.history[name]  # type: ignore[union-attr]
         ]
         if not (np.isfinite(losses).all() and all(np.isfinite(rows).all() for rows in theta.values())):
             raise DataError(
@@ -902,15 +907,15 @@ class VisualTopicModel:
             )
         best = [best_columns(theta["image"][None, :, k], BEST_PICTURES)[0] for k in range(n_topics)]
         if method == "plus":
-            self.space_ = sides["text"].model.space
+            self.space_ = sides["text"].model.space  # type: ignore[union-attr]
         else:
             self.space_ = fit_space(**training[0], **{name: getattr(PlusConfig, name) for name in SPACE})
         strange = _strange_words([texts[row] for row in rows[aside]], vocabulary, given) if vectors else {}
-        names = [ids[row] for row in rows]
+        names = [ids[row] for row in rows.tolist()]
         self._learn_to_read(pairs, theta, counts, aside, sides, strange, vectors, ids=names, seed=seed)
         self._keep(method, sides)
         self.topic_share_ = theta["image"].mean(axis=0, dtype=np.float64)
-        self.growth_ = None
+        self.growth_: Growth | None = None
         if before is not None:
             earlier = PlusSide(before, vocabulary.words, "image").theta(pairs["image"])
             n_new = int(is_new[rows].sum())
@@ -980,7 +985,7 @@ class VisualTopicModel:
         if len(rows) > MOST_PAIRS:
             draws = numpy_generator(seed, "pairs to compare with")
             rows = np.sort(draws.choice(rows, MOST_PAIRS, replace=False))
-        self._pair_ids = tuple(ids[row] for row in rows)
+        self._pair_ids = tuple(ids[row] for row in rows.tolist())
         kept, told = rows, np.flatnonzero(aside) if aside.any() else rows[:MOST_HELD_OUT]
         # Of many pairs, only what is asked for below. Of few all: a product rounds by its number of rows.
         read = np.union1d(kept, told) if len(aside) > IN_PARTS else np.arange(len(aside))
@@ -991,7 +996,7 @@ class VisualTopicModel:
         self._reader = Reader(topic_word, share, places, PairWords.of(has[rows].tocsr()), frequency)
         of_strange = None
         if len(strange) >= FEWEST_HELD_OUT:
-            x = vectors(list(strange))
+            x = vectors(list(strange))  # type: ignore[misc]
             nothing = np.zeros((len(x), counts.shape[1]), dtype=bool)
             asked = self._reader.text(sides["text"].theta(x), self.space_.embed("text", x), nothing)
             of_strange = asked, np.array([np.isin(np.arange(len(told)), held) for held in strange.values()])
@@ -1008,7 +1013,9 @@ class VisualTopicModel:
     def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
         self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
-        self._forms, self.shape_, self._of_splits = None, Shape(), None
+        self.shape_ = Shape()
+        self._forms: np.ndarray | None = None
+        self._of_splits: tuple[tuple[Split, ...], Pieces] | None = None
         self.n_features_in_ = self.image_model_.n_inputs
 
     def transform(
@@ -1134,8 +1141,8 @@ class VisualTopicModel:
         How near the documents are to the kept pairs, (n, m), says what they have of pieces of topics.
         """
         if self.shape_.splits:
-            parts = [self._pieces.of_documents(filled) for _, filled in _filled(near)]
-            parts = [np.concatenate(some, axis=1)[:, : len(theta)] for some in zip(*parts, strict=True)]
+            blocks = [self._pieces.of_documents(filled) for _, filled in _filled(near)]
+            parts = [np.concatenate(some, axis=1)[:, : len(theta)] for some in zip(*blocks, strict=True)]
             theta = divided(theta.T, self.shape_.splits, parts).T
         return self.shape_.theta(theta)
 
@@ -1150,7 +1157,7 @@ class VisualTopicModel:
         """The kept pairs have topics by their places among VTM+'s anchors; those of networks, by the words that they hold."""
         reader = self._reader
         if self.method_ == "plus":
-            topics = replace(self.image_model_.model, prototypes=reader.places).prototype_topics
+            topics = replace(self.image_model_.model, prototypes=reader.places).prototype_topics  # type: ignore[union-attr]
         else:
             likely = reader.pair_words.matrix @ np.log(np.maximum(reader.topic_word, 1e-30)).T
             likely = likely + np.log(np.maximum(reader.topic_share, 1e-30))
@@ -1212,7 +1219,7 @@ class VisualTopicModel:
         if measure == FUSED:
             asked = self._questions(texts, text_embeddings, like, minus)
         elif like is None and minus is None:
-            asked = _theta(self.text_model_, self._text_embeddings(texts, text_embeddings))
+            asked = _theta(self.text_model_, self._text_embeddings(texts, text_embeddings))  # type: ignore[assignment]
         else:
             raise ConfigError(f"measure={measure!r}: like and minus are by the fused measure")
         n_texts = len(asked)
@@ -1305,10 +1312,10 @@ class VisualTopicModel:
         question = self._question(text, like, minus, topic)
         x, bad = self._embeddings(images, image_embeddings)
         usable = np.flatnonzero(~np.isnan(x).any(axis=1))
-        flat = text is not None and bool(effective_topics(question.text[1].theta)[0] >= self._tuned.flat)
+        flat = text is not None and bool(effective_topics(question.text[1].theta)[0] >= self._tuned.flat)  # type: ignore[index]
         matches, threshold = [], float("nan")
         if len(usable):
-            by = [question] if measure == FUSED else question.text[1].theta
+            by = [question] if measure == FUSED else question.text[1].theta  # type: ignore[index]
             positions, scores = self._best(by, x[usable], len(usable) if distinct else top, measure)
             found, scores = usable[positions[0]], scores[0]
             twins = _folded(x[found], top) if distinct else {place: [] for place in range(len(found))}
@@ -1316,7 +1323,7 @@ class VisualTopicModel:
             found, scores = found[list(twins)], scores[list(twins)]
             chance = np.full(len(scores), np.nan)
             if measure == FUSED and question.calibrated and self._tuned.matches:
-                calibration = self._tuned.matches[question.text[0]]
+                calibration = self._tuned.matches[question.text[0]]  # type: ignore[index]
                 chance, threshold = calibration.probability(scores), calibration.threshold
             for rows, reading in self._read_pictures(x[found]):
                 lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
@@ -1358,7 +1365,7 @@ class VisualTopicModel:
     def _read_examples(self, like: Sequence[Any]) -> list[Reading]:
         """The readings of pictures, or of their embeddings, that others are to be like."""
         if all(isinstance(item, np.ndarray) and item.ndim == 1 for item in like):
-            x, bad = self._given_embeddings("image", like), ()
+            x, bad = self._given_embeddings("image", like), tuple[Dropped, ...]()
         else:
             x, bad = self._embeddings(like, None)
         if bad:
@@ -1663,8 +1670,8 @@ class VisualTopicModel:
         theta, bad = self._image_theta(images, image_embeddings)
         if len(values) != len(theta):
             raise DataError(f"{len(values)} values for {len(theta)} pictures; give one for each")
-        labels, unit = periods(values)
-        labels, usable = np.array(labels, dtype=object), ~np.isnan(theta).any(axis=1)
+        named, unit = periods(values)
+        labels, usable = np.array(named, dtype=object), ~np.isnan(theta).any(axis=1)
         order = sorted({*labels[usable]} - {""})
         if not order:
             raise DataError(f"none of {len(theta)} pictures can be used and has a value")
@@ -1677,7 +1684,7 @@ class VisualTopicModel:
             low.append([least if len(own) > 1 else math.nan for least, _ in between])
             high.append([most if len(own) > 1 else math.nan for _, most in between])
         without = tuple(np.flatnonzero(labels == "").tolist())
-        return SharesOver(tuple(order), unit, *map(np.array, (n, share, low, high)), without, bad)
+        return SharesOver(tuple(order), unit, *map(np.array, (n, share, low, high)), without, bad)  # type: ignore[arg-type, call-arg]
 
     def tree(self, words: int = 4, *, weight: float = RELEVANCE_WEIGHT) -> Branch:
         """Which topics are alike: a tree with all topics that are shown, joined two by two (`vtm.metrics.topics.topic_tree`).
@@ -1716,9 +1723,10 @@ class VisualTopicModel:
         together = [np.average(topic_word[some], axis=0, weights=share[some] + 1e-12) for some in rows]
         # Overall, a word is as frequent as in the topics themselves.
         scores = relevance(np.stack(together), np.append(share, np.zeros(len(joins))), weight=weight)
-        keywords, branches = self._first_words(scores, words), []
+        keywords, branches = self._first_words(scores, words), list[Branch]()
         for node, some in enumerate(rows):
-            parts, distance, name = (), 0.0, shape.name(numbers[node]) if node < len(numbers) else ""
+            parts, distance = tuple[Branch, ...](), 0.0
+            name = shape.name(numbers[node]) if node < len(numbers) else ""
             if node >= len(numbers):
                 *both, distance = joins[node - len(numbers)]
                 parts = tuple(sorted((branches[one] for one in both), key=lambda part: -part.share))
@@ -1777,7 +1785,7 @@ class VisualTopicModel:
 
     def _whole_model(self) -> PlusModel:
         """VTM+ with the pieces of topics that were split as topics of its own."""
-        model, splits = self.image_model_.model, self.shape_.splits
+        model, splits = self.image_model_.model, self.shape_.splits  # type: ignore[union-attr]
         if not splits:
             return model
         anchors = list(model.anchors[0])
@@ -2068,7 +2076,7 @@ class VisualTopicModel:
         about["calibration"] = self._tuned.stored()
         arrays |= {f"coherence_{reads}": values for reads, values in self.coherence_.items()}
         if self.method_ == "plus":
-            parts, about["plus"] = plus_arrays(self.image_model_.model)
+            parts, about["plus"] = plus_arrays(self.image_model_.model)  # type: ignore[union-attr]
             about["vocabulary"] = self.vocabulary_
             arrays |= _under("plus", parts)
         else:
@@ -2076,7 +2084,7 @@ class VisualTopicModel:
 
             arrays |= _under("space", space_arrays(self.space_))
             for model in (self.text_model_, self.image_model_):
-                weights, about[model.reads] = model_arrays(model)
+                weights, about[model.reads] = model_arrays(model)  # type: ignore[arg-type]
                 arrays |= _under(model.reads, weights)
         save_arrays(path, arrays, about)
         remove_leftovers(Path(path).parent, f".{glob.escape(Path(path).name)}.????????.tmp")
@@ -2135,7 +2143,7 @@ class VisualTopicModel:
             model._given, model._encoders = parameters, _Encoders(parameters, about["encoder_keys"])
             model._keep(about["method"], _sides(arrays, about))
             plus = model.method_ == "plus"
-            model.space_ = model.image_model_.model.space if plus else space_of_arrays(_part(arrays, "space"))
+            model.space_ = model.image_model_.model.space if plus else space_of_arrays(_part(arrays, "space"))  # type: ignore[union-attr]
             model._reader = _saved_reader(_part(arrays, "reader"), model)
             model._tuned = Tuned.read(about["calibration"])
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
@@ -2247,7 +2255,7 @@ class _Encoders:
 
     def __init__(self, given: Mapping[str, Any], keys: Mapping[str, str | None] | None = None) -> None:
         self._given = given
-        self.keys: dict[str, str | None] = {"text": None, "image": None} | dict(keys or {})
+        self.keys: dict[str, str | None] = {"text": None, "image": None, **(keys or {})}
 
     def __getstate__(self) -> dict[str, Any]:
         # A session of ONNX Runtime cannot be pickled, and CUDA's memory is of one process.
@@ -2464,7 +2472,7 @@ def _strange_words(
     texts: Sequence[str], vocabulary: Vocabulary, given: Mapping[str, Any]
 ) -> dict[str, list[int]]:
     """The words of texts that the vocabulary has in no form, 200 at most, and which texts hold each."""
-    known, found = {*vocabulary.words}, {}
+    known, found = {*vocabulary.words}, dict[str, list[int]]()
     for place, text in enumerate(texts):
         for word in _said(text, given):
             if word not in known:
@@ -2523,7 +2531,8 @@ def _fit_networks(
         progress=given["progress"],
     )[seed]
     for model in (models.text, models.image, models.teacher):
-        model.network.cpu()  # theta is the same wherever the model was trained
+        # theta is the same wherever the model was trained
+        model.network.cpu()  # type: ignore[union-attr]
     return models
 
 
@@ -2561,7 +2570,7 @@ def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowCo
         kind(**{field.name: chosen[field.name] for field in fields(kind)})
         for kind in (ModelConfig, BowConfig)
     )
-    return config, bow
+    return config, bow  # type: ignore[return-value]
 
 
 def chosen_method(method: str, teacher: str | None) -> str:

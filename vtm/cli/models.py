@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vtm.corpora import Corpus, Dropped
     from vtm.corpora.table import Row
     from vtm.model.health import SizeTried
+    from vtm.model.plus import Growth
 
 
 def train_model(
@@ -203,7 +204,7 @@ def update_model(
 
 def _report_growth(model: VisualTopicModel, labels: Sequence[str]) -> None:
     """What an update changed; `labels` of the topics of before."""
-    growth, now = model.growth_, model.trained().topic_labels()
+    growth, now = cast("Growth", model.growth_), model.trained().topic_labels()
     typer.echo(labelled("new pairs", str(growth.n_new)))
     if growth.unlike == growth.unlike:
         typer.echo(
@@ -699,7 +700,7 @@ def edit_model(
     from vtm.files import locked
     from vtm.model.shape import Shape
 
-    decisions = {
+    decisions: dict[str, Any] = {
         "names": dict(_named(one) for one in name or ()),
         "merge": [_numbers("--merge", one) for one in merge or ()],
         "split": dict(_split(one) for one in split or ()),

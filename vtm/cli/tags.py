@@ -132,7 +132,7 @@ class TermList:
             self.learn([keyword])
         return self._known[_folded(keyword)]
 
-    def told(self, path: Path | str) -> list[str]:
+    def told(self, path: Path | str | None) -> list[str]:
         """What was left out, in a line; none where nothing was."""
         most = [f"{printable(word)} ({number})" for word, number in self.left_out.most_common(MOST_NAMED)]
         more = f" and {len(self.left_out) - MOST_NAMED} more" if len(self.left_out) > MOST_NAMED else ""
@@ -180,10 +180,10 @@ def read_terms(path: Path | str, *, language: str = "en") -> TermList:
     where: dict[str, tuple[str, str]] = {}  # a name as it is compared -> its term, and the row that says so
     for row in rows():
         term = " ".join(cell_text(row.values[named["term"]]).split())
-        parent = " ".join(cell_text(row.values.get(above)).split())
+        parent = " ".join(cell_text(row.values.get(above)).split())  # type: ignore[arg-type]
         if not term:
             continue
-        others = _keywords(row.values.get(named.get("synonyms")), several=True)
+        others = _keywords(row.values.get(named.get("synonyms")), several=True)  # type: ignore[arg-type]
         if parted := next((name for name in (term, parent) if re.search("[,;]", name)), ""):
             raise DataError(
                 f"{row}: {parted!r} has a comma or semicolon, which part keywords; write it without"
@@ -429,10 +429,16 @@ def tag(
     finish(found, bad, sum(writer.report() for writer in writers))
 
 
-LONG = {"picture": str, "keyword": str, "confidence": float, "topics": list}
+LONG: dict[str, type] = {"picture": str, "keyword": str, "confidence": float, "topics": list}
 # On a terminal, a block for each picture.
-BLOCKS = {"picture": str, "keywords": str, "topics": str}
-WIDE = {"picture": str, "keywords": list, "confidences": list, "topics": list, "fingerprint": str}
+BLOCKS: dict[str, type] = {"picture": str, "keywords": str, "topics": str}
+WIDE: dict[str, type] = {
+    "picture": str,
+    "keywords": list,
+    "confidences": list,
+    "topics": list,
+    "fingerprint": str,
+}
 
 
 def _tag_rows(tagged: Tagged, kind: str, wide: bool, columns: Container[str]) -> list[dict[str, Any]]:
@@ -447,21 +453,21 @@ def _tag_rows(tagged: Tagged, kind: str, wide: bool, columns: Container[str]) ->
             for tag in tagged.tags
         ]
         return [{"picture": picture, "keywords": keywords, "topics": topics}]
-    topics = [f"{tag.topic}: {tag.label} ({tag.probability:.0%})" for tag in tagged.tags]
+    told = [f"{tag.topic}: {tag.label} ({tag.probability:.0%})" for tag in tagged.tags]
     if kind == "table":
         sure = [found.word + _percent(found.confidence) for found in tagged.words]
-        return [{"picture": picture, "keywords": ", ".join(sure) or "none", "topics": ", ".join(topics)}]
+        return [{"picture": picture, "keywords": ", ".join(sure) or "none", "topics": ", ".join(told)}]
     if wide:
         sure = [f"{found.confidence:.2f}" for found in tagged.words if found.confidence == found.confidence]
         words = [found.word for found in tagged.words]
-        row = {"picture": picture, "keywords": words, "confidences": sure, "topics": topics}
+        row: dict[str, Any] = {"picture": picture, "keywords": words, "confidences": sure, "topics": told}
         row["fingerprint"] = fingerprint(tagged.picture)
         if "thumbnail" in columns:
             row["thumbnail"] = _thumbnail(tagged.picture)
         return [row]
     rows = [(found.word, rounded(found.confidence)) for found in tagged.words] or [("", None)]
     return [
-        {"picture": picture, "keyword": word, "confidence": confidence, "topics": topics}
+        {"picture": picture, "keyword": word, "confidence": confidence, "topics": told}
         for word, confidence in rows
     ]
 
@@ -749,7 +755,7 @@ def apply_sheet(
     kind = None if table is None else choose_format(None, table)
     found = find_some(pictures, exclude) if pictures else None
     terms = None if vocabulary is None else read_terms(vocabulary, language=language)
-    review = read_review(sheet, found and found.pictures, encoding=encoding)
+    review = read_review(sheet, found and found.pictures, encoding=encoding)  # type: ignore[arg-type]
     if terms is not None:
         terms.learn(word for one in review.pictures for word in one.keywords)
         review = replace(review, pictures=tuple(one.in_terms(terms) for one in review.pictures))
@@ -779,7 +785,7 @@ def apply_sheet(
         say(f"{rest} pictures have no row that can be followed: left as they are")
     failures = sum(writer.report() for writer in writers)
     if table is not None:
-        _write_table(table, kind, [one for one in review.pictures if one.keywords])
+        _write_table(table, kind, [one for one in review.pictures if one.keywords])  # type: ignore[arg-type]
     elif not writers:
         say("nothing was written; see --write-sidecars, --write-originals and --table")
     for problem in review.problems:

@@ -107,7 +107,7 @@ class Pieces:
                 f"split {topic}:{into}: {len(own)} of the training pairs that the model keeps are of topic {topic} before all "
                 f"others, and {LEAST_PAIRS} a piece are needed"
             )
-        best, tightest = None, -np.inf
+        best, tightest = np.empty((0, 0)), -np.inf
         for start in range(STARTS):
             draws = numpy_generator(seed, f"split of topic {topic} into {into}, start {start}")
             nearest, centres = spherical_kmeans(own, into, draws=draws)
@@ -291,7 +291,7 @@ class Shape:
                 )
             if into > there:
                 numbers = (k, *range(n_all, n_all + into - there))
-                found = np.round(centres(splits, k, len(numbers)), 6).tolist()
+                found = np.round(centres(splits, k, len(numbers)), 6).tolist()  # type: ignore[misc]
                 splits = (*splits, Split(k, numbers, tuple(map(tuple, found))))
                 n_all += into - there
         for group in merge:
@@ -377,7 +377,7 @@ class Shape:
         are one topic again.
         """
         splits = self.splits if splits is None else splits
-        own = self.merged | {
+        own = dict(self.merged) | {
             k: split.topic for split in splits[len(self.splits) :] for k in split.numbers[1:]
         }
         before = self.before and self.before.trained(splits)
