@@ -140,7 +140,12 @@ def unsealed(kind: str, change: Callable[[dict[str, Any]], object]) -> Callable[
         from vtm.model.topicmodel import TopicModel
 
         {"model": small_model, "result": small_result, "index": small_index}[kind](folder)
-        path = folder / {"model": "text.safetensors", "result": "result.safetensors", "index": "index.safetensors"}[kind]
+        path = (
+            folder
+            / {"model": "text.safetensors", "result": "result.safetensors", "index": "index.safetensors"}[
+                kind
+            ]
+        )
         with safe_open(path, framework="np") as opened:
             head = json.loads(opened.metadata()["vtm"])
         change(head)
@@ -189,7 +194,13 @@ def api_model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
 
         x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
         fitted = VisualTopicModel(
-            n_topics=2, epochs=1, min_df=1, max_df=1.0, encoder="pixels", validation=0, progress=False,
+            n_topics=2,
+            epochs=1,
+            min_df=1,
+            max_df=1.0,
+            encoder="pixels",
+            validation=0,
+            progress=False,
             method="text-teacher",
         )
         with warnings.catch_warnings():
