@@ -6,14 +6,12 @@ A figure is the mean over healthy runs with its spread, where nothing else is sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from vtm.corpora.words import Vocabulary, stop_words, words_of
 from vtm.experiment.results import Result, by_row, healthy
-from vtm.files import as_text, atomic_path, runs_dir
 from vtm.metrics.ranking import top_items
 from vtm.metrics.retrieval import (
     adjusted,
@@ -487,17 +485,6 @@ def findings_table(found: dict[str, Finding]) -> pd.DataFrame:
         ],
         "The paper's finding",
     )
-
-
-def save_table(table: pd.DataFrame, path: Path | str) -> None:
-    """Write a table as CSV, atomically."""
-    with atomic_path(path) as temporary:
-        table.rename(as_text, axis=0).rename(as_text, axis=1).map(as_text).to_csv(temporary)
-
-
-def tables_dir(data: Prepared) -> Path:
-    """Folder of the tables as CSV files, beside the runs that they are made from."""
-    return runs_dir() / f"{data.corpus.name}-{data.experiment.encoder_name}-tables"
 
 
 def baseline_name(aligned: bool, encoder: str) -> str:
