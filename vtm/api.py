@@ -1674,7 +1674,8 @@ class VisualTopicModel:
         labels, usable = np.array(named, dtype=object), ~np.isnan(theta).any(axis=1)
         order = sorted({*labels[usable]} - {""})
         if not order:
-            raise DataError(f"none of {len(theta)} pictures can be used and has a value")
+            which = "pictures that have a value can be used" if any(named) else "pictures has a value"
+            raise DataError(f"none of {len(theta)} {which}")
         n, share, low, high = [], [], [], []
         for label in order:
             own = theta[usable & (labels == label)].astype(np.float64)
@@ -1805,8 +1806,8 @@ class VisualTopicModel:
         Parameters
         ----------
         called
-            A number; or a name in any case, as `topic_labels` has it, or a part of one that no other topic has: a topic
-            without a name is found by one of its first keywords.
+            A number; or a name in any case, as `topic_labels` has it, or a part of one that no other topic has; or, if no
+            topic is called so, one of its first three keywords.
 
         Raises
         ------
@@ -1840,6 +1841,8 @@ class VisualTopicModel:
         found = found or [
             k for k, name in zip(labels, plain, strict=True) if wanted and f" {wanted} " in f" {name} "
         ]
+        # A name does not hide the keywords: people still look for the topic by them.
+        found = found or [k for k, words in zip(numbers, self.topics(3), strict=True) if wanted in words]
         if len(found) == 1:
             return found[0]
         if found:

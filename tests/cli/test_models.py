@@ -29,7 +29,7 @@ from stopping import PRINTED, STARTED, TOLD, start_waiting, wait_for
 from typer.testing import CliRunner
 
 from vtm import api as api_module
-from vtm.api import VisualTopicModel
+from vtm.api import SharesOver, VisualTopicModel
 from vtm.cli import app
 from vtm.cli.options import SKIPPED, corpus_note, find_some
 from vtm.cli.tags import tag_pictures
@@ -46,6 +46,7 @@ from vtm.metrics.calibration import ASKED
 from vtm.metrics.topics import topic_diversity
 from vtm.report.contact import Card, draw_sheet, html_sheet, write_sheet
 from vtm.report.explorer import build_explorer
+from vtm.report.figures import shares_chart
 
 pytestmark = pytest.mark.usefixtures("data_folder")
 runner = CliRunner()
@@ -902,6 +903,10 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     assert result.stdout == named.stdout and len(result.stdout.splitlines()) == 7
     assert result.stderr.splitlines()[0] == f"with the corpus that the model was trained on: {corpus}"
 
+    told = run("topics", "m", "--over", "year", code=2).stderr.splitlines()[-1]
+    assert told.startswith(f"error: {photos}/captions.csv: no column 'year'; its columns are ")
+    assert told.endswith(" (the model was trained on it); name a table with --table")
+
     (photos / "b" / "3.png").unlink()
     result = run("match", "m", "--text", "two boats", "--all")
     assert len(result.stdout.splitlines()) == 6
@@ -1287,17 +1292,33 @@ def test_topics_over_the_groups_of_what_the_model_was_trained_on(model, api, tmp
         assert picture.width > 300
 
 
+def test_of_many_groups_the_drawing_shows_the_largest():
+    n = np.array([1] * 30 + [2] * 30)  # the second half has more pictures
+    share = np.linspace(0, 1, 60)[:, None] * [1, -1] + [0, 1]
+    found = SharesOver(tuple(f"g{i}" for i in range(60)), "group", n, share, share, share, (), ())
+    figure = shares_chart(found, ["rises", "falls"])
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [f"g{i}" for i in (*range(10), *range(30, 60))]
+    assert figure.get_suptitle() == "the 40 groups with most pictures, of 60"
+    widths = [bar.get_width() for bar in figure.axes[0].patches]
+    assert widths == pytest.approx(100 * share[[*range(10), *range(30, 60)], 0])
+    few = replace(
+        found, labels=found.labels[:40], n=n[:40], share=share[:40], low=share[:40], high=share[:40]
+    )
+    assert shares_chart(few, ["rises", "falls"]).get_suptitle() == ""
+
+
 def test_topics_over_what_cannot_be_is_told(model, photos, tmp_path):
     write_table(photos / "dates.csv", ["file_name", "date"], [("0.png", ""), ("2.png", "nan")])
     for given, told in (
         (("--table", photos / "dates.csv"), "go with --over COLUMN"),
         (
             ("--over", "when", "--table", photos / "dates.csv"),
-            "no column 'when' for columns; its columns are",
+            "no column 'when'; its columns are",
         ),
         (
             ("--over", "date", "--table", photos / "dates.csv"),
-            "none of 2 pictures can be used and has a value",
+            "the table dates.csv, column 'date': none of 2 pictures has a value",
         ),
         (("--over", "date"), "the corpus scenes has no columns; --over category takes its categories"),
         (("--over", "date", "--tree"), "leave out --tree"),

@@ -130,7 +130,7 @@ def test_imagefolder_and_its_splits(folder):
         (["image,text", "a.png,hat"], {"encoding": "utf-99"}, ConfigError, ["utf-99"]),
         (["image,text", "a.png,hat"], {"colour": 1}, ConfigError, ["colour", "image_column"]),
         (["image,text,text", "a.png,hat,hat"], {}, DataError, ["text", "rename"]),
-        (["image,text"], {}, DataError, ["no usable pair"]),
+        (["image,text"], {}, DataError, ["the table t.csv: no usable pair", "it has no rows"]),
         (["image,text", "none.png,hat"], {}, DataError, ["no usable pair", "1 missing-picture"]),
         ([""], {}, DataError, ["empty"]),
     ],
@@ -451,7 +451,7 @@ def test_further_columns_are_kept_with_their_pairs(tmp_path: Path) -> None:
     }
     assert corpus.fingerprint == load_corpus(tmp_path / "t.csv").fingerprint, "no result depends on them"
     with pytest.raises(
-        ConfigError, match="no column 'jear' for columns; its columns are file_name, text, year, who"
+        ConfigError, match="no column 'jear'; its columns are file_name, text, year, who"
     ):
         load_corpus(tmp_path / "t.csv", columns=("jear",))
 

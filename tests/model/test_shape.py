@@ -344,6 +344,18 @@ def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
     assert "nothing to undo" in run("edit", model, "--undo", code=2)
 
 
+def test_what_decides_nothing_is_refused(model: Path, tmp_path: Path) -> None:
+    before, table = model.read_bytes(), tmp_path / "topics.csv"
+    table.write_text("topic,nmae\n2,harbour\n", encoding="utf-8")
+    assert "none of the columns 'name', 'merge into' and 'hide'" in run("edit", model, "--from", table, code=2)
+    for option in ("--ban", "--allow"):
+        for given in ("", " , "):
+            assert f"error: {option}: give words" in run("edit", model, option, given, code=2)
+    assert "banned: boat\nbanned: sea\n" in run("edit", model, "--ban", "boat,,sea")
+    run("edit", model, "--undo")
+    assert model.read_bytes() == before
+
+
 def test_a_decision_that_is_made_already_adds_no_step(model: Path) -> None:
     asked = ("--name", "3=ships, small", "--merge", "4,1,0", "--hide", 5, "--ban", "boat")
     run("edit", model, *asked)
@@ -372,6 +384,10 @@ def test_a_topic_is_found_by_its_name(model: Path, tmp_path: Path) -> None:
     for word in loaded.topic_labels()[0].split(", "):  # of a topic without a name
         if words.count(word) == 1:
             assert loaded.topic_number(word) == 0
+    # A name does not hide the keywords of the topic.
+    first = loaded.topics(3)
+    own = [word for word in first[loaded.topic_numbers_.index(5)] if sum(word in some for some in first) == 1]
+    assert own and all(loaded.topic_number(word.upper()) == 5 for word in own if word not in words)
     by_number = run("match", model, *pictures(), "--topic", 4, "-o", tmp_path / "a.csv")
     assert run("match", model, *pictures(), "--topic", "Large Ships", "-o", tmp_path / "b.csv") == by_number
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

@@ -97,7 +97,7 @@ def test_columns_of_the_table_colour_the_map(home: Path, tmp_path: Path) -> None
     assert who["labels"] == ["owl"] and set(who["of"]) == {0}
 
     told = runner.invoke(app, [*asked, "--column", "jear"])
-    assert told.exit_code == 2 and "no column 'jear' for columns; its columns are" in told.stderr
+    assert told.exit_code == 2 and "no column 'jear'; its columns are" in told.stderr
     told = runner.invoke(app, ["explore", asked[1], str(home / "pictures"), *asked[3:], "--column", "year"])
     assert told.exit_code == 2 and "--column: pictures alone have no columns" in told.stderr
     told = runner.invoke(app, ["explore", asked[1], "scenes:n=120", *asked[3:], "--column", "year"])

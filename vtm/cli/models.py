@@ -507,7 +507,10 @@ def _show_over(
     import numpy as np
 
     corpus, values = _with_column(model, path, column, table)
-    found = model.shares_over(values, corpus.images)
+    try:
+        found = model.shares_over(values, corpus.images)
+    except DataError as error:
+        raise DataError(f"{corpus.source}, column {column!r}: {error}") from None
     numbers, labels = model.topic_numbers_, model.topic_labels(top)
     rows = []
     for k in np.argsort(-found.share.mean(axis=0), kind="stable"):
@@ -705,10 +708,10 @@ def edit_model(
         "merge": [_numbers("--merge", one) for one in merge or ()],
         "split": dict(_split(one) for one in split or ()),
         "hide": [k for one in hide or () for k in _numbers("--hide", one)],
-        "ban": [word for one in ban or () for word in one.split(",")],
+        "ban": _words("--ban", ban),
         "unmerge": [k for one in unmerge or () for k in _numbers("--unmerge", one)],
         "show": [k for one in show or () for k in _numbers("--show", one)],
-        "allow": [word.strip() for one in allow or () for word in one.split(",")],
+        "allow": _words("--allow", allow),
     }
     decisions = {option: given for option, given in decisions.items() if given}
     if not model.is_file():
@@ -751,6 +754,10 @@ def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
         raise DataError(
             f"{sheet}: has no column 'topic'; `vtm topics MODEL -o topics.csv` writes such a table"
         )
+    if {"name", "merge into", "hide"}.isdisjoint(columns):
+        raise DataError(
+            f"{sheet}: decides nothing: it has none of the columns 'name', 'merge into' and 'hide'"
+        )
     numbers, every = model.topic_numbers_, range(model._n_topics)
     known = {k: {*words} for k, words in zip(numbers, model.topics(SHEET_WORDS, all_forms=True), strict=True)}
     decided: dict[str, Any] = {"names": {}, "merge": [], "hide": []}
@@ -792,6 +799,13 @@ def _cell_number(row: Row, column: str, text: str) -> int:
     if not number.is_integer():
         raise DataError(f"{row}: {column}: {text!r} is no topic's number")
     return int(number)
+
+
+def _words(option: str, given: Sequence[str] | None) -> list[str]:
+    words = [word.strip() for one in given or () for word in one.split(",") if word.strip()]
+    if given and not words:
+        raise ConfigError(f"{option}: give words, as in {option} misc,untitled")
+    return words
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -134,6 +134,8 @@ def load_trained_corpus(
             name, options = parse_corpus(spec)
             parts.append(load_corpus(name, **(options | more)))
         except (ConfigError, DataError, MissingError) as error:
+            if more.get("columns") and isinstance(error, ConfigError):
+                raise ConfigError(f"{error} (the model was trained on it); {remedy}") from None
             raise MissingError(
                 f"{path}: was trained on {spec}, which cannot be read now ({error}); {remedy}"
             ) from None

@@ -681,7 +681,8 @@ def _column(
     found = ", ".join(textwrap.shorten(column, 100, placeholder="...") for column in columns) or "none"
     if name is not None:
         if name not in columns:
-            raise ConfigError(f"{table}: no column {name!r} for {option}; its columns are {found}")
+            wanted_for = "" if option == "columns" else f" for {option}"
+            raise ConfigError(f"{table}: no column {name!r}{wanted_for}; its columns are {found}")
         return name
     by_lower = {column.lower(): column for column in reversed(columns)}
     ending = [name for name in by_lower if guesses[:1] and name.endswith(f"_{guesses[0]}")]

@@ -350,7 +350,7 @@ class Shape:
             There was none.
         """
         if self.before is None:
-            raise ConfigError("nothing to undo: the topics are as they were trained")
+            raise ConfigError("nothing to undo: the topics are as they were before the first decision")
         return self.before
 
     def changes(self, before: Shape) -> list[str]:

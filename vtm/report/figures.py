@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -316,10 +317,22 @@ def sizes_chart(tried: Sequence[SizeTried], chosen: int) -> Figure:
 
 
 MOST_PANELS = 12
+MOST_GROUPS = 40
 
 
 def shares_chart(found: SharesOver, names: Sequence[str]) -> Figure:
-    """The share of topics over periods or groups with their intervals, a panel each: the 12 whose share differs most."""
+    """The share of topics over periods or groups with their intervals, a panel each: the 12 whose share differs most.
+
+    Of more than 40 groups those with most pictures are drawn, and the figure says so.
+    """
+    n_found, most = len(found.labels), np.argsort(-found.n, kind="stable")[:MOST_GROUPS]
+    if found.unit == "group" and n_found > MOST_GROUPS:
+        kept, parts = np.sort(most), ("n", "share", "low", "high")
+        found = replace(
+            found,
+            labels=tuple(found.labels[row] for row in kept),
+            **{name: getattr(found, name)[kept] for name in parts},
+        )
     place, by_time = np.arange(len(found.labels)), found.unit != "group"
     if by_time:  # years and months without pictures take their place on the axis
         parts = [[int(part) for part in label.split("-")] for label in found.labels]
@@ -347,6 +360,8 @@ def shares_chart(found: SharesOver, names: Sequence[str]) -> Figure:
         axes.tick_params(labelsize="small")
     for axes in panels[len(shown) :]:
         axes.axis("off")
+    if len(found.labels) < n_found:
+        figure.suptitle(f"the {len(found.labels)} groups with most pictures, of {n_found}", fontsize="small")
     figure.tight_layout()
     return figure
 
