@@ -347,7 +347,9 @@ def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
 def test_what_decides_nothing_is_refused(model: Path, tmp_path: Path) -> None:
     before, table = model.read_bytes(), tmp_path / "topics.csv"
     table.write_text("topic,nmae\n2,harbour\n", encoding="utf-8")
-    assert "none of the columns 'name', 'merge into' and 'hide'" in run("edit", model, "--from", table, code=2)
+    assert "none of the columns 'name', 'merge into' and 'hide'" in run(
+        "edit", model, "--from", table, code=2
+    )
     for option in ("--ban", "--allow"):
         for given in ("", " , "):
             assert f"error: {option}: give words" in run("edit", model, option, given, code=2)
