@@ -450,9 +450,7 @@ def test_further_columns_are_kept_with_their_pairs(tmp_path: Path) -> None:
         "who": ("Ana", "", ""),
     }
     assert corpus.fingerprint == load_corpus(tmp_path / "t.csv").fingerprint, "no result depends on them"
-    with pytest.raises(
-        ConfigError, match="no column 'jear'; its columns are file_name, text, year, who"
-    ):
+    with pytest.raises(ConfigError, match="no column 'jear'; its columns are file_name, text, year, who"):
         load_corpus(tmp_path / "t.csv", columns=("jear",))
 
 
