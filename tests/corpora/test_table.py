@@ -130,7 +130,7 @@ def test_imagefolder_and_its_splits(folder):
         (["image,text", "a.png,hat"], {"encoding": "utf-99"}, ConfigError, ["utf-99"]),
         (["image,text", "a.png,hat"], {"colour": 1}, ConfigError, ["colour", "image_column"]),
         (["image,text,text", "a.png,hat,hat"], {}, DataError, ["text", "rename"]),
-        (["image,text"], {}, DataError, ["the table t.csv: no usable pair", "it has no rows"]),
+        (["image,text"], {}, DataError, ["t.csv: no usable pair", "no rows"]),
         (["image,text", "none.png,hat"], {}, DataError, ["no usable pair", "1 missing-picture"]),
         ([""], {}, DataError, ["empty"]),
     ],

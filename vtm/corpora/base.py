@@ -121,8 +121,7 @@ class Corpus:
 
     def __post_init__(self) -> None:
         if not self.ids:
-            where, why = self.source or f"corpus {self.name}", self._why_dropped() or " (it has no rows)"
-            raise DataError(f"{where}: no usable pair of text and picture{why}")
+            raise DataError(f"corpus {self.name}: no usable pair of text and picture{self._why_dropped()}")
         fields = {
             name: getattr(self, name) for name in ("texts", "images", "image_hashes", "groups", "parts")
         }

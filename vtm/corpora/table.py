@@ -568,6 +568,8 @@ def load(
             "caption or keywords in it or its sidecar; write a table with the columns file_name and text, or give the "
             "path of one"
         )
+    if not (found or dropped):
+        raise DataError(f"{path}: no usable pair of text and picture: it has a header and no rows")
     several = 0 if own else sum(len(item.captions) > 1 for item in found.values())
     return Corpus.of(
         [
