@@ -569,7 +569,7 @@ def load(
             "path of one"
         )
     if not (found or dropped):
-        raise DataError(f"{path}: no usable pair of text and picture: it has a header and no rows")
+        raise DataError(f"{path}: no usable pair of text and picture: it has no rows")
     several = 0 if own else sum(len(item.captions) > 1 for item in found.values())
     return Corpus.of(
         [
