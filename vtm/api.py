@@ -67,8 +67,9 @@ from vtm.metrics.calibration import (
     mixed,
     tune,
 )
-from vtm.metrics.index import MEASURES, ThetaIndex
-from vtm.metrics.ranking import top_items
+from vtm.metrics.index import MEASURES as INDEXED
+from vtm.metrics.index import ThetaIndex
+from vtm.metrics.ranking import MEASURES, top_items
 from vtm.metrics.retrieval import bootstrap_interval
 from vtm.metrics.topics import (
     ORDERS,
@@ -1215,7 +1216,9 @@ class VisualTopicModel:
         ((1, 3), True)
         """
         self._check_fitted()
-        _check_one("images", images, "image_embeddings", image_embeddings)  # before the texts are embedded
+        # Before the texts are embedded.
+        _check_one("images", images, "image_embeddings", image_embeddings)
+        _check_measure(measure)
         if measure == FUSED:
             asked = self._questions(texts, text_embeddings, like, minus)
         elif like is None and minus is None:
@@ -1250,7 +1253,7 @@ class VisualTopicModel:
             positions = best_columns(scores, top)
             return positions, np.take_along_axis(scores, positions, axis=1)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
-        if measure in MEASURES:
+        if measure in INDEXED:
             return ThetaIndex.build(theta, places, measure=measure).search(asked, top)
         return top_items(asked, theta, places, k=top, measure=measure)
 
@@ -1306,6 +1309,7 @@ class VisualTopicModel:
         """
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)
+        _check_measure(measure)
         if measure != FUSED and (like is not None or minus is not None or topic is not None):
             raise ConfigError(f"measure={measure!r}: like, minus and topic are by the fused measure")
         known, unknown = self.words_of(text) if text is not None else ((), ())
@@ -2663,6 +2667,13 @@ def _is_pil(image: Any) -> bool:
     from PIL import Image
 
     return isinstance(image, Image.Image)
+
+
+def _check_measure(measure: str) -> None:
+    if measure not in (FUSED, *MEASURES):
+        raise ConfigError(
+            f"unknown similarity measure {measure!r}: choose one of {', '.join((FUSED, *MEASURES))}"
+        )
 
 
 def _check_one(name: str, given: Any, other: str, embeddings: Any) -> None:

@@ -475,6 +475,7 @@ def test_models_without_decisions_are_as_they_were_trained(model: Path) -> None:
         (("--unmerge", 3), "topic 3: is merged into no other"),
         (("--allow", "boat"), "boat: is not banned"),
         (("--undo", "--hide", 1), "undo: takes back the last call alone"),
+        (("--name", "2=a", "--name", "2=b"), "--name: topic 2 is named twice, 'a' and 'b'"),
     ],
 )
 def test_what_cannot_be_decided_is_told_in_a_line_and_changes_nothing(
@@ -484,6 +485,16 @@ def test_what_cannot_be_decided_is_told_in_a_line_and_changes_nothing(
     output = run("edit", model, *given, code=2)
     assert told in output and len(output.strip().splitlines()) == 1
     assert model.read_bytes() == before
+
+
+def test_a_topic_does_not_vanish_in_one_that_is_hidden() -> None:
+    shape = Shape().edited(6, hide=[3])
+    with pytest.raises(ConfigError, match="merge 3,1: topic 3 is hidden, and the others would be with it"):
+        shape.edited(6, merge=[(3, 1)])
+    assert shape.edited(6, merge=[(1, 3)]).numbers(6) == [0, 1, 2, 4, 5]
+    assert shape.edited(6, show=[3], merge=[(3, 1)]).numbers(6) == [0, 2, 3, 4, 5]
+    both = shape.edited(6, hide=[1])
+    assert both.edited(6, merge=[(3, 1)]).numbers(6) == [0, 2, 4, 5], "two hidden ones may be one"
 
 
 def test_decisions_in_a_circle_are_refused() -> None:

@@ -704,7 +704,7 @@ def edit_model(
     from vtm.model.shape import Shape
 
     decisions: dict[str, Any] = {
-        "names": dict(_named(one) for one in name or ()),
+        "names": _names(name or ()),
         "merge": [_numbers("--merge", one) for one in merge or ()],
         "split": dict(_split(one) for one in split or ()),
         "hide": [k for one in hide or () for k in _numbers("--hide", one)],
@@ -813,6 +813,16 @@ def _numbers(option: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ConfigError(f"{option} {text}: give numbers of topics, as in {option} 4,7") from None
+
+
+def _names(given: Sequence[str]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for topic, name in map(_named, given):
+        if names.setdefault(topic, name) != name:
+            raise ConfigError(
+                f"--name: topic {topic} is named twice, {names[topic]!r} and {name!r}; name it once"
+            )
+    return names
 
 
 def _named(text: str) -> tuple[int, str]:

@@ -301,6 +301,11 @@ class Shape:
             # What is part of it already stays so.
             is_part = replace(self, merged=merged).root
             others = [checked(k) for k in dict.fromkeys(group[1:]) if is_part(k) != first]
+            if first in hidden and not hidden.issuperset(others):
+                raise ConfigError(
+                    f"merge {','.join(map(str, group))}: topic {first} is hidden, and the others would be with it; "
+                    "show it again first, or name another one first"
+                )
             merged |= dict.fromkeys(others, first)
             hidden -= set(others)
         hidden |= set(map(checked, hide))

@@ -327,11 +327,11 @@ def shares_chart(found: SharesOver, names: Sequence[str]) -> Figure:
     """
     n_found, most = len(found.labels), np.argsort(-found.n, kind="stable")[:MOST_GROUPS]
     if found.unit == "group" and n_found > MOST_GROUPS:
-        kept, parts = np.sort(most), ("n", "share", "low", "high")
+        kept, figures = np.sort(most), ("n", "share", "low", "high")
         found = replace(
             found,
             labels=tuple(found.labels[row] for row in kept),
-            **{name: getattr(found, name)[kept] for name in parts},
+            **{name: getattr(found, name)[kept] for name in figures},
         )
     place, by_time = np.arange(len(found.labels)), found.unit != "group"
     if by_time:  # years and months without pictures take their place on the axis
