@@ -232,7 +232,16 @@ def test_a_split_is_repeated_deepened_and_taken_back(
     once = model.read_bytes()
     two = VisualTopicModel.load(model).transform(pictures())
     for again in (k, f"{k}:2"):
-        assert run("edit", model, "--split", again).startswith("nothing changed")
+        assert run("edit", model, "--split", again).startswith(
+            f"nothing changed: topic {k} is already split into {k} and 6; {k}:3 divides it further\n"
+        )
+    assert model.read_bytes() == once
+    told = run("edit", model, "--split", k, "--name", f"{k}=large").splitlines()
+    assert told[:2] == [
+        f"topic {k} is called large",
+        f"topic {k} is already split into {k} and 6; {k}:3 divides it further",
+    ]
+    run("edit", model, "--undo")
     assert model.read_bytes() == once
     run("edit", model, "--split", f"{k}:3", "--name", "7=small", "--merge", "6,0", "--hide", 1)
     loaded = VisualTopicModel.load(model)
@@ -347,7 +356,7 @@ def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
 def test_what_decides_nothing_is_refused(model: Path, tmp_path: Path) -> None:
     before, table = model.read_bytes(), tmp_path / "topics.csv"
     table.write_text("topic,nmae\n2,harbour\n", encoding="utf-8")
-    assert "none of the columns 'name', 'merge into' and 'hide'" in run(
+    assert "none of the columns 'name', 'merge into', 'split into' and 'hide'" in run(
         "edit", model, "--from", table, code=2
     )
     for option in ("--ban", "--allow"):
@@ -362,14 +371,15 @@ def test_a_decision_that_is_made_already_adds_no_step(model: Path) -> None:
     asked = ("--name", "3=ships, small", "--merge", "4,1,0", "--hide", 5, "--ban", "boat")
     run("edit", model, *asked)
     once = model.read_bytes(), model.stat().st_ino
-    for again in (
-        asked,
-        ("--merge", "4,0"),
-        ("--hide", 5),
-        ("--ban", " Boat"),
-        ("--name", "3= ships,  small "),
+    for again, told in (
+        (asked, "topic 1 is already part of 4; topic 0 is already part of 4; topic 5 is already hidden"),
+        (("--merge", "4,0"), "topic 0 is already part of 4"),
+        (("--hide", 5), "topic 5 is already hidden"),
+        (("--ban", " Boat"), "already banned: boat"),
+        (("--name", "3= ships,  small "), "topic 3 is already called ships, small"),
+        (("--name", "2="), "topic 2 has no name"),
     ):
-        assert run("edit", model, *again).startswith("nothing changed")
+        assert run("edit", model, *again).startswith(f"nothing changed: {told}")
         assert (model.read_bytes(), model.stat().st_ino) == once, "the file is not even written"
     run("edit", model, "--merge", "4,0,2")
     shape = VisualTopicModel.load(model).shape_
@@ -476,6 +486,9 @@ def test_models_without_decisions_are_as_they_were_trained(model: Path) -> None:
         (("--allow", "boat"), "boat: is not banned"),
         (("--undo", "--hide", 1), "undo: takes back the last call alone"),
         (("--name", "2=a", "--name", "2=b"), "--name: topic 2 is named twice, 'a' and 'b'"),
+        (("--split", "2", "--split", "2:3"), "--split: topic 2 is named twice, 2 and 3"),
+        (("--hide", "1,2", "--show", 2), "topic 2: is to be hidden and to be shown"),
+        (("--ban", "Boat", "--allow", "boat"), "boat: is to be banned and to be allowed"),
     ],
 )
 def test_what_cannot_be_decided_is_told_in_a_line_and_changes_nothing(
@@ -539,6 +552,17 @@ def test_a_table_of_topics_that_a_person_filled_in_decides_the_same(model: Path,
     assert "topic 1 is hidden" in run("edit", model, "--from", sheet, code=2)  # of before
 
 
+def test_a_table_of_topics_splits_them(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtm.model.shape.LEAST_PAIRS", 1)
+    sheet, k = tmp_path / "topics.csv", largest(model)
+    run("topics", model, "-o", sheet)
+    rows = list(csv.DictReader(sheet.read_text("utf-8-sig").splitlines()))
+    write(sheet, [row | {"split into": "2.0" if row["topic"] == str(k) else ""} for row in rows])
+    assert f"topic {k} is split into {k} and 6\n" in run("edit", model, "--from", sheet)
+    assert VisualTopicModel.load(model).topic_numbers_ == [0, 1, 2, 3, 4, 5, 6]
+    assert run("edit", model, "--from", sheet).startswith(f"nothing changed: topic {k} is already split")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -548,6 +572,8 @@ def test_a_table_of_topics_that_a_person_filled_in_decides_the_same(model: Path,
         ({"keywords": "zeppelin, xyzzy"}, "the table is of another model"),
         ({"hide": "perhaps"}, "'perhaps' is neither yes nor no"),
         ({"merge into": "77"}, "there is no topic 77"),
+        ({"split into": "two"}, "split into: 'two' is no number of topics"),
+        ({"split into": "1"}, "split 0:1: name 2 topics or more"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused_by_its_row(model, tmp_path, change, message) -> None:

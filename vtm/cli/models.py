@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -474,6 +474,7 @@ def show_topics(
             "mixed": str,
             "name": str,
             "merge into": int,
+            "split into": int,
             "hide": str,
         }
     else:
@@ -644,7 +645,7 @@ def _say_shape(model: VisualTopicModel) -> None:
 
 
 # Columns of a sheet of topics in which people decide.
-SHEET = {"merge into": None, "hide": ""}
+SHEET = {"merge into": None, "split into": None, "hide": ""}
 SHEET_WORDS = 50  # among which the keywords of a sheet are looked for
 NO, YES = ("", "no", "n", "false", "0"), ("yes", "y", "x", "true", "1")
 
@@ -688,7 +689,8 @@ def edit_model(
         Path | None,
         typer.Option(
             "--from",
-            help="A table that `vtm topics -o` wrote, with names, numbers under 'merge into', and 'yes' under 'hide'.",
+            help="A table that `vtm topics -o` wrote, with names, numbers under 'merge into' and 'split into', and 'yes' "
+            "under 'hide'.",
         ),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back what the last `vtm edit` did.")] = False,
@@ -704,9 +706,9 @@ def edit_model(
     from vtm.model.shape import Shape
 
     decisions: dict[str, Any] = {
-        "names": _names(name or ()),
+        "names": _once("--name", map(_named, name or ())),
         "merge": [_numbers("--merge", one) for one in merge or ()],
-        "split": dict(_split(one) for one in split or ()),
+        "split": _once("--split", map(_split, split or ())),
         "hide": [k for one in hide or () for k in _numbers("--hide", one)],
         "ban": _words("--ban", ban),
         "unmerge": [k for one in unmerge or () for k in _numbers("--unmerge", one)],
@@ -730,7 +732,11 @@ def edit_model(
     asked = bool(decisions) or undo or sheet is not None
     # Without an option, all that is decided.
     told = loaded.shape_.changes(before if asked else Shape())
-    for line in told or ["nothing changed" if asked else "nothing is decided"]:
+    held = [] if undo else before.held(**decisions)
+    if not told:
+        nothing = "nothing changed" if asked else "nothing is decided"
+        told, held = [": ".join([nothing, *filter(None, ["; ".join(held)])])], []
+    for line in (*told, *held):
         typer.echo(printable(line))
     if unknown := [
         word for word in decisions.get("ban", ()) if word.strip().lower() not in loaded.vocabulary_
@@ -754,13 +760,13 @@ def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
         raise DataError(
             f"{sheet}: has no column 'topic'; `vtm topics MODEL -o topics.csv` writes such a table"
         )
-    if {"name", "merge into", "hide"}.isdisjoint(columns):
+    if {"name", *SHEET}.isdisjoint(columns):
         raise DataError(
-            f"{sheet}: decides nothing: it has none of the columns 'name', 'merge into' and 'hide'"
+            f"{sheet}: decides nothing: it has none of the columns 'name', 'merge into', 'split into' and 'hide'"
         )
     numbers, every = model.topic_numbers_, range(model._n_topics)
     known = {k: {*words} for k, words in zip(numbers, model.topics(SHEET_WORDS, all_forms=True), strict=True)}
-    decided: dict[str, Any] = {"names": {}, "merge": [], "hide": []}
+    decided: dict[str, Any] = {"names": {}, "merge": [], "split": {}, "hide": []}
     seen: dict[int, Any] = {}
     for row in rows():
         cells = {name: cell_text(value) for name, value in row.values.items()}
@@ -780,6 +786,8 @@ def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
             decided["names"][topic] = cells["name"]
         if cells.get("merge into"):
             decided["merge"].append((_cell_number(row, "merge into", cells["merge into"]), topic))
+        if cells.get("split into"):
+            decided["split"][topic] = _cell_number(row, "split into", cells["split into"], "number of topics")
         hide = cells.get("hide", "").lower()
         if hide not in (*NO, *YES):
             raise DataError(f"{row}: hide: {hide!r} is neither yes nor no")
@@ -790,14 +798,14 @@ def _of_sheet(sheet: Path, model: VisualTopicModel) -> dict[str, Any]:
     return {option: given for option, given in decided.items() if given}
 
 
-def _cell_number(row: Row, column: str, text: str) -> int:
+def _cell_number(row: Row, column: str, text: str, what: str = "topic's number") -> int:
     """A whole number in a cell; spreadsheets write 4 as 4.0."""
     try:
         number = float(text)
     except ValueError:
         number = float("nan")
     if not number.is_integer():
-        raise DataError(f"{row}: {column}: {text!r} is no topic's number")
+        raise DataError(f"{row}: {column}: {text!r} is no {what}")
     return int(number)
 
 
@@ -815,14 +823,15 @@ def _numbers(option: str, text: str) -> list[int]:
         raise ConfigError(f"{option} {text}: give numbers of topics, as in {option} 4,7") from None
 
 
-def _names(given: Sequence[str]) -> dict[int, str]:
-    names: dict[int, str] = {}
-    for topic, name in map(_named, given):
-        if names.setdefault(topic, name) != name:
+def _once(option: str, given: Iterable[tuple[int, Any]]) -> dict[int, Any]:
+    """What an option says of each topic."""
+    found: dict[int, Any] = {}
+    for topic, what in given:
+        if found.setdefault(topic, what) != what:
             raise ConfigError(
-                f"--name: topic {topic} is named twice, {names[topic]!r} and {name!r}; name it once"
+                f"{option}: topic {topic} is named twice, {found[topic]!r} and {what!r}; name it once"
             )
-    return names
+    return found
 
 
 def _named(text: str) -> tuple[int, str]:

@@ -160,6 +160,10 @@ class Shape:
         """How many more topics there are than were trained."""
         return sum(len(split.numbers) - 1 for split in self.splits)
 
+    def pieces(self, k: int) -> list[int]:
+        """The numbers of what topic k was split into, itself the first; itself alone where it was not."""
+        return [k, *(number for split in self.splits if split.topic == k for number in split.numbers[1:])]
+
     def numbers(self, n_topics: int) -> list[int]:
         """The topics that are shown, in order: the columns of theta; of so many, pieces too."""
         return [k for k in range(n_topics) if k not in self.merged and k not in self.hidden]
@@ -258,8 +262,13 @@ class Shape:
         ------
         ConfigError
             A topic that does not exist, that is gone already, or that is not hidden or merged; fewer than two topics
-            would be left; a topic that cannot be split.
+            would be left; a topic that cannot be split; one to be hidden and shown, a word to be banned and allowed.
         """
+        hide, show, ban, allow = [*hide], [*show], [*map(_lowered, ban)], [*map(_lowered, allow)]
+        if both := {*hide} & {*show}:
+            raise ConfigError(f"topic {min(both)}: is to be hidden and to be shown; say one of them")
+        if unclear := {*ban} & {*allow}:
+            raise ConfigError(f"{min(unclear)}: is to be banned and to be allowed; say one of them")
         merged, hidden, called = dict(self.merged), set(self.hidden), dict(self.names)
         splits, n_all = self.splits, n_topics + self.n_added
         for k in map(int, unmerge):
@@ -280,7 +289,7 @@ class Shape:
 
         for k, into in (split or {}).items():
             k = checked(k)
-            there = 1 + sum(len(one.numbers) - 1 for one in splits if one.topic == k)
+            there = len(self.pieces(k))
             if into < max(there, 2):
                 why = f"it is {there} topics already" if there > 1 else "name 2 topics or more"
                 raise ConfigError(f"split {k}:{into}: {why}")
@@ -311,10 +320,10 @@ class Shape:
         hidden |= set(map(checked, hide))
         for k, name in (names or {}).items():
             called[checked(k)] = " ".join(str(name).split())
-        gone = {word.lower() for word in allow}
+        gone = {*allow}
         if unknown := gone - set(self.banned):
             raise ConfigError(f"{sorted(unknown)[0]}: is not banned")
-        banned = dict.fromkeys([*self.banned, *(word.strip().lower() for word in ban)])
+        banned = dict.fromkeys([*self.banned, *ban])
         found = Shape(
             {k: name for k, name in sorted(called.items()) if name},
             dict(sorted(merged.items())),
@@ -377,6 +386,36 @@ class Shape:
         lines += [f"banned: {word}" for word in self.banned if word not in before.banned]
         return lines + [f"allowed: {word}" for word in before.banned if word not in self.banned]
 
+    def held(
+        self,
+        *,
+        names: Mapping[int, str] | None = None,
+        merge: Iterable[Sequence[int]] = (),
+        hide: Iterable[int] = (),
+        ban: Iterable[str] = (),
+        split: Mapping[int, int] | None = None,
+        **_: Any,
+    ) -> list[str]:
+        """Of the decisions for `edited`, those that are made already, a line for each."""
+        lines = []
+        for k, into in (split or {}).items():
+            if len(pieces := self.pieces(k)) == into:
+                lines.append(
+                    f"{k} is already split into {' and '.join(map(str, pieces))}; {k}:{into + 1} divides it further"
+                )
+        for first, *others in merge:
+            parts = [k for k in dict.fromkeys(others) if k in self.merged and self.root(k) == first]
+            lines += [f"{k} is already part of {first}" for k in parts]
+        lines += [f"{k} is already hidden" for k in dict.fromkeys(hide) if k in self.hidden]
+        for k, name in (names or {}).items():
+            if " ".join(str(name).split()) == self.names.get(k, ""):
+                lines.append(
+                    f"{k} is already called {self.names[k]}" if k in self.names else f"{k} has no name"
+                )
+        lines = [f"topic {line}" for line in lines]
+        known = dict.fromkeys(word for word in map(_lowered, ban) if word in self.banned)
+        return lines + [f"already banned: {word}" for word in known]
+
     def trained(self, splits: Sequence[Split] | None = None) -> Shape:
         """The same decisions about a model in which all pieces are trained topics; in what came before, those not yet split
         are one topic again.
@@ -425,3 +464,7 @@ class Shape:
                 found,
             )
         return found  # type: ignore[return-value]
+
+
+def _lowered(word: str) -> str:
+    return word.strip().lower()
