@@ -194,6 +194,7 @@ def test_the_key_is_blind_to_what_the_data_do_not_follow_from():
         ("C:\\photos\\a.csv", "C:\\photos\\a.csv", {}),
         ("C:\\photos\\a.csv:text_column=t", "C:\\photos\\a.csv", {"text_column": "t"}),
         ("a.csv:text_column=x=y", "a.csv", {"text_column": "x=y"}),
+        ("new\nphotos:text_column=t", "new\nphotos", {"text_column": "t"}),
     ],
 )
 def test_corpus_and_its_options(spec, name, options):

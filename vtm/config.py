@@ -334,7 +334,7 @@ def parse_encoder(spec: str) -> tuple[str, dict[str, str | int]]:
 
 
 def _parse(spec: str, message: str) -> tuple[str, dict[str, str | int]]:
-    match = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", spec.strip())
+    match = re.fullmatch(r"(.+?)(?::(\w+=[^,]*(?:,\w+=[^,]*)*))?", spec.strip(), re.DOTALL)
     if not match:
         raise ConfigError(message)
     options: dict[str, str | int] = {}

@@ -13,6 +13,7 @@ import shutil
 import signal
 import xml.etree.ElementTree as ET
 import zipfile
+from collections import Counter
 from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -1292,6 +1293,47 @@ def test_topics_over_the_groups_of_what_the_model_was_trained_on(model, api, tmp
         assert picture.width > 300
 
 
+def test_topics_over_a_column_that_a_table_of_an_update_lacks(tmp_path):
+    old, model = a_table(tmp_path / "old.csv", range(90)), tmp_path / "m"
+    first, *rows = lines_of(old)
+    write_table(old, [*first, "year"], [[*row, 2019 + place % 2] for place, row in enumerate(rows)])
+    more = a_table(tmp_path / "more.csv", range(90, 120))
+    run("train", old, "-o", model, "--n-topics", 6, "--encoder", "pixels")
+    run("update", model, more, "--new-topics", 0)
+    result = run("topics", model, "--over", "year")
+    names = [f"{'old' if row < 90 else 'more'}-{row}.png" for row in range(120)]
+    assert "90 pictures by year: 2 years, 2019 to 2020" in result.stderr
+    assert f"30 pictures have no date in year: {', '.join(names[90:100])}, ..." in result.stderr
+    theta = VisualTopicModel.load(model).transform([tmp_path / name for name in names[:90:2]])
+    shown = list(csv.DictReader(io.StringIO(result.stdout)))
+    for row in [row for row in shown if row["year"] == "2019"]:
+        share = theta[:, int(row["topic"])].mean()
+        assert float(row["share"]) == pytest.approx(share, abs=1e-5) and row["pictures"] == "45"
+    told = run("topics", model, "--over", "jear", code=2).stderr.splitlines()[-1]
+    assert "old.csv: no column 'jear'; its columns are" in told and told.endswith("a table with --table")
+    # Of a table that has grown, with the column only now, the pictures that were known have values.
+    grown = [[name, "", 2021] for name in names[:100]]
+    write_table(more, ["file_name", "text", "year"], grown)
+    write_table(old, first, rows)
+    told = run("topics", model, "--over", "year").stderr
+    assert "100 pictures by year: 1 year, 2021 to 2021" in told and "have no" not in told
+
+
+def lines_of(table):
+    return list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
+
+
+def test_topics_over_the_categories_of_a_corpus_that_a_table_joined(tmp_path):
+    model, more = tmp_path / "m", a_table(tmp_path / "more.csv", range(100, 120))
+    run("train", "scenes:n=90", "-o", model, "--n-topics", 6, "--encoder", "pixels")
+    run("update", model, more, "--new-topics", 0)
+    result = run("topics", model, "--over", "category")
+    groups = load_corpus("scenes", n=90).groups
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert {row["group"]: int(row["pictures"]) for row in rows} == Counter(groups)
+    assert "90 pictures by category" in result.stderr and "20 pictures have no value in" in result.stderr
+
+
 def test_of_many_groups_the_drawing_shows_the_largest():
     n = np.array([1] * 30 + [2] * 30)  # the second half has more pictures
     share = np.linspace(0, 1, 60)[:, None] * [1, -1] + [0, 1]
@@ -1320,7 +1362,7 @@ def test_topics_over_what_cannot_be_is_told(model, photos, tmp_path):
             ("--over", "date", "--table", photos / "dates.csv"),
             "the table dates.csv, column 'date': none of 2 pictures has a value",
         ),
-        (("--over", "date"), "the corpus scenes has no columns; --over category takes its categories"),
+        (("--over", "date"), "the corpus scenes:n=120 is no table, and has no columns but category"),
         (("--over", "date", "--tree"), "leave out --tree"),
         (("--over", "category", "--plot", tmp_path / "a.pdf"), "drawn as .svg or .png"),
     ):

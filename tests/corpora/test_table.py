@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vtm.corpora import Dropped, load_corpus, split
-from vtm.corpora.table import periods
+from vtm.corpora.table import periods, read_rows
 from vtm.errors import ConfigError, DataError, MissingError
 
 
@@ -145,9 +145,50 @@ def test_errors_name_the_thing(folder, lines, options, error, named):
 def test_other_encodings(folder):
     table = write(folder / "t.csv", "image,text", "a.png,Hüte", encoding="cp1252")
     byte = table.read_bytes().index("ü".encode("cp1252"))
-    with pytest.raises(DataError, match=rf"t\.csv: not UTF-8 at byte {byte} .*encoding="):
+    told = (
+        rf"t\.csv: not UTF-8 at byte {byte} .*; give its encoding, as in t\.csv:encoding=cp1252, or save it"
+    )
+    with pytest.raises(DataError, match=told):
         load_corpus(table)
     assert load_corpus(table, encoding="cp1252").texts == ("Hüte",)
+    write(table, "image,text", "a.png,Hüte", encoding="utf-16")
+    with pytest.raises(DataError, match=r"as in t\.csv:encoding=utf-16, or"):
+        load_corpus(table)
+    assert load_corpus(table, encoding="utf-16").texts == ("Hüte",)
+    with pytest.raises(DataError, match="line 1\\); save it as UTF-8$"):  # where no option names one
+        read_rows(table, None)
+    table.unlink()
+    for name in ("a.txt", "b.txt", "sub/c.txt"):  # beside the pictures
+        write(folder / name, "Hüte", encoding="cp1252")
+    with pytest.raises(DataError, match=r"a\.txt: not UTF-8 .* as in shop:encoding=cp1252, or"):
+        load_corpus(folder)
+    assert load_corpus(folder, encoding="cp1252").texts == ("Hüte",) * 3
+
+
+def test_a_row_that_says_what_an_earlier_one_does_is_counted(folder):
+    rows = ("a.png,hat,x", "b.png,coat,", "a.png, hat ,", "a.png,red hat,", "./b.png,coat,y")
+    table = write(folder / "t.csv", "image,text,owner", *rows)
+    corpus = load_corpus(table, columns="owner")
+    assert corpus.texts == ("hat. red hat.", "coat") and corpus.columns == {"owner": ("x", "y")}
+    assert [(item.id, item.reason, item.detail) for item in corpus.dropped] == [
+        ("a.png", "repeated-row", "t.csv row 4: says of a.png what t.csv row 2 does"),
+        ("b.png", "repeated-row", "t.csv row 6: says of ./b.png what t.csv row 3 does"),
+    ]
+    # Where no texts are read, a row for each caption is no repetition.
+    assert load_corpus(table, captions="none").dropped == ()
+
+
+def test_of_several_tables_some_may_lack_a_column(folder):
+    write(folder / "metadata.csv", "file_name,text,year", "a.png,hat,2001", "b.png,coat,2002")
+    write(folder / "sub/metadata.csv", "file_name,text", "c.png,shoe")
+    corpus = load_corpus(folder, columns=("year",))
+    assert dict(zip(corpus.ids, corpus.columns["year"], strict=True)) == {
+        "a.png": "2001",
+        "b.png": "2002",
+        "sub/c.png": "",
+    }
+    with pytest.raises(ConfigError, match="shop: no column 'jear'; its columns are file_name, text, year"):
+        load_corpus(folder, columns=("jear",))
 
 
 @pytest.mark.parametrize(
@@ -292,8 +333,10 @@ def test_several_captions_are_one_pair(tmp_path, publish, whole):
     corpus = load_corpus(place)
     assert [id.split("/")[-1] for id in corpus.ids] == ["1_a.jpg", "2_b.jpg"]
     assert corpus.texts == (JOINED, "A cat .") and "1 pictures have several captions" in corpus.source
-    (drop,) = corpus.dropped
+    *repeated, drop = corpus.dropped
     assert (drop.id.split("/")[-1], drop.reason) == ("gone.jpg", "missing-picture")
+    # COCO's are no rows but a list for each picture.
+    assert [item.reason for item in repeated] == ["repeated-row"] * (publish is not coco)
     assert load_corpus(place, captions="first").texts == (FIVE[0], "A cat .")
     drawn = load_corpus(place, captions="drawn").texts
     assert drawn[0] in FIVE and drawn == load_corpus(place, captions="drawn").texts

@@ -23,6 +23,7 @@ from vtm.cli.options import (
     finish,
     labelled,
     load_trained_corpus,
+    load_with_columns,
     rounded,
     say,
     show_found,
@@ -563,26 +564,14 @@ def _with_column(
     model: VisualTopicModel, path: Path, column: str, table: str | None
 ) -> tuple[Corpus, Sequence[str]]:
     """The pictures of a table, or of what the model was trained on, with the values of a column."""
-    from vtm.config import parse_corpus
-    from vtm.corpora import CORPORA, load_corpus
-
-    remedy, asked = "name a table with --table", {"columns": column, "captions": "none"}
-    specs = [table] if table is not None else trained_specs(model, path, remedy=remedy)
-    if own := [name for name in (parse_corpus(spec)[0] for spec in specs) if name in CORPORA]:
-        if column != "category":
-            raise ConfigError(
-                f"--over {column}: the corpus {own[0]} has no columns; --over category takes its categories"
-            )
-        asked = {}
     if table is None:
-        corpus = load_trained_corpus(model, path, remedy=remedy, **asked)
+        remedy = "name a table with --table"
+        corpus = load_trained_corpus(model, path, remedy=remedy, columns=[column], captions="none")
     else:
-        name, options = parse_corpus(table)
-        corpus = load_corpus(name, **options | asked)
-    values = corpus.groups if own else corpus.columns[column]
-    if values is None:
-        raise ConfigError(f"--over {column}: the pictures have no categories; {remedy}")
-    return corpus, values
+        corpus, lacks = load_with_columns(table, [column], captions="none")
+        for error in lacks.values():
+            raise ConfigError(f"--over {column}: {error}")
+    return corpus, corpus.columns[column]
 
 
 def _show_tree(tree: Branch, kind: str, out: Path | None) -> None:

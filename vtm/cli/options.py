@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -60,6 +61,7 @@ Exclude = Annotated[
     ),
 ]
 
+CATEGORY = "category"  # how the categories of our own corpora are asked for as a column
 SKIPPED = 3  # exit code: the work is done, but for some pictures or sidecars, which stderr names
 
 
@@ -113,37 +115,82 @@ def trained_specs(model: VisualTopicModel, path: Path, *, remedy: str) -> list[s
 
 
 def load_trained_corpus(
-    model: VisualTopicModel, path: Path, *, remedy: str = "name the pictures", **more: Any
+    model: VisualTopicModel,
+    path: Path,
+    *,
+    remedy: str = "name the pictures",
+    columns: Sequence[str] = (),
+    **more: Any,
 ) -> corpora.Corpus:
     """The corpus that the model in `path` notes; stderr says which, and what of it cannot be used.
 
-    Of an updated model it is several in one. `more` are further options of them (`load_corpus`).
+    Of an updated model it is several in one.
+
+    Parameters
+    ----------
+    columns : further columns (`load_with_columns`), each of them in one of the corpora at least.
+    more : further options of tables (`load_corpus`).
 
     Raises
     ------
     ConfigError, MissingError
-        The model does not say which, or it cannot be read any more.
+        The model does not say which, it cannot be read any more, or it has no such column.
     """
     from vtm.config import parse_corpus
-    from vtm.corpora import Corpus, load_corpus
+    from vtm.corpora import CORPORA, Corpus
 
-    parts = []
-    for spec in trained_specs(model, path, remedy=remedy):
+    specs, parts, lacks = trained_specs(model, path, remedy=remedy), [], dict[str, list[ConfigError]]()
+    if {*columns} - {CATEGORY} and {parse_corpus(spec)[0] for spec in specs} <= {*CORPORA}:
+        raise ConfigError(f"{_no_columns(specs[0])}; {remedy}")
+    for spec in specs:
+        say(f"with the corpus that the model was trained on: {spec}")
         try:
-            say(f"with the corpus that the model was trained on: {spec}")
-            name, options = parse_corpus(spec)
-            parts.append(load_corpus(name, **(options | more)))
+            part, without = load_with_columns(spec, columns, **more)
         except (ConfigError, DataError, MissingError) as error:
-            if more.get("columns") and isinstance(error, ConfigError):
-                raise ConfigError(f"{error} (the model was trained on it); {remedy}") from None
             raise MissingError(
                 f"{path}: was trained on {spec}, which cannot be read now ({error}); {remedy}"
             ) from None
+        parts.append(part)
+        for column, error in without.items():
+            lacks.setdefault(column, []).append(error)
+    for errors in lacks.values():
+        if len(errors) == len(specs):
+            raise ConfigError(f"{errors[0]} (the model was trained on it); {remedy}")
     corpus = reduce(Corpus.joined, parts)
     if corpus.dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in corpus.drop_counts().items())
         say(f"{len(corpus.dropped)} of its pairs are left out ({counts}), such as {corpus.dropped[0].id}")
     return corpus
+
+
+def load_with_columns(
+    spec: str, columns: Sequence[str], **more: Any
+) -> tuple[corpora.Corpus, dict[str, ConfigError]]:
+    """A corpus with those of some columns that it has, and why it has not the others.
+
+    The categories of our own corpora are a column; they have no other, and no options of tables (`more`).
+    """
+    from vtm.config import parse_corpus
+    from vtm.corpora import CORPORA, load_corpus
+    from vtm.corpora.table import NoColumnError
+
+    name, options = parse_corpus(spec)
+    if name in CORPORA:
+        corpus = load_corpus(name, **options)
+        own = {} if corpus.groups is None else {CATEGORY: corpus.groups}
+        lacks = {column: ConfigError(_no_columns(spec)) for column in columns if column not in own}
+        return replace(corpus, columns=own), lacks
+    lacks = {}
+    while True:
+        kept = {"columns": tuple(column for column in columns if column not in lacks)} if columns else {}
+        try:
+            return load_corpus(name, **options | more | kept), lacks
+        except NoColumnError as error:
+            lacks[error.column] = error
+
+
+def _no_columns(corpus: str) -> str:
+    return f"the corpus {corpus} is no table, and has no columns but {CATEGORY}, where it has categories"
 
 
 def _real(path: Path | str) -> str:

@@ -639,7 +639,7 @@ def read_review(
     ([('sea', 'boat')], ['tags.csv row 3: go'])
     """
     sheet = Path(sheet)
-    columns, rows = read_rows(sheet, encoding)
+    columns, rows = read_rows(sheet, encoding, option="--encoding ")
     named = {column.lower(): column for column in reversed(columns)}
     image = next((named[name] for name in ("picture", *IMAGE_COLUMNS) if name in named), None)
     words = next((named[name] for name in ("keywords", "keyword") if name in named), None)

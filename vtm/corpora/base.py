@@ -198,7 +198,8 @@ class Corpus:
     def joined(self, other: Corpus) -> Corpus:
         """The corpus with the pairs of another one behind its own; of equal pairs, text and picture, the first stays.
 
-        An id that both have gets the other one's name in front of it. Groups and own splits are left out.
+        An id that both have gets the other one's name in front of it. Groups and own splits are left out. A column that one of
+        them lacks has no values there; an equal pair brings the value that the first has not.
 
         Examples
         --------
@@ -208,7 +209,9 @@ class Corpus:
         >>> len(both), both.ids[60], corpus.joined(corpus).drop_counts()
         (120, 'scenes-60-1/scene-00000', {'known-pair': 60})
         """
-        known, ids = set(zip(self.texts, self.image_hashes, strict=True)), set(self.ids)
+        pairs_here = zip(self.texts, self.image_hashes, strict=True)
+        known = {pair: row for row, pair in reversed([*enumerate(pairs_here)])}
+        ids = set(self.ids)
         names = dict.fromkeys([*self.columns, *other.columns])
         columns = {name: list(self.columns.get(name, [""] * len(self))) for name in names}
         own = zip(self.ids, self.texts, self.images, self.image_hashes, strict=True)
@@ -216,8 +219,10 @@ class Corpus:
         dropped = []
         theirs = zip(other.ids, other.texts, other.images, other.image_hashes, strict=True)
         for row, (id, text, image, image_hash) in enumerate(theirs):
-            if (text, image_hash) in known:
+            if (first := known.get((text, image_hash))) is not None:
                 dropped.append(Dropped(id, "known-pair", f"{id}: is there already"))
+                for name, values in other.columns.items():
+                    columns[name][first] = columns[name][first] or values[row]
                 continue
             while id in ids:
                 id = f"{other.name}/{id}"

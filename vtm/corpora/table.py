@@ -5,6 +5,7 @@ Every reader gives rows with a column of pictures and one of captions; what foll
 
 from __future__ import annotations
 
+import codecs
 import csv
 import fnmatch
 import hashlib
@@ -33,7 +34,7 @@ from vtm.files import atomic_path, check_regular, data_dir, hash_file
 # Bytes of XML in a workbook, of which a million rows take 200 million; and cells between its first and its last.
 MAX_WORKBOOK, MAX_CELLS = 400_000_000, 20_000_000
 
-
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # The place of a cell or a row in a sheet.
 _CELL = re.compile(rb"""\br\s*=\s*["']\s*([A-Za-z]*)(\d+)""")
 
@@ -53,10 +54,14 @@ class Row(NamedTuple):
 Rows = Callable[..., Iterator[Row]]
 
 
-def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
+def read_rows(table: Path, encoding: str | None, *, option: str = "") -> tuple[list[str], Rows]:
     """Column names of a table, an archive or a folder, and a function that gives its rows, once.
 
     The function takes the names of the columns that are used; of a Parquet file no other is read.
+
+    Parameters
+    ----------
+    option : what users write before the name of another encoding, as in "--encoding "; "" where they cannot name one.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
         have one name; a used column of a Parquet file holds a value that Python has none for.
     """
     if table.is_dir():
-        return list(NAMED), lambda _=None: _read_texts(table)
+        return list(NAMED), lambda _=None: _read_texts(table, encoding, option)
     try:
         check_regular(table)
     except OSError as error:
@@ -76,14 +81,14 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
     if kind == ".tar":
         return list(NAMED), lambda _=None: _read_tar(table)
     if kind == ".json":
-        return list(NAMED), lambda _=None: _read_coco(table, _decoded(table, encoding))
+        return list(NAMED), lambda _=None: _read_coco(table, _decoded(table, encoding, option))
     if kind in (".csv", ".tsv", ".txt", ".token"):
-        text = _decoded(table, encoding)
+        text = _decoded(table, encoding, option)
         if kind in (".txt", ".token") and _TOKEN.match(text):
             return list(NAMED), lambda _=None: _read_tokens(table, text)
-        return _read_csv(table, text, "\t" if kind == ".tsv" else None)
+        return _read_csv(table, text, "\t" if kind == ".tsv" else None, option)
     if kind in (".jsonl", ".ndjson"):
-        return _read_jsonl(table, _decoded(table, encoding))
+        return _read_jsonl(table, _decoded(table, encoding, option))
     if kind in (".parquet", ".pq"):
         return _read_parquet(table)
     if kind in (".xlsx", ".ods"):
@@ -94,7 +99,7 @@ def read_rows(table: Path, encoding: str | None) -> tuple[list[str], Rows]:
     )
 
 
-def _decoded(table: Path, encoding: str | None) -> str:
+def _decoded(table: Path, encoding: str | None, option: str) -> str:
     try:
         content = table.read_bytes()
     except OSError as error:
@@ -106,13 +111,18 @@ def _decoded(table: Path, encoding: str | None) -> str:
         line = content.count(b"\n", 0, start) + 1
         raise DataError(
             f"{table}: not {encoding or 'UTF-8'} at byte {start} (0x{content[start : start + 1].hex()}, line {line}); "
-            "give its encoding, as encoding='cp1252' or encoding='utf-16', or save it as UTF-8"
+            + _of_encoding(option, "utf-16" if content.startswith(_BYTE_ORDER_MARKS) else "cp1252")
         ) from None
     except (LookupError, ValueError):  # ValueError: a null byte in the name
         raise ConfigError(f"no encoding is called {encoding!r}; try cp1252 or utf-16") from None
 
 
-def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str], Rows]:
+def _of_encoding(option: str, likely: str) -> str:
+    """What helps where a table is in another encoding."""
+    return f"give its encoding, as in {option}{likely}, or save it as UTF-8" if option else "save it as UTF-8"
+
+
+def _read_csv(table: Path, text: str, delimiter: str | None, option: str) -> tuple[list[str], Rows]:
     if not text.strip():
         raise DataError(f"{table}: the file is empty; it needs a header and at least one row")
     # A first line that spreadsheets read, and do not show.
@@ -140,8 +150,8 @@ def _read_csv(table: Path, text: str, delimiter: str | None) -> tuple[list[str],
     columns = [name.strip() for name in next(lines, (1, []))[1]]
     if any("\0" in name for name in columns):
         raise DataError(
-            f"{table}: null bytes in its header, as in UTF-16 without a byte-order mark; give its encoding, "
-            "as encoding='utf-16-le', or save it as UTF-8"
+            f"{table}: null bytes in its header, as in UTF-16 without a byte-order mark; "
+            + _of_encoding(option, "utf-16-le")
         )
     _check_columns(table, columns)
 
@@ -338,12 +348,12 @@ def _read_coco(table: Path, text: str) -> Iterator[Row]:
         yield Row(table, number, dict(zip(NAMED, (name, captions[id]), strict=True)))
 
 
-def _read_texts(folder: Path) -> Iterator[Row]:
+def _read_texts(folder: Path, encoding: str | None, option: str) -> Iterator[Row]:
     """Pictures with a text of the same name beside them, as img2dataset leaves them."""
     for path in _walk(folder):
         if _is_picture(path):
             beside = path.with_suffix(".txt")
-            caption = _decoded(beside, None) if beside.is_file() else ""
+            caption = _decoded(beside, encoding, option) if beside.is_file() else ""
             named = path.relative_to(folder).as_posix()
             yield Row(folder, named, dict(zip(NAMED, (named, caption), strict=True)))
 
@@ -445,6 +455,14 @@ NO_VALUE = frozenset(("", "nan", "null", "none", "<na>"))
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
+class NoColumnError(ConfigError):
+    """A table has not the further column that was asked for."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class _Gathered(NamedTuple):
     """A picture on its way into the corpus, with all captions that its rows have."""
 
@@ -474,7 +492,7 @@ def load(
     A picture that several rows name, or whose caption is a list, is one pair. In a folder, pictures below train/ and
     test/ (validation/, too) keep these parts (`Corpus.parts`).
 
-    Dropped, each with its row: `empty-text`, `missing-picture`, `outside-folder`, a path that leads out of the
+    Dropped, each with its row: `repeated-row`, a picture and a caption that an earlier row has, `empty-text`, `missing-picture`, `outside-folder`, a path that leads out of the
     table's folder, `no-permission` or `unreadable`, a picture whose bytes cannot be had, `too-large`, a file that
     holds more than any picture needs, and `bad-characters`, a null byte or half of a surrogate pair in a value that
     is used.
@@ -489,8 +507,9 @@ def load(
     image_column, text_column : guessed from the usual names when not given.
     id_column : when not given, a pair's id is the picture's path relative to `path`'s folder.
     group_column : gold category, for evaluation only.
-    columns : further columns to keep (`Corpus.columns`); of several rows of one picture, the first that has a value.
-    encoding : of a CSV, TSV or JSON Lines file; UTF-8, with or without a byte-order mark, when not given.
+    columns : further columns to keep (`Corpus.columns`); of several rows of one picture, the first that has a value. Of several
+        tables in a folder some may lack one.
+    encoding : of tables and captions that are text; UTF-8, with or without a byte-order mark, when not given.
     captions : of a picture with several: "joined", the "first", or one "drawn" by the hash of the picture's id; "none" reads
         pictures alone, and needs no column of texts.
     pictures : another folder in which pictures are looked for, and into which absolute paths and links may lead.
@@ -515,11 +534,12 @@ def load(
     tables = _tables(path)
     own = not tables
     more_columns = (columns,) if isinstance(columns, str) else tuple(columns)
+    every: dict[str, None] = {}
     for table in tables or [path]:
         there, rows = (
             (list(NAMED), lambda _=None: _read_own_words(path, where, dropped, lang))
             if own
-            else read_rows(table, encoding)
+            else read_rows(table, encoding, option=f"{path.name}:encoding=")
         )
         used = {"image": _column(table, there, "image_column", image_column, IMAGE_COLUMNS)}
         if captions != "none":
@@ -527,13 +547,17 @@ def load(
         for value, option, name in (("id", "id_column", id_column), ("group", "group_column", group_column)):
             if name:
                 used[value] = _column(table, there, option, name, ())
-        kept = [_column(table, there, "columns", name, ()) for name in more_columns]
+        every.update(dict.fromkeys(there))
+        if table in (path, *tables[-1:]):  # the last of them
+            for name in more_columns:
+                _column(path, [*every], "columns", name, ())
+        kept = {*more_columns} & {*there}
         folders = [*more, *_picture_folders(table)]
         for row in rows([*used.values(), *kept]):
             texts = _texts(row, used["text"]) if "text" in used else [""]
             picture, named, reason = _picture_of(row, used["image"], folders)
             values = {value: _value(row, used[value]) for value in ("id", "group") if value in used}
-            further = [", ".join(_texts(row, name)) for name in kept]
+            further = [", ".join(_texts(row, name)) if name in kept else "" for name in more_columns]
             if any(map(BAD_CHARACTERS.search, (named, *texts, *values.values()))):
                 dropped.append(Dropped(str(row), "bad-characters", str(row)))
                 continue
@@ -555,7 +579,12 @@ def load(
                     row, cast(Path, picture), content, values.get("group", ""), texts, further
                 )
             elif earlier.content == content:
-                earlier.captions.extend(text for text in texts if text not in earlier.captions)
+                new = [text for text in texts if text not in earlier.captions]
+                if "text" in used and not new:
+                    dropped.append(
+                        Dropped(id, "repeated-row", f"{row}: says of {named} what {earlier.row} does")
+                    )
+                earlier.captions.extend(new)
                 earlier.columns[:] = [old or new for old, new in zip(earlier.columns, further, strict=True)]
             else:
                 raise DataError(
@@ -683,8 +712,9 @@ def _column(
     found = ", ".join(textwrap.shorten(column, 100, placeholder="...") for column in columns) or "none"
     if name is not None:
         if name not in columns:
-            wanted_for = "" if option == "columns" else f" for {option}"
-            raise ConfigError(f"{table}: no column {name!r}{wanted_for}; its columns are {found}")
+            if option == "columns":
+                raise NoColumnError(f"{table}: no column {name!r}; its columns are {found}", name)
+            raise ConfigError(f"{table}: no column {name!r} for {option}; its columns are {found}")
         return name
     by_lower = {column.lower(): column for column in reversed(columns)}
     ending = [name for name in by_lower if guesses[:1] and name.endswith(f"_{guesses[0]}")]
