@@ -295,6 +295,17 @@ def test_nothing_to_show_is_an_error(home: Path, tmp_path: Path) -> None:
         from_model(VisualTopicModel.load(home / "model"), [tmp_path / "bad.png"])
 
 
+def test_no_page_is_put_among_pictures(home: Path) -> None:
+    before = sorted((home / "pictures").iterdir())
+    asked = ["explore", str(home / "model"), str(home / "pictures"), "-o", str(home / "pictures")]
+    told = runner.invoke(app, asked)
+    assert (
+        told.exit_code == 2 and "pictures: holds other files, such as p00.png, and is not an" in told.stderr
+    )
+    assert told.stderr.endswith("; name a new or an empty one\n") and told.stdout == ""
+    assert sorted((home / "pictures").iterdir()) == before
+
+
 def test_the_keywords_are_those_of_vtm_topics(home: Path) -> None:
     model, pictures = VisualTopicModel.load(home / "model"), [home / "pictures" / "p00.png"]
     for asked in ({}, {"order": "ctfidf"}, {"weight": 0.1}):

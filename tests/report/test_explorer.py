@@ -301,7 +301,7 @@ def test_results_of_an_experiment_are_shown_by_id(trained: SimpleNamespace, tmp_
         assert np.allclose(shown.coherence[reads], measured)
     ranks = dict(zip(model.ids["test"], model.ranks("test"), strict=True))
     assert {shown.ids[m.row]: m.rank["model"] for m in shown.matches} == ranks
-    built = build_explorer(shown, tmp_path)
+    built = build_explorer(shown, tmp_path / "page")
     assert built.unreadable == {} and read_data(built.index)["baseline"].startswith("baseline: ")
 
     # Rows in another order are found by their ids.
@@ -403,6 +403,20 @@ def test_a_page_of_someone_elses_is_left_alone(tmp_path: Path) -> None:
         build_explorer(data, tmp_path)
     assert (tmp_path / "index.html").read_text() == "<title>mine</title>"
     assert not list(tmp_path.glob("*.webp"))
+    with pytest.raises(
+        ConfigError, match=r"a: holds other files, such as 0000\.png, and is not an explorer's"
+    ):
+        build_explorer(data, tmp_path / "a")
+    assert not list((tmp_path / "a").glob("*.[hw]*"))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "thumbnails-0123456789ab.webp").touch()
+    (killed / ".DS_Store").touch()
+    built = build_explorer(data, killed)
+    assert {path.name for path in killed.iterdir()} == {
+        ".DS_Store",
+        *(path.name for path in (built.index, *built.sheets)),
+    }
     with pytest.raises(ConfigError, match="is a file"):
         build_explorer(data, tmp_path / "index.html")
 

@@ -254,7 +254,14 @@ def _text(
 
 def explore(
     model: Model,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write; open its index.html.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder to write, a new or empty one or that of an older page; open its index.html.",
+        ),
+    ],
     source: Annotated[
         list[str] | None,
         typer.Argument(
@@ -291,9 +298,10 @@ def explore(
     `vtm apply`. Pictures that cannot be read are named; the exit code is then 3.
     """
     from vtm.api import VisualTopicModel
-    from vtm.report.explorer import build_explorer
+    from vtm.report.explorer import build_explorer, check_folder
     from vtm.report.explorer.shown import from_model
 
+    check_folder(out)  # before the pictures are read
     kept: dict[str, Any] = {"columns": tuple(dict.fromkeys(column))} if column else {}
     items, found = _items(source, exclude, **kept) if source else (None, Found(()))
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)

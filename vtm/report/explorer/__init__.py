@@ -389,8 +389,8 @@ def build_explorer(
     """Write the explorer into the folder `out`: index.html and sheets of thumbnails.
 
     The folder can be opened from disk, copied, or put on any web server; the page loads nothing from
-    elsewhere. An explorer that is already there is replaced, and stays whole until the new one is; other
-    files are left alone.
+    elsewhere. An explorer that is already there is replaced, and stays whole until the new one is; what was put beside it
+    is left alone.
 
     Parameters
     ----------
@@ -400,14 +400,11 @@ def build_explorer(
     Raises
     ------
     ConfigError
-        `out` is a file, or holds an index.html of something else.
+        As `check_folder`.
     """
     out = Path(out)
+    check_folder(out)
     index = out / "index.html"
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: is a file; name a folder for the explorer")
-    if index.exists() and not holds_explorer(out):
-        raise ConfigError(f"{index}: is there and is not an explorer; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     sheets = write_sheets(data.pictures, packing_order(data), out, progress=progress)
     links = [Original.of(picture, out) for picture in data.pictures] if originals else None
@@ -422,6 +419,26 @@ def build_explorer(
         sheets=tuple(out / name for name in dict.fromkeys(sheets.files)),
         unreadable={data.ids[row]: reason for row, reason in sorted(sheets.unreadable.items())},
     )
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a place for an explorer that is neither a new or empty folder nor one with an explorer.
+
+    Raises
+    ------
+    ConfigError
+        `out` is a file, or holds other files, such as pictures, and no explorer.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; name a folder for the explorer")
+    if not out.exists() or holds_explorer(out):
+        return
+    # Of an explorer that was killed sheets may be there, and file managers leave hidden files.
+    others = (path.name for path in out.iterdir() if not path.match(EXPLORER_SHEETS) and path.name[0] != ".")
+    if other := min(others, default=""):
+        raise ConfigError(
+            f"{out}: holds other files, such as {other}, and is not an explorer's folder; name a new or an empty one"
+        )
 
 
 def packing_order(data: ExplorerData) -> list[int]:
