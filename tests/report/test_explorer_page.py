@@ -415,6 +415,27 @@ def test_labels_are_more_the_deeper_the_zoom_and_never_overlap(tab: Tab, tmp_pat
     assert {one["k"] for one in look_at(tab, 1, 0, 0)} == {7}, "the chosen topic alone"
 
 
+def test_a_label_does_not_cover_the_only_points_of_its_topic(tab: Tab, tmp_path: Path) -> None:
+    n, k = 40, 6
+    data = simple(tmp_path / "pictures", n=n, k=k, compare=[])
+    # One picture in the middle, one at the upper edge, two side by side, and the others between them.
+    of = np.array([0, 1, 2, 2, *(3 + row % 3 for row in range(n - 4))])
+    places = np.random.default_rng(0).random((n, 2)) * [1, 0.1] + [0, 0.2]
+    places[:4] = [(0.5, 0.5), (0.2, 0.0), (0.8, 0.8), (0.803, 0.8)]
+    data = dataclasses.replace(data, theta_image=np.eye(k)[of], positions=places)
+    start(tab, build_explorer(data, tmp_path / "out").index)
+    left, top = tab.evaluate("(({ left, top }) => [left, top])(map.box.getBoundingClientRect())")
+    labels = {one["k"]: one for one in tab.evaluate("map.labels()")}
+    assert {0, 1, 2} <= labels.keys()
+    for topic in (0, 1, 2):
+        box = labels[topic]
+        for row in np.flatnonzero(of == topic):
+            x, y = point(tab, int(row))
+            assert (
+                abs(x - left - box["x"]) < 120 and 12 < abs(y - top - (box["top"] + box["bottom"]) / 2) < 24
+            ), topic
+
+
 def test_the_map_is_coloured_by_a_column_with_a_legend(tab: Tab, tmp_path: Path) -> None:
     columns = {
         "who": [["Ana", "Ben", "Céline", ""][i % 4] for i in range(30)],
