@@ -31,6 +31,7 @@ FULL: dict[str, Any] = {
     "starts": 15,
     "growth": {"sizes": (10_000, 100_000, 1_000_000)},
     "vtm+": {"sizes": (10_000, 100_000, 1_000_000)},
+    "quality": {"n_seeds": 5},
     "grid": {"epochs": 100, "repeats": 3},
 }
 QUICK: dict[str, Any] = {
@@ -76,8 +77,8 @@ def run_bench(
         text, and what share of the exact answer the approximate one has.
         help_s, import_s : seconds until `vtm --help` has answered, and for `import vtm`.
         grid_vs_ctm, device : with `device` alone.
-        details : of each part, with spreads; a full run also has growth (`benchmarks.growth.grow`), and that of VTM+
-        (`benchmarks.growth.grow_plus`).
+        details : of each part, with spreads; a full run also has growth (`benchmarks.growth.grow`), that of VTM+
+        (`benchmarks.growth.grow_plus`), and quality by time (`benchmarks.training.bench_quality`).
         machine, date, commit, skipped.
 
     Raises
@@ -104,6 +105,8 @@ def run_bench(
             parts["growth"] = lambda: {"rows": growth.grow(**sizes["growth"])}
         if "vtm+" in sizes:
             parts["vtm+"] = lambda: {"rows": growth.grow_plus(**sizes["vtm+"])}
+        if "quality" in sizes:
+            parts["quality"] = lambda: training.bench_quality(**sizes["quality"])
     details: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     for name, measure in parts.items():
@@ -221,13 +224,13 @@ def bench_answer(rounds: int = 7) -> dict[str, Any]:
 
 def bench_lines(found: dict[str, Any]) -> list[str]:
     """A measurement as lines of text, ratios with their spread where they were measured more than once."""
-    from vtm_study.costs import measured_pairs, with_spread
+    from vtm_study import costs
 
     details = found["details"]
     lines = [f"{name:<12} {value}" for name, value in found["machine"].items()]
-    for pair in measured_pairs(details):
+    for pair in costs.measured_pairs(details):
         lines.append(
-            f"{pair.label}: {with_spread(pair.ratio)} times as fast, {pair.ours} beside {pair.other}"
+            f"{pair.label}: {costs.with_spread(pair.ratio)} times as fast, {pair.ours} beside {pair.other}"
         )
     losses = {f"{size} topics": of for size, of in details.get("grid", {}).get("held_out", {}).items()}
     if fit := details.get("training"):
@@ -254,6 +257,11 @@ def bench_lines(found: dict[str, Any]) -> list[str]:
             lines.append(
                 f"             k-means by {name}: {one['processor_seconds']:.1f} s, mean cosine {one['fit']:.4f}"
             )
+    for row in costs.quality_rows(found):
+        lines.append(
+            f"quality      {row['label']}: {row['before']:.3f} with the settings before, "
+            + (f"in {row['share']:.2f} of the time by {row['how']}" if "share" in row else "not reached")
+        )
     if start := details.get("start-up"):
         lines.append(f"start-up     vtm --help {start['help_s']:.2f} s, import vtm {start['import_s']:.3f} s")
     if answer := {name: min(taken) for name, taken in details.get("answer", {}).items()}:

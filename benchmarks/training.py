@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,14 @@ import torch
 
 from benchmarks import timed
 from benchmarks.growth import draw_documents
-from vtm.config import KINDS, ModelConfig, numpy_generator
-from vtm.errors import ConfigError
+from vtm.config import KINDS, ModelConfig, from_parameters, numpy_generator
+from vtm.corpora.fetch import GROUPS, is_fetched
+from vtm.errors import ConfigError, MissingError
+from vtm.experiment.prepare import prepare
 from vtm.model.distill import Pairs, Trained, train_pair
 from vtm.model.network import TopicNetwork
 from vtm.model.training import held_out_reconstruction, resolve_device, train, training_threads
+from vtm_study.grid import BEFORE, network_rows
 from vtm_study.reference import copy_weights, fit_zeroshot
 
 if TYPE_CHECKING:
@@ -170,6 +175,86 @@ def threads(count: int) -> Iterator[None]:
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+# How long the text-teacher is trained until it is as good as with the settings that were the defaults before.
+EPOCHS = (10, 20, 30, 60)
+RATES = (0.006, 0.01)
+
+
+def bench_quality(
+    *,
+    corpora: tuple[str, ...] = ("openclipart", "stamps"),
+    folds: tuple[int, ...] = (0, 2, 4),
+    n_seeds: int = 5,
+    encoder: str = "offline",
+    n_topics: int = 120,
+    epochs: tuple[int, ...] = EPOCHS,
+) -> dict[str, Any]:
+    """Quality by processor time: text-teachers of today's settings, trained longer and longer, beside those before.
+
+    All on validation parts, on the CPU, one seed at a time. The settings before are `vtm_study.grid.BEFORE`, with their
+    100 epochs; today's are `ModelConfig`'s, at two learning rates.
+
+    Returns
+    -------
+    dict
+        n_topics; rows : for each corpus, fold, seed and setting ("before", "lr 0.006", "lr 0.01"; epochs) mrr (MRR@100
+        by cosine), npmi_text and npmi_image (of ten words a topic), seconds (of the processor, teacher and student).
+        reference_seconds_by_threads : corpus -> threads -> seconds of the package's `fit` of one teacher, first fold and
+        seed, with the settings before; {} where the package is not installed.
+
+    Raises
+    ------
+    MissingError
+        A corpus or the encoder's weights are not on disk.
+    """
+    for group in (f"encoder:{encoder}", *(f"corpus:{corpus}" for corpus in corpora)):
+        if not all(is_fetched(name) for name in GROUPS.get(group, ())):
+            what, name = group.split(":")
+            raise MissingError(f"{name} is not here: `vtm prefetch --{what} {name}`")
+    rows: list[dict[str, Any]] = []
+    by_threads: dict[str, dict[str, float]] = {}
+    settings = {"before": BEFORE} | {f"lr {lr}": dataclasses.replace(ModelConfig(), lr=lr) for lr in RATES}
+    for corpus in corpora:
+        for fold in folds:
+            data = prepare(
+                from_parameters({"corpus": corpus, "encoder": encoder, "fold": fold}), progress=False
+            )
+            for name, of in settings.items():
+                for count in epochs if name != "before" else (of.epochs,):
+                    for seed in range(n_seeds):
+                        (row,) = network_rows(
+                            data,
+                            dataclasses.replace(of, epochs=count),
+                            n_topics=n_topics,
+                            seed=seed,
+                            families=("text-teacher",),
+                        )
+                        figures = {key: row[key] for key in ("npmi_text", "npmi_image", "seconds")}
+                        told = {
+                            "corpus": corpus,
+                            "fold": fold,
+                            "seed": seed,
+                            "setting": name,
+                            "epochs": count,
+                        }
+                        rows.append(told | {"mrr": row["mrr_cosine"]} | figures)
+            if fold == folds[0]:
+                pairs, by_threads[corpus] = data.pairs("train"), {}
+                fit = functools.partial(
+                    reference_network,
+                    pairs.text,
+                    pairs.counts,
+                    n_topics=n_topics,
+                    config=BEFORE,
+                    seed=0,
+                    device="cpu",
+                )
+                for count in thread_counts():
+                    with contextlib.suppress(MissingError), threads(count):
+                        by_threads[corpus][str(count)] = timed(fit)[0]
+    return {"n_topics": n_topics, "rows": rows, "reference_seconds_by_threads": by_threads}
 
 
 MODELS_A_SEED = {"joint": 3, "text-teacher": 2}  # a teacher and its students

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # A measurement may lack a part: it was skipped, or `--quick`. What needs it then says so.
-PARTS = ("training", "embedding", "search", "start-up", "growth")
+PARTS = ("start-up", "answer", "training", "quality", "embedding", "search", "growth", "vtm+")
 NOT_MEASURED = "(not measured)"
 # What the exact search for one text was to reach beside a flat scan, set before it was written.
 SEARCH_AIM = 3.0
@@ -239,6 +240,107 @@ def growth_table(found: dict[str, Any]) -> pd.DataFrame | str:
     return table(rows, columns) if rows else "Growth was not measured."
 
 
+# What is compared in a measurement of quality by time (`benchmarks.training.bench_quality`).
+QUALITY = {"mrr": "MRR@100", "npmi_text": "NPMI, teacher's topics", "npmi_image": "NPMI, student's topics"}
+
+
+def _quality(found: dict[str, Any]) -> pd.DataFrame:
+    """Means over folds and seeds, by corpus, setting and epochs; no lines where it was not measured."""
+    import pandas as pd
+
+    names = ["corpus", "setting", "epochs"]
+    rows = pd.DataFrame(
+        found["details"].get("quality", {}).get("rows", []), columns=[*names, *QUALITY, "seconds"]
+    )
+    return rows.groupby(names, sort=False).mean().reset_index()
+
+
+def quality_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each corpus and figure: what the settings before reach, and in which `share` of their time today's do, `how`."""
+    means, rows = _quality(found), []
+    for corpus in means["corpus"].unique():
+        own = means[means["corpus"] == corpus]
+        before = own[own["setting"] == "before"].iloc[0]
+        for name, label in QUALITY.items():
+            row: dict[str, Any] = {"corpus": corpus, "figure": name, "label": f"{corpus}, {label}"}
+            row["before"] = before[name]
+            as_good = own[(own["setting"] != "before") & (own[name] >= before[name])]
+            if len(as_good):
+                quickest = as_good.loc[as_good["seconds"].idxmin()]
+                row["seconds"], row["share"] = quickest["seconds"], quickest["seconds"] / before["seconds"]
+                row["how"] = f"{quickest['epochs']} epochs, {quickest['setting']}"
+            rows.append(row)
+    return rows
+
+
+def quality_table(found: dict[str, Any]) -> pd.DataFrame | str:
+    """`quality_rows` as a table, or that there are none."""
+    columns = {"": "{label}", "before": "{before:.3f}", "share of the time": "{share:.2f}", "by": "{how}"}
+    rows = quality_rows(found)
+    return table(rows, columns) if rows else "Quality by time was not measured."
+
+
+def quality(found: dict[str, Any]) -> Figure:
+    """MRR@100 by processor seconds of a text-teacher and its student, longer and longer, a corpus beside the other."""
+    means = _quality(found)
+    corpora = list(means["corpus"].unique())
+    figure, grid = grid_of_axes(1, max(len(corpora), 1), width=4.2, height=3.6)
+    if not corpora:
+        return _without(figure, "quality by time was not measured")
+    for axes, corpus in zip(grid[0], corpora, strict=True):
+        own = means[means["corpus"] == corpus]
+        for colour, mark, (name, line) in zip(
+            COLOURS, "*osD", own.groupby("setting", sort=False), strict=False
+        ):
+            axes.plot(line["seconds"], line["mrr"], f"{mark}-", color=colour, label=name)
+        axes.axhline(own[own["setting"] == "before"]["mrr"].iloc[0], color=COLOURS[0], linestyle=":")
+        axes.set(title=corpus, xlabel="processor seconds", ylabel="MRR@100, validation", xlim=(0, None))
+        axes.legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def answers_table(found: dict[str, Any]) -> pd.DataFrame | str:
+    """Processor seconds of commands that ask a trained model, beside those of importing what trains."""
+    labels = {
+        "topics": "vtm topics",
+        "tag": "vtm tag, one picture",
+        "match": "vtm match, one text",
+        "libraries": "importing PyTorch, scikit-learn and sentence-transformers",
+    }
+    taken = found["details"].get("answer", {})
+    rows = [{"label": label, "s": median(taken[name])} for name, label in labels.items() if name in taken]
+    columns = {"": "{label}", "processor seconds": "{s:.2f}"}
+    return table(rows, columns) if rows else "The first answer was not measured."
+
+
+def plus_table(found: dict[str, Any]) -> pd.DataFrame | str:
+    """VTM+ on growing numbers of pairs, and its clusters beside those of others; or that it was not measured."""
+
+    def clusters(name: str, key: str) -> Callable[[Any], str]:
+        return lambda row: f"{row['clusterings'][name][key]:.{2 if key == 'processor_seconds' else 3}f}"
+
+    columns: dict[str, str | Callable[[Any], Any]] = {
+        "": "{documents:,} pairs",
+        "processor seconds": "{processor_seconds:.1f}",
+        "microseconds a pair": "{microseconds_a_document:.0f}",
+        "its own memory, MiB": "{anonymous:.0f}",
+        "embeddings, MiB": "{embeddings:.0f}",
+        "topics recovered": "{recovery:.3f}",
+    }
+    others = {
+        "vtm": "ours",
+        "vtm, all pairs": "k-means of all pairs",
+        "faiss": "faiss",
+        "MiniBatchKMeans": "mini-batches",
+    }
+    for name, label in others.items():
+        columns[f"{label}: s"] = clusters(name, "processor_seconds")
+        columns[f"{label}: cosine"] = clusters(name, "fit")
+    rows = found["details"].get("vtm+", {}).get("rows", [])
+    return table(rows, columns) if rows else "The growth of VTM+ was not measured."
+
+
 def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
     """What the chapter's prose quotes, as text; `NOT_MEASURED` for what the measurement lacks."""
     details = found["details"]
@@ -261,7 +363,32 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
         first, last = ends()
         return f"{(last[name] - first[name]) * 2**20 / (last['documents'] - first['documents']):.0f}"
 
+    def as_good(figure: str, key: str = "share") -> str:
+        row = next(row for row in quality_rows(found) if row["figure"] == figure)
+        if key == "share":
+            return f"in {row[key]:.0%} of the time" if key in row else "not within 60 epochs"
+        return row[key]
+
+    def beside_package(chosen: Callable[[Any], float]) -> str:
+        row = next(row for row in quality_rows(found) if row["figure"] == "mrr")
+        fits = details["quality"]["reference_seconds_by_threads"][row["corpus"]]
+        return f"{2 * chosen(fits.values()) / row['seconds']:.0f}"  # the package fits the teacher alone
+
+    def answer(name: str) -> str:
+        return f"{median(details['answer'][name]):.2f}"
+
+    def plus(form: str) -> str:
+        return form.format_map(details["vtm+"]["rows"][-1])
+
     quoted: dict[str, Callable[[], str]] = {
+        **{f"quality_{name}": partial(as_good, name) for name in QUALITY},
+        "quality_how": lambda: as_good("mrr", "how"),
+        "quality_vs_package": lambda: beside_package(min),
+        "quality_vs_package_as_it_comes": lambda: beside_package(lambda fits: list(fits)[-1]),
+        **{f"answer_{name}": partial(answer, name) for name in ("topics", "tag", "match", "libraries")},
+        "plus_pairs": lambda: plus("{documents:,}"),
+        "plus_seconds": lambda: plus("{processor_seconds:.0f}"),
+        "plus_memory": lambda: plus("{anonymous:.0f}"),
         "search_aim": lambda: f"{SEARCH_AIM:.0f}",
         "fit_vs_ctm": lambda: f"{found['fit_vs_ctm']:.1f}",
         "held_out_ours": lambda: f"{details['training']['held_out']['ours']:.2f}",
@@ -285,7 +412,7 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
     def told(value: Callable[[], str]) -> str:
         try:
             return value()
-        except KeyError:
+        except (KeyError, StopIteration, ValueError):
             return NOT_MEASURED
 
     return {name: told(value) for name, value in quoted.items()}

@@ -10,9 +10,10 @@ from benchmarks import training as grid_bench
 from benchmarks import training as training_bench
 from benchmarks.__main__ import run_bench
 from benchmarks.growth import WORDS_A_TEXT, draw_documents
-from benchmarks.training import bench_fit, bench_grid
+from benchmarks.training import bench_fit, bench_grid, bench_quality
 from vtm.config import ModelConfig
 from vtm.errors import ConfigError
+from vtm_study import costs
 
 SMALL = dict(n=130, n_words=50, n_inputs=20, n_topics=5)
 
@@ -127,3 +128,41 @@ def test_a_device_that_is_not_there_is_named_before_anything_runs(monkeypatch, d
     monkeypatch.setattr(grid_bench, "train_pair", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ConfigError, match=why):
         run_bench(device=device)
+
+
+def test_quality_by_time_has_every_training_of_every_fold_and_seed():
+    options = {"encoder": "pixels", "n_topics": 4, "n_seeds": 2, "epochs": (1, 2), "folds": (0, 1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_bench, "thread_counts", lambda: [1])
+        patch.setattr(training_bench, "BEFORE", ModelConfig(epochs=2))
+        found = bench_quality(corpora=("scenes:n=60",), **options)
+    trained = [(row["setting"], row["epochs"], row["fold"], row["seed"]) for row in found["rows"]]
+    assert sorted(trained) == [
+        (setting, epochs, fold, seed)
+        for setting, counts in (("before", (2,)), ("lr 0.006", (1, 2)), ("lr 0.01", (1, 2)))
+        for epochs in counts
+        for fold in (0, 1)
+        for seed in (0, 1)
+    ]
+    assert all(0 <= row["mrr"] <= 1 and row["seconds"] > 0 for row in found["rows"])
+    assert {row["npmi_text"] for row in found["rows"]} != {row["npmi_image"] for row in found["rows"]}
+
+
+def test_the_share_of_the_time_is_that_of_the_quickest_training_that_is_no_worse():
+    def row(setting, epochs, mrr, npmi, seconds):
+        own = {"corpus": "drawn", "setting": setting, "epochs": epochs, "npmi_text": npmi, "npmi_image": -1.0}
+        # Two seeds, of which the mean counts.
+        return [own | {"mrr": mrr + d, "seconds": seconds} for d in (-0.01, 0.01)]
+
+    rows = [*row("before", 100, 0.2, 0.0, 8.0), *row("lr 0.006", 10, 0.19, -0.1, 1.0)]
+    rows += [*row("lr 0.006", 20, 0.21, -0.1, 2.0), *row("lr 0.01", 30, 0.3, -0.1, 3.0)]
+    found = {"details": {"quality": {"rows": rows}}}
+    by_figure = {row["figure"]: row for row in costs.quality_rows(found)}
+    assert (
+        by_figure["mrr"]["share"] == pytest.approx(0.25) and by_figure["mrr"]["how"] == "20 epochs, lr 0.006"
+    )
+    assert "share" not in by_figure["npmi_text"]  # none is as good
+    assert by_figure["npmi_image"]["seconds"] == 1.0  # an equal one is no worse
+    table = costs.quality_table(found)
+    assert table["share of the time"].tolist() == ["0.25", "–", "0.12"]
+    assert costs.quality_rows({"details": {}}) == []
