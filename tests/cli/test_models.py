@@ -115,7 +115,7 @@ def test_train_reports_what_it_did_and_leaves_a_model(trained):
     assert lines["pairs"] == "120, 20 of them held out to judge it"
     assert lines["left out"] == "0"
     assert lines["language"] == "en (by default)"
-    assert lines["words"] == str(len(fitted.vocabulary_))
+    assert lines["words"].startswith(f"{len(fitted.vocabulary_)}; only those in 3 texts")
     assert lines["topics"] == "6"
     assert lines["method"] == "joint"
     assert lines["NPMI, model of pictures"] == f"{fitted.coherence_['image'].mean():.3f}"
@@ -191,6 +191,19 @@ def test_train_warns_of_poor_topics(tmp_path):
     assert f"{len(words)}, {len(phrases)} of them phrases of two words\n" in result.stdout
     assert "warning: only 30 words for 40 topics" in result.stderr
     assert VisualTopicModel.load(tmp_path / "m").n_validation_ == 0
+
+
+def test_few_words_of_few_captions_are_told_with_the_option_that_gives_more(tmp_path):
+    for asked, hint in (
+        ((), "; only those in 3 texts or more, a lower --min-df gives more"),
+        (("--min-df", 1), ""),
+        (("--max-words", 12), ""),
+    ):
+        result = run(
+            "train", "scenes:n=120", "-o", tmp_path / "m", "--topics", 4, "--encoder", "pixels", *asked
+        )
+        n_words = len(VisualTopicModel.load(tmp_path / "m").vocabulary_)
+        assert f"{'words':26} {n_words}{hint}\n" in result.stdout
 
 
 def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
@@ -804,6 +817,16 @@ def test_a_folder_that_cannot_be_read_is_named(photos, monkeypatch):
 def test_what_could_not_be_searched_is_said(model, photos):
     (photos / "again.png").symlink_to(photos / "0.png")
     assert f"1 links in folders were not followed: {photos}/again.png\n" in run("tag", model, photos).stderr
+
+
+def test_what_is_to_be_written_goes_with_an_option_that_writes(model, photos):
+    assert "--write-topics: says what is written to files; give --write-sidecars or" in error(
+        "tag", model, photos, "--write-topics"
+    )
+    for writes in ((), ("--write-originals",)):
+        asked = ("tag", model, photos, "--sidecar-name", "basename", *writes)
+        assert "--sidecar-name basename: names the sidecars of --write-sidecars" in error(*asked)
+    assert not [*photos.rglob("*.xmp")]
 
 
 def test_tagging_refuses_what_makes_no_sense(api, photos):

@@ -337,6 +337,8 @@ def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> st
 
 
 def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, language: str) -> None:
+    from vtm.api import FEW_PAIRS
+
     held_out = f", {model.n_validation_} of them held out to judge it" if model.n_validation_ else ""
     typer.echo(labelled("pairs", f"{model.n_pairs_}{held_out}"))
     by_reason: dict[str, list[str]] = {}
@@ -348,7 +350,9 @@ def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, l
     typer.echo(labelled("language", language))
     phrases = sum(" " in word for word in model.vocabulary_)
     of_two = f", {phrases} of them phrases of two words" if phrases else ""
-    typer.echo(labelled("words", f"{len(model.vocabulary_)}{of_two}"))
+    few = model.n_pairs_ < FEW_PAIRS and len(model.vocabulary_) < model.max_words and model.min_df > 1
+    hint = f"; only those in {model.min_df} texts or more, a lower --min-df gives more" if few else ""
+    typer.echo(labelled("words", f"{len(model.vocabulary_)}{of_two}{hint}"))
     typer.echo(labelled("method", model.method_))
     tried = "" if not model.sizes_ else f", of {', '.join(str(one.n_topics) for one in model.sizes_)}"
     typer.echo(labelled("topics", f"{len(model.topic_word_)}{tried}"))

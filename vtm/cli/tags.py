@@ -380,6 +380,10 @@ def tag(
     from vtm.api import VisualTopicModel
 
     writers = _writers(write_sidecars, sidecar_name, write_originals)
+    if write_topics and not writers:
+        raise ConfigError(
+            "--write-topics: says what is written to files; give --write-sidecars or --write-originals, too"
+        )
     kind = choose_format(format, out)
     wide = wide or kind == "xlsx"
     found = find_some(pictures, exclude)
@@ -502,6 +506,10 @@ def _say_how_sure(model: VisualTopicModel, min_confidence: float | None) -> None
 def _writers(write_sidecars: bool, sidecar_name: str, write_originals: bool) -> list[_Writer]:
     if sidecar_name not in ("full", "basename"):
         raise ConfigError(f"--sidecar-name {sidecar_name}: must be full or basename")
+    if sidecar_name != "full" and not write_sidecars:
+        raise ConfigError(
+            f"--sidecar-name {sidecar_name}: names the sidecars of --write-sidecars; give it, too"
+        )
     writers = [_Writer("sidecar", basename=sidecar_name == "basename")] * write_sidecars
     return writers + [_Writer("picture")] * write_originals
 
