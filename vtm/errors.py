@@ -86,6 +86,15 @@ def printable(text: Path | str) -> str:
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), storable(text))
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number with what it counts; `many` where that is not `one` with an s.
+
+    >>> counted(1, "picture has", "pictures have"), counted(2, "pair")
+    ('1 picture has', '2 pairs')
+    """
+    return f"{n} {one if n == 1 else many or f'{one}s'}"
+
+
 def shortened(text: str, most: int) -> str:
     """A text of at most `most` characters; of a longer one, what stands in the middle is left out.
 

@@ -207,7 +207,7 @@ def test_corpus_of_a_table_counts_what_was_dropped(empty: Path) -> None:
         Image.new("RGB", (4, 4)).save(empty / f"{name}.png")
     (empty / "pets.csv").write_text("image,text\na.png,a cat\nb.png,\ngone.png,a dog\nlost.png,a bird\n")
     told = output("corpus", "pets.csv")
-    assert re.search(r"^table-pets +1 pairs; texts in 'en'$", told, re.MULTILINE)
+    assert re.search(r"^table-pets +1 pair; texts in 'en'$", told, re.MULTILINE)
     assert re.search(r"^dropped +3$", told, re.MULTILINE)
     assert re.search(r"^  missing-picture +2  such as gone.png$", told, re.MULTILINE)
     assert re.search(r"^  empty-text +1  such as b.png$", told, re.MULTILINE)

@@ -25,6 +25,7 @@ from test_sidecars import DARKTABLE
 
 from vtm.cli.options import SKIPPED
 from vtm.corpora import load_corpus
+from vtm.errors import counted
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 RATING = 0x4746  # in EXIF, as Windows writes it
@@ -193,8 +194,8 @@ def seen(folder: Path, names: Iterable[str]) -> dict[tuple[str, str], tuple[str,
 def closing(result) -> list[int]:
     """The numbers of what a command says at its end: all files of pictures are among them."""
     told = result.stderr
-    (tagged,) = map(int, re.findall(r"^(\d+) pictures: ", told, re.M))
-    passed = sum(map(int, re.findall(r"^(\d+) pictures passed over", told, re.M)))
+    (tagged,) = map(int, re.findall(r"^(\d+) pictures?: ", told, re.M))
+    passed = sum(map(int, re.findall(r"^(\d+) pictures? passed over", told, re.M)))
     unused = sum(map(int, re.findall(r"^(\d+) not used \(", told, re.M)))
     return [tagged, passed, unused]
 
@@ -263,7 +264,7 @@ def test_a_photographers_folder_loses_nothing(models, collection):
         for words in set(PASSED_OVER.values()):
             number = list(PASSED_OVER.values()).count(words)
             assert (
-                f"{number} pictures passed over{'' if words.startswith('in ') else ','} {words}: "
+                f"{counted(number, 'picture')} passed over{'' if words.startswith('in ') else ','} {words}: "
                 in result.stderr
             )
         for name in unread:

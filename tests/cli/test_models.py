@@ -649,7 +649,7 @@ def test_untag_gives_back_what_was_there(model, photos):
     assert "keywords taken out of 12 files of 6 pictures" in result.stderr
     assert f"not written: {photos}/b/1.xmp: it is write-protected; it is left as it is" in result.stderr
     (photos / "b" / "1.xmp").chmod(0o644)
-    assert "keywords taken out of 1 files" in run("untag", photos / "b").stderr
+    assert "keywords taken out of 1 file" in run("untag", photos / "b").stderr
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
     assert "keywords taken out of 0 files" in run("untag", photos).stderr
     assert "must be full or basename" in error("tag", model, photos, "--sidecar-name", "short")
@@ -785,9 +785,9 @@ def test_what_was_passed_over_is_said_by_every_command_that_looks_for_pictures(m
         ("explore", model, "-o", tmp_path / "page"),
     ):
         said = run(*command, photos, "--exclude", "b", code=SKIPPED).stderr
-        assert f"1 pictures passed over in folders that programs keep for themselves: {photos}/@eaDir" in said
+        assert f"1 picture passed over in folders that programs keep for themselves: {photos}/@eaDir" in said
         assert f"3 pictures passed over by --exclude: {photos}/b" in said and "8.heic" in said
-    with pytest.raises(MissingError, match="no picture is there.*1 pictures passed over in folders"):
+    with pytest.raises(MissingError, match="no picture is there.*1 picture passed over in folders"):
         find_some([photos], ["*.png", "*.heic", "b"])
 
 
@@ -816,7 +816,7 @@ def test_a_folder_that_cannot_be_read_is_named(photos, monkeypatch):
 
 def test_what_could_not_be_searched_is_said(model, photos):
     (photos / "again.png").symlink_to(photos / "0.png")
-    assert f"1 links in folders were not followed: {photos}/again.png\n" in run("tag", model, photos).stderr
+    assert f"1 link in folders not followed: {photos}/again.png\n" in run("tag", model, photos).stderr
 
 
 def test_what_is_to_be_written_goes_with_an_option_that_writes(model, photos):
@@ -934,7 +934,7 @@ def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, 
     (photos / "b" / "3.png").unlink()
     result = run("match", "m", "--text", "two boats", "--all")
     assert len(result.stdout.splitlines()) == 6
-    assert "1 of its pairs are left out (1 missing-picture), such as " in result.stderr
+    assert "1 of its pairs is left out (1 missing-picture), such as " in result.stderr
     assert (
         "is one of the pictures"
         in run("match", "m", "--text", "a", "--sheet", photos / "0.png", code=2).stderr

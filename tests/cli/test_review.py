@@ -174,7 +174,7 @@ def test_one_row_for_each_keyword_and_a_picture_without_a_row_stays(model, photo
         sidecar_path(photos / "2.png"),
     }
     told = run("apply", sheet, photos / "b", photos / "0.png").stderr
-    assert "1 rows are of other pictures than the named ones: left as they are" in told
+    assert "1 row is of other pictures than the named ones: left as they are" in told
     assert "nothing was written" in told and contents(photos) == after
 
 
@@ -217,7 +217,7 @@ def test_what_is_no_sheet_is_refused_in_one_line(photos, tmp_path):
     line = error("apply", write_sheet(sheet, ("gone.png", "sea")))
     assert "no row can be followed; the first: tags.csv row 2: gone.png: no such picture" in line
     write_sheet(sheet, (picture, "sea"))
-    assert "no row can be followed; the first: it names pictures elsewhere, in 1 rows" in error(
+    assert "no row can be followed; the first: it names pictures elsewhere, in 1 row" in error(
         "apply", sheet, photos / "b"
     )
     assert "is one of the pictures" in error(
@@ -402,7 +402,7 @@ def test_forms_are_those_of_the_language(photos, tmp_path):
     run("apply", sheet, "--vocabulary", terms, "--language", "de", "--write-sidecars")
     assert flat(photos / "0.png") == ["Boot"]
     told = run("apply", sheet, "--vocabulary", terms, "--language", "tlh").stderr
-    assert f"1 keywords left out, which are not in {terms}: Boote (1)" in told
+    assert f"1 keyword left out, which is not in {terms}: Boote (1)" in told
 
 
 def test_tag_takes_the_likeliest_terms_and_counts_what_it_left_out(model, photos, tmp_path):

@@ -190,13 +190,13 @@ def test_other_formats_are_read_as_well(tmp_path, suffix):
 def test_a_folder_in_which_nobody_wrote_is_refused_with_the_remedy(tmp_path, picture):
     with pytest.raises(
         DataError,
-        match=r"none of its 1 pictures has a caption or keywords in it or its sidecar; write a table",
+        match=r"none of its 1 picture has a caption or keywords in it or its sidecar; write a table",
     ):
         load_corpus(str(picture.parent))
     write_sidecar(picture, ["ship"])
     done = CliRunner().invoke(app, ["train", str(picture.parent), "-o", str(tmp_path / "m")])
     assert (
-        done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and "none of its 1 pictures" in done.stderr
+        done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and "none of its 1 picture" in done.stderr
     )
 
 

@@ -332,7 +332,7 @@ def test_several_captions_are_one_pair(tmp_path, publish, whole):
     place = tmp_path if whole else table
     corpus = load_corpus(place)
     assert [id.split("/")[-1] for id in corpus.ids] == ["1_a.jpg", "2_b.jpg"]
-    assert corpus.texts == (JOINED, "A cat .") and "1 pictures have several captions" in corpus.source
+    assert corpus.texts == (JOINED, "A cat .") and "1 picture has several captions" in corpus.source
     *repeated, drop = corpus.dropped
     assert (drop.id.split("/")[-1], drop.reason) == ("gone.jpg", "missing-picture")
     # COCO's are no rows but a list for each picture.

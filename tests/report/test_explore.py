@@ -291,7 +291,7 @@ def test_nothing_to_show_is_an_error(home: Path, tmp_path: Path) -> None:
     told = runner.invoke(app, ["explore", str(home / "model"), str(tmp_path), "-o", str(tmp_path / "out")])
     assert told.exit_code == 2 and "no picture is there" in told.stderr
     (tmp_path / "bad.png").write_bytes(b"")
-    with pytest.raises(DataError, match="none of the 1 pictures"):
+    with pytest.raises(DataError, match="none of 1 picture can"):
         from_model(VisualTopicModel.load(home / "model"), [tmp_path / "bad.png"])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, labelled, show_found
-from vtm.errors import ConfigError, DataError, printable
+from vtm.errors import ConfigError, DataError, counted, printable
 
 if TYPE_CHECKING:
     from vtm.model.plus import PlusSide
@@ -134,7 +134,11 @@ def show_corpus(
     if encoder is not None:
         corpus, clusters = _with_clusters(corpus, encoder)
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
-    typer.echo(labelled(printable(corpus.name), f"{len(corpus)} pairs{groups}; texts in {corpus.language!r}"))
+    typer.echo(
+        labelled(
+            printable(corpus.name), f"{counted(len(corpus), 'pair')}{groups}; texts in {corpus.language!r}"
+        )
+    )
     typer.echo(labelled("source", printable(corpus.source)))
     show_found(corpus)
     parts = split(corpus, seed=split_seed, fold=fold, clusters=clusters)
@@ -265,7 +269,7 @@ def embed(
         device=device,
         address=address,
     ):
-        shards = f"{len(manifest.shards)} shard{'' if len(manifest.shards) == 1 else 's'}"
+        shards = counted(len(manifest.shards), "shard")
         typer.echo(
             f"{manifest.side:<6} {manifest.rows} embeddings of {manifest.dim} numbers, {shards} in {manifest.folder}"
         )
@@ -331,7 +335,7 @@ def submit_run(
     )
     if embedded.missing:
         typer.echo(
-            f"{len(embedded.missing)} pictures are missing; an article with one of them cannot be found"
+            f"{counted(len(embedded.missing), 'picture is', 'pictures are')} missing; an article with one of them cannot be found"
         )
 
 

@@ -32,7 +32,7 @@ from vtm.cli.options import (
 from vtm.cli.rows import cell_text, choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.corpora.table import MOST_NAMED, Found
-from vtm.errors import ConfigError, DataError, printable, storable
+from vtm.errors import ConfigError, DataError, counted, printable, storable
 from vtm.files import atomic_path
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def train_model(
     data = load_corpus(name, **options)
     if data.found and len(data) < MIN_PAIRS:
         raise DataError(
-            f"{corpus}: {len(data)} of {len(data) + data.drop_counts().get('no-words', 0)} pictures have captions or keywords "
-            f"in them or their sidecars, and at least {MIN_PAIRS} are needed; write more, or a table with the columns "
+            f"{corpus}: {len(data)} of {counted(len(data) + data.drop_counts().get('no-words', 0), 'picture has', 'pictures have')} captions "
+            f"or keywords in them or their sidecars, and at least {MIN_PAIRS} are needed; write more, or a table with the columns "
             "file_name and text"
         )
     model = VisualTopicModel(
@@ -185,7 +185,9 @@ def update_model(
     if len(both) == len(old):  # a table that has grown holds the new pairs, too
         n = min(n, loaded.n_pairs_ + len(loaded.dropped_))
     if n == len(both):
-        raise DataError(f"{corpus}: all of its {len(more)} pairs are in the model already; name new ones")
+        raise DataError(
+            f"{corpus}: all of its {counted(len(more), 'pair is', 'pairs are')} in the model already; name new ones"
+        )
     labels = loaded.trained(divided=True).topic_labels()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # the report says it all
@@ -493,7 +495,12 @@ def show_topics(
         f"diversity {diversity:.3f} (different words among the {depth} most probable of all topics)"
     )
     if n_mixed := int(mixed.sum()):
-        say(f"{n_mixed} topics are mixed: a foreign word among their first five mostly does not stand out")
+        told = counted(
+            n_mixed,
+            "topic is mixed: a foreign word among its",
+            "topics are mixed: a foreign word among their",
+        )
+        say(f"{told} first five mostly does not stand out")
     _say_shape(loaded)
     for warning in loaded.warnings_:
         say(f"warning: {warning}")
@@ -545,8 +552,7 @@ def _show_over(
 
         names = [f"{k}: {label}" for k, label in zip(numbers, labels, strict=True)]
         _draw(shares_chart(found, names), plot)
-    n = len(found.labels)
-    told = f"{found.n.sum()} pictures by {column}: {n} {found.unit}{'s' * (n > 1)}"
+    told = f"{counted(found.n.sum(), 'picture')} by {column}: {counted(len(found.labels), found.unit)}"
     if found.unit != "group":
         why = (
             "less than three years, else years"
@@ -559,7 +565,7 @@ def _show_over(
         named = ", ".join(corpus.ids[row] for row in found.without[:MOST_NAMED])
         named += ", ..." if len(found.without) > MOST_NAMED else ""
         what = "value" if found.unit == "group" else "date"
-        say(f"{len(found.without)} pictures have no {what} in {column}: {named}")
+        say(f"{counted(len(found.without), 'picture has', 'pictures have')} no {what} in {column}: {named}")
     # What is left out of the training's own corpus was told when it was read.
     finish(Found(()), [*(corpus.dropped if table else ()), *found.dropped])
 
@@ -623,9 +629,8 @@ def _say_shape(model: VisualTopicModel) -> None:
             f"pieces of topics that were split: {', '.join(map(str, pieces))}; of these, coherence is not known"
         )
     if shape.merged:
-        n = len(shape.merged)
-        verb = "topic is" if n == 1 else "topics are"
-        say(f"{n} {verb} merged into others; of these, coherence is not known")
+        merged = counted(len(shape.merged), "topic is", "topics are")
+        say(f"{merged} merged into others; of these, coherence is not known")
     share = model._divided(model.topic_share_)
     if hidden := [k for k in range(len(share)) if shape.root(k) in shape.hidden]:
         share = share[hidden].sum()

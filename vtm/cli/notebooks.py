@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtm.config import Experiment, from_parameters, parse_corpus, plain, profile_parameters, unknown_parameter
-from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
+from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError, counted
 from vtm.files import (
     checkout,
     data_dir,
@@ -491,7 +491,7 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan as lines of text."""
         e, n_seeds = self.experiment, len(self.experiment.seeds)
-        seeds = f"{n_seeds} seed{'' if n_seeds == 1 else 's'}"
+        seeds = counted(n_seeds, "seed")
         pairs = f"{self.n_train} training pairs"
         assumed = "" if self.counted else " (assumed: the corpus is not complete)"
         return [
@@ -529,7 +529,7 @@ def make_plan(experiment: Experiment) -> Plan:
         n_train = found or n_train
         if lost := corpus.drop_counts().get("missing-picture"):
             missing.append(
-                f"{lost} pictures of {experiment.corpus}: they are left out, or count as not found"
+                f"{counted(lost, 'picture')} of {experiment.corpus}: left out, or counted as not found"
             )
     except (MissingError, DataError) as error:
         missing.append(str(error))
@@ -580,7 +580,7 @@ def _news(experiment: Experiment) -> tuple[int, list[str]]:
         return ASSUMED_PAIRS, [str(error)]
     where = Path(str(options.get("pictures") or newsimages.pictures_folder(news.folder)))
     lost = sum(newsimages.picture_path(picture, where) is None for picture in news.pictures)
-    told = f"{lost} of {len(news.pictures)} pictures are not in {where}: `vtm fetch newsimages-images`"
+    told = f"{lost} of {len(news.pictures)} pictures not in {where}: `vtm fetch newsimages-images`"
     return round(OWN_FRACTIONS[0] * len(news.development)), [told] if lost else []
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from vtm.corpora.table import Found, find_pictures
-from vtm.errors import ConfigError, DataError, MissingError, printable
+from vtm.errors import ConfigError, DataError, MissingError, counted, printable
 
 if TYPE_CHECKING:
     from vtm import corpora
@@ -159,7 +159,9 @@ def load_trained_corpus(
     corpus = reduce(Corpus.joined, parts)
     if corpus.dropped:
         counts = ", ".join(f"{count} {reason}" for reason, count in corpus.drop_counts().items())
-        say(f"{len(corpus.dropped)} of its pairs are left out ({counts}), such as {corpus.dropped[0].id}")
+        say(
+            f"{counted(len(corpus.dropped), 'of its pairs is', 'of its pairs are')} left out ({counts}), such as {corpus.dropped[0].id}"
+        )
     return corpus
 
 
@@ -222,7 +224,9 @@ def spare_pictures(found: Found, option: str, path: Path | None) -> None:
 
 def require_some(n_usable: int, bad: Sequence[Dropped]) -> None:
     if not n_usable:
-        raise DataError(f"none of {len(bad)} pictures can be used; the first: {printable(bad[0].detail)}")
+        raise DataError(
+            f"none of {counted(len(bad), 'picture')} can be used; the first: {printable(bad[0].detail)}"
+        )
 
 
 def finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
@@ -246,6 +250,6 @@ def rounded(chance: float) -> float | None:
 def show_found(corpus: corpora.Corpus) -> None:
     """Print where the texts of a corpus stood, where they stood in several places."""
     if corpus.found:
-        typer.echo(labelled("words found", f"of {len(corpus)} pictures"))
+        typer.echo(labelled("words found", f"of {counted(len(corpus), 'picture')}"))
     for where, number in corpus.found:
         typer.echo(labelled(f"  {where}", f"{number:6}"))

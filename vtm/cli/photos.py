@@ -33,7 +33,7 @@ from vtm.cli.options import (
 from vtm.cli.rows import choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS, SUFFIXES
 from vtm.corpora.table import Found, find_pictures
-from vtm.errors import ConfigError, DataError, MissingError, printable, storable
+from vtm.errors import ConfigError, DataError, MissingError, counted, printable, storable
 
 if TYPE_CHECKING:
     from vtm.api import Answer, FoundPicture
@@ -319,7 +319,7 @@ def explore(
         weight=relevance,
     )
     built = build_explorer(data, out, originals=originals)
-    typer.echo(f"{built.index}: {len(data.ids)} pictures, {built.size / 1e6:.1f} MB")
+    typer.echo(f"{built.index}: {counted(len(data.ids), 'picture')}, {built.size / 1e6:.1f} MB")
     for line in found.told():
         say(line)
     if unusable := [*found.unreadable, *dropped]:

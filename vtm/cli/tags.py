@@ -44,7 +44,7 @@ from vtm.corpora.keywords import (
 )
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.corpora.table import IMAGE_COLUMNS, MOST_NAMED, Found, read_rows
-from vtm.errors import ConfigError, DataError, MissingError, printable, said, storable
+from vtm.errors import ConfigError, DataError, MissingError, counted, printable, said, storable
 from vtm.files import as_text
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ class TermList:
         most = [f"{printable(word)} ({number})" for word, number in self.left_out.most_common(MOST_NAMED)]
         more = f" and {len(self.left_out) - MOST_NAMED} more" if len(self.left_out) > MOST_NAMED else ""
         total = self.left_out.total()
-        return [f"{total} keywords left out, which are not in {path}: {', '.join(most)}{more}"] * bool(total)
+        return [
+            f"{counted(total, 'keyword left out, which is', 'keywords left out, which are')} not in {path}: {', '.join(most)}{more}"
+        ] * bool(total)
 
 
 def _folded(name: str) -> str:
@@ -423,14 +425,20 @@ def tag(
                 writer.write(good)
         require_some(tagged, bad)
     _say_how_sure(loaded, min_confidence)
-    say(
-        f"{tagged} pictures: {tagged - without} with {n_keywords} keywords, {without} without ({without / tagged:.0%})"
-    )
+    say(f"{_summary(tagged, n_keywords, without)} ({without / tagged:.0%})")
     if topicless:
-        say(f"{topicless} of {tagged} pictures have no topic of {min_probability} or more")
+        say(
+            f"{topicless} of {counted(tagged, 'picture has', 'pictures have')} no topic of {min_probability} or more"
+        )
     for line in terms.told(vocabulary) if terms else ():
         say(line)
     finish(found, bad, sum(writer.report() for writer in writers))
+
+
+def _summary(n_pictures: int, n_keywords: int, without: int) -> str:
+    """How many pictures have how many keywords."""
+    some = f"{n_pictures - without} with {counted(n_keywords, 'keyword')}"
+    return f"{counted(n_pictures, 'picture')}: {some}, {without} without"
 
 
 LONG: dict[str, type] = {"picture": str, "keyword": str, "confidence": float, "topics": list}
@@ -549,7 +557,9 @@ class _Writer:
                 self.doubles.append(f"{other}: is there, too; {told}")
 
     def report(self) -> int:
-        counts = f"{sum(self.written)} {self.what}s written, {self.written.count(False)} had all keywords"
+        counts = (
+            f"{counted(sum(self.written), self.what)} written, {self.written.count(False)} had all keywords"
+        )
         counts += f", {self.without} left as they are, without a keyword" if self.without else ""
         say(f"{counts}, {len(self.failures)} skipped" if self.failures else counts)
         for failure in self.failures:
@@ -571,7 +581,7 @@ def untag(pictures: Pictures) -> None:
         some, others = remove_keywords(picture)
         changed += some
         failures += others
-    say(f"keywords taken out of {len(changed)} files of {len(found.pictures)} pictures")
+    say(f"keywords taken out of {counted(len(changed), 'file')} of {counted(len(found.pictures), 'picture')}")
     for failure in failures:
         say(f"not written: {failure}")
     finish(found, list(found.unreadable), len(failures))
@@ -771,7 +781,7 @@ def apply_sheet(
         told = (
             review.problems[0]
             if review.problems
-            else f"it names pictures elsewhere, in {review.elsewhere} rows"
+            else f"it names pictures elsewhere, in {counted(review.elsewhere, 'row')}"
         )
         raise DataError(f"{sheet}: no row can be followed; the first: {told}")
     shown = Found(tuple(one.picture for one in review.pictures))
@@ -783,14 +793,15 @@ def apply_sheet(
         writer.write(review.pictures)
     n_keywords = sum(len(one.keywords) for one in review.pictures)
     without = sum(not one.keywords for one in review.pictures)
-    n_pictures = len(review.pictures)
-    say(f"{n_pictures} pictures: {n_pictures - without} with {n_keywords} keywords, {without} without")
+    say(_summary(len(review.pictures), n_keywords, without))
     for line in terms.told(vocabulary) if terms else ():
         say(line)
     if review.elsewhere:
-        say(f"{review.elsewhere} rows are of other pictures than the named ones: left as they are")
+        say(
+            f"{counted(review.elsewhere, 'row is', 'rows are')} of other pictures than the named ones: left as they are"
+        )
     if found and (rest := len(found.pictures) - len(shown.pictures)):
-        say(f"{rest} pictures have no row that can be followed: left as they are")
+        say(f"{counted(rest, 'picture has', 'pictures have')} no row that can be followed: left as they are")
     failures = sum(writer.report() for writer in writers)
     if table is not None:
         _write_table(table, kind, [one for one in review.pictures if one.keywords])  # type: ignore[arg-type]
@@ -813,4 +824,4 @@ def _write_table(table: Path, kind: str, reviewed: Sequence[Reviewed]) -> None:
         write(rows)
     away = [row["file_name"] for row in rows if os.path.isabs(row["file_name"])]
     where = f":pictures={os.path.commonpath([*map(os.path.dirname, away)])}" if away else ""
-    say(f"{table}: {len(rows)} pictures; `vtm train {table}{where} -o MODEL` trains on it")
+    say(f"{table}: {counted(len(rows), 'picture')}; `vtm train {table}{where} -o MODEL` trains on it")

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, cast
 from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.keywords import read_own_words
 from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
-from vtm.errors import ConfigError, DataError, require
+from vtm.errors import ConfigError, DataError, counted, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
 # Bytes of XML in a workbook, of which a million rows take 200 million; and cells between its first and its last.
@@ -593,7 +593,7 @@ def load(
     if own and not found:
         n = sum(item.reason == "no-words" for item in dropped)
         raise DataError(
-            f"{path}: no {', '.join(METADATA)} in this folder or its subfolders, and none of its {n} pictures has a "
+            f"{path}: no {', '.join(METADATA)} in this folder or its subfolders, and none of its {counted(n, 'picture')} has a "
             "caption or keywords in it or its sidecar; write a table with the columns file_name and text, or give the "
             "path of one"
         )
@@ -615,7 +615,11 @@ def load(
             for place, name in enumerate(more_columns)
         },
         source=f"the {'words in the pictures of' if own else 'table'} {path.name}"
-        + (f"; {several} pictures have several captions ({captions})" if several else ""),
+        + (
+            f"; {counted(several, 'picture has', 'pictures have')} several captions ({captions})"
+            if several
+            else ""
+        ),
         parts=_own_parts([_seen_from(item, root) for item in found.values()]) if path.is_dir() else None,
     )
 
@@ -812,14 +816,14 @@ PROGRAM_FOLDERS = frozenset(
 )
 # Of Lightroom's previews, and of Apple's and Capture One's libraries.
 PROGRAM_SUFFIXES = (".lrdata", ".photoslibrary", ".photolibrary", ".cocatalog", ".aplibrary")
-# Why a picture in a folder is passed over -> how that is said, after the number.
+# Why a picture in a folder is passed over -> what is counted, and how it is said.
 PASSED_OVER = {
-    "link": "links in folders were not followed",
-    "hidden": "pictures passed over, hidden by a name that begins with a dot",
-    "program": "pictures passed over in folders that programs keep for themselves",
-    "nomedia": "pictures passed over in folders with a .nomedia",
-    "excluded": "pictures passed over by --exclude",
-    "explorer": "pictures passed over, an explorer's thumbnails",
+    "link": ("link", "in folders not followed"),
+    "hidden": ("picture", "passed over, hidden by a name that begins with a dot"),
+    "program": ("picture", "passed over in folders that programs keep for themselves"),
+    "nomedia": ("picture", "passed over in folders with a .nomedia"),
+    "excluded": ("picture", "passed over by --exclude"),
+    "explorer": ("picture", "passed over, an explorer's thumbnails"),
 }
 MOST_NAMED = 10  # places that are named for each of these reasons
 # An explorer's sheets of thumbnails, and what stands in its page.
@@ -844,12 +848,12 @@ class Found:
     def told(self) -> list[str]:
         """What was passed over, a line for each reason."""
         lines = []
-        for reason, words in PASSED_OVER.items():
+        for reason, (what, words) in PASSED_OVER.items():
             passed = [item for item in self.passed if item.reason == reason]
             places = list(dict.fromkeys(item.detail for item in passed))
             if passed:
                 more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-                lines.append(f"{len(passed)} {words}: {', '.join(places[:MOST_NAMED])}{more}")
+                lines.append(f"{counted(len(passed), what)} {words}: {', '.join(places[:MOST_NAMED])}{more}")
         return lines
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from vtm.corpora.base import Corpus, Dropped, Pair
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, counted
 from vtm.files import data_dir, hash_file, read_regular
 
 REPOSITORY = "https://github.com/NewsImagesDataset/NewsImagesDataset"
@@ -495,7 +495,7 @@ def load(
             own.append("test" if article.batch == TEST_BATCH else "development")
     if not kept:
         raise MissingError(
-            f"{where}: none of the {len(items)} pictures is there; `vtm fetch newsimages-images` downloads "
+            f"{where}: none of {counted(len(items), 'picture')} is there; `vtm fetch newsimages-images` downloads "
             "those that are still online, or bring them, named as the column imgFile says"
         )
     fixed = test == "ground-truth"

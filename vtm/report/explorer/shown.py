@@ -14,7 +14,7 @@ import numpy as np
 
 from vtm.config import numpy_generator, stream
 from vtm.corpora import Corpus, Dropped
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, counted
 from vtm.metrics.calibration import best_columns
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
@@ -836,7 +836,7 @@ def from_model(
     good = np.flatnonzero(np.isfinite(theta).all(axis=1)).tolist()
     if not good:
         raise DataError(
-            f"none of the {len(pictures)} pictures can be read: {dropped[0].detail if dropped else ''}"
+            f"none of {counted(len(pictures), 'picture')} can be read: {dropped[0].detail if dropped else ''}"
         )
     theta_text = None
     beside: dict[str, Any] = {}
