@@ -57,7 +57,7 @@ from vtm.metrics.calibration import (
     FEW_WORDS,
     MOST_PAIRS,
     MOST_QUERIES,
-    SCORES,
+    Needed,
     PairWords,
     Question,
     Reader,
@@ -1240,16 +1240,18 @@ class VisualTopicModel:
         """Positions and scores of the best of the pictures x (n, E), for texts as `rank` has read them."""
         if measure == FUSED:
             scores = np.empty((len(asked), len(x)))
-            needed = set().union(*(question.names(self._tuned) for question in asked))
-            names = [name for name in SCORES if name in needed]
-            for rows, reading in self._read_pictures(x):
-                shown = self._reader.shown(reading, self._tuned.word_mix, names)
+            needed = self._tuned.needed(asked)
+            if self.shape_.splits and any(question.topic is not None for question in asked):
+                needed = replace(needed, names=(*needed.names, "pairs"))
+            reader = self._reader if needed.words is None else self._reader.some(needed.words)
+            for rows, reading in self._read_pictures(x, reader, needed):
+                shown = reader.shown(reading, self._tuned.word_mix, needed.names)
                 for row, question in enumerate(asked):
                     if question.topic is not None:
                         column = self.topic_numbers_.index(question.topic)
                         scores[row, rows] = self._as_shown(reading.theta, reading.near)[:, column]
                     else:
-                        scores[row, rows] = question.scores(self._reader, self._tuned, shown)
+                        scores[row, rows] = question.scores(reader, self._tuned, shown)
             positions = best_columns(scores, top)
             return positions, np.take_along_axis(scores, positions, axis=1)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
@@ -1461,15 +1463,23 @@ class VisualTopicModel:
             row += 1
         return found
 
-    def _read_pictures(self, x: np.ndarray) -> Iterator[tuple[slice, Reading]]:
-        """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it."""
-        if len(x) > MANY:
-            _ = self._reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
+    def _read_pictures(
+        self, x: np.ndarray, reader: Reader | None = None, needed: Needed = Needed()
+    ) -> Iterator[tuple[slice, Reading]]:
+        """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it.
+
+        By default by the model's reader, and all that it reads.
+        """
+        reader, side = reader or self._reader, self.image_model_
+        if len(x) > MANY and "pairs" in needed.by:
+            _ = reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
         for start, filled in _filled(x):
             n = min(ROWS, len(x) - start)
-            reading = self._reader.picture(
-                self.image_model_.theta(filled), self.space_.embed("image", filled).astype(np.float32)
-            )
+            place = self.space_.embed("image", filled)
+            theta = None
+            if "topics" in needed.parts:
+                theta = side.model.theta_at(place) if isinstance(side, PlusSide) else side.theta(filled)
+            reading = reader.picture(theta, place.astype(np.float32), needed)
             words = {name: by[:n] for name, by in reading.words.items()}
             cut = Reading(reading.theta[:n], reading.place[:n], reading.near[:n], words)
             yield slice(start, start + n), cut
@@ -1544,7 +1554,8 @@ class VisualTopicModel:
         theta = np.full((len(x), len(self.topic_numbers_)), np.nan, dtype=np.float32)
         allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
-        for rows, reading in self._read_pictures(x[usable]):
+        by = tuple(name for name, weight in self._tuned.word_mix.items() if weight)
+        for rows, reading in self._read_pictures(x[usable], needed=Needed(by=by)):
             theta[usable[rows]] = self._as_shown(reading.theta, reading.near)
             words = mixed(reading.words, self._tuned.word_mix)
             order = allowed[best_columns(words[:, allowed] if self.shape_.banned else words, top)]

@@ -236,12 +236,35 @@ class Reading:
     near : (n, m) nearness to the kept training pairs, rows sum to 1.
     words : (n, V) p(word | picture) by "topics" and by "pairs"; for texts, "asked": weights of the words that they hold,
         and for a few words alone "rarity": (n, 1) weighted log p(word).
+
+    Of pictures, theta and `near` may be left out, and words be some alone (`Needed`).
     """
 
     theta: np.ndarray
     place: np.ndarray
     near: np.ndarray
     words: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What is needed of pictures.
+
+    Parameters
+    ----------
+    names : of `SCORES`, those that are weighed.
+    by : of `WORD_SCORES`, those by which words are found.
+    words : (c,) numbers of the words that are asked for, rising; None for all.
+    """
+
+    names: tuple[str, ...] = SCORES
+    by: tuple[str, ...] = WORD_SCORES
+    words: np.ndarray | None = None
+
+    @property
+    def parts(self) -> set[str]:
+        """Whether theta ("topics") and the nearness to training pairs ("pairs") are needed."""
+        return {*WORD_SCORES}.intersection(self.names + self.by)
 
 
 @dataclass(frozen=True)
@@ -295,10 +318,18 @@ class PairWords:
         """The sum of the weights (n, m) of the pairs that hold each word: (n, V)."""
         if "matrix" in vars(self):
             return weights @ self.matrix
-        total = np.zeros((self.n_words, len(weights)), dtype=weights.dtype)
-        for words, of_pair in zip(np.split(self.indices, self.indptr[1:-1]), weights.T.copy(), strict=True):
-            total[words] += of_pair
+        total, of_pairs = np.zeros((self.n_words, len(weights)), dtype=weights.dtype), weights.T.copy()
+        for pair in np.flatnonzero(np.diff(self.indptr)):
+            total[self.indices[self.indptr[pair] : self.indptr[pair + 1]]] += of_pairs[pair]
         return total.T
+
+    def some(self, words: np.ndarray) -> PairWords:
+        """Of the words of these numbers (c,) alone: (m, c)."""
+        column = np.full(self.n_words, -1, dtype=self.indices.dtype)
+        column[words] = np.arange(len(words))
+        found = column[self.indices]
+        indptr = np.append(0, np.cumsum(found >= 0))[self.indptr]
+        return PairWords(found[found >= 0], indptr, len(words))
 
     def mean(self, asked: np.ndarray) -> np.ndarray:
         """What words are asked for, (n, V), shared among the pairs that hold each: (n, m)."""
@@ -319,6 +350,7 @@ class Reader:
     places : (m, d) of training pairs in the shared space, of length 1.
     pair_words : (m, V) the words that the pairs' texts hold.
     frequency : (V,) how many of all training texts hold the word, by their number, plus 1.
+    part_of : where these V words are some alone, the reader of all, and their numbers there (`some`).
     """
 
     topic_word: np.ndarray
@@ -326,17 +358,39 @@ class Reader:
     places: np.ndarray
     pair_words: PairWords
     frequency: np.ndarray
+    part_of: tuple[Reader, np.ndarray] | None = None
+
+    @cached_property
+    def _sums(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Over all words: p(word | topic) (K,), how many words each pair holds (m,), the frequencies."""
+        if self.part_of is not None:
+            return self.part_of[0]._sums
+        held = np.diff(self.pair_words.indptr).astype(self.places.dtype)
+        return self.topic_word.sum(axis=1), held, self.frequency.sum()
 
     @property
     def overall(self) -> np.ndarray:
         """(V,) p(word)."""
-        return self.frequency / self.frequency.sum()
+        return self.frequency / self._sums[2]
 
-    def picture(self, theta: np.ndarray, place: np.ndarray) -> Reading:
-        """Pictures by their topics (n, K) and places (n, d)."""
-        near = self.near(place)
-        words = {"topics": theta @ self.topic_word, "pairs": self.pair_words.near(near) + 1e-9 * self.overall}
-        words = {name: by / by.sum(axis=1, keepdims=True) for name, by in words.items()}
+    def some(self, words: np.ndarray) -> Reader:
+        """What reads pictures as this does, but looks at the words of these numbers (c,) alone."""
+        topic_word, frequency = self.topic_word[:, words], self.frequency[words]
+        pair_words = self.pair_words.some(words)
+        return Reader(topic_word, self.topic_share, self.places, pair_words, frequency, (self, words))
+
+    def picture(self, theta: np.ndarray | None, place: np.ndarray, needed: Needed = Needed()) -> Reading:
+        """Pictures by their topics (n, K), None where they are not needed, and their places (n, d)."""
+        none = np.empty((len(place), 0), dtype=np.float32)
+        theta = none if theta is None else theta
+        near = self.near(place) if "pairs" in needed.parts else none
+        of_topics, of_pairs, _ = self._sums
+        words = {}
+        if "topics" in needed.by:
+            words["topics"] = theta @ self.topic_word / (theta @ of_topics)[:, None]
+        if "pairs" in needed.by:
+            seldom = (1e-9 * self.overall).astype(near.dtype)
+            words["pairs"] = (self.pair_words.near(near) + seldom) / (near @ of_pairs + 1e-9)[:, None]
         return Reading(theta, place, near, words)
 
     def text(self, theta: np.ndarray, place: np.ndarray, counts: csr_matrix | np.ndarray) -> Reading:
@@ -370,17 +424,20 @@ class Reader:
         }
         return {name: take[name]() for name in names}
 
-    def compared(self, text: Reading, shown: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The scores (q, n) of texts with pictures, by what `shown` took of these."""
-        take = {
-            "space": lambda: text.place,
-            "topics": lambda: _unit(text.theta),
-            "pairs": lambda: _unit(text.near),
-            "words": lambda: text.words["asked"],
-        }
-        scores = {name: take[name]() @ of_pictures.T for name, of_pictures in shown.items()}
-        if "words" in scores:
-            scores["words"] = scores["words"] + text.words.get("rarity", 0.0)
+    def compared(
+        self, text: Reading, shown: Mapping[str, np.ndarray], names: Sequence[str] = SCORES
+    ) -> dict[str, np.ndarray]:
+        """The scores of these names (q, n) of texts with pictures, by what `shown` took of these."""
+        take = {"space": lambda: text.place, "topics": lambda: _unit(text.theta), "pairs": lambda: _unit(text.near)}
+        scores = {name: take[name]() @ shown[name].T for name in names if name != "words"}
+        if "words" in names:
+            asked, lift = text.words["asked"], shown["words"]
+            if self.part_of is not None:
+                # Only of the text's own words, so that its score is the same whatever else is asked for.
+                asked = asked[:, self.part_of[1]]
+                own = np.flatnonzero(asked.any(axis=0))
+                asked, lift = asked[:, own], lift[:, own]
+            scores["words"] = asked @ lift.T + text.words.get("rarity", 0.0)
         return scores
 
     def lift(self, words: np.ndarray) -> np.ndarray:
@@ -449,6 +506,17 @@ class Tuned:
     keywords: Calibration | None = None
     matches: dict[str, Calibration] | None = None
     flat: float = float("inf")
+
+    def weighed(self, asked: str) -> tuple[str, ...]:
+        """The `SCORES` that count for what is asked."""
+        return tuple(name for name, weight in self.mix[asked].items() if weight)
+
+    def needed(self, questions: Sequence[Question]) -> Needed:
+        """What pictures are read for, where these are asked."""
+        names = set().union(*(question.names(self) for question in questions))
+        by = tuple(name for name, weight in self.word_mix.items() if weight) if "words" in names else ()
+        words = np.unique(np.concatenate([question.words for question in questions])) if by else None
+        return Needed(tuple(name for name in SCORES if name in names), by, words)
 
     def match(self, asked: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
         """The weighed score, of the shape of each."""
@@ -601,15 +669,23 @@ class Question:
 
     def names(self, tuned: Tuned) -> set[str]:
         """The `SCORES` that it needs."""
-        weights = [tuned.mix[asked[0]] for asked in (self.text, self.minus) if asked]
-        return {name for mix in weights for name, weight in mix.items() if weight} | (
-            {"space"} if self.like else set()
-        )
+        if self.topic is not None:
+            return {"topics"}
+        weighed = [name for asked in (self.text, self.minus) if asked for name in tuned.weighed(asked[0])]
+        return {*weighed, *(["space"] if self.like else [])}
+
+    @property
+    def words(self) -> np.ndarray:
+        """(c,) numbers of the words that it asks for."""
+        asked = [item[1].words["asked"] for item in (self.text, self.minus) if item]
+        return np.flatnonzero(np.concatenate(asked).any(axis=0)) if asked else np.empty(0, dtype=np.int64)
 
     def scores(self, reader: Reader, tuned: Tuned, shown: Mapping[str, np.ndarray]) -> np.ndarray:
         """How well each of n pictures answers it, (n,), by what `Reader.shown` took of them; more is better."""
         of_texts = [
-            tuned.match(asked[0], reader.compared(asked[1], shown))[0] if asked else 0.0
+            tuned.match(asked[0], reader.compared(asked[1], shown, tuned.weighed(asked[0])))[0]
+            if asked
+            else 0.0
             for asked in (self.text, self.minus)
         ]
         if self.like is None:

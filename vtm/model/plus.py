@@ -198,13 +198,28 @@ class PlusModel:
         members = [_topics_of(self.prototypes, anchors, self.config) for anchors in self.anchors]
         return np.concatenate(members, axis=1) / len(members)
 
+    @cached_property
+    def _compared(self) -> tuple[np.ndarray, np.ndarray]:
+        """What documents are compared with: b times the places of the prototypes (d, P), and their topics (P, M * K)."""
+        # In float32: it takes half the time, and theta moves by less than 1e-6.
+        places = (self.config.concentration * self.prototypes.T).astype(np.float32, order="C")
+        return places, self.prototype_topics.astype(np.float32)
+
     def theta(self, reads: str, x: np.ndarray) -> np.ndarray:
         """Topic distributions of "text" or "image" embeddings (n, D), members side by side: (n, M * K)."""
         theta = np.empty((len(x), self.topic_share.size))
         for rows in _blocks(len(x)):
-            place = self.space.embed(reads, x[rows])
-            near = _softmax(self.config.concentration * place @ self.prototypes.T)
-            theta[rows] = near @ self.prototype_topics
+            theta[rows] = self.theta_at(self.space.embed(reads, x[rows]))
+        return theta
+
+    def theta_at(self, place: np.ndarray) -> np.ndarray:
+        """The same of documents at (n, d) in the shared space, some thousand at most: (n, M * K) float32."""
+        places, topics = self._compared
+        near = place.astype(np.float32) @ places
+        near -= near.max(axis=1, keepdims=True)
+        np.exp(near, out=near)
+        theta = near @ topics
+        theta /= theta.sum(axis=1, keepdims=True)  # not near's: what the product rounds by is in both
         return theta
 
     def nearest(self, text: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
