@@ -63,13 +63,12 @@ from vtm.metrics.calibration import (
     Reader,
     Reading,
     Tuned,
-    best_columns,
     mixed,
     tune,
 )
 from vtm.metrics.index import MEASURES as INDEXED
 from vtm.metrics.index import ThetaIndex
-from vtm.metrics.ranking import MEASURES, top_items
+from vtm.metrics.ranking import MEASURES, best_columns, best_of, top_items
 from vtm.metrics.retrieval import bootstrap_interval
 from vtm.metrics.topics import (
     ORDERS,
@@ -1227,24 +1226,35 @@ class VisualTopicModel:
             raise ConfigError(f"measure={measure!r}: like and minus are by the fused measure")
         n_texts = len(asked)
         x, bad = self._embeddings(images, image_embeddings)
-        usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        usable = np.flatnonzero(_usable(x))
         if bad and len(usable):
             warnings.warn(_unusable(bad, len(x), "they are not ranked"), ModelWarning, stacklevel=2)
         if not n_texts or not len(usable):
             why = f"; the first: {bad[0].detail}" if bad else ""
             raise DataError(f"{n_texts} texts and {len(usable)} usable pictures: nothing to rank{why}")
-        positions, similarities = self._best(asked, x[usable], top, measure)
+        positions, similarities = self._best(asked, Chosen.of(x, usable), top, measure)
         return usable[positions], similarities
 
     def _best(self, asked: Any, x: np.ndarray, top: int, measure: str) -> tuple[np.ndarray, np.ndarray]:
         """Positions and scores of the best of the pictures x (n, E), for texts as `rank` has read them."""
         if measure == FUSED:
-            scores = np.empty((len(asked), len(x)))
-            needed = self._tuned.needed(asked)
-            if self.shape_.splits and any(question.topic is not None for question in asked):
-                needed = replace(needed, names=(*needed.names, "pairs"))
-            reader = self._reader if needed.words is None else self._reader.some(needed.words)
-            for rows, reading in self._read_pictures(x, reader, needed):
+            return best_of(self._scores(asked, x), top)
+        theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
+        if measure in INDEXED:
+            return ThetaIndex.build(theta, places, measure=measure).search(asked, top)
+        return top_items(asked, theta, places, k=top, measure=measure)
+
+    def _scores(self, asked: Sequence[Question], x: np.ndarray) -> Iterator[np.ndarray]:
+        """How well pictures x (n, E) answer q questions by the fused measure, some thousand pictures at a time: (q, b)."""
+        needed, reader = self._tuned.needed(asked), self._reader
+        if self.shape_.splits and any(question.topic is not None for question in asked):
+            needed = replace(needed, names=(*needed.names, "pairs"))
+        if needed.words is not None:
+            topics = self.image_model_.model.prototype_topics if self._by_prototypes(needed) else None  # type: ignore[union-attr]
+            reader = reader.some(needed.words, topics)
+        for part in _parts(x):
+            scores = np.empty((len(asked), len(part)))
+            for rows, reading in self._read_pictures(part, reader, needed):
                 shown = reader.shown(reading, self._tuned.word_mix, needed.names)
                 for row, question in enumerate(asked):
                     if question.topic is not None:
@@ -1252,12 +1262,7 @@ class VisualTopicModel:
                         scores[row, rows] = self._as_shown(reading.theta, reading.near)[:, column]
                     else:
                         scores[row, rows] = question.scores(reader, self._tuned, shown)
-            positions = best_columns(scores, top)
-            return positions, np.take_along_axis(scores, positions, axis=1)
-        theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
-        if measure in INDEXED:
-            return ThetaIndex.build(theta, places, measure=measure).search(asked, top)
-        return top_items(asked, theta, places, k=top, measure=measure)
+            yield scores
 
     def match(
         self,
@@ -1317,12 +1322,12 @@ class VisualTopicModel:
         known, unknown = self.words_of(text) if text is not None else ((), ())
         question = self._question(text, like, minus, topic)
         x, bad = self._embeddings(images, image_embeddings)
-        usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        usable = np.flatnonzero(_usable(x))
         flat = text is not None and bool(effective_topics(question.text[1].theta)[0] >= self._tuned.flat)  # type: ignore[index]
         matches, threshold = [], float("nan")
         if len(usable):
             by = [question] if measure == FUSED else question.text[1].theta  # type: ignore[index]
-            positions, scores = self._best(by, x[usable], len(usable) if distinct else top, measure)
+            positions, scores = self._best(by, Chosen.of(x, usable), len(usable) if distinct else top, measure)
             found, scores = usable[positions[0]], scores[0]
             twins = _folded(x[found], top) if distinct else {place: [] for place in range(len(found))}
             alike = [tuple(found[others].tolist()) for others in twins.values()]
@@ -1331,12 +1336,13 @@ class VisualTopicModel:
             if measure == FUSED and question.calibrated and self._tuned.matches:
                 calibration = self._tuned.matches[question.text[0]]  # type: ignore[index]
                 chance, threshold = calibration.probability(scores), calibration.threshold
+            keywords = self.topics(words)
             for rows, reading in self._read_pictures(x[found]):
                 lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
                 theta = self._as_shown(reading.theta, reading.near)
                 parts = (found[rows], scores[rows], chance[rows], theta, lifts, alike[rows])
                 for place, score, likely, shares, lift, others in zip(*parts, strict=True):
-                    reasons = self._reasons(question, shares, lift, words)
+                    reasons = self._reasons(question, shares, lift, words, keywords)
                     matches.append(FoundPicture(int(place), float(score), float(likely), *reasons, others))
         told = question.told if measure == FUSED else f"the {measure} of the topics"
         return Answer(known, unknown, flat, tuple(matches), threshold, bad, told)
@@ -1381,12 +1387,12 @@ class VisualTopicModel:
         return [reading for row in x for _, reading in self._read_pictures(row[None])]
 
     def _reasons(
-        self, question: Question, theta: np.ndarray, lift: np.ndarray, words: int
+        self, question: Question, theta: np.ndarray, lift: np.ndarray, words: int, keywords: list[list[str]]
     ) -> tuple[tuple[SharedTopic, ...], tuple[SharedWord, ...], tuple[SharedWord, ...]]:
         """The topics that a picture has of what is asked for, its words that it shows, and those not wanted.
 
-        Of the picture theta (K',) is given, and how many times as likely as overall each word is there (V,). The first
-        topic is always among them where no word is.
+        Of the picture theta (K',) is given, and how many times as likely as overall each word is there (V,); besides, the
+        keywords of all topics. The first topic is always among them where no word is.
         """
 
         allowed = self._allowed()
@@ -1402,7 +1408,7 @@ class VisualTopicModel:
             wanted = self._as_shown(question.reading.theta, question.reading.near)[0]
         else:
             wanted = np.array(self.topic_numbers_) == question.topic
-        shared = self.explain(wanted, theta, words=words)
+        shared = self._shared(wanted, theta, keywords)
         topics = tuple(
             topic
             for topic in shared
@@ -1475,14 +1481,20 @@ class VisualTopicModel:
             _ = reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
         for start, filled in _filled(x):
             n = min(ROWS, len(x) - start)
-            place = self.space_.embed("image", filled)
-            theta = None
-            if "topics" in needed.parts:
-                theta = side.model.theta_at(place) if isinstance(side, PlusSide) else side.theta(filled)
+            place, theta = self.space_.embed("image", filled), None
+            if "topics" in needed.parts and not isinstance(side, PlusSide):
+                theta = side.theta(filled)
+            elif "topics" in needed.parts:
+                read = side.model.near_at if self._by_prototypes(needed) else side.model.theta_at
+                theta = read(place)
             reading = reader.picture(theta, place.astype(np.float32), needed)
             words = {name: by[:n] for name, by in reading.words.items()}
-            cut = Reading(reading.theta[:n], reading.place[:n], reading.near[:n], words)
-            yield slice(start, start + n), cut
+            yield slice(start, start + n), Reading(reading.theta[:n], reading.place[:n], reading.near[:n], words)
+
+    def _by_prototypes(self, needed: Needed) -> bool:
+        """Whether words are taken from VTM+'s prototypes: quicker, where theta would serve few words and nothing else."""
+        few = needed.words is not None and len(needed.words) < self.image_model_.n_topics
+        return few and "topics" not in needed.names and isinstance(self.image_model_, PlusSide)
 
     def keywords(
         self,
@@ -1550,12 +1562,12 @@ class VisualTopicModel:
             raise ConfigError(
                 f"top={top}, min_confidence={min_confidence}: a number of words, and a chance from 0 to 1"
             )
-        usable = np.flatnonzero(~np.isnan(x).any(axis=1))
+        usable = np.flatnonzero(_usable(x))
         theta = np.full((len(x), len(self.topic_numbers_)), np.nan, dtype=np.float32)
         allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         by = tuple(name for name, weight in self._tuned.word_mix.items() if weight)
-        for rows, reading in self._read_pictures(x[usable], needed=Needed(by=by)):
+        for rows, reading in self._read_pictures(Chosen.of(x, usable), needed=Needed(by=by)):
             theta[usable[rows]] = self._as_shown(reading.theta, reading.near)
             words = mixed(reading.words, self._tuned.word_mix)
             order = allowed[best_columns(words[:, allowed] if self.shape_.banned else words, top)]
@@ -2015,7 +2027,13 @@ class VisualTopicModel:
         >>> round(sum(reason.contribution for reason in reasons), 6)
         1.0
         """
-        keywords, numbers = self.topics(words), self.topic_numbers_
+        return self._shared(text_theta, image_theta, self.topics(words), top=top)
+
+    def _shared(
+        self, text_theta: np.ndarray, image_theta: np.ndarray, keywords: list[list[str]], *, top: int = 3
+    ) -> tuple[SharedTopic, ...]:
+        """The same, of the keywords of all topics."""
+        numbers = self.topic_numbers_
         text, picture = (np.asarray(row, dtype=np.float64) for row in (text_theta, image_theta))
         for name, row in (("text_theta", text), ("image_theta", picture)):
             if row.shape != (len(keywords),) or not np.isfinite(row).all():

@@ -21,7 +21,6 @@ from vtm.metrics.calibration import (
     Reader,
     Tuned,
     average_precision,
-    best_columns,
     best_f1,
     best_mix,
     calibrate,
@@ -283,10 +282,3 @@ def test_a_threshold_that_shows_nothing_is_stored():
     none = calibrate(np.arange(9.0), np.zeros(9, bool), choose=half_right)
     again = Calibration(**json.loads(json.dumps(vars(none))))
     assert again.threshold > 1 and np.isnan(again.precision) and again.shown == 0
-
-
-@pytest.mark.parametrize("top", [0, 1, 3, 7, 9])
-def test_the_best_columns_are_those_of_a_stable_sort_of_all(top):
-    x = np.random.default_rng(0).integers(4, size=(50, 7)).astype(float)  # with many equal numbers
-    x[0], x[1] = np.nan, -np.inf
-    np.testing.assert_array_equal(best_columns(x, top), np.argsort(-x, axis=1, kind="stable")[:, :top])

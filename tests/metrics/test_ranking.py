@@ -17,6 +17,8 @@ from vtm.metrics import ranking
 from vtm.metrics.ranking import (
     MEASURES,
     NOT_FOUND,
+    best_columns,
+    best_of,
     prepared_rows,
     similarity,
     target_ranks,
@@ -385,3 +387,25 @@ def test_an_error_names_the_row_that_the_caller_knows() -> None:
         prepared_rows(rows, "queries", "cosine", np.array([7, 1, 5, 3]))
     with pytest.raises(DataError, match="1 of 2 rows are negative.*the first is row 8;"):
         prepared_rows(rows[[1, 3]], "queries", "hellinger", np.array([9, 8]))
+
+
+@pytest.mark.parametrize("few", [0, 99])
+@pytest.mark.parametrize("top", [0, 1, 3, 7, 9])
+def test_the_best_columns_are_those_of_a_stable_sort_of_all(top, few, monkeypatch):
+    monkeypatch.setattr(ranking, "_FEW", few)
+    x = np.random.default_rng(0).integers(4, size=(50, 7)).astype(float)  # with many equal numbers
+    x[0], x[1], x[2, ::2], x[3, ::2], x[4, 1:6] = np.nan, -np.inf, np.inf, np.nan, -np.inf
+    for some in (x, x.astype(np.float32), np.nan_to_num(x, posinf=9, neginf=-9).astype(int)):
+        expected = np.argsort(-some, axis=1, kind="stable")[:, :top]
+        np.testing.assert_array_equal(best_columns(some, top), expected)
+
+
+@pytest.mark.parametrize("width", [1, 3, 20, 99])
+@pytest.mark.parametrize("top", [1, 4, 20, 99])
+def test_the_best_of_parts_are_those_of_all(top, width):
+    x = np.random.default_rng(1).integers(-4, 5, size=(6, 40)) + 0.25
+    parts = [x[:, start : start + width] for start in range(0, 40, width)]
+    for key in (np.asarray, np.abs):
+        columns, values = best_of(parts, top, key=key)
+        np.testing.assert_array_equal(columns, np.argsort(-key(x), axis=1, kind="stable")[:, :top])
+        np.testing.assert_array_equal(values, np.take_along_axis(x, columns, axis=1))

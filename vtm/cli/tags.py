@@ -295,7 +295,7 @@ def tag_pictures(
     import numpy as np
 
     from vtm.corpora import Dropped
-    from vtm.metrics.calibration import best_columns
+    from vtm.metrics.ranking import best_columns
 
     if top < 1 or not 0 <= min_probability <= 1:
         raise ConfigError(

@@ -350,7 +350,7 @@ class Reader:
     places : (m, d) of training pairs in the shared space, of length 1.
     pair_words : (m, V) the words that the pairs' texts hold.
     frequency : (V,) how many of all training texts hold the word, by their number, plus 1.
-    part_of : where these V words are some alone, the reader of all, and their numbers there (`some`).
+    part : where these V words are some of more, their numbers there, and what all of those have together (`some`).
     """
 
     topic_word: np.ndarray
@@ -358,13 +358,13 @@ class Reader:
     places: np.ndarray
     pair_words: PairWords
     frequency: np.ndarray
-    part_of: tuple[Reader, np.ndarray] | None = None
+    part: tuple[np.ndarray, Any] | None = None
 
     @cached_property
     def _sums(self) -> tuple[np.ndarray, np.ndarray, float]:
-        """Over all words: p(word | topic) (K,), how many words each pair holds (m,), the frequencies."""
-        if self.part_of is not None:
-            return self.part_of[0]._sums
+        """Of all words: p(word | topic) (K,), how many each pair holds (m,), the frequencies."""
+        if self.part is not None:
+            return self.part[1]
         held = np.diff(self.pair_words.indptr).astype(self.places.dtype)
         return self.topic_word.sum(axis=1), held, self.frequency.sum()
 
@@ -373,11 +373,24 @@ class Reader:
         """(V,) p(word)."""
         return self.frequency / self._sums[2]
 
-    def some(self, words: np.ndarray) -> Reader:
-        """What reads pictures as this does, but looks at the words of these numbers (c,) alone."""
-        topic_word, frequency = self.topic_word[:, words], self.frequency[words]
-        pair_words = self.pair_words.some(words)
-        return Reader(topic_word, self.topic_share, self.places, pair_words, frequency, (self, words))
+    def some(self, words: np.ndarray, topics: np.ndarray | None = None) -> Reader:
+        """What reads pictures as this does, but looks at the words of these numbers (c,) alone.
+
+        With the `topics` (P, K) of P documents, it takes in place of theta what pictures have of these, (n, P).
+        """
+        topic_word, (of_topics, *sums) = self.topic_word[:, words], self._sums
+        if topics is not None:
+            topic_word, of_topics = (
+                (topics @ one).astype(self.topic_word.dtype) for one in (topic_word, of_topics)
+            )
+        return Reader(
+            topic_word,
+            self.topic_share,
+            self.places,
+            self.pair_words.some(words),
+            self.frequency[words],
+            (words, (of_topics, *sums)),
+        )
 
     def picture(self, theta: np.ndarray | None, place: np.ndarray, needed: Needed = Needed()) -> Reading:
         """Pictures by their topics (n, K), None where they are not needed, and their places (n, d)."""
@@ -429,12 +442,14 @@ class Reader:
     ) -> dict[str, np.ndarray]:
         """The scores of these names (q, n) of texts with pictures, by what `shown` took of these."""
         take = {"space": lambda: text.place, "topics": lambda: _unit(text.theta), "pairs": lambda: _unit(text.near)}
-        scores = {name: take[name]() @ shown[name].T for name in names if name != "words"}
+        scores = {
+            name: take[name]().astype(shown[name].dtype) @ shown[name].T for name in names if name != "words"
+        }
         if "words" in names:
             asked, lift = text.words["asked"], shown["words"]
-            if self.part_of is not None:
+            if self.part is not None:
                 # Only of the text's own words, so that its score is the same whatever else is asked for.
-                asked = asked[:, self.part_of[1]]
+                asked = asked[:, self.part[0]]
                 own = np.flatnonzero(asked.any(axis=0))
                 asked, lift = asked[:, own], lift[:, own]
             scores["words"] = asked @ lift.T + text.words.get("rarity", 0.0)
@@ -460,20 +475,6 @@ class Reader:
         held = counts > 0
         weights = (held.toarray() if hasattr(held, "toarray") else held) * rare
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
-
-
-def best_columns(x: np.ndarray, top: int) -> np.ndarray:
-    """The `top` largest numbers' columns of each row of (n, m), the largest first, of equal ones the first: (n, top)."""
-    top = min(top, x.shape[1])
-    if not 0 < top < x.shape[1]:
-        return np.argsort(-x, axis=1, kind="stable")[:, :top]
-    found = np.sort(np.argpartition(-x, top - 1, axis=1)[:, :top], axis=1)
-    values = np.take_along_axis(x, found, axis=1)
-    order = np.take_along_axis(found, np.argsort(-values, axis=1, kind="stable"), axis=1)
-    # Where others are equal to the last one, a partition may have taken any of them.
-    unsure = (x >= values.min(axis=1, keepdims=True)).sum(axis=1) != top
-    order[unsure] = np.argsort(-x[unsure], axis=1, kind="stable")[:, :top]
-    return order
 
 
 def mixed(parts: Mapping[str, np.ndarray], mix: Mapping[str, float]) -> np.ndarray:

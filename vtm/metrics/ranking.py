@@ -7,7 +7,7 @@ caller happens to hold texts or images cannot change a figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ NOT_FOUND = int(np.iinfo(np.int64).max)  # the rank of a target that is not amon
 TIE_TOLERANCE = 1e-9
 _DISTRIBUTIONS = ("hellinger", "jensen-shannon")
 _BLOCK_VALUES = 2**23  # float64 values held at once by one block: 64 MiB
+_FEW = 10  # up to so many of each row, to look for the largest again and again is the quickest
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,55 @@ def top_items(
         positions[rows] = order[best]
         scores[rows] = np.take_along_axis(block, best, axis=1)
     return positions, scores
+
+
+def best_columns(x: np.ndarray, top: int) -> np.ndarray:
+    """The `top` largest numbers' columns of each row of (n, m), the largest first, of equal ones the first: (n, top)."""
+    top = min(top, x.shape[1])
+    if not 0 < top < x.shape[1]:
+        return np.argsort(-x, axis=1, kind="stable")[:, :top]
+    if top <= _FEW and x.dtype.kind == "f":
+        left, rows = x.copy(), np.arange(len(x))
+        order, unsure = np.empty((len(x), top), dtype=np.int64), np.zeros(len(x), dtype=bool)
+        for place in range(top):
+            order[:, place] = best = left.argmax(axis=1)
+            unsure |= ~(left[rows, best] > -np.inf)  # NaN, or nothing left
+            left[rows, best] = -np.inf
+    else:
+        found = np.sort(np.argpartition(-x, top - 1, axis=1)[:, :top], axis=1)
+        values = np.take_along_axis(x, found, axis=1)
+        order = np.take_along_axis(found, np.argsort(-values, axis=1, kind="stable"), axis=1)
+        # Where others are equal to the last one, a partition may have taken any of them.
+        unsure = (x >= values.min(axis=1, keepdims=True)).sum(axis=1) != top
+    order[unsure] = np.argsort(-x[unsure], axis=1, kind="stable")[:, :top]
+    return order
+
+
+def best_of(
+    parts: Iterable[np.ndarray], top: int, *, key: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `best_columns` of matrices that stand side by side, of which no more than one is held at a time.
+
+    Parameters
+    ----------
+    parts : (n, b) each, at least one; the same rows, other columns.
+    key : values -> what they are compared by, of the same shape.
+
+    Returns
+    -------
+    columns, values : (n, top) each, or as many as there are columns.
+    """
+    columns, values, start = None, None, 0
+    for part in parts:
+        some = best_columns(key(part), top)
+        found, of_these = some + start, np.take_along_axis(part, some, axis=1)
+        if columns is not None:
+            # What is equal stays in its order: the earlier columns stand first.
+            found, of_these = np.hstack([columns, found]), np.hstack([values, of_these])
+            some = best_columns(key(of_these), top)
+            found, of_these = (np.take_along_axis(held, some, axis=1) for held in (found, of_these))
+        columns, values, start = found, of_these, start + part.shape[1]
+    return columns, values  # type: ignore[return-value]
 
 
 def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,7 @@ import numpy as np
 from vtm.config import numpy_generator, stream
 from vtm.corpora import Corpus, Dropped
 from vtm.errors import ConfigError, DataError, counted
-from vtm.metrics.calibration import best_columns
-from vtm.metrics.ranking import target_ranks, top_items
+from vtm.metrics.ranking import best_columns, target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
 from vtm.model.plus import unit
 from vtm.report.tables import baseline_name
