@@ -1259,9 +1259,10 @@ class VisualTopicModel:
                 for row, question in enumerate(asked):
                     if question.topic is not None:
                         column = self.topic_numbers_.index(question.topic)
-                        scores[row, rows] = self._as_shown(reading.theta, reading.near)[:, column]
+                        found = self._as_shown(reading.theta, reading.near)[:, column]
                     else:
-                        scores[row, rows] = question.scores(reader, self._tuned, shown)
+                        found = question.scores(reader, self._tuned, shown)
+                    scores[row, rows] = found[: rows.stop - rows.start]
             yield scores
 
     def match(
@@ -1327,7 +1328,9 @@ class VisualTopicModel:
         matches, threshold = [], float("nan")
         if len(usable):
             by = [question] if measure == FUSED else question.text[1].theta  # type: ignore[index]
-            positions, scores = self._best(by, Chosen.of(x, usable), len(usable) if distinct else top, measure)
+            positions, scores = self._best(
+                by, Chosen.of(x, usable), len(usable) if distinct else top, measure
+            )
             found, scores = usable[positions[0]], scores[0]
             twins = _folded(x[found], top) if distinct else {place: [] for place in range(len(found))}
             alike = [tuple(found[others].tolist()) for others in twins.values()]
@@ -1337,7 +1340,8 @@ class VisualTopicModel:
                 calibration = self._tuned.matches[question.text[0]]  # type: ignore[index]
                 chance, threshold = calibration.probability(scores), calibration.threshold
             keywords = self.topics(words)
-            for rows, reading in self._read_pictures(x[found]):
+            for rows, whole in self._read_pictures(x[found]):
+                reading = whole.first(rows.stop - rows.start)
                 lifts = self._reader.lift(mixed(reading.words, self._tuned.word_mix))
                 theta = self._as_shown(reading.theta, reading.near)
                 parts = (found[rows], scores[rows], chance[rows], theta, lifts, alike[rows])
@@ -1384,7 +1388,7 @@ class VisualTopicModel:
             raise DataError(
                 f"like: {len(bad)} of {len(x)} pictures cannot be used; the first: {bad[0].detail}"
             )
-        return [reading for row in x for _, reading in self._read_pictures(row[None])]
+        return [reading.first(1) for row in x for _, reading in self._read_pictures(row[None])]
 
     def _reasons(
         self, question: Question, theta: np.ndarray, lift: np.ndarray, words: int, keywords: list[list[str]]
@@ -1474,22 +1478,21 @@ class VisualTopicModel:
     ) -> Iterator[tuple[slice, Reading]]:
         """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it.
 
-        By default by the model's reader, and all that it reads.
+        By default by the model's reader, and all that it reads. Readings are always of as many rows, past the last picture
+        of rows without one: products of matrices round differently for another number.
         """
         reader, side = reader or self._reader, self.image_model_
         if len(x) > MANY and "pairs" in needed.by:
             _ = reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
         for start, filled in _filled(x):
-            n = min(ROWS, len(x) - start)
             place, theta = self.space_.embed("image", filled), None
             if "topics" in needed.parts and not isinstance(side, PlusSide):
                 theta = side.theta(filled)
             elif "topics" in needed.parts:
                 read = side.model.near_at if self._by_prototypes(needed) else side.model.theta_at
                 theta = read(place)
-            reading = reader.picture(theta, place.astype(np.float32), needed)
-            words = {name: by[:n] for name, by in reading.words.items()}
-            yield slice(start, start + n), Reading(reading.theta[:n], reading.place[:n], reading.near[:n], words)
+            rows = slice(start, min(start + ROWS, len(x)))
+            yield rows, reader.picture(theta, place.astype(np.float32), needed)
 
     def _by_prototypes(self, needed: Needed) -> bool:
         """Whether words are taken from VTM+'s prototypes: quicker, where theta would serve few words and nothing else."""
@@ -1567,7 +1570,8 @@ class VisualTopicModel:
         allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         by = tuple(name for name, weight in self._tuned.word_mix.items() if weight)
-        for rows, reading in self._read_pictures(Chosen.of(x, usable), needed=Needed(by=by)):
+        for rows, whole in self._read_pictures(Chosen.of(x, usable), needed=Needed(by=by)):
+            reading = whole.first(rows.stop - rows.start)
             theta[usable[rows]] = self._as_shown(reading.theta, reading.near)
             words = mixed(reading.words, self._tuned.word_mix)
             order = allowed[best_columns(words[:, allowed] if self.shape_.banned else words, top)]

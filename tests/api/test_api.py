@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -38,6 +39,7 @@ from vtm.corpora.words import Vocabulary
 from vtm.encoders import EncoderPair, embed_images, embed_texts, load_encoder
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 from vtm.files import LEFT_BEHIND, load_arrays, save_arrays
+from vtm.metrics.calibration import ASKED, MINUS, SCORES, mixed
 from vtm.metrics.topics import class_tfidf, npmi
 from vtm.model import distill, health
 from vtm.model.health import random_mean_rank
@@ -788,6 +790,79 @@ def test_rank_is_by_the_cosine_of_the_topics(corpus, model, tmp_path):
         model.rank(corpus.texts, images[:1])
 
 
+MIXES = (
+    ({"topics": 0.5, "pairs": 0.5}, {"space": 0.25, "topics": 0.25, "pairs": 0.25, "words": 0.25}),
+    ({"topics": 1.0, "pairs": 0.0}, {"space": 0.25, "topics": 0.0, "pairs": 0.0, "words": 0.75}),
+    ({"topics": 0.0, "pairs": 1.0}, {"space": 0.0, "topics": 0.0, "pairs": 0.0, "words": 1.0}),
+    ({"topics": 0.5, "pairs": 0.5}, {"space": 0.0, "topics": 0.5, "pairs": 0.0, "words": 0.5}),
+    ({"topics": 0.5, "pairs": 0.5}, {"space": 1.0, "topics": 0.0, "pairs": 0.0, "words": 0.0}),
+    ({"topics": 0.5, "pairs": 0.5}, {"space": 0.0, "topics": 0.0, "pairs": 1.0, "words": 0.0}),
+)
+
+
+@pytest.mark.parametrize(("word_mix", "mix"), MIXES)
+@pytest.mark.parametrize("which", ["model", "plus"])
+def test_an_answer_is_what_reading_all_of_each_picture_gives(
+    embeddings, which, word_mix, mix, request, monkeypatch
+):
+    """However little of the pictures is computed for it, whatever else is asked, and whatever stands beside them."""
+    some, x = copy.deepcopy(request.getfixturevalue(which)), embeddings[1]
+    ones = dict.fromkeys(ASKED, dict.fromkeys(SCORES, 1.0))
+    tuned = some._tuned = replace(some._tuned, word_mix=word_mix, mix=dict.fromkeys(ASKED, mix), spread=ones)
+    texts, minus = ["boats", "a zeppelin above a boat and red trees", "xyzzy"], ["red", "tree", "boats"]
+    theta, place = some.image_model_.theta(x), some.space_.embed("image", x).astype(np.float32)
+    pictures = some._reader.picture(theta, place)
+    read = some._read_texts(texts), some._read_texts(minus)
+    assert [kind for kind, _ in read[0]] == list(ASKED)
+    expected, less = (
+        np.array(
+            [tuned.match(kind, some._reader.scores(text, pictures, word_mix))[0] for kind, text in asked]
+        )
+        for asked in read
+    )
+    monkeypatch.setattr(api, "IN_PARTS", 50)
+    given = {"image_embeddings": x, "top": len(x)}
+    for more, wanted in (({}, expected), ({"minus": minus}, expected - MINUS * less)):
+        positions, scores = some.rank(texts, **given, **more)
+        assert (np.sort(positions, axis=1) == np.arange(len(x))).all() and (
+            np.diff(scores, axis=1) <= 0
+        ).all()
+        found = np.empty_like(scores)
+        np.put_along_axis(found, positions, scores, axis=1)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        few, best = some.rank(texts, **given | {"top": 7}, **more)
+        np.testing.assert_array_equal((few, best), (positions[:, :7], scores[:, :7]))
+        for row, text in enumerate(texts):
+            alone = some.rank([text], **given, **{name: [asked[row]] for name, asked in more.items()})
+            np.testing.assert_allclose(alone[1][0], np.sort(found[row])[::-1], rtol=1e-4, atol=1e-5)
+        beside = some.rank(texts, **given | {"image_embeddings": x[::-3]}, **more)
+        np.testing.assert_array_equal(beside[1], np.take_along_axis(found[:, ::-3], beside[0], axis=1))
+
+
+def test_keywords_and_topics_that_people_decided_about_are_read_of_the_same_pictures(embeddings, plus):
+    some, x = copy.deepcopy(plus), embeddings[1]
+    before = some.keywords(image_embeddings=x, top=3, min_confidence=0)
+    banned = before[0][0].word
+    k = int(some.shown_share_.argmax())
+    some.edit(ban=[banned], split={k: 2}, hide=[(k + 1) % 6])
+    theta, found = some._tags(x, top=3, min_confidence=0)
+    np.testing.assert_array_equal(theta, some.transform(image_embeddings=x))
+    pictures = some._reader.picture(
+        some.image_model_.theta(x), some.space_.embed("image", x).astype(np.float32)
+    )
+    words = mixed(pictures.words, some._tuned.word_mix)
+    for row, (one, other) in enumerate(zip(found, before, strict=True)):
+        assert banned not in {keyword.word for keyword in one} and len(one) == 3
+        chance = some._tuned.keywords.probability(np.log(words[row]))
+        for keyword in (*one, *other):
+            np.testing.assert_allclose(
+                keyword.confidence, chance[some.vocabulary_.index(keyword.word)], rtol=1e-4
+            )
+    answer = some.match(topic=k, image_embeddings=x, top=5)
+    column = theta[:, some.topic_numbers_.index(k)]
+    assert [one.position for one in answer.nearest] == np.argsort(-column, kind="stable")[:5].tolist()
+
+
 def test_explain_names_the_topics_that_make_the_cosine(corpus, model):
     text, picture = model.transform_text(corpus.texts[:1])[0], model.transform(corpus.images[:1])[0]
     reasons = model.explain(text, picture, top=6, words=4)
@@ -1260,12 +1335,12 @@ def test_another_encoder_than_that_of_training_is_refused(corpus, model, tmp_pat
     pair = load_encoder("pixels")
     other = EncoderPair("other", Other(pair.text), Other(pair.image), aligned=False)
     model.save(tmp_path / "m")
-    for mixed, reads in (
+    for another, reads in (
         (other, "text encoder pixels-hashed"),
         (EncoderPair("mixed", pair.text, other.image, aligned=False), "image encoder pixels-colours"),
     ):
         with pytest.raises(DataError, match=f"trained with the {reads}") as raised:
-            VisualTopicModel.load(tmp_path / "m", encoder=mixed)
+            VisualTopicModel.load(tmp_path / "m", encoder=another)
         assert "\n" not in str(raised.value)
 
 

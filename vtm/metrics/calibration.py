@@ -245,6 +245,11 @@ class Reading:
     near: np.ndarray
     words: dict[str, np.ndarray]
 
+    def first(self, n: int) -> Reading:
+        """The first n of them."""
+        words = {name: by[:n] for name, by in self.words.items()}
+        return Reading(self.theta[:n], self.place[:n], self.near[:n], words)
+
 
 @dataclass(frozen=True)
 class Needed:
@@ -441,14 +446,18 @@ class Reader:
         self, text: Reading, shown: Mapping[str, np.ndarray], names: Sequence[str] = SCORES
     ) -> dict[str, np.ndarray]:
         """The scores of these names (q, n) of texts with pictures, by what `shown` took of these."""
-        take = {"space": lambda: text.place, "topics": lambda: _unit(text.theta), "pairs": lambda: _unit(text.near)}
+        take = {
+            "space": lambda: text.place,
+            "topics": lambda: _unit(text.theta),
+            "pairs": lambda: _unit(text.near),
+        }
         scores = {
             name: take[name]().astype(shown[name].dtype) @ shown[name].T for name in names if name != "words"
         }
         if "words" in names:
             asked, lift = text.words["asked"], shown["words"]
             if self.part is not None:
-                # Only of the text's own words, so that its score is the same whatever else is asked for.
+                # Others are there where several texts are asked.
                 asked = asked[:, self.part[0]]
                 own = np.flatnonzero(asked.any(axis=0))
                 asked, lift = asked[:, own], lift[:, own]
