@@ -1486,11 +1486,12 @@ class VisualTopicModel:
             _ = reader.pair_words.matrix  # loads SciPy, with which the rest is several times as fast
         for start, filled in _filled(x):
             place, theta = self.space_.embed("image", filled), None
-            if "topics" in needed.parts and not isinstance(side, PlusSide):
-                theta = side.theta(filled)
-            elif "topics" in needed.parts:
-                read = side.model.near_at if self._by_prototypes(needed) else side.model.theta_at
-                theta = read(place)
+            if "topics" in needed.parts:
+                if not isinstance(side, PlusSide):
+                    theta = side.theta(filled)
+                else:
+                    read = side.model.near_at if self._by_prototypes(needed) else side.model.theta_at
+                    theta = read(place)
             rows = slice(start, min(start + ROWS, len(x)))
             yield rows, reader.picture(theta, place.astype(np.float32), needed)
 
