@@ -126,6 +126,7 @@ EXTRAS = {
     "torch": "paper",
     "torchvision": "clip",
     "transformers": "sentence",
+    "xlsxwriter": "sheets",
 }
 
 

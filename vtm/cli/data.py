@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, labelled, show_found
+from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, load_spec, report, report_dropped, show_found
 from vtm.errors import ConfigError, DataError, counted, printable
 
 if TYPE_CHECKING:
@@ -91,14 +91,12 @@ def fetch_named(
             _fetch_news_pictures(folder, any_host=any_host, retry_lost=retry_lost, **options)
         return
     for group, members in GROUPS.items():
-        typer.echo(labelled(group, f"{_megabytes(members)}  {_licence(group)}"))
+        report(group, f"{_megabytes(members)}  {_licence(group)}")
         for name in members:
             state = "fetched" if _is_fetched([name]) else "not fetched"
-            typer.echo(labelled(f"  {name}", f"{_megabytes([name])}  {ARTIFACTS[name].version}, {state}"))
-    typer.echo(labelled(NEWS_FILES, f"   7 MB  {_licence(NEWS_FILES)}"))
-    typer.echo(
-        labelled(NEWS_PICTURES, "         the pictures of corpus:newsimages, from the newspaper's own server")
-    )
+            report(f"  {name}", f"{_megabytes([name])}  {ARTIFACTS[name].version}, {state}")
+    report(NEWS_FILES, f"   7 MB  {_licence(NEWS_FILES)}")
+    report(NEWS_PICTURES, "         the pictures of corpus:newsimages, from the newspaper's own server")
 
 
 def corpora() -> None:
@@ -126,35 +124,24 @@ def show_corpus(
     examples: Annotated[int, typer.Option(min=0, help="How many pairs to show.")] = 3,
 ) -> None:
     """Show what a corpus holds: counts, what was dropped and why, the split, some pairs."""
-    from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus, split
+    from vtm.corpora import split
 
-    path, settings = parse_corpus(name)
-    corpus, clusters = load_corpus(path, **settings), None
+    corpus, clusters = load_spec(name), None
     if encoder is not None:
         corpus, clusters = _with_clusters(corpus, encoder)
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
-    typer.echo(
-        labelled(
-            printable(corpus.name), f"{counted(len(corpus), 'pair')}{groups}; texts in {corpus.language!r}"
-        )
-    )
-    typer.echo(labelled("source", printable(corpus.source)))
+    report(printable(corpus.name), f"{counted(len(corpus), 'pair')}{groups}; texts in {corpus.language!r}")
+    report("source", printable(corpus.source))
     show_found(corpus)
     parts = split(corpus, seed=split_seed, fold=fold, clusters=clusters)
-    typer.echo(labelled("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items())))
+    report("split", ", ".join(f"{part} {len(positions)}" for part, positions in parts.items()))
     if clusters is not None:
         _show_twins(corpus, clusters, parts)
-    typer.echo(labelled("dropped", str(len(corpus.dropped))))
-    for reason, count in corpus.drop_counts().items():
-        first = next(item for item in corpus.dropped if item.reason == reason)
-        typer.echo(labelled(f"  {reason}", f"{count:6}  such as {_short(first.id)}"))
+    report_dropped("dropped", corpus.dropped)
     # Spread over the corpus: neighbours are often alike.
     step = max(1, len(corpus) // max(1, examples))
     for position in range(0, len(corpus), step)[:examples]:
-        typer.echo(
-            labelled("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}")
-        )
+        report("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}")
 
 
 def _with_clusters(corpus: Any, encoder: str) -> tuple[Any, Any]:
@@ -174,12 +161,12 @@ def _show_twins(corpus: Any, clusters: Any, parts: dict[str, Any]) -> None:
 
     sizes = np.bincount(clusters)
     told = f"{sizes[sizes > 1].sum()} pairs in {(sizes > 1).sum()} clusters, the largest of {sizes.max()}"
-    typer.echo(labelled("near-duplicates", told))
+    report("near-duplicates", told)
     if corpus.parts is not None:
         among = f"{len(leaking(clusters, parts))} of the owners' {len(parts['test'])} test pairs have one among the others"
-        typer.echo(labelled("", among))
+        report("", among)
     if warning := large_cluster(clusters):
-        typer.echo(labelled("", warning))
+        report("", warning)
 
 
 def _fetch_groups(names: Iterable[str]) -> None:
@@ -189,7 +176,7 @@ def _fetch_groups(names: Iterable[str]) -> None:
     for name in names:
         members = [artifact.name for artifact in artifacts_for([name])]
         state = "already there" if _is_fetched(members) else "to be fetched"
-        typer.echo(labelled(name, f"{_megabytes(members)}  {state}; {_licence(name)}"))
+        report(name, f"{_megabytes(members)}  {state}; {_licence(name)}")
         for member in members:
             fetch(member)
     typer.echo(f"everything is in {data_dir()}")
@@ -206,8 +193,8 @@ def _fetch_news_pictures(folder: Path | None, **options: Any) -> None:
     from vtm.newsimages.download import fetch_pictures
 
     news = newsimages.read()
-    report = fetch_pictures(news, folder or newsimages.pictures_folder(news.folder), **options)
-    typer.echo(report.summary())
+    fetched = fetch_pictures(news, folder or newsimages.pictures_folder(news.folder), **options)
+    typer.echo(fetched.summary())
 
 
 def _is_fetched(members: Iterable[str]) -> bool:
@@ -358,7 +345,7 @@ def check_run_file(
         typer.echo(printable(problem), err=True)
     if problems:
         more = f", the first {SHOWN} above" if len(problems) > SHOWN else ""
-        raise DataError(f"{run}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}{more}")
+        raise DataError(f"{run}: {counted(len(problems), 'problem')}{more}")
     typer.echo(f"{run}: a valid run, {len(content.lines)} articles with {task.DEPTH} images or more each")
 
 

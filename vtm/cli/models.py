@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,16 +14,23 @@ from vtm.cli.options import (
     Device,
     Encoder,
     Format,
+    Language,
     MaxPixels,
+    MaxWords,
+    MinDf,
     Model,
     Order,
     Out,
     Relevance,
+    TrainCorpus,
+    TrainEncoder,
     corpus_note,
     finish,
-    labelled,
+    load_spec,
     load_trained_corpus,
     load_with_columns,
+    report,
+    report_dropped,
     rounded,
     say,
     show_found,
@@ -46,13 +53,7 @@ if TYPE_CHECKING:
 
 
 def train_model(
-    corpus: Annotated[
-        str,
-        typer.Argument(
-            help="A corpus, a table with columns file_name and text, or a folder of pictures that hold their captions and "
-            "keywords; options as in photos.csv:text_column=title."
-        ),
-    ],
+    corpus: TrainCorpus,
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The model's file; an older model there is replaced.")
     ],
@@ -68,7 +69,7 @@ def train_model(
     teacher: Annotated[
         str | None, typer.Option(help="text or joint: another name for the paper's two methods.")
     ] = None,
-    encoder: Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")] = "offline",
+    encoder: TrainEncoder = "offline",
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="How often a network sees each pair.")] = 60,
     batch_size: Annotated[
@@ -77,8 +78,8 @@ def train_model(
             min=2, help="Pairs per step of a network; by default 64, and 16 for fewer than 500 pairs."
         ),
     ] = None,
-    min_df: Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")] = 3,
-    max_words: Annotated[int, typer.Option(min=2, help="At most so many words are known.")] = 2000,
+    min_df: MinDf = 3,
+    max_words: MaxWords = 2000,
     stop_words: Annotated[
         Path | None,
         typer.Option(help="A file of words to leave out besides the language's, one a line.", metavar="FILE"),
@@ -88,20 +89,16 @@ def train_model(
         float,
         typer.Option(min=0, max=0.5, help="Share of the pairs that judges the training; 0 trains on all."),
     ] = 0.1,
-    language: Annotated[
-        str, typer.Option(help="Of the texts, as in de or de,en; the corpus' by default.")
-    ] = "",
+    language: Language = "",
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
 ) -> None:
     """Train a model on a corpus or on a table of your own pictures and texts."""
     from vtm.api import MIN_PAIRS, ModelWarning, VisualTopicModel, check_place
     from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus
 
     check_place(out)
-    name, options = parse_corpus(corpus)
-    data = load_corpus(name, **options)
+    data = load_spec(corpus)
     if data.found and len(data) < MIN_PAIRS:
         raise DataError(
             f"{corpus}: {len(data)} of {counted(len(data) + data.drop_counts().get('no-words', 0), 'picture has', 'pictures have')} captions "
@@ -130,7 +127,8 @@ def train_model(
         model.fit(data.texts, data.images, ids=data.ids)
     model.save(out, **{NOTE: corpus_note(corpus, out)}, source=data.source)
     show_found(data)
-    _report(model, out, data.dropped, language=_language_line(language, data.language, options))
+    assumed = "" if language or "lang" in parse_corpus(corpus)[1] else " (by default)"
+    _report(model, out, data.dropped, language=f"{language or data.language}{assumed}")
 
 
 def update_model(
@@ -165,22 +163,18 @@ def update_model(
     of them is kept.
     """
     from vtm.api import ModelWarning, VisualTopicModel, check_place
-    from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus
 
     out = out or model
     check_place(out)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
-    name, options = parse_corpus(corpus)
-    more = load_corpus(name, **options)
+    more = load_spec(corpus)
     show_found(more)
     remedy = "name what it was trained on with --earlier"
     specs = [earlier] if earlier is not None else trained_specs(loaded, model, remedy=remedy)
     if earlier is None:
         old = load_trained_corpus(loaded, model, remedy=remedy)
     else:
-        name, options = parse_corpus(earlier)
-        old = load_corpus(name, **options)
+        old = load_spec(earlier)
     both, n = old.joined(more), len(old)
     if len(both) == len(old):  # a table that has grown holds the new pairs, too
         n = min(n, loaded.n_pairs_ + len(loaded.dropped_))
@@ -208,19 +202,17 @@ def update_model(
 def _report_growth(model: VisualTopicModel, labels: Sequence[str]) -> None:
     """What an update changed; `labels` of the topics of before."""
     growth, now = cast("Growth", model.growth_), model.trained().topic_labels()
-    typer.echo(labelled("new pairs", str(growth.n_new)))
+    report("new pairs", str(growth.n_new))
     if growth.unlike == growth.unlike:
-        typer.echo(
-            labelled("  unlike", f"{growth.unlike:.0%} lie farther from every topic than 95% of the earlier")
-        )
+        report("  unlike", f"{growth.unlike:.0%} lie farther from every topic than 95% of the earlier")
     numbers = f"{len(growth.kept)} as before, {len(growth.changed)} changed, {len(growth.new)} new"
-    typer.echo(labelled("topics now", numbers))
+    report("topics now", numbers)
     for k in growth.changed:
         alike = f"(cosine of its shares in the pictures {growth.similarity[k]:.2f})"
-        typer.echo(labelled(f"  changed {k}", f"{labels[k]} -> {now[k]} {alike}"))
+        report(f"  changed {k}", f"{labels[k]} -> {now[k]} {alike}")
     for k in growth.new:
-        typer.echo(labelled(f"  new {k}", now[k]))
-    typer.echo(labelled("moved", f"{growth.moved:.1%} of the pictures have another largest topic"))
+        report(f"  new {k}", now[k])
+    report("moved", f"{growth.moved:.1%} of the pictures have another largest topic")
 
 
 def _sizes(text: str) -> int | str | tuple[int, ...]:
@@ -235,19 +227,17 @@ def _sizes(text: str) -> int | str | tuple[int, ...]:
 
 
 def sweep_sizes(
-    corpus: Annotated[str, typer.Argument(help="A corpus, or a table with columns file_name and text.")],
+    corpus: TrainCorpus,
     topics: Annotated[str, typer.Option(help="Numbers of topics to try, or auto.")] = "10,20,40,80",
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Draw the figures into this file, .svg or .png.", metavar="FILE"),
     ] = None,
-    encoder: Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")] = "offline",
+    encoder: TrainEncoder = "offline",
     seed: Annotated[int, typer.Option(min=0, help="The first of five seeds.")] = 0,
-    min_df: Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")] = 3,
-    max_words: Annotated[int, typer.Option(min=2, help="At most so many words are known.")] = 2000,
-    language: Annotated[
-        str, typer.Option(help="Of the texts, as in de or de,en; the corpus' by default.")
-    ] = "",
+    min_df: MinDf = 3,
+    max_words: MaxWords = 2000,
+    language: Language = "",
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
     format: Format = None,
@@ -259,8 +249,6 @@ def sweep_sizes(
     how alike the topics of two seeds are, from 0 to 1. Behind ± stands how far seeds differ (standard deviation).
     """
     from vtm.api import ModelWarning, VisualTopicModel
-    from vtm.config import parse_corpus
-    from vtm.corpora import load_corpus
     from vtm.model.health import recommended_size
 
     kind = choose_format(format, None)
@@ -269,8 +257,7 @@ def sweep_sizes(
     sizes = _sizes(topics)
     if isinstance(sizes, int):
         raise ConfigError(f"--topics {topics}: is one number; name several, as in 20,40,80")
-    name, options = parse_corpus(corpus)
-    data = load_corpus(name, **options)
+    data = load_spec(corpus)
     model = VisualTopicModel(
         sizes,
         encoder=encoder,
@@ -331,38 +318,26 @@ def _draw(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
 
 
-def _language_line(given: str, of_corpus: str, options: Mapping[str, Any]) -> str:
-    """Which language the texts are taken to be in, and who says so."""
-    if given:
-        return given
-    return of_corpus if "lang" in options else f"{of_corpus} (by default)"
-
-
 def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, language: str) -> None:
     from vtm.api import FEW_PAIRS
 
     held_out = f", {model.n_validation_} of them held out to judge it" if model.n_validation_ else ""
-    typer.echo(labelled("pairs", f"{model.n_pairs_}{held_out}"))
-    by_reason: dict[str, list[str]] = {}
-    for item in (*dropped, *model.dropped_):
-        by_reason.setdefault(item.reason, []).append(item.id)
-    typer.echo(labelled("left out", str(sum(map(len, by_reason.values())))))
-    for reason, ids in by_reason.items():
-        typer.echo(labelled(f"  {reason}", f"{len(ids):6}  such as {printable(ids[0])}"))
-    typer.echo(labelled("language", language))
+    report("pairs", f"{model.n_pairs_}{held_out}")
+    report_dropped("left out", (*dropped, *model.dropped_))
+    report("language", language)
     phrases = sum(" " in word for word in model.vocabulary_)
     of_two = f", {phrases} of them phrases of two words" if phrases else ""
     few = model.n_pairs_ < FEW_PAIRS and len(model.vocabulary_) < model.max_words and model.min_df > 1
     hint = f"; only those in {model.min_df} texts or more, a lower --min-df gives more" if few else ""
-    typer.echo(labelled("words", f"{len(model.vocabulary_)}{of_two}{hint}"))
-    typer.echo(labelled("method", model.method_))
+    report("words", f"{len(model.vocabulary_)}{of_two}{hint}")
+    report("method", model.method_)
     tried = "" if not model.sizes_ else f", of {', '.join(str(one.n_topics) for one in model.sizes_)}"
-    typer.echo(labelled("topics", f"{len(model.topic_word_)}{tried}"))
+    report("topics", f"{len(model.topic_word_)}{tried}")
     for reads, what in (("text", "texts"), ("image", "pictures")):
-        typer.echo(labelled(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}"))
+        report(f"NPMI, model of {what}", f"{model.coherence_[reads].mean():.3f}")
     judged = {"not judged": "not judged: no pairs were held out"}
-    typer.echo(labelled("training", judged.get(model.status_, model.status_)))
-    typer.echo(labelled("model", f"{out}; `vtm topics {out}` shows its topics"))
+    report("training", judged.get(model.status_, model.status_))
+    report("model", f"{out}; `vtm topics {out}` shows its topics")
     for warning in model.warnings_:
         typer.echo(f"warning: {warning}", err=True)
     if model.status_ == "doubtful":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from vtm.corpora.base import by_reason
 from vtm.corpora.table import Found, find_pictures
 from vtm.errors import ConfigError, DataError, MissingError, counted, printable
 
@@ -28,6 +29,17 @@ Model = Annotated[Path, typer.Argument(help="A model that `vtm train` wrote.", m
 Encoder = Annotated[
     str | None, typer.Option(help="The model's encoder under another name, if its weights lie elsewhere.")
 ]
+TrainCorpus = Annotated[
+    str,
+    typer.Argument(
+        help="A corpus, a table with columns file_name and text, or a folder of pictures that hold their captions and "
+        "keywords; options as in photos.csv:text_column=title."
+    ),
+]
+TrainEncoder = Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")]
+MinDf = Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")]
+MaxWords = Annotated[int, typer.Option(min=2, help="At most so many words are known.")]
+Language = Annotated[str, typer.Option(help="Of the texts, as in de or de,en; the corpus' by default.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are not used.")]
 Words = Annotated[int, typer.Option(min=1, help="Keywords of each topic.")]
 Order = Annotated[
@@ -70,9 +82,26 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-def labelled(label: str, text: str) -> str:
-    """A line of a report: what it is about, in a column of its own."""
-    return f"{label:<26} {text}"
+def report(label: str, text: str) -> None:
+    """Print a line of a report: what it is about, in a column of its own, and what there is to say."""
+    typer.echo(f"{label:<26} {text}")
+
+
+def report_dropped(label: str, dropped: Sequence[Dropped]) -> None:
+    """Print how many were dropped, for each reason with an example."""
+    report(label, str(len(dropped)))
+    first = {item.reason: item.id for item in reversed(dropped)}
+    for reason, count in Counter(item.reason for item in dropped).items():
+        report(f"  {reason}", f"{count:6}  such as {printable(first[reason])}")
+
+
+def load_spec(spec: str, **more: Any) -> corpora.Corpus:
+    """A corpus as it is named in a command, `name:key=value`; `more` are further options."""
+    from vtm.config import parse_corpus
+    from vtm.corpora import load_corpus
+
+    name, options = parse_corpus(spec)
+    return load_corpus(name, **options | more)
 
 
 # What a model notes of its training: the corpus, its places as seen from the model's file. Both can be moved together,
@@ -158,10 +187,8 @@ def load_trained_corpus(
             raise ConfigError(f"{errors[0]} (the model was trained on it); {remedy}")
     corpus = reduce(Corpus.joined, parts)
     if corpus.dropped:
-        counts = ", ".join(f"{count} {reason}" for reason, count in corpus.drop_counts().items())
-        say(
-            f"{counted(len(corpus.dropped), 'of its pairs is', 'of its pairs are')} left out ({counts}), such as {corpus.dropped[0].id}"
-        )
+        n = counted(len(corpus.dropped), "of its pairs is", "of its pairs are")
+        say(f"{n} left out ({by_reason(corpus.dropped)}), such as {corpus.dropped[0].id}")
     return corpus
 
 
@@ -173,12 +200,11 @@ def load_with_columns(
     The categories of our own corpora are a column; they have no other, and no options of tables (`more`).
     """
     from vtm.config import parse_corpus
-    from vtm.corpora import CORPORA, load_corpus
+    from vtm.corpora import CORPORA
     from vtm.corpora.table import NoColumnError
 
-    name, options = parse_corpus(spec)
-    if name in CORPORA:
-        corpus = load_corpus(name, **options)
+    if parse_corpus(spec)[0] in CORPORA:
+        corpus = load_spec(spec)
         own = {} if corpus.groups is None else {CATEGORY: corpus.groups}
         lacks = {column: ConfigError(_no_columns(spec)) for column in columns if column not in own}
         return replace(corpus, columns=own), lacks
@@ -186,7 +212,7 @@ def load_with_columns(
     while True:
         kept = {"columns": tuple(column for column in columns if column not in lacks)} if columns else {}
         try:
-            return load_corpus(name, **options | more | kept), lacks
+            return load_spec(spec, **more | kept), lacks
         except NoColumnError as error:
             lacks[error.column] = error
 
@@ -234,10 +260,9 @@ def finish(found: Found, bad: Sequence[Dropped], failures: int = 0) -> None:
     for line in found.told():
         say(line)
     for item in bad:
-        say(f"not used: {item.detail}")
+        say(f"not used: {item.detail or item.id}")
     if bad:
-        counts = ", ".join(f"{n} {reason}" for reason, n in Counter(item.reason for item in bad).items())
-        say(f"{len(bad)} not used ({counts})")
+        say(f"{len(bad)} not used ({by_reason(bad)})")
     if bad or failures:
         raise typer.Exit(SKIPPED)
 
@@ -250,6 +275,6 @@ def rounded(chance: float) -> float | None:
 def show_found(corpus: corpora.Corpus) -> None:
     """Print where the texts of a corpus stood, where they stood in several places."""
     if corpus.found:
-        typer.echo(labelled("words found", f"of {counted(len(corpus), 'picture')}"))
+        report("words found", f"of {counted(len(corpus), 'picture')}")
     for where, number in corpus.found:
-        typer.echo(labelled(f"  {where}", f"{number:6}"))
+        report(f"  {where}", f"{number:6}")

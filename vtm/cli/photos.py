@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vtm.cli.options import (
-    SKIPPED,
     Device,
     Encoder,
     Exclude,
@@ -24,6 +23,7 @@ from vtm.cli.options import (
     Words,
     find_some,
     finish,
+    load_spec,
     load_trained_corpus,
     require_some,
     rounded,
@@ -320,28 +320,23 @@ def explore(
     )
     built = build_explorer(data, out, originals=originals)
     typer.echo(f"{built.index}: {counted(len(data.ids), 'picture')}, {built.size / 1e6:.1f} MB")
-    for line in found.told():
-        say(line)
-    if unusable := [*found.unreadable, *dropped]:
-        for item in unusable:
-            say(f"left out: {item.detail or item.id}")
-        raise typer.Exit(SKIPPED)
+    finish(found, [*found.unreadable, *dropped])
 
 
 def _items(source: list[str], exclude: Sequence[str] | None, **kept: Any) -> tuple[Items, Found]:
     """Ids, texts and pictures of a corpus or table, or pictures alone, and what was found of these."""
     from vtm.config import parse_corpus
-    from vtm.corpora import CORPORA, load_corpus
+    from vtm.corpora import CORPORA
     from vtm.corpora.table import METADATA
 
-    name, options = parse_corpus(source[0])
+    name, _ = parse_corpus(source[0])
     path = Path(name).expanduser()
     is_table = path.is_file() and path.suffix.lower() not in SUFFIXES
     has_table = path.is_dir() and any((path / metadata).is_file() for metadata in METADATA)
     if len(source) == 1 and (name in CORPORA or is_table or has_table):
         if kept and name in CORPORA:
             raise ConfigError(f"--column: the corpus {name} is no table, and has no columns; leave it out")
-        return _of_corpus(load_corpus(name, **(options | kept))), Found(())
+        return _of_corpus(load_spec(source[0], **kept)), Found(())
     if kept:
         raise ConfigError("--column: pictures alone have no columns; name a table of them")
     found = find_pictures(source, exclude=exclude or ())

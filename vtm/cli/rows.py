@@ -22,7 +22,6 @@ from vtm.errors import (
     CONTROLS,
     ConfigError,
     DataError,
-    MissingError,
     StorageError,
     printable,
     require,
@@ -72,7 +71,7 @@ def choose_format(format: str | None, out: Path | None) -> str:
             "--format table: a table goes to the terminal; use csv, jsonl, parquet or xlsx with -o"
         )
     if format == "xlsx":
-        _import_xlsxwriter()
+        require("xlsxwriter")
     return format
 
 
@@ -170,16 +169,6 @@ def _parquet(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
         yield lambda rows, _: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def _import_xlsxwriter() -> Any:
-    try:
-        import xlsxwriter
-    except ImportError:
-        raise MissingError(
-            "workbooks need XlsxWriter: pip install -e '.[sheets]' in the checkout; CSV does not"
-        ) from None
-    return xlsxwriter
-
-
 def _spare_workbook(path: Path) -> None:
     """Raise ConfigError where a workbook was saved by another program: a person may have worked in it."""
     if not path.exists():
@@ -193,9 +182,11 @@ def _spare_workbook(path: Path) -> None:
 
 @contextmanager
 def _workbook(path: Path, columns: Mapping[str, type]) -> Iterator[Put]:
+    import xlsxwriter
+
     # Text that begins with = is text, and a name that looks like an address is no link.
     options = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": True}
-    with _import_xlsxwriter().Workbook(str(path), options) as book:
+    with xlsxwriter.Workbook(str(path), options) as book:
         book.set_properties({"created": EPOCH})
         sheet = book.add_worksheet("vtm")
         n_rows, has_pictures = 0, bytes in columns.values()

@@ -236,11 +236,6 @@ class Tagged:
         labels = [tag.label for tag in self.tags if self.topics_too]
         return tuple(dict.fromkeys([*(found.word for found in self.words), *labels]))
 
-    @property
-    def hierarchy(self) -> tuple[tuple[str, ...], ...]:
-        """The same under vtm's root, for photo programs that show keywords as a tree."""
-        return tuple((ROOT, *self.paths.get(word, (word,))) for word in self.keywords)
-
 
 def tag_pictures(
     model: VisualTopicModel,
@@ -535,7 +530,8 @@ class _Writer:
 
     def write(self, block: Sequence[Tagged | Reviewed]) -> None:
         for tagged in block:
-            keywords = tagged.keywords, tagged.hierarchy
+            # Under vtm's root, for photo programs that show keywords as a tree.
+            keywords = tagged.keywords, [(ROOT, *tagged.paths.get(word, (word,))) for word in tagged.keywords]
             try:
                 if self.what == "picture":
                     changed = write_original(tagged.picture, *keywords)
@@ -595,11 +591,6 @@ class Reviewed:
     keywords: tuple[str, ...]
     rows: list[str] = field(default_factory=list)
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def hierarchy(self) -> tuple[tuple[str, ...], ...]:
-        """As that of `Tagged`."""
-        return tuple((ROOT, *self.paths.get(word, (word,))) for word in self.keywords)
 
     def in_terms(self, terms: TermList) -> Reviewed:
         """With the terms of a fixed vocabulary in place of the keywords, which counts what is none."""

@@ -48,6 +48,12 @@ class Dropped:
     detail: str = ""
 
 
+def by_reason(dropped: Iterable[Dropped]) -> str:
+    """How many were dropped for each reason, as in "2 empty-text, 1 too-large"."""
+    counts = Counter(item.reason for item in dropped)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
 @dataclass(frozen=True)
 class Pair:
     """A candidate for a corpus, on its way through the drops."""
@@ -243,8 +249,7 @@ class Corpus:
         return self.without({id: (reason, detail) for id in self.ids if id not in wanted})
 
     def _why_dropped(self, dropped: Sequence[Dropped] | None = None) -> str:
-        counts = Counter(item.reason for item in (self.dropped if dropped is None else dropped))
-        told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        told = by_reason(self.dropped if dropped is None else dropped)
         return f" (dropped: {told})" if told else ""
 
 
