@@ -37,7 +37,7 @@ class DataError(VtmError, ValueError):
 class StorageError(VtmError, OSError):
     """A place cannot be written: it is full, read-only, or not the user's; the message names it."""
 
-    # As MissingError: a plain sentence, no errno.
+    # OSError formats itself from errno; ours is a plain sentence.
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
@@ -45,17 +45,19 @@ class StorageError(VtmError, OSError):
 class MissingError(VtmError, FileNotFoundError):
     """Something that must be there is not; the message says how to get it."""
 
-    # FileNotFoundError formats itself from errno; ours is a plain sentence.
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+    __str__ = StorageError.__str__
 
 
-def said(error: OSError | MemoryError) -> str:
+def said(error: OSError | MemoryError, of: Path | str = "") -> str:
     """What an error of the system's says, after the file that it says it of, and what helps; without its number.
+
+    of : the file, where the error does not name it.
 
     >>> said(PermissionError(13, "Permission denied", "a.csv"))
     'a.csv: Permission denied'
     """
+    if of and not getattr(error, "filename", None):
+        return f"{of}: {said(error)}"
     if isinstance(error, VtmError) or not (isinstance(error, MemoryError) or error.strerror):
         return str(error)
     if isinstance(error, MemoryError):

@@ -1024,7 +1024,7 @@ def test_match_needs_one_text(model, photos, tmp_path):
         assert gone == f"error: --text-file {tmp_path}/gone.txt: no such file; name one with the text"
         folder = error("match", model, *pictures, "--text-file", photos)
         assert folder == f"error: --text-file {photos}: is a folder; name a file with the text"
-    assert "sheet is written as .png" in error(
+    assert "is drawn as .png or .html" in error(
         "match", model, photos, "--text", "a", "--sheet", tmp_path / "s.pdf"
     )
 

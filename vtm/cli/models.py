@@ -40,11 +40,8 @@ from vtm.cli.rows import cell_text, choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
 from vtm.corpora.table import MOST_NAMED, Found
 from vtm.errors import ConfigError, DataError, counted, printable, storable
-from vtm.files import atomic_path
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from vtm.api import Branch, VisualTopicModel
     from vtm.corpora import Corpus, Dropped
     from vtm.corpora.table import Row
@@ -250,10 +247,11 @@ def sweep_sizes(
     """
     from vtm.api import ModelWarning, VisualTopicModel
     from vtm.model.health import recommended_size
+    from vtm.report import figures
 
     kind = choose_format(format, None)
     if out is not None:
-        _check_drawing(out)
+        figures.check_drawing(out)
     sizes = _sizes(topics)
     if isinstance(sizes, int):
         raise ConfigError(f"--topics {topics}: is one number; name several, as in 20,40,80")
@@ -299,23 +297,7 @@ def sweep_sizes(
         f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; train with --topics {chosen.n_topics}"
     )
     if out is not None:
-        from vtm.report.figures import sizes_chart
-
-        _draw(sizes_chart(model.sizes_, chosen.n_topics), out)
-
-
-def _check_drawing(path: Path) -> None:
-    if path.suffix.lower() not in (".svg", ".png"):
-        raise ConfigError(f"{path}: the figures are drawn as .svg or .png; give it one of these suffixes")
-
-
-def _draw(figure: Figure, path: Path) -> None:
-    import matplotlib
-
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-    # The same figures are the same file.
-    with atomic_path(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "vtm"}):
-        figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
+        figures.write_figure(figures.sizes_chart(model.sizes_, chosen.n_topics), out)
 
 
 def _report(model: VisualTopicModel, out: Path, dropped: Sequence[Dropped], *, language: str) -> None:
@@ -402,7 +384,9 @@ def show_topics(
     if over is None and (table or plot):
         raise ConfigError("--table, --plot: go with --over COLUMN, which names a column of dates or groups")
     if plot is not None:
-        _check_drawing(plot)
+        from vtm.report.figures import check_drawing
+
+        check_drawing(plot)
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
     if over is not None:
         if tree or ctfidf:
@@ -523,10 +507,10 @@ def _show_over(
     with open_rows(kind, out, columns) as write:
         write(rows)
     if plot is not None:
-        from vtm.report.figures import shares_chart
+        from vtm.report import figures
 
         names = [f"{k}: {label}" for k, label in zip(numbers, labels, strict=True)]
-        _draw(shares_chart(found, names), plot)
+        figures.write_figure(figures.shares_chart(found, names), plot)
     told = f"{counted(found.n.sum(), 'picture')} by {column}: {counted(len(found.labels), found.unit)}"
     if found.unit != "group":
         why = (

@@ -544,7 +544,7 @@ class _Writer:
             except DataError as error:
                 self.failures.append(str(error))
             except OSError as error:
-                self.failures.append(f"{'' if error.filename else f'{tagged.picture}: '}{said(error)}")
+                self.failures.append(said(error, tagged.picture))
             other = sidecar_path(tagged.picture, basename=not self.basename)
             if self.what == "sidecar" and other.exists():
                 path = sidecar_path(tagged.picture, basename=self.basename)

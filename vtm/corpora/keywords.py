@@ -173,8 +173,7 @@ def _take_out(xmp: bytes) -> bytes | None:
             if hashlib.sha256(base).hexdigest() == note["sha256"]:
                 return None if note["new"] else base
     lists, edits = _lists(rdf), _Edits(xmp)
-    paths = {name: [_split(name, value) for value in _values(lists.get(name, ()))] for name in _TREES}
-    every = [path for some in paths.values() for path in some]
+    every = _paths({name: _values(found) for name, found in lists.items()})
 
     def is_ours(name: str, value: str) -> bool:
         if name == FLAT:
@@ -248,7 +247,7 @@ def _put_in(
             continue
         edits.extend(rdf, name, lists.get(name, ()), added)
     levels = {level for path in paths for level in path}
-    others = {level for name in _TREES for value in seen[name] for level in _split(name, value)}
+    others = {level for path in _paths(seen) for level in path}
     note = {
         "new": new,
         "added": wanted,  # to dc:subject
@@ -262,13 +261,18 @@ def _put_in(
 
 def _tree_of(seen: Mapping[str, Sequence[str]], flat: Sequence[str]) -> list[str]:
     """What stands in a new tree, so that programs that look there first lose nothing: other trees and flat keywords."""
-    paths = dict.fromkeys(_split(name, value) for name in _TREES for value in seen[name])
+    paths = dict.fromkeys(_paths(seen))
     ends = {path[-1] for path in paths}
     return [*(_joined(TREE, path) for path in paths), *(word for word in flat if word not in ends)]
 
 
 def _split(name: str, value: str) -> tuple[str, ...]:
     return tuple(value.split(KINDS[name].separator))
+
+
+def _paths(keywords: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """The paths of all trees among keywords by the names of `KINDS`."""
+    return [_split(name, value) for name in _TREES for value in keywords.get(name, ())]
 
 
 def _joined(name: str, path: Sequence[str]) -> str:
@@ -675,7 +679,6 @@ def _read_own(content: bytes) -> _Own:
     except Exception:  # Pillow lets many kinds of errors through; the pictures' own loop tells them
         return _Own()
     charset = iptc.get(_IPTC_CHARSET, b"")
-    told = {key: [_decoded(one, charset) for one in _many(iptc.get(key))] for key in (_IPTC_KEYWORDS,)}
     texts, of_exif = {}, set()
     for name, _, dataset, tag in _TEXTS:
         values = [_decoded(one, charset) for one in _many(iptc.get(dataset))]
@@ -684,7 +687,7 @@ def _read_own(content: bytes) -> _Own:
             of_exif.add(name)
         if any(value.strip() for value in values):
             texts[name] = [value for value in map(_storable, values) if value.strip()]
-    keywords = told[_IPTC_KEYWORDS]
+    keywords = [_decoded(one, charset) for one in _many(iptc.get(_IPTC_KEYWORDS))]
     if not keywords and isinstance(exif[_EXIF_KEYWORDS], bytes | tuple):
         keywords = bytes(exif[_EXIF_KEYWORDS]).decode("utf-16-le", "replace").strip("\0").split(";")
         of_exif.add(FLAT)
@@ -702,9 +705,7 @@ def _read_own(content: bytes) -> _Own:
 
 def _below_root(xmp: bytes) -> frozenset[str]:
     """The keywords that vtm wrote into an XMP: those of others get no place below `ROOT`."""
-    found = read_keywords(xmp)
-    paths = [_split(name, value) for name in _TREES for value in found.get(name, ())]
-    return frozenset(path[-1] for path in paths if _is_ours(path))
+    return frozenset(path[-1] for path in _paths(read_keywords(xmp)) if _is_ours(path))
 
 
 def _many(value: bytes | list[bytes] | None) -> list[bytes]:
@@ -974,7 +975,7 @@ def remove_keywords(picture: Path | str) -> tuple[list[Path], list[str]]:
         except DataError as error:
             failures.append(str(error))
         except OSError as error:
-            failures.append(f"{'' if error.filename else f'{path}: '}{said(error)}")
+            failures.append(said(error, path))
     return changed, failures
 
 
@@ -1258,8 +1259,7 @@ def _is_caption(text: str, picture: Path) -> bool:
 def _said_in(xmp: bytes, language: str) -> tuple[list[str], list[str]]:
     """Captions and keywords of an XMP."""
     rdf, found = _parse(xmp), read_keywords(xmp)
-    paths = [_split(name, value) for name in _TREES for value in found.get(name, ())]
-    levels = [level for path in paths if path[0] not in _OF_PROGRAMS for level in path]
+    levels = [level for path in _paths(found) if path[0] not in _OF_PROGRAMS for level in path]
     captions = [
         _one_language(rdf, f"{KINDS[FLAT].namespace} {name}", language) for name in ("description", "title")
     ]

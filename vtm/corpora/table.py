@@ -234,22 +234,11 @@ def _read_workbook(table: Path) -> tuple[list[str], Rows]:
             cells = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
     except DataError:
         raise
-    except BaseException as error:
-        known: tuple[type[BaseException], ...] = (
-            python_calamine.CalamineError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-        )
-        known += (
-            OSError,
-            ValueError,
-            LookupError,
-            RuntimeError,
-        )  # of zipfile: encrypted, a compression that it lacks
-        if (
-            not isinstance(error, known) and type(error).__name__ != "PanicException"
-        ):  # Rust's, which is no Exception
+    except BaseException as error:  # as Rust's PanicException is
+        # RuntimeError is zipfile's: encrypted, a compression that it lacks.
+        known = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError, RuntimeError)
+        panicked = type(error).__name__ == "PanicException"
+        if not panicked and not isinstance(error, (*known, python_calamine.CalamineError)):
             raise
         raise DataError(f"{table}: not readable as a workbook ({_said(error)}); save it as CSV") from None
     filled = [(number, row) for number, row in enumerate(cells, start=1) if any(cell != "" for cell in row)]
@@ -313,6 +302,11 @@ def _check_columns(table: Path, columns: list[str]) -> None:
         raise DataError(f"{table}: two columns are called {twice[0]!r}; rename one")
 
 
+def _captioned(table: Path, number: int | str, picture: Any, text: Any) -> Row:
+    """A row of what has no header."""
+    return Row(table, number, {"file_name": picture, "text": text})
+
+
 def _read_tokens(table: Path, text: str) -> Iterator[Row]:
     """Flickr8k and Flickr30k: `picture.jpg#0`, a tab, a caption."""
     for number, line in enumerate(text.splitlines(), start=1):
@@ -322,9 +316,7 @@ def _read_tokens(table: Path, text: str) -> Iterator[Row]:
                 raise DataError(
                     f"{table}: row {number} has no tab between the picture's name and its caption"
                 )
-            yield Row(
-                table, number, dict(zip(NAMED, (named.rpartition("#")[0] or named, caption), strict=True))
-            )
+            yield _captioned(table, number, named.rpartition("#")[0] or named, caption)
 
 
 def _read_coco(table: Path, text: str) -> Iterator[Row]:
@@ -345,7 +337,7 @@ def _read_coco(table: Path, text: str) -> Iterator[Row]:
             f"caption): {error!r}"
         ) from None
     for number, (id, name) in enumerate(names.items(), start=1):
-        yield Row(table, number, dict(zip(NAMED, (name, captions[id]), strict=True)))
+        yield _captioned(table, number, name, captions[id])
 
 
 def _read_texts(folder: Path, encoding: str | None, option: str) -> Iterator[Row]:
@@ -355,7 +347,7 @@ def _read_texts(folder: Path, encoding: str | None, option: str) -> Iterator[Row
             beside = path.with_suffix(".txt")
             caption = _decoded(beside, encoding, option) if beside.is_file() else ""
             named = path.relative_to(folder).as_posix()
-            yield Row(folder, named, dict(zip(NAMED, (named, caption), strict=True)))
+            yield _captioned(folder, named, named, caption)
 
 
 def _read_own_words(
@@ -370,7 +362,7 @@ def _read_own_words(
         where.update(words.where)
         named = picture.relative_to(folder).as_posix()
         texts = [*words.captions, ", ".join(words.keywords)]
-        yield Row(folder, named, dict(zip(NAMED, (named, texts), strict=True)))
+        yield _captioned(folder, named, named, texts)
 
 
 def _read_tar(table: Path) -> Iterator[Row]:
@@ -405,7 +397,7 @@ def _sample(table: Path, key: str, files: dict[str, bytes]) -> Row:
     except (ValueError, RecursionError, AttributeError) as error:
         raise DataError(f"{table}: the text of {key} cannot be read ({error})") from None
     picture = {"bytes": files[image], "path": f"{table.name}/{key}.{image}"} if image else None
-    return Row(table, key, dict(zip(NAMED, (picture, text), strict=True)))
+    return _captioned(table, key, picture, text)
 
 
 # The columns of what has no header.

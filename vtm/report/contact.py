@@ -77,12 +77,10 @@ def write_sheet(path: Path | str, heading: str, cards: Sequence[Card], *, langua
         write_text(path, html_sheet(heading, cards, language=language, folder=path.parent))
 
 
-def check_suffix(path: Path) -> None:
-    """Raise ConfigError unless a sheet can be written to `path`."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(
-            f"{path}: a sheet is written as {', '.join(SUFFIXES)}; give it one of these suffixes"
-        )
+def check_suffix(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Raise ConfigError unless a sheet, or a figure with other suffixes, can be written to `path`."""
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{path}: is drawn as {' or '.join(suffixes)}; give it one of these suffixes")
 
 
 def draw_sheet(heading: str, cards: Sequence[Card]) -> Image.Image:

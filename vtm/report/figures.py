@@ -15,9 +15,10 @@ from vtm.config import numpy_generator
 from vtm.corpora.pictures import open_picture
 from vtm.errors import VtmError, storable
 from vtm.experiment.results import Result, by_row, healthy
+from vtm.files import atomic_path
 from vtm.metrics.ranking import top_items
 from vtm.metrics.topics import topic_agreement
-from vtm.report.contact import html_picture
+from vtm.report.contact import check_suffix, html_picture
 from vtm.report.tables import CONTRASTIVE, row_label
 
 if TYPE_CHECKING:
@@ -56,6 +57,20 @@ def style() -> None:
     if get_ipython() is not None:
         # Sharp at any size; without the time of drawing, the same figure is the same file.
         set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def check_drawing(path: Path) -> None:
+    """Raise ConfigError unless a figure can be written to `path`."""
+    check_suffix(path, (".svg", ".png"))
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG or PNG, by the suffix of `path`; the same figure is the same file."""
+    import matplotlib
+
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+    with atomic_path(path) as temporary, matplotlib.rc_context({"svg.hashsalt": "vtm"}):
+        figure.savefig(temporary, format=path.suffix[1:].lower(), metadata=metadata)
 
 
 def plain_numbers(axis: Axis, *, at: Sequence[int] = ()) -> None:

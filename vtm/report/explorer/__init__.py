@@ -317,25 +317,9 @@ def _or_none(value: float) -> float | None:
 
 
 # One script: a browser that opens a file lets it load no others under a strict policy.
-_NAMES = (
-    "theme",
-    "data",
-    "elements",
-    "points",
-    "labels",
-    "map",
-    "gestures",
-    "legend",
-    "tables",
-    "selection",
-    "review",
-    "meaning",
-    "places",
-    "panels",
-    "search",
-    "explorer",
-)
-SCRIPTS = tuple(f"{name}.js" for name in _NAMES)
+_NAMES = "theme data elements points labels map gestures legend "
+_NAMES += "tables selection review meaning places panels search explorer"
+SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from vtm.config import numpy_generator, stream
 from vtm.corpora import Corpus, Dropped
 from vtm.errors import ConfigError, DataError, counted
-from vtm.metrics.ranking import best_columns, target_ranks, top_items
+from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
 from vtm.model.plus import unit
 from vtm.report.tables import baseline_name
@@ -412,14 +412,6 @@ def words_with_weights(
     )
 
 
-def checked_words(words: Mapping[str, Sequence[Sequence[tuple[str, float]]]]) -> dict[str, tuple[Words, ...]]:
-    """The same as tuples of (str, float)."""
-    return {
-        reads: tuple(tuple((str(word), float(weight)) for word, weight in topic) for topic in topics)
-        for reads, topics in words.items()
-    }
-
-
 def _same(name: str, found: int, n: int) -> None:
     if found != n:
         raise DataError(f"explorer: {found} {name}, {n} are needed")
@@ -508,13 +500,10 @@ def _placed_by(places: np.ndarray, known: np.ndarray, roots: np.ndarray) -> np.n
 
     A median of places that lie in two groups is in one of them, where a mean would be between.
     """
-    found = np.empty((len(roots), 2))
-    squares = (known**2).sum(axis=1)
-    for start in range(0, len(roots), 1000):
-        rows = slice(start, start + 1000)
-        near = best_columns(2 * roots[rows] @ known.T - squares, NEAREST)
-        found[rows] = (np.median(places[near], axis=1) + places[near[:, 0]]) / 2
-    return found
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=NEAREST, algorithm="brute").fit(known).kneighbors(roots)[1]
+    return (np.median(places[near], axis=1) + places[near[:, 0]]) / 2
 
 
 LIMIT = 5000  # pictures of one page; its data grow with them
@@ -614,7 +603,10 @@ def from_arrays(
         theta_image=arrays["theta_image"],
         theta_text=arrays.get("theta_text"),
         positions=layout(arrays["theta_image"], seed),
-        words=checked_words(words),
+        words={
+            reads: tuple(tuple((str(word), float(weight)) for word, weight in topic) for topic in topics)
+            for reads, topics in words.items()
+        },
         coherence={
             reads: np.asarray(values, dtype=np.float64) for reads, values in (coherence or {}).items()
         },
@@ -724,10 +716,10 @@ def from_results(
             lambda reads, value: [[word for word, _ in topic] for topic in words_at(reads, value)],
             ordered,
             share,
-            data.vocabulary.words,
+            vocabulary,
             weight=weight,
         ),
-        coherence={reads: npmi(model.topics[reads], counts, data.vocabulary.words) for reads in model.topics},
+        coherence={reads: npmi(model.topics[reads], counts, vocabulary) for reads in model.topics},
         baseline=(_in_order(baseline, "text", part, ids), _in_order(baseline, "image", part, ids)),
         measure=model.measure,
         baseline_measure=baseline.measure,
