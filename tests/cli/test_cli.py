@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import vtm
 from vtm.cli import app
-from vtm.cli.notebooks import parse_parameters
+from vtm.cli.notebooks import make_plan, parse_parameters
 from vtm.config import from_parameters
 from vtm.corpora import CORPORA, fetch, load_corpus, split
 from vtm.errors import ConfigError
@@ -365,3 +365,22 @@ def test_the_package_runs_as_the_command_does() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == runner.invoke(app, ["--version"]).stdout
+
+
+def test_an_error_names_a_path_as_it_is(empty: Path) -> None:
+    for name, shown in (("my  photos", "my  photos"), ("new\nphotos", r"new\nphotos")):
+        result = runner.invoke(app, ["corpus", f"{name}/table.csv"])
+        assert result.exit_code == 2
+        assert (
+            result.stderr
+            == f"error: {shown}/table.csv: no such file or folder; the corpus is read from there\n"
+        )
+
+
+def test_a_plan_counts_the_pictures_that_are_missing(empty: Path) -> None:
+    corpus = load_corpus("scenes", n=60)
+    rows = [f"{path},{text}" for path, text in zip(corpus.images, corpus.texts, strict=True)]
+    Path("t.csv").write_text("\n".join(["file_name,text", *rows, "gone.png,a boat"]) + "\n", encoding="utf-8")
+    spec = f"t.csv:pictures={corpus.images[0].parent}"
+    plan = make_plan(from_parameters({"corpus": spec, "encoder": "pixels", "n_topics": 4, "epochs": 1}))
+    assert plan.counted and plan.missing == (f"1 picture of {spec}: left out, or counted as not found",)

@@ -31,7 +31,7 @@ class Commands(TyperGroup):
                     raise
                 error = lacking(module)
             text = said(error) if isinstance(error, OSError | MemoryError) else str(error)
-            print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
+            print(f"error: {printable(text.strip())}", file=sys.stderr)
             ctx.exit(2)
 
 

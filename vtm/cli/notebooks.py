@@ -520,12 +520,12 @@ def make_plan(experiment: Experiment) -> Plan:
     from vtm.encoders import load_named
 
     missing: list[str] = []
-    n_train, counted, language = ASSUMED_PAIRS, False, None
+    n_train, complete, language = ASSUMED_PAIRS, False, None
     try:
         _check_fetched("corpus", experiment.corpus_name)
         corpus = load_corpus(experiment.corpus_name, **experiment.corpus_options)
         language = corpus.language
-        counted = bool(found := len(split(corpus, seed=experiment.split_seed)["train"]))
+        complete = bool(found := len(split(corpus, seed=experiment.split_seed)["train"]))
         n_train = found or n_train
         if lost := corpus.drop_counts().get("missing-picture"):
             missing.append(
@@ -549,7 +549,7 @@ def make_plan(experiment: Experiment) -> Plan:
         NETWORKS[kind] * _epoch_seconds(experiment, n_train, k, n_inputs) for kind, k in _models(experiment)
     )
     seconds = epoch_seconds * experiment.model.epochs
-    return Plan(experiment, n_train, counted, n_inputs, aligned, seconds, tuple(missing))
+    return Plan(experiment, n_train, complete, n_inputs, aligned, seconds, tuple(missing))
 
 
 def duration(seconds: float) -> str:

@@ -180,8 +180,8 @@ def load_trained_corpus(
                 f"{path}: was trained on {spec}, which cannot be read now ({error}); {remedy}"
             ) from None
         parts.append(part)
-        for column, error in without.items():
-            lacks.setdefault(column, []).append(error)
+        for column, why in without.items():
+            lacks.setdefault(column, []).append(why)
     for errors in lacks.values():
         if len(errors) == len(specs):
             raise ConfigError(f"{errors[0]} (the model was trained on it); {remedy}")

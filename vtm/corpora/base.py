@@ -227,8 +227,8 @@ class Corpus:
         for row, (id, text, image, image_hash) in enumerate(theirs):
             if (first := known.get((text, image_hash))) is not None:
                 dropped.append(Dropped(id, "known-pair", f"{id}: is there already"))
-                for name, values in other.columns.items():
-                    columns[name][first] = columns[name][first] or values[row]
+                for name, theirs_of in other.columns.items():
+                    columns[name][first] = columns[name][first] or theirs_of[row]
                 continue
             while id in ids:
                 id = f"{other.name}/{id}"
