@@ -53,7 +53,8 @@ setup: $(INSTALLED) ## virtual environment with every package, at the versions o
 
 data: $(PREFETCHED) ## corpora and weights, checked against their hashes
 
-book: $(INSTALLED) $(PREFETCHED) ## run every notebook that is not current and build the book
+# The smoke profile draws its own scenes.
+book: $(INSTALLED) $(if $(filter smoke,$(PROFILE)),,$(PREFETCHED)) ## run every notebook that is not current and build the book
 	$(BIN)/vtm reproduce --profile $(PROFILE)
 	$(BIN)/python scripts/check_notebooks.py book
 	@rm -rf book/_build

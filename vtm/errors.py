@@ -114,6 +114,7 @@ EXTRAS = {
     "gensim": "paper",
     "IPython": "paper",
     "ipykernel": "paper",
+    "jupyter_book": "book",
     "jupyter_client": "paper",
     "matplotlib_inline": "paper",
     "nbclient": "paper",

@@ -420,7 +420,9 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
 
 def _without(figure: Figure, why: str) -> Figure:
     figure.clear()
-    figure.text(0.5, 0.5, why, ha="center")
+    axes = figure.add_subplot()  # a notebook shows no figure without axes
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, ha="center")
     return figure
 
 

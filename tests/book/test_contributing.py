@@ -21,11 +21,10 @@ CHANGES = re.findall(
 
 RUN = """
 import json, pathlib, sys
-import myst_nb, numpy, vtm
+import numpy, vtm
 from vtm.metrics.retrieval import median_rank
+from vtm_study.told import GLUED
 
-glued = {}
-myst_nb.glue = lambda name, value, display: glued.update({name: value})
 cells = json.loads(pathlib.Path("notebooks/16-lengths.ipynb").read_text())["cells"]
 parameters, *rest = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 space = {}
@@ -34,7 +33,7 @@ exec('corpus = "tiles"; encoder = "grey"; min_df = 1', space)
 for cell in rest:
     exec(cell, space)
 data = space["data"]
-numpy.savez("out.npz", image=data.image, ids=data.corpus.ids, **glued, median=median_rank(numpy.array([9, 1, 2, 40])))
+numpy.savez("out.npz", image=data.image, ids=data.corpus.ids, **GLUED, median=median_rank(numpy.array([9, 1, 2, 40])))
 print(vtm.__file__)
 """
 

@@ -69,7 +69,9 @@ def test_source_opens_with_a_title_and_ends_with_prose(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
     assert len(cells[0].source.splitlines()) > 2, "the title alone says not what the chapter asks"
-    assert cells[-1].cell_type == "markdown" and "{glue:" in cells[-1].source
+    assert cells[-2].cell_type == "markdown" and "{glue:" in cells[-2].source
+    # The book fills it in; for who runs the notebook alone, the last cell does.
+    assert cells[-1].source == f'told("{path.stem}")' and cells[-1].metadata.tags == ["remove-cell"]
 
 
 @each_source
@@ -157,6 +159,9 @@ def test_smoke_run_holds_every_chapter_and_no_error(executed_smoke: Path) -> Non
             o for cell in code for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"
         ]
         assert said == [], path.name
+        (told,) = notebook.cells[-1].outputs
+        assert told.data["text/markdown"].startswith("## What this chapter found\n"), path.name
+        assert "{" not in told.data["text/markdown"] and ":::" not in told.data["text/markdown"], path.name
         (injected,) = tagged(notebook, "injected-parameters")
         assert "scenes" in injected.source
 

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 from stopping import wait_for
 
 from vtm import files as paths
 from vtm.cli import notebooks as pipeline
-from vtm.cli.notebooks import Step, duration, run_notebooks
+from vtm.cli.notebooks import Step, duration, run_notebooks, write_pages
 from vtm.config import PARAMETERS, PROFILES
 from vtm.errors import ConfigError, DataError, MissingError, VtmError
 
@@ -347,6 +348,27 @@ def test_only_runs_one_and_makes_what_follows_stale(folders: tuple[Path, Path]) 
     assert statuses(run(folders)) == ["current", "ran"]
     with pytest.raises(ConfigError, match=r"'03-third'.*01-first, 02-second"):
         run(folders, only="03-third")
+
+
+@pytest.mark.usefixtures("here")
+def test_what_was_run_is_written_as_pages(ran: tuple[Path, Path], tmp_path: Path) -> None:
+    (ran[1] / "site").mkdir()
+    (ran[1] / "site" / "map.html").write_text("<title>a map</title>", encoding="utf-8")
+    steps, folder = run(ran, only="02-second"), tmp_path / "pages" / "of mine"
+    page = write_pages(steps, folder)
+    assert page == folder / "executed" / "02-second.html"
+    assert "02-second" in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").h1.get_text()
+    assert not (folder / "executed" / "01-first.html").exists()
+    assert (folder / "map.html").is_file()  # what a chapter wrote is there, too
+    # Pages of ours are replaced; other files never are.
+    (folder / "old.html").touch()
+    write_pages(steps, folder)
+    assert not (folder / "old.html").exists()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    with pytest.raises(ConfigError, match="photos: holds other files"):
+        write_pages(steps, tmp_path / "photos")
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["mine.jpg"]
 
 
 @pytest.mark.usefixtures("here")

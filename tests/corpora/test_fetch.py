@@ -9,8 +9,12 @@ import random
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -122,6 +126,52 @@ def test_deb_comes_by_apt_and_its_links_work(data, commands):
     assert (folder / "b/two.png").is_symlink() and (folder / "b/two.png").read_bytes() == b"one"
     assert (folder / "c/one.png").read_bytes() == b"one"
     assert not list(data.rglob("doc*"))
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch) -> Iterator[Path]:
+    """The folder of a server in the place of Debian's; the first of the two has nothing."""
+    root = tmp_path / "served"
+    root.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(root))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{serving.server_port}"
+        monkeypatch.setattr(fetching, "POOLS", (f"{address}/today", f"{address}/then"))
+        yield root
+        serving.shutdown()
+
+
+@pytest.mark.parametrize("apt", ["is not here", "has another version"])
+def test_a_package_comes_from_debians_servers_where_apt_has_it_not(data, artifacts, monkeypatch, server, apt):
+    def run(command, **_):
+        if apt == "is not here":
+            raise FileNotFoundError(command[0])
+        return subprocess.CompletedProcess(command, 100, "", "E: Version '2:1.0-1' was not found\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    toy = replace(fetching.ARTIFACTS["toy-deb"], pool="t/toy")
+    monkeypatch.setitem(fetching.ARTIFACTS, "toy-deb", toy)
+    with pytest.raises(MissingError, match="127.0.0.1.*404.*127.0.0.1.*404.*toy-deb_1.0-1_all.deb"):
+        fetch("toy-deb")
+    place = server / "then" / "t" / "toy" / toy.filename
+    place.parent.mkdir(parents=True)
+    # Of what is longer than it should be, not all is read.
+    place.write_bytes(artifacts["toy-deb"].read_bytes() + bytes(1 << 20))
+    with pytest.raises(DataError, match="SHA-256 is"):
+        fetch("toy-deb")
+    assert tree(data) == set()
+    place.write_bytes(artifacts["toy-deb"].read_bytes())
+    assert (fetch("toy-deb") / "b/two.png").read_bytes() == b"one"
+
+
+def test_every_debian_package_of_ours_has_its_place_on_the_servers():
+    packages = [artifact for artifact in fetching.ARTIFACTS.values() if artifact.kind == "deb"]
+    assert packages
+    for artifact in packages:
+        initial, source = artifact.pool.split("/")
+        assert source.startswith(initial) and artifact.filename.startswith(source)
 
 
 def test_second_fetch_downloads_nothing_and_leaves_no_scraps(data, commands, capsys):

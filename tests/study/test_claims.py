@@ -16,7 +16,9 @@ from jupyter_book.config import get_final_config
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
+from vtm.errors import DataError
 from vtm_study.book import accessible, as_published, cells_of, holds
+from vtm_study.told import in_words
 
 PAGE = """# Page
 
@@ -207,3 +209,33 @@ def test_a_condition_has_names_and_no_python_beside() -> None:
 def test_a_heading_over_several_columns_is_that_of_a_group() -> None:
     page = accessible('<table><thead><tr><th colspan="2">a</th></tr></thead></table>', {})
     assert BeautifulSoup(page, "html.parser").th["scope"] == "colgroup"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"a": 0.25, "b": 0.125, "verdict": "held"}, "A has 0.25,\nB 12%."),
+        ({"a": 0.25, "b": 0.125, "verdict": "not decided"}, "Nobody knows."),
+        ({"a": 0.25, "b": 0.125, "verdict": ""}, "It is held by none."),
+    ],
+)
+def test_a_notebook_alone_tells_the_branch_that_its_values_bear(values: dict[str, Any], told: str) -> None:
+    prose = """## Found
+
+::::{claim} a > b and verdict == "held"
+:of: executed/chapter
+A has {glue:text}`a:.2f`,
+B {glue:text}`b:.0%`.
++++ verdict == "not decided"
+Nobody knows.
++++
+It is held by none.
+::::
+
+Of {glue:text}`a`."""
+    assert in_words(prose, values) == f"## Found\n\n{told}\n\nOf 0.25."
+
+
+def test_a_value_that_a_notebook_did_not_glue_is_named() -> None:
+    with pytest.raises(DataError, match="mrr: the chapter's prose names a value"):
+        in_words("MRR {glue:text}`mrr:.2f`", {"mmr": 1.0})

@@ -79,6 +79,9 @@ def reproduce(
         typer.Option(help="Run this notebook alone, as 03-joint, or this part of the study."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write what was run as pages to this folder, as the book shows it.")
+    ] = None,
     engine: Annotated[
         str, typer.Option(help="local, or ray: train the models as tasks of a Ray cluster first.")
     ] = "local",
@@ -97,9 +100,9 @@ def reproduce(
 
     if profile == "study":
         measure = _plugin(profile)
-        if notebooks is not None or engine != "local":
+        if notebooks is not None or html is not None or engine != "local":
             raise ConfigError(
-                "--profile study: runs no notebooks and trains here; leave out --notebooks and --engine"
+                "--profile study: runs no notebooks and trains here; leave out --notebooks, --html and --engine"
             )
         experiment = pipeline.experiment_of(profile, pipeline.parse_parameters(parameter or []))
         return measure(experiment, folder=out, parts=only or (), force=force, dry_run=dry_run)
@@ -131,6 +134,8 @@ def reproduce(
             for name, value in step.parameters.items():
                 typer.echo(f"          {name}={value}")
         typer.echo("\n".join(pipeline.make_plan(pipeline.experiment_of(profile, overrides)).lines()))
+    elif html is not None:
+        typer.echo(f"{pipeline.write_pages(steps, html.expanduser())} shows what was run")
 
 
 def _plugin(profile: str) -> Callable[..., None]:

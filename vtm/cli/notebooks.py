@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtm.config import Experiment, from_parameters, parse_corpus, plain, profile_parameters, unknown_parameter
-from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError, counted
+from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError, counted, require
 from vtm.files import (
     checkout,
     data_dir,
@@ -29,6 +32,7 @@ from vtm.files import (
     read_json,
     results_dir,
     runs_dir,
+    scratch,
     write_json,
     write_text,
 )
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
 # A notebook that calls a function of this name shows measurements that other commands stored.
 STORED = "stored("
+PAGES = ".vtm-pages"  # marks a folder that `write_pages` may replace
 # What a stamp holds -> why the step must run when it no longer agrees.
 REASONS = {
     "source": "the notebook changed",
@@ -550,6 +555,59 @@ def make_plan(experiment: Experiment) -> Plan:
     )
     seconds = epoch_seconds * experiment.model.epochs
     return Plan(experiment, n_train, complete, n_inputs, aligned, seconds, tuple(missing))
+
+
+def write_pages(steps: Sequence[Step], folder: Path) -> Path:
+    """The executed notebooks of some steps as pages in a folder, as the book shows them; returns the first one's.
+
+    The folder is replaced where it holds pages of ours.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds something else.
+    MissingError
+        There is no checkout with the book's settings, or Jupyter Book is not installed.
+    VtmError
+        Jupyter Book failed.
+    """
+    import yaml
+
+    root = checkout()
+    if root is None:
+        raise MissingError("--html: the book's settings are in a source checkout, and there is none")
+    require("jupyter_book")
+    if folder.exists() and any(folder.iterdir()) and not (folder / PAGES).is_file():
+        raise ConfigError(f"--html {folder}: holds other files; name an empty or a new folder")
+    with scratch() as place:
+        book = place / "book"
+        (book / "executed").mkdir(parents=True)
+        shutil.copy(root / "_config.yml", book)
+        shutil.copytree(root / "book" / "_static", book / "_static")
+        for name in ("references.bib", "glossary.md"):
+            shutil.copy(root / "book" / name, book)
+        # What chapters wrote beside them, such as the explorer, goes with them.
+        out = steps[0].output.parent
+        for name in _states(out):
+            (book / "executed" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(out / name, book / "executed" / name)
+        for step in steps:
+            shutil.copy(step.output, book / "executed")
+        names = [f"executed/{step.name}" for step in steps]
+        chapters = [{"file": name} for name in (*names[1:], "glossary")]
+        text = yaml.safe_dump({"format": "jb-book", "root": names[0], "chapters": chapters})
+        write_text(book / "_toc.yml", text)
+        run = "from jupyter_book.cli.main import main; main()"
+        command = [sys.executable, "-c", run, "build", "--quiet", str(book)]
+        done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+        made = book / "_build" / "html"
+        if done.returncode or not (made / f"{names[0]}.html").is_file():
+            raise VtmError(f"--html: Jupyter Book failed: {_one_line(done.stderr or done.stdout)}")
+        write_text(made / PAGES, "pages of vtm reproduce --html\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(made, folder)
+    return folder / f"{names[0]}.html"
 
 
 def duration(seconds: float) -> str:

