@@ -44,7 +44,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("git") is None:
         pytest.skip("no git")
     copy = tmp_path_factory.mktemp("contributing")
-    shutil.copytree(ROOT / "vtm", copy / "vtm", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("vtm", "vtm_study"):
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "notebooks", copy / "notebooks")
     shutil.copy(ROOT / "_toc.yml", copy)
     for change in CHANGES:
