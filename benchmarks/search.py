@@ -1,201 +1,158 @@
-"""What a search costs, measured against faiss' flat index in the same run, in turns."""
+"""What it costs to find pictures for a text, by the number of pictures; a scan of ready vectors by faiss is the yardstick."""
 
 from __future__ import annotations
 
-import functools
+import string
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import timed
+from benchmarks.growth import draw_documents
+from vtm.api import ModelWarning, VisualTopicModel
 from vtm.config import numpy_generator
-from vtm.errors import ConfigError
-from vtm.metrics.index import ThetaIndex, default_threads, import_faiss
+from vtm.errors import MissingError
+from vtm.files import scratch
+from vtm.metrics.ranking import top_items
+from vtm_study.machine import MemoryWatch
 
-KINDS = ("mixed", "dirichlet")
-_PROTOTYPES, _FACTORS = 500, 10
-_ROWS = 2**15
-
-
-def synthetic_theta(
-    n: int, n_queries: int, k: int, *, kind: str = "mixed", alpha: float = 0.1, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Theta of `n` images and of `n_queries` texts, (n, k) and (n_queries, k) float32.
-
-    "mixed" is like theta of a trained model: logits of 500 prototypes with 10 common factors, two of them mixed, and
-    noise; texts are a little sharper than images. Its three largest topics hold about a third at k = 60, as those of
-    the book's default experiment do. "dirichlet" draws from a symmetric Dirichlet distribution with `alpha`: as sparse
-    as theta of LDA.
-    """
-    if kind not in KINDS:
-        raise ConfigError(f"unknown kind of theta {kind!r}: choose one of {', '.join(KINDS)}")
-    random = numpy_generator(seed, f"theta to search, {kind}")
-    factors = random.normal(size=(_PROTOTYPES, _FACTORS)) @ random.normal(size=(_FACTORS, k)) / _FACTORS**0.5
-    prototypes = 1.2 * factors + 0.8 * random.normal(size=k)  # (500, k)
-
-    def draw(rows: int, sharpness: float) -> np.ndarray:
-        if kind == "dirichlet":
-            weights = random.standard_gamma(alpha, size=(rows, k), dtype=np.float32) + np.float32(1e-30)
-        else:
-            one, other = prototypes[random.integers(_PROTOTYPES, size=(2, rows))]
-            share = random.uniform(0.5, 1.0, size=(rows, 1))
-            logits = share * one + (1 - share) * other + 0.3 * random.normal(size=(rows, k))
-            weights = np.exp(sharpness * (logits - logits.max(axis=1, keepdims=True)))
-        return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-    theta = np.empty((n, k), dtype=np.float32)
-    for start in range(0, n, _ROWS):
-        theta[start : start + _ROWS] = draw(min(_ROWS, n - start), 1.0)
-    return theta, draw(n_queries, 1.2)
+BLOCK = 20_000
+UNKNOWN = "zeppelin"  # beside known words: such a text is read by its embedding and by its words
+KNOWN = 5
 
 
 def bench_search(
-    n: int = 1_000_000,
-    k: int = 60,
+    sizes: Sequence[int] = (10_000, 100_000),
     *,
-    kind: str = "mixed",
-    top: int = 100,
-    n_single: int = 50,
-    n_batch: int = 200,
     rounds: int = 3,
-    threads: int | None = None,
+    top: int = 100,
+    n_pairs: int = 6000,
+    n_topics: int = 60,
+    n_words: int = 2000,
+    n_inputs: int = 384,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Time exact and approximate searches among `n` images, and faiss' IndexFlatIP beside them.
+    """Time the search for one text among pictures whose embeddings are at hand, by VTM+ trained on drawn pairs.
 
     Parameters
     ----------
-    n, k, kind, seed
-        See `synthetic_theta`.
-    top : int
-        How many are asked for.
-    n_single : int
-        Texts searched one at a time.
-    n_batch, rounds : int
-        Texts searched at once, and how often.
-    threads : int, optional
-        Of the exact search (see `ThetaIndex.search`). For one text faiss is timed with one thread and with those
-        that OpenMP gives it, and counts with the faster: waking the others takes longer than a scan may. For many
-        texts it has all, which share the texts among them.
+    sizes : numbers of pictures, rising.
+    rounds : texts that are searched for, one after the other; the first is done once more before, and not counted.
+    top : pictures that are asked for.
+    n_pairs, n_topics, n_words, n_inputs : of the pairs that the model is trained on (`benchmarks.growth.draw_documents`).
 
     Returns
     -------
     dict
-        search_exact_ms, flat_ms, search_ms (approximate): medians for one text. flat_threads: faiss' threads in the
-        faster of its two; flat_ms_by_threads: both medians. threads, faiss_threads: ours, and those of faiss for many
-        texts. batch_exact_ms, batch_flat_ms, batch_blas_ms: medians for `n_batch` texts; the last is faiss made to use
-        BLAS, which it does by itself only from some 128,000 / k texts on. flat_vs_exact: the ratio, pair by pair, as
-        [lower quartile, median, upper quartile]; batch_flat_vs_exact, batch_blas_vs_exact: as [least, median, largest]
-        of the few rounds; more than 1 where our exact search is the faster. search_recall: the share of the exact
-        answer that the approximate one has. difference: the largest difference of a similarity from faiss'. build_s,
-        group_s, top3_mass and the parameters.
+        rows: for each size, pictures; seconds and word_seconds, medians of `VisualTopicModel.rank` by the fused measure for
+        a text of five known words and an unknown one, and for a known word; microseconds_a_picture of the former; anonymous,
+        MiB that the process held for it. What follows is by topics alone, among theta that was read before (theta_seconds):
+        topics_seconds by `vtm.metrics.ranking.top_items`, flat_seconds by faiss' IndexFlatIP, flat_vs_topics, how many times
+        as fast ours is, as [least, median, largest], difference, the largest of a similarity.
+        match_us: microseconds_a_picture of the largest size. The parameters.
 
     Raises
     ------
     MissingError
         faiss is not installed.
     """
-    faiss = import_faiss()
-    theta, texts = synthetic_theta(n, max(n_single, n_batch), k, kind=kind, seed=seed)
-    build_s, index = timed(ThetaIndex.build, theta, [f"{i:09d}" for i in range(n)])
-    flat = faiss.IndexFlatIP(k)
-    for start in range(0, n, _ROWS):
-        flat.add(_unit(theta[start : start + _ROWS]))
-    units = _unit(texts)
-
-    singles = [texts[i : i + 1] for i in range(n_single)]
-    all_threads = faiss.omp_get_max_threads()
-
-    def flat_single(n_threads: int, i: int) -> Any:
-        try:
-            faiss.omp_set_num_threads(n_threads)
-            return flat.search(units[i : i + 1], top)
-        finally:
-            faiss.omp_set_num_threads(all_threads)
-
-    counts = sorted({1, all_threads})
-    exact, *flat_ones = _in_turn(
-        [
-            lambda i: index.search(singles[i], top, threads=threads),
-            *(functools.partial(flat_single, count) for count in counts),
-        ],
-        n_single,
-    )
-    flat_threads, flat_one = min(zip(counts, flat_ones, strict=True), key=lambda pair: np.median(pair[1]))
-
-    def flat_blas(_: int) -> Any:
-        # Below a product of this size faiss compares one by one, which is slower.
-        default = faiss.cvar.distance_compute_blas_threshold
-        try:
-            faiss.cvar.distance_compute_blas_threshold = 1
-            return flat.search(units[:n_batch], top)
-        finally:
-            faiss.cvar.distance_compute_blas_threshold = default
-
-    batch, flat_batch, blas_batch = _in_turn(
-        [
-            lambda i: index.search(texts[:n_batch], top, threads=threads),
-            lambda i: flat.search(units[:n_batch], top),
-            flat_blas,
-        ],
-        rounds,
-    )
-    positions, similarities = index.search(texts[:n_batch], top, threads=threads)
-    difference = float(np.abs(similarities - flat.search(units[:n_batch], top)[0]).max())
-    group_s, _ = timed(lambda: index.search(singles[0], top, approximate=True))
-    (near,) = _in_turn([lambda i: index.search(singles[i], top, approximate=True)], n_single)
-    approximate, _ = index.search(texts[:n_batch], top, approximate=True)
-    recall = np.mean([np.isin(row, other).mean() for row, other in zip(positions, approximate, strict=True)])
+    _faiss()
+    with scratch() as folder:
+        pairs = draw_documents(
+            None, n_pairs, n_topics=n_topics, n_words=n_words, n_inputs=n_inputs, seed=seed
+        )
+        words = np.array([_word(number) for number in range(n_words)])
+        texts = [" ".join(words[row.indices]) for row in pairs.counts]
+        model = VisualTopicModel(n_topics, encoder="pixels", random_state=seed, cache=folder, progress=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ModelWarning)  # about drawn pairs
+            model.fit(texts, image_embeddings=pairs.x)
+        queries = [f"{' '.join(text.split()[:KNOWN])} {UNKNOWN}" for text in texts[:rounds]]
+        rows = [
+            _search(model, _pictures(folder / "pictures.npy", pairs.x, n, seed), queries, top) for n in sizes
+        ]
     return {
-        "n": n,
-        "k": k,
-        "kind": kind,
-        "top": top,
-        "n_batch": n_batch,
+        "rows": rows,
+        "match_us": rows[-1]["microseconds_a_picture"],
         "rounds": rounds,
+        "top": top,
+        "n_pairs": n_pairs,
+        "n_topics": n_topics,
+        "n_words": len(model.vocabulary_),
+        "n_inputs": n_inputs,
         "seed": seed,
-        "threads": default_threads() if threads is None else threads,
-        "faiss_threads": all_threads,
-        "top3_mass": float(np.partition(theta[:_ROWS], -3, axis=1)[:, -3:].sum(axis=1).mean()),
-        "build_s": build_s,
-        "group_s": group_s,
-        "search_exact_ms": _median_ms(exact),
-        "flat_ms": _median_ms(flat_one),
-        "flat_threads": flat_threads,
-        "flat_ms_by_threads": {
-            str(count): _median_ms(times) for count, times in zip(counts, flat_ones, strict=True)
-        },
-        "flat_vs_exact": _quartiles(flat_one / exact),
-        "batch_exact_ms": _median_ms(batch),
-        "batch_flat_ms": _median_ms(flat_batch),
-        "batch_flat_vs_exact": _range(flat_batch / batch),
-        "batch_blas_ms": _median_ms(blas_batch),
-        "batch_blas_vs_exact": _range(blas_batch / batch),
-        "search_ms": _median_ms(near),
-        "search_recall": float(recall),
-        "difference": difference,
     }
+
+
+def _search(model: VisualTopicModel, x: np.ndarray, queries: list[str], top: int) -> dict[str, Any]:
+    def ranked(texts: Sequence[str]) -> list[float]:
+        return _seconds(lambda text: model.rank([text], image_embeddings=x, top=top), texts)
+
+    with MemoryWatch() as before:
+        model.rank(queries[:1], image_embeddings=x[:BLOCK], top=top)
+    with MemoryWatch() as held:
+        fused = ranked(queries)
+    by_word = ranked([query.split()[0] for query in queries])
+    theta_seconds, theta = timed(lambda: model.transform(image_embeddings=x))
+    asked, ids = model.transform_text(queries), [f"{row:09d}" for row in range(len(x))]
+    flat = _faiss().IndexFlatIP(theta.shape[1])
+    flat.add(_unit(theta))
+    rows = range(len(queries))
+    ours, theirs = [], []
+    for row in [0, *rows]:  # in turns
+        ours.append(timed(lambda row=row: top_items(asked[row : row + 1], theta, ids, k=top))[0])
+        theirs.append(timed(lambda row=row: flat.search(_unit(asked[row : row + 1]), top))[0])
+    ratios = np.divide(theirs[1:], ours[1:])
+    difference = top_items(asked, theta, ids, k=top)[1] - flat.search(_unit(asked), top)[0]
+    return {
+        "pictures": len(x),
+        "seconds": float(np.median(fused)),
+        "word_seconds": float(np.median(by_word)),
+        "microseconds_a_picture": 1e6 * float(np.median(fused)) / len(x),
+        "anonymous": held.anonymous - before.anonymous,
+        "theta_seconds": theta_seconds,
+        "topics_seconds": float(np.median(ours[1:])),
+        "flat_seconds": float(np.median(theirs[1:])),
+        "flat_vs_topics": [float(value) for value in np.quantile(ratios, [0.0, 0.5, 1.0])],
+        "difference": float(np.abs(difference).max()),
+    }
+
+
+def _pictures(path: Path, known: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Embeddings (n, D) in a mapped file: each between two of those known, with noise."""
+    random = numpy_generator(seed, "pictures to search")
+    x = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, known.shape[1]))
+    for start in range(0, n, BLOCK):
+        some = min(BLOCK, n - start)
+        one, other = known[random.integers(len(known), size=(2, some))]
+        share = random.uniform(0.5, 1.0, size=(some, 1))
+        noise = 0.1 * known.std() * random.normal(size=one.shape)
+        x[start : start + some] = share * one + (1 - share) * other + noise
+    return x
+
+
+def _word(number: int) -> str:
+    """A word of letters, as vocabularies have."""
+    letters = string.ascii_lowercase
+    return "q" + "".join(letters[number // 26**place % 26] for place in range(3)) + "x"
+
+
+def _seconds(work: Callable[[str], Any], texts: Sequence[str]) -> list[float]:
+    return [timed(work, text)[0] for text in [texts[0], *texts]][1:]
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise MissingError(
+            "faiss is not installed, beside which search is measured: pip install faiss-cpu"
+        ) from None
+    return faiss
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def _in_turn(works: Sequence[Callable[[int], Any]], rounds: int) -> np.ndarray:
-    """(len(works), rounds) seconds; one round before them is not counted."""
-    for work in works:
-        work(0)
-    return np.array([[timed(work, i)[0] for work in works] for i in range(rounds)]).T
-
-
-def _median_ms(seconds: np.ndarray) -> float:
-    return float(1000 * np.median(seconds))
-
-
-def _quartiles(ratios: np.ndarray) -> list[float]:
-    return [float(value) for value in np.quantile(ratios, [0.25, 0.5, 0.75])]
-
-
-def _range(ratios: np.ndarray) -> list[float]:
-    return [float(value) for value in np.quantile(ratios, [0.0, 0.5, 1.0])]

@@ -15,7 +15,6 @@ from vtm.files import load_arrays, read_json, read_sealed, save_arrays, write_se
 
 REMOVED = object()
 MODEL, RESULT = ("does not hold what a model's does", "train anew"), ("does not hold what a result's does",)
-NO_INDEX = ("does not hold what an index's does", "build the index anew")
 CHANGED, UNREADABLE = ("its content is not what was",), ("not readable as JSON",)
 
 
@@ -40,13 +39,6 @@ def small_result(folder: Path) -> Path:
     ids = {"validation": ["a", "b"], "test": ["c", "d"]}
     Result("joint", 3, 0, "cosine", "ok", (), ids, arrays).save(folder, "k")
     return folder
-
-
-def small_index(folder: Path) -> Path:
-    from vtm.metrics.index import ThetaIndex
-
-    ThetaIndex.build(np.eye(3, dtype=np.float32), "abc").save(folder / "index")
-    return folder / "index"
 
 
 def reseal(path: Path, changes: Mapping[str, Any]) -> None:
@@ -78,10 +70,6 @@ def change_values(value: dict[str, Any], changes: Mapping[str, Any]) -> None:
             del holder[last]
         else:
             holder[last] = new
-
-
-def as_bytes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("latin-1"), dtype=np.uint8)
 
 
 def model(changes: Mapping[str, Any]) -> Callable[[Path], object]:
@@ -129,28 +117,22 @@ def result_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
 
 
 def unsealed(kind: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
-    """What is said of a model's, a result's or an index's arrays, changed under the hash that it states."""
+    """What is said of a model's or a result's arrays, changed under the hash that it states."""
 
     def run(folder: Path) -> object:
         from safetensors import safe_open
         from safetensors.numpy import load_file, save_file
 
         from vtm.experiment.results import Result
-        from vtm.metrics.index import ThetaIndex
         from vtm.model.topicmodel import TopicModel
 
-        {"model": small_model, "result": small_result, "index": small_index}[kind](folder)
-        path = (
-            folder
-            / {"model": "text.safetensors", "result": "result.safetensors", "index": "index.safetensors"}[
-                kind
-            ]
-        )
+        {"model": small_model, "result": small_result}[kind](folder)
+        path = folder / {"model": "text.safetensors", "result": "result.safetensors"}[kind]
         with safe_open(path, framework="np") as opened:
             head = json.loads(opened.metadata()["vtm"])
         change(head)
         save_file(load_file(path), path, {"vtm": json.dumps(head)})
-        load = {"model": TopicModel.load, "result": Result.load, "index": ThetaIndex.load}[kind]
+        load = {"model": TopicModel.load, "result": Result.load}[kind]
         return load(folder if kind == "result" else folder / path.stem)
 
     return run
@@ -160,28 +142,6 @@ def content(text: str) -> Callable[[Path], object]:
     def run(folder: Path) -> object:
         (folder / "x.json").write_text(text, encoding="utf-8")
         return read_json(folder / "x.json")
-
-    return run
-
-
-def index(changes: Mapping[str, Any]) -> Callable[[Path], object]:
-    def run(folder: Path) -> object:
-        from vtm.metrics.index import ThetaIndex
-
-        path = small_index(folder)
-        reseal_arrays(folder / "index.safetensors", changes)
-        return ThetaIndex.load(path)
-
-    return run
-
-
-def index_arrays(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], object]:
-    def run(folder: Path) -> object:
-        from vtm.metrics.index import ThetaIndex
-
-        path = small_index(folder)
-        reseal_arrays(folder / "index.safetensors", {}, change)
-        return ThetaIndex.load(path)
 
     return run
 
@@ -359,6 +319,7 @@ FINDINGS: tuple[Input, ...] = (
     wrong_result("ids are nothing", {"ids.test": None}),
     wrong_result("fewer ids than rows", {"ids.test": ["c"]}),
     *(wrong_result(f"{value!r} articles missing", {"n_missing": value}) for value in (-0.0, True, [], -1, 2**63, None)),
+    Input("result: no hash of the arrays", "result-json", unsealed("result", lambda head: head.pop("sha256")), ("not a file of vtm's",)),
     Input("result: half a surrogate pair", "result-json",
           unsealed("result", lambda head: head["about"].update(notes="\ud800")), CHANGED),
     *(Input(f"result: no {name}", "result-arrays", result_arrays(lambda a, name=name: a.pop(name)), RESULT)
@@ -375,17 +336,6 @@ FINDINGS: tuple[Input, ...] = (
       for value in (None, 0, True, "x")),
     *(Input(f"CLIP: mean {value!r}", "clip-folder", clip(mean=value), ("mean and std",))
       for value in ([], ["x"] * 3, [0.5], None, [None] * 3)),
-    *(Input(f"index: {name}", "index-arrays", index_arrays(change), NO_INDEX)
-      for name, change in (("no ids", lambda a: a.pop("ids")), ("a number for ids", lambda a: a.update(ids=as_bytes("1.5"))),
-                           ("ids are no JSON", lambda a: a.update(ids=as_bytes("\xff"))))),
-    Input("index: no measure", "index-json", index({"measure": None}), NO_INDEX),
-    Input("index: no hash of the arrays", "index-json", unsealed("index", lambda head: head.pop("sha256")), ("not a file of vtm's",)),
-    Input("index: unknown measure", "index-json", index({"measure": "x"}), ("no index for the measure 'x'",)),
-    Input("index: fewer ids than rows", "index-arrays", index_arrays(lambda a: a.update(ids=as_bytes('["a"]'))), ("ids",)),
-    Input("index: no theta", "index-arrays", index_arrays(lambda a: a.update(x=a.pop("theta"))), ("an index's",)),
-    Input("index: a number for theta", "index-arrays", index_arrays(lambda a: a.update(theta=np.array(1.0))), ("an index's",)),
-    Input("index: centres of other topics", "index-arrays",
-          index_arrays(lambda a: a.update(centres=np.eye(2, dtype=np.float32))), ("an index's",)),
     Input("fitted model: a number for a network", "fitted-model", api_model({"text": 1.5}), MODEL),
     Input("fitted model: no layers", "fitted-model", api_model({"parameters.hidden": None}), ("model", "train anew")),
     Input("fitted model: endlessly many pairs", "fitted-model", api_model({"n_pairs": float("inf")}), MODEL),

@@ -147,7 +147,7 @@ def test_what_is_light_stays_light() -> None:
 
 
 def test_measures_and_reports_load_no_model() -> None:
-    statement = "import vtm.metrics.ranking, vtm.metrics.retrieval, vtm.metrics.topics, vtm.metrics.index, "
+    statement = "import vtm.metrics.ranking, vtm.metrics.retrieval, vtm.metrics.topics, "
     found = loaded_by(
         statement + "vtm.report.figures, vtm.report.findings, vtm.report.tables, vtm.experiment.runs"
     )

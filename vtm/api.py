@@ -66,8 +66,6 @@ from vtm.metrics.calibration import (
     mixed,
     tune,
 )
-from vtm.metrics.index import MEASURES as INDEXED
-from vtm.metrics.index import ThetaIndex
 from vtm.metrics.ranking import MEASURES, best_columns, best_of, top_items
 from vtm.metrics.retrieval import bootstrap_interval
 from vtm.metrics.topics import (
@@ -1240,8 +1238,6 @@ class VisualTopicModel:
         if measure == FUSED:
             return best_of(self._scores(asked, x), top)
         theta, places = _theta(self.image_model_, x), [f"{row:012d}" for row in range(len(x))]
-        if measure in INDEXED:
-            return ThetaIndex.build(theta, places, measure=measure).search(asked, top)
         return top_items(asked, theta, places, k=top, measure=measure)
 
     def _scores(self, asked: Sequence[Question], x: np.ndarray) -> Iterator[np.ndarray]:

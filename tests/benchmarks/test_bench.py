@@ -27,9 +27,7 @@ from vtm_study.machine import MemoryWatch
 KEYS = {
     "fit_vs_ctm",
     "embed_vs_raw",
-    "search_exact_ms_1e6",
-    "search_ms_1e6",
-    "search_recall",
+    "match_us",
     "help_s",
     "import_s",
 }
@@ -155,18 +153,24 @@ def test_files_are_hashed_while_the_clock_runs(monkeypatch: pytest.MonkeyPatch) 
     assert told.count("hash") == 3 and told.index("hash") > 0 and told[-4:] == ["hash"] * 3 + ["clock"]
 
 
-def test_the_flat_scan_counts_with_the_faster_number_of_threads() -> None:
-    faiss = pytest.importorskip("faiss", reason="faiss is not installed")
-    before = faiss.omp_get_max_threads()
-    try:
-        faiss.omp_set_num_threads(2)
-        found = bench_search(3000, 10, top=20, n_single=3, n_batch=5, rounds=1, threads=1)
-        assert faiss.omp_get_max_threads() == 2 == found["faiss_threads"]
-    finally:
-        faiss.omp_set_num_threads(before)
-    assert found["flat_ms_by_threads"].keys() == {"1", "2"} and found["threads"] == 1
-    assert found["flat_ms"] == min(found["flat_ms_by_threads"].values())
-    assert found["flat_ms"] == found["flat_ms_by_threads"][str(found["flat_threads"])]
+def test_search_is_measured_beside_a_scan_that_finds_the_same() -> None:
+    pytest.importorskip("faiss", reason="faiss is not installed")
+    found = bench_search((150, 700), rounds=2, top=20, n_pairs=500, n_topics=8, n_words=200, n_inputs=16)
+    few, many = found["rows"]
+    assert (few["pictures"], many["pictures"]) == (150, 700) and found["n_words"] > 100
+    assert found["match_us"] == pytest.approx(1e6 * many["seconds"] / 700)
+    for row in found["rows"]:
+        assert row["difference"] < 1e-5 and row["flat_vs_topics"] == sorted(row["flat_vs_topics"])
+        assert min(row["word_seconds"], row["theta_seconds"], row["topics_seconds"], row["flat_seconds"]) > 0
+    measured = {"machine": {}, "skipped": {}, "details": {"search": found}}
+    assert [line.split()[1] for line in bench.bench_lines(measured)] == ["150", "700"]
+    assert list(cost.search_table(measured).index) == ["150 pictures", "700 pictures"]
+
+
+def test_without_faiss_search_is_not_measured_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingError, match="pip install faiss-cpu"):
+        bench_search((150,))
 
 
 def test_import_takes_what_it_adds_to_an_empty_process() -> None:
@@ -185,7 +189,14 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sizes = {
         "fit": {"epochs": 1, "repeats": 1, "n": 200, "n_words": 50, "n_inputs": 8, "n_topics": 3},
         "embedding": {"n": 8, "rounds": 1},
-        "search": {"n": 2000, "k": 8, "n_single": 3, "n_batch": 4, "rounds": 1},
+        "search": {
+            "sizes": (300, 900),
+            "rounds": 1,
+            "n_pairs": 400,
+            "n_topics": 8,
+            "n_words": 200,
+            "n_inputs": 16,
+        },
         "starts": 1,
         "growth": {"sizes": (300, 900), "steps": 50, "n_topics": 3},
         "grid": {"n": 200, "n_words": 50, "n_inputs": 8, "sizes": (3,), "epochs": 1, "repeats": 1},
@@ -214,11 +225,11 @@ def test_the_command_prints_every_key_and_the_chapter_reads_them(
     assert told.exit_code == 0, told.output
     found = json.loads(told.stdout)
     assert KEYS <= found.keys() and found["skipped"] == {}
-    assert 0 <= found["search_recall"] <= 1
+    assert found["match_us"] == found["details"]["search"]["rows"][-1]["microseconds_a_picture"] > 0
     kept = cost.stored(tmp_path / "bench.json")
     assert kept == found
     table = cost.ratios_table(kept)
-    assert len(table) == 8 + len(as_it_comes(kept["details"]["training"]))
+    assert len(table) == 5 + len(as_it_comes(kept["details"]["training"]))
     assert table.loc["training, one model", "times as fast"].startswith(f"{found['fit_vs_ctm']:.2f}")
     assert len(cost.growth_table(kept)) == 2
     # The same again would take as long: what the parts measured is given, which of them are asked is looked at.
@@ -281,7 +292,7 @@ def test_one_part_that_fails_costs_no_other(
         "training, each of three seeds",
     ]
     numbers = cost.cost_numbers(found)
-    assert numbers["search_ms"] == numbers["growth_bytes"] == cost.NOT_MEASURED
+    assert numbers["match_us"] == numbers["growth_bytes"] == cost.NOT_MEASURED
     assert numbers["fit_vs_ctm"] == f"{found['fit_vs_ctm']:.1f}"
     assert "not measured" in cost.growth_table(found)
     assert cost.growth(found).texts[0].get_text() == "growth was not measured"
@@ -305,7 +316,8 @@ def test_nothing_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"details": {}, "skipped": {}, "machine": {}, "date": "2026-01-01", "commit": ""}
     assert "None" in cost.ratios_table(found) and cost.ratios(found).texts
     values = set(cost.cost_numbers(found).values())
-    assert values == {cost.NOT_MEASURED, f"{cost.SEARCH_AIM:.0f}"}
+    assert values == {cost.NOT_MEASURED}
+    assert "not measured" in cost.search_table(found)
 
 
 @pytest.mark.parametrize("place", ["a folder", "below a file"])
@@ -347,9 +359,7 @@ def test_the_chapter_shows_what_older_measurements_hold() -> None:
     """A stored file without the keys that came later: threads, memory by kind, losses by seed."""
     found = cost.stored()
     later = (
-        "flat_threads",
         "threads",
-        "faiss_threads",
         "reference_threads",
         "reference_seconds_by_threads",
         "model_threads",
@@ -360,10 +370,20 @@ def test_the_chapter_shows_what_older_measurements_hold() -> None:
             part.pop(name, None)
     for row in found["details"]["growth"]["rows"]:
         row.pop("anonymous", None), row.pop("mapped", None)
-    assert len(cost.ratios_table(found)) == 8
+    assert len(cost.ratios_table(found)) == 5
     assert set(cost.growth_table(found)["its own memory, MiB"]) == {"–"}
     cost.growth(found), cost.ratios(found)
     assert cost.cost_numbers(found)["held_out_spread"] == cost.NOT_MEASURED
+
+
+def test_a_search_by_the_index_that_there_was_is_said_to_be_none(tmp_path: Path) -> None:
+    older = cost.stored() | {"skipped": {}}
+    older["details"]["search"] = {"search_exact_ms": 9.0, "flat_ms": 21.5}
+    (tmp_path / "bench.json").write_text(json.dumps(older), encoding="utf-8")
+    found = cost.stored(tmp_path / "bench.json")
+    assert "search (of an index" in cost.provenance_table(found).loc["not measured", "value"]
+    assert "not measured" in cost.search_table(found)
+    assert cost.cost_numbers(found)["match_us"] == cost.NOT_MEASURED
 
 
 def test_the_chapter_adds_up_what_the_runs_folder_records(
@@ -404,7 +424,10 @@ def test_the_chapter_adds_up_what_the_runs_folder_records(
 
 def test_the_stored_measurement_is_a_full_one() -> None:
     found = cost.stored()
-    assert KEYS <= found.keys() and not found["quick"] and found["skipped"] == {}
+    # A search by the index that there was counts as none.
+    assert (
+        KEYS - {"match_us"} <= found.keys() and not found["quick"] and found["skipped"].keys() <= {"search"}
+    )
     assert found["machine"]["processor"] and found["date"] and found["commit"]
     assert [row["documents"] for row in found["details"]["growth"]["rows"]] == [10_000, 100_000, 1_000_000]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz_findings import FINDINGS, small_index, small_model, small_result
+from fuzz_findings import FINDINGS, small_model, small_result
 from hostile_tables import (
     INPUTS,
     TABLES,
@@ -52,13 +52,11 @@ def test_finding_of_the_fuzzer(case: Input, tmp_path):
 
 def test_what_the_findings_are_edits_of_is_good(tmp_path):
     from vtm.experiment.results import Result
-    from vtm.metrics.index import ThetaIndex
     from vtm.model.topicmodel import TopicModel
 
     model = TopicModel.load(small_model(tmp_path))
     assert model.theta(np.ones((2, 3), dtype=np.float32)).shape == (2, 2)
     assert Result.load(small_result(tmp_path), "k").ranks().tolist() == [2, 2]
-    assert ThetaIndex.load(small_index(tmp_path)).ids == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("column", ["2019", "007", "0", "00"])

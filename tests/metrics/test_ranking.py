@@ -19,7 +19,6 @@ from vtm.metrics.ranking import (
     NOT_FOUND,
     best_columns,
     best_of,
-    prepared_rows,
     similarity,
     target_ranks,
     top_items,
@@ -379,14 +378,47 @@ class TestSharedNoiseLeaks:
         assert np.mean(moved) == pytest.approx(np.mean(honest), abs=0.02)
 
 
-def test_an_error_names_the_row_that_the_caller_knows() -> None:
-    rows = np.array([[np.nan, 1], [0.5, 0.5], [0.5, np.inf], [2, 3]])
-    with pytest.raises(DataError, match="in 2 of 4 rows, the first is row 0$"):
-        prepared_rows(rows, "queries", "cosine")
-    with pytest.raises(DataError, match="in 2 of 4 rows, the first is row 5$"):
-        prepared_rows(rows, "queries", "cosine", np.array([7, 1, 5, 3]))
-    with pytest.raises(DataError, match="1 of 2 rows are negative.*the first is row 8;"):
-        prepared_rows(rows[[1, 3]], "queries", "hellinger", np.array([9, 8]))
+@pytest.mark.parametrize("measure", MEASURES)
+def test_items_that_are_read_in_parts_are_the_same_items(measure, monkeypatch):
+    """Ties across parts go by the id, what is wrong is counted in all, and the tolerance is that of all."""
+    rng = np.random.default_rng(12)
+    queries, items = distributions(rng, 9, 6), distributions(rng, 70, 6).astype(np.float32)
+    items[rng.integers(70, size=30)] = items[7]
+    ids = list(rng.permutation(names(70)))
+    expected = {k: top_items(queries, items, ids, k=k, measure=measure) for k in (1, 5, 70)}
+    monkeypatch.setattr(ranking, "_ITEMS", 16)
+    monkeypatch.setattr(ranking, "_QUERIES", 4)
+    for k, (positions, scores) in expected.items():
+        found = top_items(queries, items, ids, k=k, measure=measure)
+        np.testing.assert_array_equal(found[0], positions)
+        np.testing.assert_allclose(found[1], scores, rtol=1e-12)
+    items[[40, 61]] = np.nan
+    with pytest.raises(DataError, match="items: NaN or infinity in 2 of 70 rows, the first is row 40$"):
+        top_items(queries, items, ids, k=3, measure=measure)
+
+
+def test_the_order_of_the_items_changes_no_answer():
+    rng = np.random.default_rng(3)
+    theta, ids = distributions(rng, 7, 6)[rng.integers(7, size=900)].astype(np.float32), np.array(names(900))
+    shuffled = rng.permutation(900)
+    queries = distributions(rng, 4, 6)
+    for measure in MEASURES:
+        one, _ = top_items(queries, theta, ids, k=50, measure=measure)
+        other, _ = top_items(queries, theta[shuffled], ids[shuffled], k=50, measure=measure)
+        np.testing.assert_array_equal(ids[one], ids[shuffled][other])
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_products_of_any_scale(scale):
+    rng = np.random.default_rng(2)
+    queries, items = scale * distributions(rng, 3, 8), scale * distributions(rng, 250, 8)
+    positions, scores = top_items(queries, items, names(250), k=20, measure="dot")
+    unit = np.maximum(1, np.linalg.norm(queries, axis=1) * np.linalg.norm(items, axis=1).max())
+    for query, row, values, own in zip(queries, positions, scores, unit, strict=True):
+        products = [slow_similarity(query, item, "dot") for item in items]
+        best = sorted(range(250), key=lambda i: (-round(products[i] / (1e-9 * own)), i))[:20]
+        assert row.tolist() == best
+        np.testing.assert_allclose(values, [products[i] for i in best], rtol=1e-10)
 
 
 @pytest.mark.parametrize("few", [0, 99])

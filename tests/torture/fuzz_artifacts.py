@@ -1,4 +1,4 @@
-"""The fuzzed readers of what vtm itself has written, or fetched: models, results, caches, indexes, records."""
+"""The fuzzed readers of what vtm itself has written, or fetched: models, results, caches, records."""
 
 from __future__ import annotations
 
@@ -137,31 +137,6 @@ def fitted_model(folder: Path) -> Reader:
     return about_reader(folder / "model", check)
 
 
-def _small_index(folder: Path) -> Path:
-    from vtm.metrics.index import ThetaIndex
-
-    theta = np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
-    ThetaIndex.build(theta, ("a", "b", "c")).save(folder / "index")
-    return folder / "index.safetensors"
-
-
-def _use_index(folder: Path) -> None:
-    from vtm.metrics.index import ThetaIndex
-
-    index = attempt(lambda: ThetaIndex.load(folder / "index"))
-    if index is not None:
-        found = attempt(lambda: index.search(np.full((1, index.theta.shape[1]), 0.5), 2))
-        assert found is None or set(found[0].ravel()) <= set(range(len(index.ids)))
-
-
-def index_json(folder: Path) -> Reader:
-    return about_reader(_small_index(folder), lambda: _use_index(folder))
-
-
-def index_arrays(folder: Path) -> Reader:
-    return weights_reader(_small_index(folder), lambda: _use_index(folder))
-
-
 def embeddings_manifest(folder: Path) -> Reader:
     from vtm.corpora.base import Dropped
     from vtm.encoders.shards import MANIFEST, Manifest
@@ -211,8 +186,6 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "fitted-model": fitted_model,
     "result-json": result_json,
     "result-arrays": result_arrays,
-    "index-json": index_json,
-    "index-arrays": index_arrays,
     "cache-shard": cache_shard,
     "embeddings-manifest": embeddings_manifest,
     "clip-folder": clip_folder,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +20,7 @@ NOT_FOUND = int(np.iinfo(np.int64).max)  # the rank of a target that is not amon
 TIE_TOLERANCE = 1e-9
 _DISTRIBUTIONS = ("hellinger", "jensen-shannon")
 _BLOCK_VALUES = 2**23  # float64 values held at once by one block: 64 MiB
+_ITEMS, _QUERIES = 2**15, 2**10  # of one product, where the best are looked for
 _FEW = 10  # up to so many of each row, to look for the largest again and again is the quickest
 
 
@@ -127,7 +129,7 @@ def target_ranks(
     left, right = left[q_order], right[i_order]
     place = {i_ids[position]: column for column, position in enumerate(i_order)}
     columns = np.array([place.get(wanted[position], -1) for position in q_order], dtype=np.int64)
-    tolerance = _tolerance(left, right, measure)
+    tolerance = _tolerance(left, [right], measure)
 
     sorted_ranks = np.full(len(q_ids), NOT_FOUND, dtype=np.int64)
     for rows, block in _blocks(left, right, measure):
@@ -176,20 +178,25 @@ def top_items(
     """
     if k < 1:
         raise ConfigError(f"k must be at least 1, not {k}")
-    i_ids = unique_ids(item_ids, len(items), "item id")
-    order = id_order(i_ids)
-    left, right = _prepare_pair(queries, items, measure)
-    right = right[order]
-    k = min(k, len(right))
-    tolerance = _tolerance(left, right, measure)
-    positions = np.empty((len(left), k), dtype=np.int64)
-    scores = np.empty((len(left), k))
-    for rows, block in _blocks(left, right, measure):
-        steps = np.round(block / tolerance[rows][:, None])
-        best = np.argsort(-steps, axis=1, kind="stable")[:, :k]
-        positions[rows] = order[best]
-        scores[rows] = np.take_along_axis(block, best, axis=1)
+    order = id_order(unique_ids(item_ids, len(items), "item id"))
+    left, right = _checked_pair(queries, items, measure)
+    left = _rows(left, measure)
+    width = max(1, min(_ITEMS, _BLOCK_VALUES // min(len(left), _QUERIES)))
+    parts = [order[start : start + width] for start in range(0, len(order), width)]
+    tolerance = _tolerance(left, (right[part] for part in parts), measure)[:, None]
+    positions = np.empty((len(left), min(k, len(order))), dtype=np.int64)
+    scores = np.empty(positions.shape)
+    for start in range(0, len(left), _QUERIES):
+        rows = slice(start, start + _QUERIES)
+        blocks = (_product(left[rows], _rows(right[part], measure), measure) for part in parts)
+        found, scores[rows] = best_of(blocks, k, key=partial(_steps, tolerance[rows]))
+        positions[rows] = order[found]
     return positions, scores
+
+
+def _steps(tolerance: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Similarities as multiples of what counts as equal."""
+    return np.round(block / tolerance)
 
 
 def best_columns(x: np.ndarray, top: int) -> np.ndarray:
@@ -242,9 +249,14 @@ def best_of(
 
 
 def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    left, right = _checked_pair(queries, items, measure)
+    return _rows(left, measure), _rows(right, measure)
+
+
+def _checked_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
     if measure not in MEASURES:
         raise ConfigError(f"unknown similarity measure {measure!r}: choose one of {', '.join(MEASURES)}")
-    left, right = prepared_rows(queries, "queries", measure), prepared_rows(items, "items", measure)
+    left, right = _checked(queries, "queries", measure), _checked(items, "items", measure)
     if left.shape[1] != right.shape[1]:
         raise DataError(
             f"queries have {left.shape[1]} columns and items {right.shape[1]}: they must share one space"
@@ -252,41 +264,44 @@ def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple
     return left, right
 
 
-def prepared_rows(
-    rows: np.ndarray, name: str, measure: str, positions: np.ndarray | None = None
-) -> np.ndarray:
-    """Checked float64 rows, transformed so that a product of two gives the similarity where it can.
-
-    Each row by itself. `positions` name rows in errors where these are some of many.
-    """
-    x = np.asarray(rows, dtype=np.float64)
+def _checked(rows: np.ndarray, name: str, measure: str) -> np.ndarray:
+    """Rows of float numbers that the measure can compare."""
+    x = np.asanyarray(rows)
+    if x.dtype.kind != "f":
+        x = x.astype(np.float64)
     if x.ndim != 2 or 0 in x.shape:
         raise DataError(f"{name}: a matrix of at least one row and column is needed, not shape {x.shape}")
 
-    def first(some: np.ndarray) -> int:
-        return some[0] if positions is None else positions[some].min()
+    def rows_of(wrong: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        starts = range(0, len(x), _ITEMS)
+        return np.concatenate([start + np.flatnonzero(wrong(x[start : start + _ITEMS])) for start in starts])
 
-    if len(bad := np.flatnonzero(~np.isfinite(x).all(axis=1))):
+    if len(bad := rows_of(lambda part: ~np.isfinite(part).all(axis=1))):
+        raise DataError(f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {bad[0]}")
+    if measure in _DISTRIBUTIONS and len(bad := rows_of(_is_no_distribution)):
         raise DataError(
-            f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {first(bad)}"
+            f"{name}: {measure} compares distributions, but {len(bad)} of {len(x)} rows are negative "
+            f"or do not sum to 1, the first is row {bad[0]}; use cosine"
         )
+    return x
+
+
+def _is_no_distribution(x: np.ndarray) -> np.ndarray:
+    return (x < 0).any(axis=1) | (np.abs(x.sum(axis=1, dtype=np.float64) - 1) > 1e-3)
+
+
+def _rows(x: np.ndarray, measure: str) -> np.ndarray:
+    """Rows in float64, transformed so that a product of two gives the similarity where it can; each row by itself."""
+    x = x.astype(np.float64)
     if measure == "cosine":
         # Divided by the largest entry first, so that squares neither overflow nor vanish.
         largest = np.abs(x).max(axis=1, keepdims=True)
-        x = x / np.where(largest > 0, largest, 1.0)
+        x /= np.where(largest > 0, largest, 1.0)
         length = np.linalg.norm(x, axis=1, keepdims=True)
-        return x / np.where(length > 0, length, 1.0)
+        x /= np.where(length > 0, length, 1.0)
     if measure in _DISTRIBUTIONS:
-        total = x.sum(axis=1, keepdims=True)
-        wrong = np.flatnonzero((x < 0).any(axis=1) | (np.abs(total[:, 0] - 1) > 1e-3))
-        if len(wrong):
-            raise DataError(
-                f"{name}: {measure} compares distributions, but {len(wrong)} of {len(x)} rows are negative "
-                f"or do not sum to 1, the first is row {first(wrong)}; use cosine"
-            )
-        x = x / total
-        return np.sqrt(x) if measure == "hellinger" else x
-    return x
+        x /= x.sum(axis=1, keepdims=True)
+    return np.sqrt(x) if measure == "hellinger" else x
 
 
 def _blocks(left: np.ndarray, right: np.ndarray, measure: str) -> Iterator[tuple[slice, np.ndarray]]:
@@ -294,14 +309,18 @@ def _blocks(left: np.ndarray, right: np.ndarray, measure: str) -> Iterator[tuple
     step = max(1, _BLOCK_VALUES // len(right))
     for start in range(0, len(left), step):
         rows = slice(start, min(start + step, len(left)))
-        if measure == "jensen-shannon":
-            yield rows, _minus_jensen_shannon(left[rows], right)
-            continue
-        with np.errstate(over="ignore", invalid="ignore"):
-            block = left[rows] @ right.T  # (rows, m)
-        if measure == "dot" and not np.isfinite(block).all():
-            raise DataError("dot: the products of these vectors overflow; use cosine, or scale them down")
-        yield rows, block
+        yield rows, _product(left[rows], right, measure)
+
+
+def _product(left: np.ndarray, right: np.ndarray, measure: str) -> np.ndarray:
+    """(n, m) similarities of rows that `_rows` made."""
+    if measure == "jensen-shannon":
+        return _minus_jensen_shannon(left, right)
+    with np.errstate(over="ignore", invalid="ignore"):
+        block = left @ right.T
+    if measure == "dot" and not np.isfinite(block).all():
+        raise DataError("dot: the products of these vectors overflow; use cosine, or scale them down")
+    return block
 
 
 def _minus_jensen_shannon(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -321,12 +340,12 @@ def _x_log_x(x: np.ndarray) -> np.ndarray:
     return x * np.log(np.where(x > 0, x, 1.0))
 
 
-def _tolerance(left: np.ndarray, right: np.ndarray, measure: str) -> np.ndarray:
-    """(n,) what counts as equal for each query."""
+def _tolerance(left: np.ndarray, parts: Iterable[np.ndarray], measure: str) -> np.ndarray:
+    """(n,) what counts as equal for each query, of items that come in parts."""
     if measure != "dot":
         return np.full(len(left), TIE_TOLERANCE)
-    scale = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1).max()
-    return TIE_TOLERANCE * np.maximum(scale, 1.0)
+    longest = max(np.linalg.norm(part.astype(np.float64), axis=1).max() for part in parts)
+    return TIE_TOLERANCE * np.maximum(np.linalg.norm(left, axis=1) * longest, 1.0)
 
 
 def unique_ids(ids: Sequence[str], n_rows: int, name: str) -> list[str]:
