@@ -295,7 +295,7 @@ def test_one_part_that_fails_costs_no_other(
     assert numbers["match_us"] == numbers["growth_bytes"] == cost.NOT_MEASURED
     assert numbers["fit_vs_ctm"] == f"{found['fit_vs_ctm']:.1f}"
     assert "not measured" in cost.growth_table(found)
-    assert cost.growth(found).texts[0].get_text() == "growth was not measured"
+    assert cost.growth(found).axes[0].texts[0].get_text() == "growth was not measured"
 
 
 def test_the_package_as_it_comes_has_a_line_of_its_own_where_fewer_threads_are_faster() -> None:
@@ -314,7 +314,7 @@ def test_the_package_as_it_comes_has_a_line_of_its_own_where_fewer_threads_are_f
 
 def test_nothing_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"details": {}, "skipped": {}, "machine": {}, "date": "2026-01-01", "commit": ""}
-    assert "None" in cost.ratios_table(found) and cost.ratios(found).texts
+    assert "None" in cost.ratios_table(found) and cost.ratios(found).axes[0].texts
     values = set(cost.cost_numbers(found).values())
     assert values == {cost.NOT_MEASURED}
     assert "not measured" in cost.search_table(found)
