@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from vtm.corpora import fetch as fetching
 from vtm.corpora.fetch import ARTIFACTS, STAMP, fetch, fetch_checked, is_fetched
 from vtm.corpora.pictures import open_picture
-from vtm.encoders import EncoderPair, load_encoder
+from vtm.encoders import EncoderPair, load_encoder, load_named
 from vtm.errors import ConfigError, DataError
 from vtm.files import data_dir, hash_json, hash_tree, write_json
 
@@ -40,7 +40,9 @@ def test_unknown_names_and_options_list_the_possible_ones():
         load_encoder("pixels", device="quantum")
     with pytest.raises(ConfigError, match="pixels has no option 'image_size'; it has no options"):
         load_encoder("pixels", image_size=3)
-    with pytest.raises(ConfigError, match="offline has no option 'sise'; its options are image_size"):
+    with pytest.raises(
+        ConfigError, match="offline has no option 'sise'; its options are image_size, precision"
+    ):
         load_encoder("offline", sise=3)
     with pytest.raises(ConfigError, match="image_size 100: give a multiple of 14"):
         load_encoder("offline", image_size=100)
@@ -199,6 +201,13 @@ def test_weights_that_look_as_before_are_not_read_again(tmp_path, monkeypatch):
 def test_a_size_of_pictures_that_is_none(size):
     with pytest.raises(ConfigError, match="image_size .*: give a multiple of 14"):
         load_encoder("offline", image_size=size)
+
+
+def test_a_precision_that_is_none_or_cannot_be_had():
+    with pytest.raises(ConfigError, match="precision=int4: choose from float32, int8"):
+        load_named("offline:precision=int4")
+    with pytest.raises(ConfigError, match="precision=int8: is computed on the CPU; leave it out on CUDA"):
+        load_named("offline:precision=int8", device="cuda")
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +374,119 @@ def test_dinov2_is_the_same_to_the_last_bit_in_any_number_of_threads(offline, dr
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     found = [session.run([OUTPUT], {INPUT: batch[start : start + 16]})[0] for start in (0, 16, 32)]
     np.testing.assert_array_equal(np.concatenate(found), expected)
+
+
+@pytest.fixture(scope="module")
+def int8(offline) -> EncoderPair:
+    from vtm.encoders.offline import has_exact_int8
+
+    if not has_exact_int8():
+        pytest.skip("this processor has no exact products of 8 bits")
+    return load_named("offline:precision=int8", device="cpu")
+
+
+@pytest.mark.data
+def test_int8_is_near_to_float32_and_its_rows_depend_on_their_picture_alone(
+    offline, int8, clipart, monkeypatch
+):
+    from vtm.encoders import offline as module
+
+    small = [path for path in clipart if path.stat().st_size < 500_000]
+    some = small[:: len(small) // 40][:40]
+    batch = np.stack([int8.image.preprocess(open_picture(path, size=112)) for path in some])
+    # One picture has a wider range than the others: steps taken over a batch would follow from it.
+    batch[7] *= 5
+    found = int8.image.encode(batch)
+    near = cosine(found, offline.image.encode(batch))
+    assert np.delete(near, 7).mean() > 0.997 and near.min() < 1 - 1e-6  # of two different pictures: 0.6
+    monkeypatch.setattr(module, "cores", lambda: 3)
+    np.testing.assert_array_equal(int8.image.encode(batch[::-1])[::-1], found)
+    monkeypatch.setattr(module, "cores", lambda: 1)
+    np.testing.assert_array_equal(int8.image.encode(batch[5:8]), found[5:8])
+    assert int8.image.encode(batch[:0]).shape == (0, 384)
+
+
+@pytest.mark.data
+def test_int8_is_what_onnx_runtimes_own_quantizer_makes(int8, tmp_path):
+    """Weights to the last bit, and the same operators; the quantizer knows the heads' operator by its type alone."""
+    from collections import Counter
+
+    import onnx
+    from onnx import TensorProto, numpy_helper
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from vtm.encoders.offline import backbone
+
+    def kinds(nodes):
+        return Counter(node.op_type for node in nodes)
+
+    weights = int8.image.weights
+    ours = onnx.load_from_string(backbone(weights, size=112, int8=True)).graph
+    quantize_dynamic(
+        onnx.load_from_string(backbone(weights, size=112)),
+        tmp_path / "theirs.onnx",
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul"],
+    )
+    theirs = onnx.load(tmp_path / "theirs.onnx").graph
+    for name in ("DynamicQuantizeLinear", "MatMulInteger"):
+        assert kinds(ours.node)[name] == kinds(theirs.node)[name]
+    assert kinds(ours.node)["MatMulInteger"] == 72 and kinds(ours.node)["MultiHeadAttention"] == 12
+    assert not kinds(ours.node)["MatMul"], "nothing is left to be multiplied in float32, but for attention"
+
+    def small(graph):
+        found = [numpy_helper.to_array(one) for one in graph.initializer if one.data_type == TensorProto.INT8]
+        return sorted((one for one in found if one.ndim == 2), key=lambda one: one.tobytes())
+
+    pairs = list(zip(small(ours), small(theirs), strict=True))
+    assert len(pairs) == 72
+    for one, other in pairs:
+        assert np.abs(one.astype(int) - other).max() <= 1 and (one == other).mean() > 0.999
+
+
+@pytest.mark.data
+def test_int8_has_a_key_of_its_own(offline):
+    int8 = load_named("offline:precision=int8")
+    assert load_named("offline:precision=float32").image.key == offline.image.key != int8.image.key
+    assert int8.text.key == offline.text.key
+    assert load_named("offline:precision=int8,image_size=56").image.key != int8.image.key
+
+
+@pytest.mark.data
+def test_a_model_of_int8_remembers_it(int8, tmp_path, monkeypatch):
+    """As `vtm train --encoder offline:precision=int8` does."""
+    from vtm import VisualTopicModel
+    from vtm.corpora import load_corpus
+
+    monkeypatch.setattr("vtm.encoders.cache.data_dir", lambda: tmp_path)  # where embeddings are kept
+    corpus = load_corpus("scenes", n=60)
+    model = VisualTopicModel(4, encoder="offline:precision=int8", progress=False)
+    model.fit(corpus.texts, corpus.images).save(tmp_path / "model")
+    loaded = VisualTopicModel.load(tmp_path / "model")
+    np.testing.assert_allclose(
+        loaded.transform(corpus.images[:3]), model.transform(corpus.images[:3]), atol=1e-6
+    )
+    with pytest.raises(DataError, match="trained with the image encoder .*/int8-1, this one is"):
+        VisualTopicModel.load(tmp_path / "model", encoder="offline").transform(corpus.images[:3])
+
+
+@pytest.mark.data
+def test_int8_is_refused_where_its_products_overflow(offline, monkeypatch):
+    """As on x86 without VNNI or AMX, where two products are added in 16 bits."""
+    from vtm.encoders import offline as module
+
+    class Overflowing:
+        def run(self, _, inputs):
+            products = [np.full((len(rows), 64), 64 * 255 * 127) for rows in inputs.values()]
+            return [*products[:-1], np.full_like(products[-1], 32 * 32767)]
+
+    monkeypatch.setattr(module, "_open", lambda *_, **__: Overflowing())
+    assert not module.has_exact_int8()
+    image = load_named("offline:precision=int8").image  # a full cache needs no such products
+    assert image.dim == 384 and "int8" in image.key
+    with pytest.raises(ConfigError, match="precision=int8: this processor has neither VNNI nor AMX"):
+        image.encode(np.zeros((1, 3, 112, 112), np.float32))
 
 
 @pytest.mark.data

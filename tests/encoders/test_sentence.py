@@ -594,6 +594,9 @@ def test_pictures_by_the_offline_encoder(tmp_path):
             pytest.skip(f"{data_dir()} lacks {name}; `vtm prefetch` gets it")
     pair = load_encoder("sentence", text=str(make_bert(tmp_path / "bert")), image_size=56)
     assert pair.image.key == load_encoder("offline", image_size=56).image.key
+    text = str(tmp_path / "bert")
+    small = load_encoder("sentence", text=text, image_size=56, precision="int8")
+    assert small.image.key == load_encoder("offline", image_size=56, precision="int8").image.key
     assert pair.image.size == 56 and pair.text.dim == 32
 
 

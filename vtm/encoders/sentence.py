@@ -42,6 +42,7 @@ def load(
     image: str = OFFLINE,
     pooling: str = "cls",
     image_size: int = 112,
+    precision: str = "float32",
 ) -> EncoderPair:
     """The pair "sentence". Nothing is downloaded but for `image="offline"`, unless told to `fetch`.
 
@@ -56,8 +57,8 @@ def load(
     pooling
         What stands for a picture, of the image model's last layer: "cls", its first token, or "mean", the
         mean of all.
-    image_size
-        Side of the pictures for `image="offline"`.
+    image_size, precision
+        For `image="offline"`, as in the pair of that name.
     """
     if not text:
         raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
@@ -70,7 +71,7 @@ def load(
     if image == OFFLINE:
         from vtm.encoders.offline import load_image
 
-        pictures = load_image(device=device, image_size=image_size)
+        pictures = load_image(device=device, image_size=image_size, precision=precision)
     else:
         pictures = VisionTransformer(find_folder(image, hub=hub), pooling=pooling, device=device)
     return EncoderPair(name="sentence", text=texts, image=pictures, aligned=False)
