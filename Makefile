@@ -56,10 +56,16 @@ data: $(PREFETCHED) ## corpora and weights, checked against their hashes
 # The smoke profile draws its own scenes.
 book: $(INSTALLED) $(if $(filter smoke,$(PROFILE)),,$(PREFETCHED)) ## run every notebook that is not current and build the book
 	$(BIN)/vtm reproduce --profile $(PROFILE)
+	@$(MAKE) --no-print-directory book/_build/.built
+	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
+
+# All that the pages are made of, the executed notebooks among it; what has not changed since is not built again.
+book/_build/.built: _config.yml _toc.yml CITATION.cff pyproject.toml constraints.txt $(wildcard book/*.* book/_static/* \
+  book/pdf/* book/executed/*.ipynb book/executed/site/* vtm/*.py vtm/*/*.py vtm/*/*/*.py vtm_study/*.py vtm_study/*/*.py)
 	$(BIN)/python scripts/check_notebooks.py book
 	@rm -rf book/_build
 	$(BIN)/jupyter-book build -W --keep-going --quiet book/
-	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
+	@touch $@
 
 pdf: $(INSTALLED) $(PREFETCHED) programs ## the book as one PDF as well, linked from every page (needs Chromium)
 	$(BIN)/vtm reproduce --profile $(PROFILE)
