@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,6 +96,16 @@ def counted(n: int, one: str, many: str = "") -> str:
     ('1 picture has', '2 pairs')
     """
     return f"{n} {one if n == 1 else many or f'{one}s'}"
+
+
+def listed(items: Sequence[str], most: int = 10) -> str:
+    """The first of some things, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
 
 
 def shortened(text: str, most: int) -> str:

@@ -38,8 +38,8 @@ from vtm.cli.options import (
 )
 from vtm.cli.rows import cell_text, choose_format, open_rows
 from vtm.corpora.pictures import MAX_PIXELS
-from vtm.corpora.table import MOST_NAMED, Found
-from vtm.errors import ConfigError, DataError, counted, printable, storable
+from vtm.corpora.table import Found
+from vtm.errors import ConfigError, DataError, counted, listed, printable, storable
 
 if TYPE_CHECKING:
     from vtm.api import Branch, VisualTopicModel
@@ -521,8 +521,7 @@ def _show_over(
         told += f", {found.labels[0]} to {found.labels[-1]} ({found.unit}s where dates span {why})"
     say(told)
     if found.without:
-        named = ", ".join(corpus.ids[row] for row in found.without[:MOST_NAMED])
-        named += ", ..." if len(found.without) > MOST_NAMED else ""
+        named = listed([corpus.ids[row] for row in found.without])
         what = "value" if found.unit == "group" else "date"
         say(f"{counted(len(found.without), 'picture has', 'pictures have')} no {what} in {column}: {named}")
     # What is left out of the training's own corpus was told when it was read.

@@ -43,8 +43,8 @@ from vtm.corpora.keywords import (
     write_sidecar,
 )
 from vtm.corpora.pictures import MAX_PIXELS
-from vtm.corpora.table import IMAGE_COLUMNS, MOST_NAMED, Found, read_rows
-from vtm.errors import ConfigError, DataError, MissingError, counted, printable, said, storable
+from vtm.corpora.table import IMAGE_COLUMNS, Found, read_rows
+from vtm.errors import ConfigError, DataError, MissingError, counted, listed, printable, said, storable
 from vtm.files import as_text
 
 if TYPE_CHECKING:
@@ -134,12 +134,11 @@ class TermList:
 
     def told(self, path: Path | str | None) -> list[str]:
         """What was left out, in a line; none where nothing was."""
-        most = [f"{printable(word)} ({number})" for word, number in self.left_out.most_common(MOST_NAMED)]
-        more = f" and {len(self.left_out) - MOST_NAMED} more" if len(self.left_out) > MOST_NAMED else ""
-        total = self.left_out.total()
-        return [
-            f"{counted(total, 'keyword left out, which is', 'keywords left out, which are')} not in {path}: {', '.join(most)}{more}"
-        ] * bool(total)
+        if not self.left_out:
+            return []
+        most = [f"{printable(word)} ({number})" for word, number in self.left_out.most_common()]
+        n = counted(self.left_out.total(), "keyword left out, which is", "keywords left out, which are")
+        return [f"{n} not in {path}: {listed(most)}"]
 
 
 def _folded(name: str) -> str:

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, cast
 from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.keywords import read_own_words
 from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
-from vtm.errors import ConfigError, DataError, counted, require
+from vtm.errors import ConfigError, DataError, counted, listed, require
 from vtm.files import atomic_path, check_regular, data_dir, hash_file
 
 # Bytes of XML in a workbook, of which a million rows take 200 million; and cells between its first and its last.
@@ -817,7 +817,6 @@ PASSED_OVER = {
     "excluded": ("picture", "passed over by --exclude"),
     "explorer": ("picture", "passed over, an explorer's thumbnails"),
 }
-MOST_NAMED = 10  # places that are named for each of these reasons
 # An explorer's sheets of thumbnails, and what stands in its page.
 EXPLORER_SHEETS, EXPLORER_MARK = "thumbnails-*.webp", '<meta name="generator" content="vtm explorer">'
 
@@ -844,8 +843,7 @@ class Found:
             passed = [item for item in self.passed if item.reason == reason]
             places = list(dict.fromkeys(item.detail for item in passed))
             if passed:
-                more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-                lines.append(f"{counted(len(passed), what)} {words}: {', '.join(places[:MOST_NAMED])}{more}")
+                lines.append(f"{counted(len(passed), what)} {words}: {listed(places)}")
         return lines
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vtm.experiment.results import Result, by_row, healthy
 from vtm.metrics.retrieval import Test, expected_random, paired_bootstrap, per_item, told
 from vtm.metrics.topics import top_mass
-from vtm.report.tables import TABLE_1, own_category
+from vtm.report.tables import TABLE_1, mean, own_category
 
 PAPER_TOPICS = 120  # the more of the paper's two numbers of topics, with which its models match better
 HELD, REVERSED, OPEN, UNTESTED = "held", "did not hold", "not decided", "not tested"
@@ -139,19 +139,15 @@ def headline(results: Sequence[Result], groups: Sequence[str] | None) -> dict[st
         runs = healthy(rows.get(name, []))
         items = [per_item(run.ranks()) for run in runs]
         for figure, quote in (("mrr_100", "mrr"), ("recall_10", "recall10")):
-            value = np.mean([v[figure] for v in items]) if items else float("nan")
-            quoted[f"{quote}_{short}"] = float(value)
-        if runs and runs[0].n_topics:
-            quoted[f"top3_mass_{short}"] = float(np.mean([top_mass(run.image(), 3).mean() for run in runs]))
-        elif short != "baseline":
-            quoted[f"top3_mass_{short}"] = float("nan")
+            quoted[f"{quote}_{short}"] = mean([values[figure] for values in items])
+        if short != "baseline":
+            quoted[f"top3_mass_{short}"] = mean([top_mass(run.image(), 3).mean() for run in runs])
     leading = rows[best_on_validation(results)]
     best = reciprocal_ranks(leading)
     for name, runs in (("baseline", rows["baseline"]), ("best", leading)):
         items = [per_item(run.ranks()) for run in healthy(runs)]
         for depth in (1, 100):
-            values = [item[f"recall_{depth}"].mean() for item in items]
-            quoted[f"recall{depth}_{name}"] = float(np.mean(values)) if values else float("nan")
+            quoted[f"recall{depth}_{name}"] = mean([item[f"recall_{depth}"].mean() for item in items])
     mrr_best = float(best.mean()) if best.size else 0.0
     quoted["mrr_best"] = mrr_best
     quoted["best_times_chance"] = mrr_best / chance["mrr_100"]

@@ -122,19 +122,18 @@ def validation_numbers(results: Sequence[Result]) -> dict[str, float]:
     best = max(means, key=means.__getitem__) if means else results[0].n_topics
     good = [run for run in healthy(results) if run.n_topics == best]
 
-    def mean(figure: str) -> float:
-        values = [run.figures[figure] for run in good if figure in run.figures]
-        return float(np.mean(values)) if values else float("nan")
+    def of_best(figure: str) -> float:
+        return mean([run.figures[figure] for run in good if figure in run.figures])
 
     return {
         "n_runs": float(len(results)),
         "n_healthy": float(len(healthy(results))),
         "k_best": float(best),
         "validation_items": float(n_items),
-        "validation_mrr": mean("validation_mrr_100"),
+        "validation_mrr": of_best("validation_mrr_100"),
         "validation_mrr_random": expected_random(n_items)["mrr_100"],
-        "npmi_text": mean("text_npmi"),
-        "npmi_image": mean("image_npmi"),
+        "npmi_text": of_best("text_npmi"),
+        "npmi_image": of_best("image_npmi"),
     }
 
 
@@ -192,6 +191,11 @@ def provenance(measured: Mapping[str, Any]) -> dict[str, str]:
         "commit": measured["commit"] or "–",
         "processor": f"{machine['processor']}, {machine['cores']} cores",
     }
+
+
+def mean(values: Sequence[float | np.ndarray]) -> float:
+    """The mean of some numbers or of some arrays of one shape; NaN of none."""
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def spread(values: Sequence[float], *, digits: int = 3) -> str:
@@ -364,7 +368,7 @@ def side_by_side(results: Sequence[Result], *, baseline: str = CONTRASTIVE) -> p
         items = [per_item(run.ranks()) for run in healthy(rows["baseline" if k == 0 else f"{paper.row} {k}"])]
         line = {}
         for figure in ("mrr_100", "recall_10", "recall_100"):
-            ours = np.mean([values[figure] for values in items]) if items else np.nan
+            ours = mean([values[figure] for values in items])
             digits = 3 if figure == "mrr_100" else 2
             for whose, value in (("paper", getattr(paper, figure)), ("ours", ours)):
                 line[LABELS[figure], whose] = f"{value:.{digits}f}"
@@ -548,21 +552,21 @@ def settings_numbers(rows: Sequence[dict[str, Any]]) -> dict[str, float | str]:
     settings: dict[tuple[float, bool], list[dict[str, Any]]] = {}
     for row in rows:
         settings.setdefault((row["kl_weight"], row["standardize"]), []).append(row)
-    mean = {setting: float(np.mean([row["mrr"] for row in group])) for setting, group in settings.items()}
-    best = max(mean, key=mean.__getitem__)
-    sd = float(np.mean([row["sd"] for row in settings[best]]))
+    means = {setting: mean([row["mrr"] for row in group]) for setting, group in settings.items()}
+    best = max(means, key=means.__getitem__)
+    sd = mean([row["sd"] for row in settings[best]])
     within = 0.0 if np.isnan(sd) else sd
-    near = [setting for setting in mean if setting[1] == best[1] and mean[setting] >= mean[best] - within]
+    near = [setting for setting in means if setting[1] == best[1] and means[setting] >= means[best] - within]
     chosen = max(near)
     paper = settings[(1.0, False)]
     return {
-        "best_mrr": mean[best],
+        "best_mrr": means[best],
         "best_weight": float(best[0]),
         "best_scale": _scale(settings[best][0]),
         "best_sd": "–" if np.isnan(sd) else f"{sd:.3f}",
         "chosen_weight": float(chosen[0]),
-        "chosen_mrr": mean[chosen],
-        "paper_mrr": mean[(1.0, False)],
+        "chosen_mrr": means[chosen],
+        "paper_mrr": means[(1.0, False)],
         "paper_healthy": float(sum(row["healthy"] for row in paper)),
         "paper_runs": float(sum(row["runs"] for row in paper)),
         "smallest_variance": float(min(row["smallest_variance"] for row in paper)),
