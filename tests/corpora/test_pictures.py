@@ -281,6 +281,30 @@ def test_what_cameras_make_is_within_the_limit(tmp_path, monkeypatch, width, hei
     assert open_picture(big_png(tmp_path / "a.png", width, height), size=32) == (width, height)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "waits"),
+    [("a.jpg", 112, False), ("a.jpg", None, True), ("a.png", 112, True), ("progressive.jpg", 112, True)],
+)
+def test_only_what_takes_much_memory_is_decoded_one_at_a_time(tmp_path, monkeypatch, name, size, waits):
+    """A telephone's JPEG is made smaller as it is read, and threads read several at once."""
+    from vtm.corpora import pictures
+
+    taken = []
+
+    class Lock:
+        def __enter__(self):
+            taken.append(name)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(pictures, "_large_picture", Lock())
+    options = {"progressive": True, "subsampling": 0} if name.startswith("progressive") else {}
+    Image.new("RGB", (4000, 3000), "teal").save(tmp_path / name, **options)
+    assert open_picture(tmp_path / name, size=size).getpixel((50, 50)) == pytest.approx((0, 128, 128), abs=5)
+    assert bool(taken) == waits
+
+
 def test_a_picture_that_takes_too_much_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     """What decoding takes is worked out here from the format's own rules, not from the table."""
     monkeypatch.setattr(module, "MAX_DECODED", 3_000_000)

@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -141,8 +142,9 @@ _LOOK_PIXELS = 64
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 _STRIP_ROWS = 256
-# From this size on one picture is decoded at a time, so that several threads do not hold several huge ones.
-_LARGE_PIXELS = 8_000_000
+# From so many bytes on one picture is decoded at a time, so that several threads do not hold several huge ones. What
+# counts is what decoding takes: of a JPEG of a telephone's 12 megapixels, made smaller as it is read, below one.
+_LARGE_BYTES = 32_000_000
 _large_picture = threading.Lock()
 # Pillow's own limit is one global, and its warning cannot be caught in threads; our limit takes its place
 # while a header is read, and one thread at a time does that.
@@ -211,9 +213,6 @@ def open_picture(path: Path | str, *, size: int | None, max_pixels: int = MAX_PI
                 raise PictureError(
                     f"{path}: a JPEG of more than {MAX_SCANS} scans, the limit; save it anew", "unreadable"
                 )
-            if image.width * image.height > _LARGE_PIXELS:
-                with _large_picture:
-                    return _decode(path, image, size)
             return _decode(path, image, size)
     except PictureError:
         raise
@@ -361,16 +360,17 @@ def _decode(path: Path, image: PILImage.Image, size: int | None) -> PILImage.Ima
             "shrink it, or save it as JPEG",
             "too-large",
         )
-    image = _eight_bit(image)
-    if size is None:
-        while image.width * image.height > MAX_WHOLE:
-            halved = image.reduce(2)
-            halved.info, image = image.info, halved
-        image = ImageOps.exif_transpose(image)
-        return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return _on_white(ImageOps.exif_transpose(image), (size, size))
+    with _large_picture if needed > _LARGE_BYTES else nullcontext():
+        image = _eight_bit(image)
+        if size is None:
+            while image.width * image.height > MAX_WHOLE:
+                halved = image.reduce(2)
+                halved.info, image = image.info, halved
+            image = ImageOps.exif_transpose(image)
+            return _on_white(image, image.size) if image.mode == "RGBA" else image.convert("RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return _on_white(ImageOps.exif_transpose(image), (size, size))
 
 
 def _on_white(image: PILImage.Image, size: tuple[int, int]) -> PILImage.Image:
