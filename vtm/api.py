@@ -1474,8 +1474,8 @@ class VisualTopicModel:
     ) -> Iterator[tuple[slice, Reading]]:
         """Readings of pictures (n, E), some rows at a time, each the same whatever stands beside it.
 
-        By default by the model's reader, and all that it reads. Readings are always of as many rows, past the last picture
-        of rows without one: products of matrices round differently for another number.
+        By default by the model's reader, and all that it reads. They are always of as many rows, and those past the last
+        picture mean nothing (`Reading.first`): products of matrices round differently for another number of rows.
         """
         reader, side = reader or self._reader, self.image_model_
         if len(x) > MANY and "pairs" in needed.by:
@@ -1567,7 +1567,8 @@ class VisualTopicModel:
         allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
         by = tuple(name for name, weight in self._tuned.word_mix.items() if weight)
-        for rows, whole in self._read_pictures(Chosen.of(x, usable), needed=Needed(by=by)):
+        needed = Needed(("topics", "pairs") if self.shape_.splits else ("topics",), by)
+        for rows, whole in self._read_pictures(Chosen.of(x, usable), needed=needed):
             reading = whole.first(rows.stop - rows.start)
             theta[usable[rows]] = self._as_shown(reading.theta, reading.near)
             words = mixed(reading.words, self._tuned.word_mix)

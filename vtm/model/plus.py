@@ -221,9 +221,8 @@ class PlusModel:
     def theta_at(self, place: np.ndarray) -> np.ndarray:
         """Topic distributions of documents at (n, d) in the shared space, some thousand at most: (n, M * K) float32."""
         theta = self.near_at(place) @ self._compared[1]
-        theta /= theta.sum(
-            axis=1, keepdims=True
-        )  # not the sum of near: what the product rounds by is in both
+        # Not by the sum of near: what the product rounds by is in both.
+        theta /= theta.sum(axis=1, keepdims=True)
         return theta
 
     def nearest(self, text: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
