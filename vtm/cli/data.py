@@ -125,10 +125,15 @@ def show_corpus(
 ) -> None:
     """Show what a corpus holds: counts, what was dropped and why, the split, some pairs."""
     from vtm.corpora import split
+    from vtm.corpora.base import near_duplicates
 
     corpus, clusters = load_spec(name), None
     if encoder is not None:
-        corpus, clusters = _with_clusters(corpus, encoder)
+        from vtm.encoders import load_named
+        from vtm.experiment.prepare import embed_pairs
+
+        corpus, text, image = embed_pairs(corpus, load_named(encoder, language=corpus.language))
+        clusters = near_duplicates(text, image)
     groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
     report(printable(corpus.name), f"{counted(len(corpus), 'pair')}{groups}; texts in {corpus.language!r}")
     report("source", printable(corpus.source))
@@ -142,16 +147,6 @@ def show_corpus(
     step = max(1, len(corpus) // max(1, examples))
     for position in range(0, len(corpus), step)[:examples]:
         report("example", f"{printable(corpus.ids[position])}: {_short(corpus.texts[position])}")
-
-
-def _with_clusters(corpus: Any, encoder: str) -> tuple[Any, Any]:
-    """The pairs of a corpus that can be embedded, and which of them are near-duplicates."""
-    from vtm.corpora.base import near_duplicates
-    from vtm.encoders import load_named
-    from vtm.experiment.prepare import embed_pairs
-
-    corpus, text, image = embed_pairs(corpus, load_named(encoder, language=corpus.language))
-    return corpus, near_duplicates(text, image)
 
 
 def _show_twins(corpus: Any, clusters: Any, parts: dict[str, Any]) -> None:

@@ -119,8 +119,7 @@ def train_model(
         device=device,
         max_pixels=max_pixels,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ModelWarning)  # the report says it all
+    with warnings.catch_warnings(action="ignore", category=ModelWarning):  # the report says it all
         model.fit(data.texts, data.images, ids=data.ids)
     model.save(out, **{NOTE: corpus_note(corpus, out)}, source=data.source)
     show_found(data)
@@ -180,8 +179,7 @@ def update_model(
             f"{corpus}: all of its {counted(len(more), 'pair is', 'pairs are')} in the model already; name new ones"
         )
     labels = loaded.trained(divided=True).topic_labels()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ModelWarning)  # the report says it all
+    with warnings.catch_warnings(action="ignore", category=ModelWarning):  # the report says it all
         loaded.partial_fit(
             both.texts[n:],
             both.images[n:],
@@ -266,8 +264,7 @@ def sweep_sizes(
         device=device,
         max_pixels=max_pixels,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ModelWarning)
+    with warnings.catch_warnings(action="ignore", category=ModelWarning):
         model.fit(data.texts, data.images, ids=data.ids)
     chosen, why = recommended_size(model.sizes_)
 

@@ -107,7 +107,8 @@ def match(
         check_suffix(sheet)
     found = find_some(pictures, exclude) if pictures else None
     loaded = VisualTopicModel.load(model, encoder=encoder, device=device, max_pixels=max_pixels)
-    number = None if topic is None else loaded.topic_number(_number_or_name(topic))
+    is_number = topic is not None and topic.strip().lstrip("-").isdecimal()
+    number = None if topic is None else loaded.topic_number(int(topic) if is_number else topic)
     found = found or find_some(load_trained_corpus(loaded, model).images)
     spare_pictures(found, "--sheet", sheet)
     spare_pictures(found, "--out", out)
@@ -184,13 +185,6 @@ def _asked_for(
     parts += [f"without {minus}"] if minus else []
     parts += [f"topic {topic}: {names[topic]}"] if topic is not None else []
     return "\n".join(parts)
-
-
-def _number_or_name(topic: str) -> int | str:
-    try:
-        return int(topic)
-    except ValueError:
-        return topic
 
 
 def _without(pictures: Sequence[Path], like: Path) -> list[Path]:

@@ -400,10 +400,7 @@ def tag(
         topics_too=write_topics,
         terms=terms,
     )
-    if kind == "table":
-        columns = BLOCKS
-    else:
-        columns = WIDE if wide else LONG
+    columns = BLOCKS if kind == "table" else WIDE if wide else LONG
     if kind == "xlsx" and thumbnails:
         columns = {"thumbnail": bytes, **columns}
     with open_rows(kind, out, columns, mark=wide) as write:

@@ -957,7 +957,8 @@ def find_pictures(paths: Iterable[Path | str], *, exclude: Sequence[str] = ()) -
             subfolders.sort()
             if ".nomedia" in files and folder != str(named):
                 inside.setdefault(folder, ("nomedia", folder))
-            sheets = _explorer_sheets(folder, files)
+            is_explorer = "index.html" in files and holds_explorer(folder)
+            sheets = {*fnmatch.filter(files, EXPLORER_SHEETS)} if is_explorer else set()
             for name, is_folder in [(name, True) for name in subfolders] + [
                 (name, False) for name in sorted(files)
             ]:
@@ -988,13 +989,6 @@ def find_pictures(paths: Iterable[Path | str], *, exclude: Sequence[str] = ()) -
 
 def _is_of_a_program(name: str) -> bool:
     return name.lower() in PROGRAM_FOLDERS or name.lower().endswith(PROGRAM_SUFFIXES)
-
-
-def _explorer_sheets(folder: str, files: Sequence[str]) -> set[str]:
-    """The files of a folder that are sheets of an explorer there."""
-    if "index.html" not in files:
-        return set()
-    return set(fnmatch.filter(files, EXPLORER_SHEETS)) if holds_explorer(folder) else set()
 
 
 def holds_explorer(folder: Path | str) -> bool:
