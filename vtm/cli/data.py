@@ -134,7 +134,9 @@ def show_corpus(
 
         corpus, text, image = embed_pairs(corpus, load_named(encoder, language=corpus.language))
         clusters = near_duplicates(text, image)
-    groups = f", {len(set(corpus.groups))} gold categories" if corpus.groups else ""
+    groups = (
+        f", {counted(len(set(corpus.groups)), 'gold category', 'gold categories')}" if corpus.groups else ""
+    )
     report(printable(corpus.name), f"{counted(len(corpus), 'pair')}{groups}; texts in {corpus.language!r}")
     report("source", printable(corpus.source))
     show_found(corpus)
@@ -155,7 +157,7 @@ def _show_twins(corpus: Any, clusters: Any, parts: dict[str, Any]) -> None:
     from vtm.corpora.base import large_cluster, leaking
 
     sizes = np.bincount(clusters)
-    told = f"{sizes[sizes > 1].sum()} pairs in {(sizes > 1).sum()} clusters, the largest of {sizes.max()}"
+    told = f"{sizes[sizes > 1].sum()} pairs in {counted((sizes > 1).sum(), 'cluster')}, the largest of {sizes.max()}"
     report("near-duplicates", told)
     if corpus.parts is not None:
         among = f"{len(leaking(clusters, parts))} of the owners' {len(parts['test'])} test pairs have one among the others"
@@ -253,7 +255,7 @@ def embed(
     ):
         shards = counted(len(manifest.shards), "shard")
         typer.echo(
-            f"{manifest.side:<6} {manifest.rows} embeddings of {manifest.dim} numbers, {shards} in {manifest.folder}"
+            f"{manifest.side:<6} {counted(manifest.rows, 'embedding')} of {manifest.dim} numbers, {shards} in {manifest.folder}"
         )
         for reason, count in manifest.drop_counts().items():
             first = next(item for item in manifest.dropped if item.reason == reason)
@@ -313,7 +315,7 @@ def submit_run(
     if problems:
         raise DataError(f"{out}: {problems[0]}")
     typer.echo(
-        f"{out}: {len(ranking)} articles, ranked among {len(embedded.images)} of {len(all_images)} images"
+        f"{out}: {counted(len(ranking), 'article')}, ranked among {len(embedded.images)} of {len(all_images)} images"
     )
     if embedded.missing:
         typer.echo(
@@ -341,7 +343,9 @@ def check_run_file(
     if problems:
         more = f", the first {SHOWN} above" if len(problems) > SHOWN else ""
         raise DataError(f"{run}: {counted(len(problems), 'problem')}{more}")
-    typer.echo(f"{run}: a valid run, {len(content.lines)} articles with {task.DEPTH} images or more each")
+    typer.echo(
+        f"{run}: a valid run, {counted(len(content.lines), 'article')} with {task.DEPTH} images or more each"
+    )
 
 
 def evaluate_run_file(

@@ -409,12 +409,12 @@ def show_topics(
         found = {
             "topic": numbers[k],
             "share": round(share, 6),
-            "coherence": None if np.isnan(coherence[k]) else round(float(coherence[k]), 6),
+            "coherence": rounded(float(coherence[k])),
             "mixed": "mixed" if mixed[k] else "",
             "keywords": keywords[k],
             "times as frequent": frequent,
             "best pictures": best,
-            "intrusion": None if np.isnan(intrusion[k]) else round(float(intrusion[k]), 6),
+            "intrusion": rounded(float(intrusion[k])),
             "name": shape.name(numbers[k]),
             **SHEET,
         }
