@@ -386,12 +386,19 @@ def test_items_that_are_read_in_parts_are_the_same_items(measure, monkeypatch):
     items[rng.integers(70, size=30)] = items[7]
     ids = list(rng.permutation(names(70)))
     expected = {k: top_items(queries, items, ids, k=k, measure=measure) for k in (1, 5, 70)}
-    monkeypatch.setattr(ranking, "_ITEMS", 16)
     monkeypatch.setattr(ranking, "_QUERIES", 4)
-    for k, (positions, scores) in expected.items():
-        found = top_items(queries, items, ids, k=k, measure=measure)
-        np.testing.assert_array_equal(found[0], positions)
-        np.testing.assert_allclose(found[1], scores, rtol=1e-12)
+    sizes, product = [], ranking._product
+    monkeypatch.setattr(ranking, "_product", lambda *a: sizes.append((len(a[0]), len(a[1]))) or product(*a))
+    for most, held, width in ((16, 2**23, 16), (99, 24, 6), (99, 1, 1)):
+        monkeypatch.setattr(ranking, "_ITEMS", most)
+        monkeypatch.setattr(ranking, "_BLOCK_VALUES", held)
+        for k, (positions, scores) in expected.items():
+            sizes.clear()
+            found = top_items(queries, items, ids, k=k, measure=measure)
+            np.testing.assert_array_equal(found[0], positions)
+            np.testing.assert_allclose(found[1], scores, rtol=1e-12)
+            assert np.max(sizes, axis=0).tolist() == [4, width]
+            assert sum(n * m for n, m in sizes) == 9 * 70, "each pair once"
     items[[40, 61]] = np.nan
     with pytest.raises(DataError, match="items: NaN or infinity in 2 of 70 rows, the first is row 40$"):
         top_items(queries, items, ids, k=3, measure=measure)
@@ -426,7 +433,7 @@ def test_products_of_any_scale(scale):
 def test_the_best_columns_are_those_of_a_stable_sort_of_all(top, few, monkeypatch):
     monkeypatch.setattr(ranking, "_FEW", few)
     x = np.random.default_rng(0).integers(4, size=(50, 7)).astype(float)  # with many equal numbers
-    x[0], x[1], x[2, ::2], x[3, ::2], x[4, 1:6] = np.nan, -np.inf, np.inf, np.nan, -np.inf
+    x[0], x[1], x[2, ::2], x[3, ::2], x[4, 1:6], x[5, 3] = np.nan, -np.inf, np.inf, np.nan, -np.inf, np.nan
     for some in (x, x.astype(np.float32), np.nan_to_num(x, posinf=9, neginf=-9).astype(int)):
         expected = np.argsort(-some, axis=1, kind="stable")[:, :top]
         np.testing.assert_array_equal(best_columns(some, top), expected)

@@ -21,7 +21,7 @@ TIE_TOLERANCE = 1e-9
 _DISTRIBUTIONS = ("hellinger", "jensen-shannon")
 _BLOCK_VALUES = 2**23  # float64 values held at once by one block: 64 MiB
 _ITEMS, _QUERIES = 2**15, 2**10  # of one product, where the best are looked for
-_FEW = 10  # up to so many of each row, to look for the largest again and again is the quickest
+_FEW = 100  # up to so many of each row, to look for the largest again and again is quicker than to sort all
 
 
 @dataclass(frozen=True)
@@ -202,22 +202,15 @@ def _steps(tolerance: np.ndarray, block: np.ndarray) -> np.ndarray:
 def best_columns(x: np.ndarray, top: int) -> np.ndarray:
     """The `top` largest numbers' columns of each row of (n, m), the largest first, of equal ones the first: (n, top)."""
     top = min(top, x.shape[1])
-    if not 0 < top < x.shape[1]:
-        return np.argsort(-x, axis=1, kind="stable")[:, :top]
-    if top <= _FEW and x.dtype.kind == "f":
-        left, rows = x.copy(), np.arange(len(x))
-        order, unsure = np.empty((len(x), top), dtype=np.int64), np.zeros(len(x), dtype=bool)
-        for place in range(top):
-            order[:, place] = best = left.argmax(axis=1)
-            unsure |= ~(left[rows, best] > -np.inf)  # NaN, or nothing left
-            left[rows, best] = -np.inf
-    else:
-        found = np.sort(np.argpartition(-x, top - 1, axis=1)[:, :top], axis=1)
-        values = np.take_along_axis(x, found, axis=1)
-        order = np.take_along_axis(found, np.argsort(-values, axis=1, kind="stable"), axis=1)
-        # Where others are equal to the last one, a partition may have taken any of them.
-        unsure = (x >= values.min(axis=1, keepdims=True)).sum(axis=1) != top
-    order[unsure] = np.argsort(-x[unsure], axis=1, kind="stable")[:, :top]
+    if top > _FEW:
+        return np.argsort(-x, kind="stable")[:, :top]
+    left, rows = x.astype(np.result_type(x, np.float32)), np.arange(len(x))
+    order, unsure = np.empty((len(x), top), dtype=np.int64), np.zeros(len(x), dtype=bool)
+    for place in range(top):
+        order[:, place] = best = left.argmax(axis=1)
+        unsure |= ~(left[rows, best] > -np.inf)  # NaN, or nothing left
+        left[rows, best] = -np.inf
+    order[unsure] = np.argsort(-x[unsure], kind="stable")[:, :top]
     return order
 
 
