@@ -193,7 +193,7 @@ def provenance(measured: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def mean(values: Sequence[float | np.ndarray]) -> float:
+def mean(values: Sequence[Any]) -> float:
     """The mean of some numbers or of some arrays of one shape; NaN of none."""
     return float(np.mean(values)) if len(values) else float("nan")
 
