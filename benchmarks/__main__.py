@@ -27,6 +27,7 @@ from vtm_study.machine import commit, machine
 FULL: dict[str, Any] = {
     "fit": {"epochs": 100, "repeats": 3},
     "embedding": {"n": 1024, "rounds": 5},
+    "precision": {"n": 256, "n_photos": 48, "rounds": 3},
     "search": {"sizes": (10_000, 100_000, 1_000_000), "rounds": 5},
     "starts": 15,
     "growth": {"sizes": (10_000, 100_000, 1_000_000)},
@@ -74,8 +75,9 @@ def run_bench(
         match_us : microseconds for each picture among which one text is looked for, embeddings being at hand.
         help_s, import_s : seconds until `vtm --help` has answered, and for `import vtm`.
         grid_vs_ctm, device : with `device` alone.
-        details : of each part, with spreads; a full run also has growth (`benchmarks.growth.grow`), that of VTM+
-        (`benchmarks.growth.grow_plus`), and quality by time (`benchmarks.training.bench_quality`).
+        details : of each part, with spreads; a full run also has precision (`benchmarks.embedding.bench_precision`), growth
+        (`benchmarks.growth.grow`), that of VTM+ (`benchmarks.growth.grow_plus`), and quality by time
+        (`benchmarks.training.bench_quality`).
         machine, date, commit, skipped.
 
     Raises
@@ -98,6 +100,8 @@ def run_bench(
             "embedding": lambda: embedding.bench_encoder("offline", **sizes["embedding"]),
             "search": lambda: search.bench_search(**sizes["search"]),
         }
+        if "precision" in sizes:
+            parts["precision"] = lambda: embedding.bench_precision(**sizes["precision"])
         if "growth" in sizes:
             parts["growth"] = lambda: {"rows": growth.grow(**sizes["growth"])}
         if "vtm+" in sizes:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # A measurement may lack a part: it was skipped, or `--quick`. What needs it then says so.
-PARTS = ("start-up", "answer", "training", "quality", "embedding", "search", "growth", "vtm+")
+PARTS = ("start-up", "answer", "training", "quality", "embedding", "precision", "search", "growth", "vtm+")
 NOT_MEASURED = "(not measured)"
 # What the models of Table 1, of three seeds, were to take in the default profile on two cores.
 AIM_MINUTES = 3.0
@@ -225,6 +225,8 @@ def growth_table(found: dict[str, Any]) -> pd.DataFrame | str:
     return table(rows, columns) if rows else "Growth was not measured."
 
 
+# Models whose rankings are compared in float32 and int8 (`benchmarks.embedding.bench_precision`).
+PRECISION_MODELS = {"baseline": "baseline", "teacher_60": "text-teacher, 60 topics", "plus": "VTM+"}
 # What is compared in a measurement of quality by time (`benchmarks.training.bench_quality`).
 QUALITY = {"mrr": "MRR@100", "npmi_text": "NPMI, teacher's topics", "npmi_image": "NPMI, student's topics"}
 
@@ -283,6 +285,32 @@ def quality(found: dict[str, Any]) -> Figure:
         axes.legend(frameon=False)
     figure.tight_layout()
     return figure
+
+
+def _mrr_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each corpus and model: mean MRR@100 over seeds, in float32 and in int8."""
+    return [
+        {"label": f"MRR@100, {corpus}: {PRECISION_MODELS[name]}"}
+        | {precision: sum(of) / len(of) for precision, of in mrr.items()}
+        for corpus, about in found["details"].get("precision", {}).get("corpora", {}).items()
+        for name, mrr in about["mrr"].items()
+    ]
+
+
+def precision_table(found: dict[str, Any]) -> pd.DataFrame | str:
+    """Speed and use of embeddings in float32 and in int8; or that they were not measured."""
+    if not (measured := found["details"].get("precision")):
+        return "Embedding in int8 was not measured."
+    speeds = {"arrays in memory": "encoder_per_s", "JPEG of 12 megapixels": "files_per_s"}
+    rows: list[dict[str, Any]] = [
+        {"label": f"pictures a second, {label}"} | {of: f"{rate:.0f}" for of, rate in measured[key].items()}
+        for label, key in speeds.items()
+    ]
+    rows += [
+        {name: cell if name == "label" else f"{cell:.3f}" for name, cell in row.items()}
+        for row in _mrr_rows(found)
+    ]
+    return table(rows, {"": "{label}", "float32": "{float32}", "int8": "{int8}"})
 
 
 def answers_table(found: dict[str, Any]) -> pd.DataFrame | str:
@@ -372,6 +400,22 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
         fits = details["quality"]["reference_seconds_by_threads"][row["corpus"]]
         return f"{2 * chosen(fits.values()) / row['seconds']:.0f}"  # the package fits the teacher alone
 
+    def precision(form: str) -> str:
+        return form.format_map(details["precision"])
+
+    def of_corpora(key: str, form: str) -> str:
+        values = [about[key] for about in details["precision"]["corpora"].values()]
+        return " and ".join(form.format(value) for value in values)
+
+    def mrr_change(chosen: Callable[..., float]) -> str:
+        return f"{chosen(row['int8'] - row['float32'] for row in _mrr_rows(found)):+.3f}"
+
+    def mrr_seeds() -> str:
+        by_model = [
+            by["float32"] for of in details["precision"]["corpora"].values() for by in of["mrr"].values()
+        ]
+        return f"{max(max(seeds) - min(seeds) for seeds in by_model):.3f}"
+
     def answer(name: str) -> str:
         return f"{median(details['answer'][name]):.2f}"
 
@@ -396,6 +440,17 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
         "held_out_spread": spread,
         "embed_share": lambda: f"{found['embed_vs_raw']:.0%}",
         "embed_own_share": lambda: f"{median(own_ratios(details['embedding'])):.0%}",
+        "int8_ratio": lambda: f"{median(details['precision']['ratios']):.1f}",
+        "int8_file_ratio": lambda: f"{median(details['precision']['file_ratios']):.1f}",
+        "int8_threads": lambda: precision("{threads}"),
+        "int8_decoded": lambda: precision("{decoded_per_s:.0f}"),
+        "int8_rate": lambda: precision("{encoder_per_s[int8]:.0f}"),
+        "float32_rate": lambda: precision("{encoder_per_s[float32]:.0f}"),
+        "int8_cosine": lambda: of_corpora("cosine", "{:.4f}"),
+        "int8_neighbours": lambda: of_corpora("neighbours", "{:.0%}"),
+        "int8_mrr_low": lambda: mrr_change(min),
+        "int8_mrr_seeds": mrr_seeds,
+        "int8_mrr_high": lambda: mrr_change(max),
         "match_us": lambda: f"{found['match_us']:.0f}",
         "match_pictures": lambda: search("{pictures:,}"),
         "match_seconds": lambda: search("{seconds:.1f}"),

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as bench
-from benchmarks.embedding import bench_embedding
+from benchmarks.embedding import RANKED, bench_embedding, bench_precision
 from benchmarks.growth import draw_documents, grow, grow_plus, recovery
 from benchmarks.search import bench_search
 from vtm.encoders import load_encoder
@@ -128,6 +128,48 @@ def test_embedding_bench_measures_what_was_embedded() -> None:
     found = bench_embedding(load_encoder("pixels").image, n=12, rounds=2, batch_size=8)
     assert len(found["ratios"]) == 2 and min(found["raw_per_s"], found["files_per_s"]) > 0
     assert found["embed_vs_raw"] == pytest.approx(np.median(found["ratios"]), abs=1e-3)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_int8_is_measured_beside_float32_and_the_chapter_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vtm.corpora.fetch import GROUPS, is_fetched
+    from vtm.encoders.offline import has_exact_int8
+
+    if not all(is_fetched(name) for name in GROUPS["encoder:offline"]) or not has_exact_int8():
+        pytest.skip("the encoder offline is not fetched, or this processor has no int8")
+    monkeypatch.setenv("VTM_RUNS", str(tmp_path))
+    found = bench_precision(("scenes:n=200",), n=16, n_photos=3, rounds=1, seeds=(0,))
+    of = found["corpora"]["scenes:n=200"]
+    assert of["n"] == 200 and 0.99 < of["cosine"] < 1 and 0.5 < of["neighbours"] < 1
+    assert of["mrr"].keys() == set(RANKED) == set(cost.PRECISION_MODELS)
+    assert {len(runs) for by in of["mrr"].values() for runs in by.values()} == {1}
+    assert min(found["decoded_per_s"], *found["files_per_s"].values(), *found["encoder_per_s"].values()) > 0
+    measured = {"details": {"precision": found}}
+    table = cost.precision_table(measured)
+    baseline = table.loc["MRR@100, scenes:n=200: baseline"]
+    assert [float(cell) for cell in baseline] == pytest.approx(
+        [np.mean(of["mrr"]["baseline"][name]) for name in ("float32", "int8")], abs=5e-4
+    )
+    changes = [np.mean(by["int8"]) - np.mean(by["float32"]) for by in of["mrr"].values()]
+    numbers = cost.cost_numbers(found | measured)
+    assert numbers["int8_mrr_low"] == f"{min(changes):+.3f}"
+    assert numbers["int8_cosine"] == f"{of['cosine']:.4f}"
+    assert numbers["int8_rate"] == f"{found['encoder_per_s']['int8']:.0f}"
+
+
+def test_photographs_are_of_a_telephones_size_and_differ(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from benchmarks.embedding import _photos
+
+    paths = _photos(tmp_path, 2)
+    assert len({path.read_bytes() for path in paths}) == 2
+    first, second = (Image.open(path) for path in paths)
+    assert first.size == second.size == (4000, 3000) and 1e6 < paths[0].stat().st_size < 8e6
+    assert first.tobytes() == second.tobytes()
 
 
 def test_files_are_hashed_while_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,6 +360,7 @@ def test_nothing_measured_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     values = set(cost.cost_numbers(found).values())
     assert values == {cost.NOT_MEASURED}
     assert "not measured" in cost.search_table(found)
+    assert "not measured" in cost.precision_table(found)
 
 
 @pytest.mark.parametrize("place", ["a folder", "below a file"])
