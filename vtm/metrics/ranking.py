@@ -228,17 +228,18 @@ def best_of(
     -------
     columns, values : (n, top) each, or as many as there are columns.
     """
-    columns, values, start = None, None, 0
+    held: tuple[np.ndarray, ...] = ()
+    start = 0
     for part in parts:
         some = best_columns(key(part), top)
         found, of_these = some + start, np.take_along_axis(part, some, axis=1)
-        if columns is not None:
+        if held:
             # What is equal stays in its order: the earlier columns stand first.
-            found, of_these = np.hstack([columns, found]), np.hstack([values, of_these])
+            found, of_these = (np.hstack(both) for both in zip(held, (found, of_these), strict=True))
             some = best_columns(key(of_these), top)
-            found, of_these = (np.take_along_axis(held, some, axis=1) for held in (found, of_these))
-        columns, values, start = found, of_these, start + part.shape[1]
-    return columns, values  # type: ignore[return-value]
+            found, of_these = (np.take_along_axis(both, some, axis=1) for both in (found, of_these))
+        held, start = (found, of_these), start + part.shape[1]
+    return held  # type: ignore[return-value]
 
 
 def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
