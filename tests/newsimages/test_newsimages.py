@@ -306,7 +306,7 @@ def test_without_ground_truth_there_is_a_clear_error_and_the_development_part(fo
 
 def test_no_picture_at_all_and_wrong_options(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
-    with pytest.raises(MissingError, match=r"data/corpora/newsimages/pictures: none of the 7 pictures"):
+    with pytest.raises(MissingError, match=r"data/corpora/newsimages/pictures: none of 7 pictures is there"):
         newsimages.load(folder=folder, test="development")
     with pytest.raises(ConfigError, match="test='train'; choose from ground-truth, development"):
         newsimages.load(folder=folder, test="train")
