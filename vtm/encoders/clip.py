@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.encoders import EncoderPair, TextEncoder
-from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, use_cuda
+from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, read_object, use_cuda
 from vtm.errors import ConfigError, DataError, MissingError, require
-from vtm.files import hash_file, hash_json, read_json
+from vtm.files import hash_file, hash_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,6 +51,7 @@ LOCAL, HUB, SENTENCE = "local-dir:", "hf-hub:", "sentence:"
 FILES = (".safetensors", ".bin", ".pth", ".pt")
 QUICK = "-quickgelu"
 CONFIG = "open_clip_config.json"
+OF_CLIP = "a configuration of open_clip's, with model_cfg and preprocess_cfg"
 WEIGHTS = "open_clip_model.safetensors"
 # Where a folder has the configuration of its text tower, if the tower is one of transformers' models.
 TOWER = "hf_model/config.json"
@@ -197,7 +198,7 @@ class Clip:
 
         A DataError where a file is not what was fetched.
         """
-        weights = hash_files(self.weights.parent, [self.weights.name])[self.weights.name]
+        (weights,) = hash_files(self.weights.parent, [self.weights.name]).values()
         image = {name: value for name, value in self.config.items() if name != "text_cfg"}
         text = {name: value for name, value in self.config.items() if name != "vision_cfg"}
         files = {}
@@ -205,7 +206,7 @@ class Clip:
             found = [path.name for pattern in (*VOCABULARY, *SETTINGS) for path in folder.glob(pattern)]
             files = hash_files(folder, found)
         if self.tower:
-            files[TOWER] = hash_files(self.tower.parent, [self.tower.name])[self.tower.name]
+            (files[TOWER],) = hash_files(self.tower.parent, [self.tower.name]).values()
         return {
             "image": hash_json([weights, image, self.preprocessing]),
             "text": hash_json([weights, text, files]),
@@ -446,7 +447,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{folder}: no {CONFIG} there, so that architecture and preprocessing are not known; "
             "give a folder as open_clip publishes it, or model=ARCHITECTURE,pretrained=FILE"
         )
-    stated = _read_object(path)
+    stated = read_object(path, what=OF_CLIP)
     config = stated.get("model_cfg")
     if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
         raise DataError(f"{path}: needs a model_cfg with embed_dim, vision_cfg and text_cfg")
@@ -455,13 +456,6 @@ def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if type(config["embed_dim"]) is not int or config["embed_dim"] < 1:
         raise DataError(f"{path}: embed_dim {config['embed_dim']!r}: must be a number of dimensions")
     return config, complete_preprocessing(config, stated.get("preprocess_cfg"), where=path)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    stated = read_json(path)
-    if not isinstance(stated, dict):
-        raise DataError(f"{path}: is not a configuration of open_clip's, with model_cfg and preprocess_cfg")
-    return stated
 
 
 def complete_preprocessing(config: Mapping[str, Any], stated: Any, *, where: Path | str) -> dict[str, Any]:
@@ -544,7 +538,9 @@ def _read_file(model: str, path: Path) -> Clip:
             f"model={LOCAL}FOLDER with {CONFIG}, the weights and the tokenizer's files in it"
         )
     quick = bool(config.get("quick_gelu"))
-    stated = _read_object(beside) if beside.is_file() else _common_config(model, path, quick=quick)
+    stated = (
+        read_object(beside, what=OF_CLIP) if beside.is_file() else _common_config(model, path, quick=quick)
+    )
     named = stated.get("model_cfg") or {}
     if "embed_dim" in named and bool(named.get("quick_gelu")) != quick:
         names = ("QuickGELU", "GELU") if quick else ("GELU", "QuickGELU")

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.encoders import EncoderPair, ImageEncoder
-from vtm.encoders.weights import Hub, embed_sentences, hash_files, in_rows, quiet_loading, use_cuda
+from vtm.encoders.weights import (
+    Hub,
+    embed_sentences,
+    hash_files,
+    in_rows,
+    quiet_loading,
+    read_object,
+    use_cuda,
+)
 from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
 from vtm.files import hash_json, read_json
 
@@ -332,14 +340,6 @@ def _checked_part(stated: Path, part: str, name: str, kind: str) -> str:
     if not kind.startswith("sentence_transformers."):
         raise DataError(f"{stated}: the part {kind!r} is code that came with the model, and is not run")
     return str(path) if path.parts else ""
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file with an object in it, as configurations are; a DataError where it holds something else."""
-    stated = read_json(path)
-    if not isinstance(stated, dict):
-        raise DataError(f"{path}: is not a model's configuration, a JSON object")
-    return stated
 
 
 def as_width(value: Any) -> int:

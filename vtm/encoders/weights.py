@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from vtm.errors import ConfigError, DataError, MissingError
-from vtm.files import data_dir, hash_file
+from vtm.files import data_dir, hash_file, read_json
 
 # Matrix products may round differently for another shape. Shapes are therefore fixed: this many rows at a
 # time, texts padded to a multiple of this many tokens. So a row does not depend on the rows beside it.
@@ -199,6 +199,14 @@ class Hub:
 def hub_folder() -> Path:
     """Where what comes from the hub belongs."""
     return data_dir() / "weights" / "hub"
+
+
+def read_object(path: Path, *, what: str = "a model's configuration, a JSON object") -> dict[str, Any]:
+    """A JSON file with an object in it, as configurations are; a DataError where it holds something else."""
+    stated = read_json(path)
+    if not isinstance(stated, dict):
+        raise DataError(f"{path}: is not {what}")
+    return stated
 
 
 def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
