@@ -13,7 +13,6 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,11 +123,7 @@ class DinoV2:
         def run(padded: np.ndarray) -> np.ndarray:
             return session.run([OUTPUT], {INPUT: padded})[0]
 
-        # Several calls with a thread each do more than one call with all of them: no thread waits for another.
-        on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
-        threads = cores() if on_cpu and len(batch) > self.rows else 1
-        batch = np.asarray(batch, dtype=np.float32)
-        return in_rows(run, batch, dim=self.dim, rows=self.rows, threads=threads)
+        return _embed(session, run, np.asarray(batch, dtype=np.float32), dim=self.dim, rows=self.rows)
 
     def reference(self) -> Callable[[np.ndarray], np.ndarray]:
         """The model as it was published, in ONNX Runtime as it comes, on the CPU: (b, 3, size, size) -> (b, 384)."""
@@ -166,11 +161,19 @@ def _open(model: bytes, *, device: str, what: str, folder: Path | None = None) -
     return onnxruntime.InferenceSession(model, options, providers=providers)
 
 
+def _embed(
+    session: Any, run: Callable[[np.ndarray], np.ndarray], batch: np.ndarray, *, dim: int, rows: int
+) -> np.ndarray:
+    """`in_rows`; on the CPU several calls with a thread each, which do more than one with all: none waits for another."""
+    on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
+    return in_rows(run, batch, dim=dim, rows=rows, threads=cores() if on_cpu and len(batch) > rows else 1)
+
+
 def has_exact_int8() -> bool:
     """Whether ONNX Runtime's products of 8-bit numbers are right here, the largest ones too.
 
     On x86 without VNNI or AMX they are added in pairs in 16 bits, which end at 32767. ONNX Runtime's remedy, weights of 7
-    bits (`reduce_range`), has twice the error and makes nothing faster there than float32.
+    bits (`reduce_range`), doubles the error.
     """
     from onnx import parser
 
@@ -323,16 +326,12 @@ class MiniLM:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         session, tokenizer = self._session, self._tokenizer
-        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
 
-        def fill(row: int) -> None:
-            tokens = np.array(tokenizer.encode(texts[row]).ids, dtype=np.int64)
-            embeddings[row] = session.run(["embedding"], {"tokens": tokens})[0]
+        def run(text: np.ndarray) -> np.ndarray:
+            tokens = np.array(tokenizer.encode(text[0]).ids, dtype=np.int64)
+            return session.run(["embedding"], {"tokens": tokens})[0][None]
 
-        on_cpu = session.get_providers()[0] == "CPUExecutionProvider"
-        with ThreadPoolExecutor(cores() if on_cpu and len(texts) > 1 else 1) as pool:
-            list(pool.map(fill, range(len(texts))))  # raises what a call raised
-        return embeddings
+        return _embed(session, run, np.array(texts, dtype=object), dim=self.dim, rows=1)
 
     @cached_property
     def _tokenizer(self) -> Any:
