@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -837,6 +838,26 @@ def test_an_answer_is_what_reading_all_of_each_picture_gives(
             np.testing.assert_allclose(alone[1][0], np.sort(found[row])[::-1], rtol=1e-4, atol=1e-5)
         beside = some.rank(texts, **given | {"image_embeddings": x[::-3]}, **more)
         np.testing.assert_array_equal(beside[1], np.take_along_axis(found[:, ::-3], beside[0], axis=1))
+
+
+def test_memory_does_not_grow_with_the_pictures_that_are_searched(embeddings, plus, monkeypatch):
+    monkeypatch.setattr(api, "IN_PARTS", 500)
+    texts = ["boats", "a zeppelin above a boat and red trees"] * 20
+
+    def held(n: int) -> int:
+        """Bytes that a search among n pictures holds at most, beside these."""
+        x = np.resize(embeddings[1], (n, embeddings[1].shape[1]))
+        tracemalloc.start()
+        try:
+            plus.rank(texts, image_embeddings=x, top=5)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    held(1500)
+    few, many = held(1500), held(6000)
+    # All scores would be 40 x 4,500 more numbers.
+    assert abs(many - few) < 40 * 4500
 
 
 def test_keywords_and_topics_that_people_decided_about_are_read_of_the_same_pictures(embeddings, plus):
