@@ -146,6 +146,16 @@ def test_single_precision_is_computed_in_double(measure):
     )
 
 
+@pytest.mark.parametrize("kind", [int, bool, object])
+def test_numbers_of_other_kinds_are_numbers(kind):
+    rows = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 1]])
+    for measure in ("cosine", "dot"):
+        found = similarity(rows.astype(kind), rows.astype(kind).tolist(), measure=measure)
+        np.testing.assert_array_equal(
+            found, similarity(rows.astype(float), rows.astype(float), measure=measure)
+        )
+
+
 def test_nearly_normalised_rows_are_normalised():
     p = np.array([[0.2, 0.3, 0.5]])
     for factor in (1.0009, 0.9991):

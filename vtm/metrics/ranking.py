@@ -204,7 +204,7 @@ def best_columns(x: np.ndarray, top: int) -> np.ndarray:
     top = min(top, x.shape[1])
     if top > _FEW:
         return np.argsort(-x, kind="stable")[:, :top]
-    left, rows = x.astype(np.result_type(x, np.float32)), np.arange(len(x))
+    left, rows = x.astype(np.float64), np.arange(len(x))
     order, unsure = np.empty((len(x), top), dtype=np.int64), np.zeros(len(x), dtype=bool)
     for place in range(top):
         order[:, place] = best = left.argmax(axis=1)
