@@ -42,7 +42,7 @@ from vtm.corpora.words import (
 )
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.encoders.cache import Store
-from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
+from vtm.errors import ConfigError, DataError, MissingError, VtmError, counted, require
 from vtm.files import (
     hash_file,
     load_about,
@@ -679,7 +679,7 @@ class VisualTopicModel:
             raise ConfigError("fit needs images, or image_embeddings in their place")
         for items, what in ((images, "images"), (ids, "ids")):
             if items is not None and len(items) != len(texts):
-                raise DataError(f"{len(items)} {what} for {len(texts)} texts; give one for each")
+                raise DataError(f"{len(items)} {what} for {counted(len(texts), 'text')}; give one for each")
         names = [str(id) for id in ids] if ids is not None else _names(images or range(len(texts)))
         encoders = _Encoders(given, before and before._encoders.keys)  # type: ignore[arg-type, has-type]
         dropped: tuple[Dropped, ...] = ()
@@ -724,7 +724,7 @@ class VisualTopicModel:
             )
         if self.dropped_:
             why = ", ".join(sorted({item.reason for item in self.dropped_}))
-            left_out = f"{len(self.dropped_)} of {len(texts)} pairs were left out ({why}); see dropped_"
+            left_out = f"{counted(len(self.dropped_), *(f'of {len(texts)} pairs {was}' for was in ('was', 'were')))} left out ({why}); see dropped_"
             warnings.warn(left_out, ModelWarning, stacklevel=3)
         if self.warnings_:
             warnings.warn("; ".join(self.warnings_), ModelWarning, stacklevel=3)
@@ -783,7 +783,7 @@ class VisualTopicModel:
             len(items if items is not None else () if x is None else x) for items, x in sides
         )
         if n_texts != n_images:
-            raise DataError(f"{n_images} images for {n_texts} texts; give one for each")
+            raise DataError(f"{counted(n_images, 'image')} for {counted(n_texts, 'text')}; give one for each")
         positions, _ = self.rank(texts, images, top=max(n_texts, 1), **given)
         hit = positions == np.arange(n_texts)[:, None]
         return float((hit / np.arange(1, positions.shape[1] + 1)).sum(axis=1).mean())
@@ -894,11 +894,13 @@ class VisualTopicModel:
             )
         if len(rows) < MOST_KNOWN * len(texts) and bow.min_df > 1:
             reasons.append(
-                f"{len(texts) - len(rows)} of {len(texts)} texts have no word that stands in {bow.min_df} texts or "
-                "more: lower min_df"
+                f"{len(texts) - len(rows)} of {counted(len(texts), 'text has', 'texts have')} no word that stands in "
+                f"{bow.min_df} texts or more: lower min_df"
             )
         if len(vocabulary) < WORDS_A_TOPIC * n_topics:
-            reasons.append(f"only {len(vocabulary)} words for {n_topics} topics: lower min_df, or n_topics")
+            reasons.append(
+                f"only {counted(len(vocabulary), 'word')} for {n_topics} topics: lower min_df, or n_topics"
+            )
         if repeated := duplicated_topics(topics["image"], top=top):
             reasons.append(
                 f"{repeated} of {n_topics} topics share most of their words with another: lower n_topics"
@@ -1055,7 +1057,9 @@ class VisualTopicModel:
             raise ConfigError(f"errors={errors!r}: must be 'nan' or 'raise'")
         theta, bad = self._image_theta(images, image_embeddings)
         if bad and errors == "raise":
-            raise DataError(f"{len(bad)} of {len(theta)} pictures cannot be used; the first: {bad[0].detail}")
+            raise DataError(
+                f"{len(bad)} of {counted(len(theta), 'picture')} cannot be used; the first: {bad[0].detail}"
+            )
         if bad:
             warnings.warn(_unusable(bad, len(theta), "their rows are NaN"), ModelWarning, stacklevel=2)
         return theta
@@ -1229,7 +1233,9 @@ class VisualTopicModel:
             warnings.warn(_unusable(bad, len(x), "they are not ranked"), ModelWarning, stacklevel=2)
         if not n_texts or not len(usable):
             why = f"; the first: {bad[0].detail}" if bad else ""
-            raise DataError(f"{n_texts} texts and {len(usable)} usable pictures: nothing to rank{why}")
+            raise DataError(
+                f"{counted(n_texts, 'text')} and {counted(len(usable), 'usable picture')}: nothing to rank{why}"
+            )
         positions, similarities = self._best(asked, Chosen.of(x, usable), top, measure)
         return usable[positions], similarities
 
@@ -1382,7 +1388,7 @@ class VisualTopicModel:
             x, bad = self._embeddings(like, None)
         if bad:
             raise DataError(
-                f"like: {len(bad)} of {len(x)} pictures cannot be used; the first: {bad[0].detail}"
+                f"like: {len(bad)} of {counted(len(x), 'picture')} cannot be used; the first: {bad[0].detail}"
             )
         return [reading.first(1) for row in x for _, reading in self._read_pictures(row[None])]
 
@@ -1698,7 +1704,9 @@ class VisualTopicModel:
         """
         theta, bad = self._image_theta(images, image_embeddings)
         if len(values) != len(theta):
-            raise DataError(f"{len(values)} values for {len(theta)} pictures; give one for each")
+            raise DataError(
+                f"{counted(len(values), 'value')} for {counted(len(theta), 'picture')}; give one for each"
+            )
         named, unit = periods(values)
         labels, usable = np.array(named, dtype=object), ~np.isnan(theta).any(axis=1)
         order = sorted({*labels[usable]} - {""})
@@ -2672,10 +2680,12 @@ def _as_embeddings(x: Any, name: str, n: int | None = None) -> np.ndarray:
     if x.ndim != 2:
         raise DataError(f"{name}: must be of shape (documents, dimensions), not {x.shape}")
     if n is not None and len(x) != n:
-        raise DataError(f"{name}: {len(x)} rows for {n} texts; give one for each")
+        raise DataError(f"{name}: {counted(len(x), 'row')} for {counted(n, 'text')}; give one for each")
     finite = np.concatenate([np.isfinite(part).all(axis=1) for part in _parts(x)])
     if len(bad := np.flatnonzero(~finite)):
-        raise DataError(f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {bad[0]}")
+        raise DataError(
+            f"{name}: NaN or infinity in {len(bad)} of {counted(len(x), 'row')}, the first is row {bad[0]}"
+        )
     return x
 
 
@@ -2716,7 +2726,7 @@ def _check_one(name: str, given: Any, other: str, embeddings: Any) -> None:
 
 def _unusable(bad: Sequence[Dropped], n: int, so: str) -> str:
     named = ", ".join(item.id for item in bad[:5]) + (", ..." if len(bad) > 5 else "")
-    return f"{len(bad)} of {n} pictures cannot be used, {so}: {named}"
+    return f"{len(bad)} of {counted(n, 'picture')} cannot be used, {so}: {named}"
 
 
 def check_place(path: Path | str) -> None:

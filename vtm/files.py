@@ -17,12 +17,13 @@ import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.errors import DataError, MissingError, StorageError, VtmError
+from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,6 +143,31 @@ def _system_error(error: BaseException) -> int:
 
 def _storage_error(path: Path, told: str | None) -> StorageError:
     return StorageError(f"{path}: cannot be written ({told}); make room or name another folder")
+
+
+def spare_folder(folder: Path | str, what: str, *own: str) -> None:
+    """Refuse a place to write to that is neither a new or an empty folder nor one with files of our own alone.
+
+    Parameters
+    ----------
+    what : what it is to be, as in "an explorer's folder".
+    own : patterns of the names that may be there. Hidden files may, too: file managers leave them.
+
+    Raises
+    ------
+    ConfigError
+        The place is a file, or holds other files, such as pictures.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; name a folder")
+    names = (path.name for path in folder.iterdir()) if folder.exists() else ()
+    if other := min(
+        (name for name in names if not any(fnmatch(name, one) for one in (".*", *own))), default=""
+    ):
+        raise ConfigError(
+            f"{folder}: holds other files, such as {other}, and is not {what}; name a new or an empty one"
+        )
 
 
 def remove_leftovers(folder: Path | str, name: str = "**/.*.tmp") -> None:

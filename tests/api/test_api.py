@@ -685,7 +685,7 @@ def test_what_cannot_be_updated_stays_as_it_was(corpus, plus, model, embeddings)
         ({"earlier": (texts,)}, "earlier: give the texts and the pictures"),
         ({"earlier": (texts, images), "ids": ["a"]}, "ids: give them of the earlier and of the new"),
         ({"earlier": (texts, images), "new_topics": -1}, "must be 0 or more"),
-        ({"earlier": (texts, images), "new_topics": 2}, "new_topics=2: there are 1 new pairs only"),
+        ({"earlier": (texts, images), "new_topics": 2}, "new_topics=2: only 1 new pair is there"),
         ({"earlier": (texts, images), "text_embeddings": embeddings[0]}, "rows for 121 texts"),
     )
     for options, why in refused:

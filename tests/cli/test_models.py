@@ -435,9 +435,14 @@ def test_a_picture_without_a_keyword_is_listed_in_every_format(model, photos, tm
     ]
     assert "6 pictures: 0 with 0 keywords, 6 without (100%)" in result.stderr
     assert "6 of 6 pictures have no topic of 1.0 or more" in result.stderr
+    told = run("tag", model, photos, *asked, "--format", "table", "--wide").stderr
+    assert "not used: --wide; a table on a terminal has a block for each picture, a file (-o) a row\n" in told
     lines = run("tag", model, photos, *asked).stdout.splitlines()
     assert lines == ["picture,keyword,confidence,topics", *(f"{path},,," for path in in_order(photos))]
-    wide = run("tag", model, photos, *asked, "--wide").stdout.splitlines()
+    told = run("tag", model, photos, *asked, "--wide", "--no-thumbnails")
+    assert "not used: --no-thumbnails; only a workbook has small pictures\n" in told.stderr
+    assert "--wide" not in told.stderr
+    wide = told.stdout.splitlines()
     assert wide[0] == "picture,keywords,confidences,topics,fingerprint"
     assert [line.rpartition(",")[0] for line in wide[1:]] == [f"{path},,," for path in in_order(photos)]
     run("tag", model, photos, *asked, "-o", tmp_path / "tags.parquet")

@@ -269,6 +269,25 @@ def test_unusable_options_are_named(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("inside", [".", "image", "text"])
+def test_nothing_is_written_among_other_files(tmp_path, inside):
+    """Nor beside pictures that lie in a folder of a side's name; what file managers leave is no other file."""
+    folder = tmp_path / "photos" / inside
+    folder.mkdir(parents=True)
+    (folder / "boat.jpg").write_bytes(b"a picture")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(
+        ConfigError, match=r"photos.*: holds other files, such as boat\.jpg, and is not a folder of"
+    ):
+        embed_corpus(SCENES, tmp_path / "photos", encoder="pixels")
+    assert sorted(tmp_path.rglob("*")) == before
+    (folder / "boat.jpg").rename(folder / ".directory")
+    assert len(embed_corpus(SCENES, tmp_path / "photos", encoder="pixels", progress=False)) == 2
+    # A finished folder is ours, whatever a user put beside.
+    (folder / "README").touch()
+    assert len(embed_corpus(SCENES, tmp_path / "photos", encoder="pixels", progress=False)) == 2
+
+
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     from vtm.cli import reproduce
 

@@ -111,7 +111,7 @@ def test_topics_keep_their_numbers_and_what_is_new_comes_after_them() -> None:
     alike = (about != 4) & (np.arange(600) % 5 == 0)
     rows = np.flatnonzero((about != 4) & ~is_new | alike)
     assert grown_topics(earlier, drawn.text[rows], drawn.image[rows], alike[rows])[1] == 4
-    with pytest.raises(ConfigError, match="new_topics=601: there are 600 new pairs only"):
+    with pytest.raises(ConfigError, match="new_topics=601: only 600 new pairs are there"):
         grown_topics(earlier, drawn.text, drawn.image, np.ones(600, dtype=bool), n_added=601)
 
 

@@ -221,7 +221,10 @@ def _short(text: str) -> str:
 
 def embed(
     corpus: Corpus,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the embeddings.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Folder to write, a new or empty one or that of older embeddings."),
+    ],
     encoder: Annotated[
         str, typer.Option(help="Encoder; options as in clip:model=ViT-B-32,pretrained=openai.")
     ] = "offline",
@@ -315,7 +318,7 @@ def submit_run(
     if problems:
         raise DataError(f"{out}: {problems[0]}")
     typer.echo(
-        f"{out}: {counted(len(ranking), 'article')}, ranked among {len(embedded.images)} of {len(all_images)} images"
+        f"{out}: {counted(len(ranking), 'article')}, ranked among {len(embedded.images)} of {counted(len(all_images), 'image')}"
     )
     if embedded.missing:
         typer.echo(

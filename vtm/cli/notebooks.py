@@ -504,7 +504,7 @@ class Plan:
             f"encoder   {e.encoder}: {self.n_inputs} numbers an embedding",
             f"baseline  1 row, {'cosine of the embeddings' if self.aligned else seeds}",
             *(
-                f"models    {kind}, {k} topics: {seeds}, {n_seeds * NETWORKS[kind]} networks"
+                f"models    {kind}, {k} topics: {seeds}, {counted(n_seeds * NETWORKS[kind], 'network')}"
                 for kind, k in _models(e)
             ),
             f"training  about {duration(self.seconds)} on this machine for the rows of Table 1, measured on a few steps; "
@@ -638,7 +638,7 @@ def _news(experiment: Experiment) -> tuple[int, list[str]]:
         return ASSUMED_PAIRS, [str(error)]
     where = Path(str(options.get("pictures") or newsimages.pictures_folder(news.folder)))
     lost = sum(newsimages.picture_path(picture, where) is None for picture in news.pictures)
-    told = f"{lost} of {len(news.pictures)} pictures not in {where}: `vtm fetch newsimages-images`"
+    told = f"{lost} of {counted(len(news.pictures), 'picture')} not in {where}: `vtm fetch newsimages-images`"
     return round(OWN_FRACTIONS[0] * len(news.development)), [told] if lost else []
 
 

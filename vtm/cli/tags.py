@@ -381,6 +381,10 @@ def tag(
             "--write-topics: says what is written to files; give --write-sidecars or --write-originals, too"
         )
     kind = choose_format(format, out)
+    if wide and kind == "table":
+        say("not used: --wide; a table on a terminal has a block for each picture, a file (-o) a row")
+    if not thumbnails and kind != "xlsx":
+        say("not used: --no-thumbnails; only a workbook has small pictures")
     wide = wide or kind == "xlsx"
     found = find_some(pictures, exclude)
     spare_pictures(found, "--out", out)

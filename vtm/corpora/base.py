@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, counted
 from vtm.files import hash_json
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ class Corpus:
             fields | {f"values of {name}": of for name, of in self.columns.items()}
         ).items():
             if values is not None and len(values) != len(self.ids):
-                raise DataError(f"corpus {self.name}: {len(values)} {field} for {len(self.ids)} ids")
+                raise DataError(
+                    f"corpus {self.name}: {len(values)} {field} for {counted(len(self.ids), 'id')}"
+                )
         twice = [id for id, count in Counter(self.ids).items() if count > 1]
         if twice:
             raise DataError(f"corpus {self.name}: the id {twice[0]!r} occurs twice; ids must be unique")
@@ -526,7 +528,9 @@ def split(
     if fold not in range(FOLDS):
         raise ConfigError(f"fold={fold!r}: must be a whole number from 0 to {FOLDS - 1}")
     if clusters is not None and len(clusters) != len(pairs):
-        raise DataError(f"{len(clusters)} numbers of clusters for {len(pairs)} pairs; give one for each")
+        raise DataError(
+            f"{counted(len(clusters), 'number', 'numbers')} of clusters for {counted(len(pairs), 'pair')}; give one for each"
+        )
     if isinstance(pairs, Corpus) and pairs.parts is not None:
         own = np.array(pairs.parts)
         rows = {part: np.flatnonzero(own == part).astype(np.int64) for part in OWN_PARTS}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import BowConfig
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, counted
 from vtm.files import read_regular
 
 if TYPE_CHECKING:
@@ -482,11 +482,11 @@ def build_vocabulary(
         if in_texts and min(in_texts.values()) > config.max_df * len(texts):
             what = "the texts are all alike" if len({*texts}) == 1 else "the texts differ too little"
             raise DataError(
-                f"no word is left for the vocabulary of {len(texts)} texts: {what}, each word stands in more than "
+                f"no word is left for the vocabulary of {counted(len(texts), 'text')}: {what}, each word stands in more than "
                 f"{config.max_df:.0%} of them (max_df); bring texts that tell one picture from another"
             ) from None
         raise DataError(
-            f"no word is left for the vocabulary of {len(texts)} texts ({error}); lower min_df "
+            f"no word is left for the vocabulary of {counted(len(texts), 'text')} ({error}); lower min_df "
             f"(now {config.min_df}) or min_length (now {config.min_length}), or bring more texts"
         ) from None
     words = tuple(sorted(vectorizer.vocabulary_))

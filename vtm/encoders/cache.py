@@ -26,7 +26,7 @@ import numpy as np
 from vtm.corpora.base import Dropped
 from vtm.corpora.pictures import MAX_PIXELS, PictureError, open_picture
 from vtm.encoders.weights import ROWS, cores
-from vtm.errors import DataError, MissingError
+from vtm.errors import DataError, MissingError, counted
 from vtm.files import data_dir, hash_file, load_arrays, remove_leftovers, save_arrays
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def embed_images(
         Sequences of unequal length, or a cache that cannot be written.
     """
     if not len(ids) == len(images) == len(image_hashes):
-        counts = f"{len(ids)} ids, {len(images)} pictures and {len(image_hashes)} hashes"
+        counts = f"{counted(len(ids), 'id')}, {counted(len(images), 'picture')} and {counted(len(image_hashes), 'hash', 'hashes')}"
         raise DataError(f"{counts}; give as many of each")
     if unusable := [name for name in image_hashes if not re.fullmatch("[0-9a-f]{64}", name)]:
         raise DataError(f"picture hash {unusable[0]!r} is not a SHA-256 in lower-case hex")

@@ -19,12 +19,13 @@ from vtm.corpora import Corpus, load_corpus
 from vtm.corpora.base import Dropped
 from vtm.encoders import load_named
 from vtm.encoders.cache import Store, embed_side, hash_text
-from vtm.errors import ConfigError, DataError, MissingError, require
-from vtm.files import atomic_path, read_json, write_json
+from vtm.errors import ConfigError, DataError, MissingError, counted, require
+from vtm.files import atomic_path, read_json, spare_folder, write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SHARD_NAME = re.compile(r"\d{5,}-[0-9a-f]{12}\.parquet")
+OWN_NAMES = ("[0-9]*-*.parquet", MANIFEST)  # of a side's files, as patterns
 ENGINES = ("local", "ray")
 SIDES = ("image", "text")
 # Rows of a file. No more are held in memory, and the cache is read once for each.
@@ -136,7 +137,7 @@ class Manifest:
             except (KeyError, ValueError, AttributeError) as error:
                 raise DataError(f"{path}: not a file of embeddings ({error})") from error
             if len(table) != rows:
-                raise DataError(f"{path}: {len(table)} embeddings, not {rows}")
+                raise DataError(f"{path}: {counted(len(table), 'embedding')}, not {rows}")
             yield ids, contents, embeddings
 
 
@@ -235,7 +236,7 @@ def embed_corpus(
     Raises
     ------
     ConfigError, DataError, MissingError
-        An unknown corpus, encoder, side or engine; data that cannot be used; weights or Ray that are not here.
+        An unknown corpus, encoder, side or engine; a folder that holds other files; data that cannot be used; weights or Ray that are not here.
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}")
@@ -244,6 +245,11 @@ def embed_corpus(
     for name, number in (("batch_size", batch_size), ("workers", workers), ("shard_rows", shard_rows)):
         if number is not None and number < 1:
             raise ConfigError(f"{name}={number}: must be at least 1")
+    folder = Path(folder)
+    if not any((folder / one / MANIFEST).is_file() for one in SIDES):
+        spare_folder(folder, "a folder of embeddings", *SIDES)
+        for one in SIDES:
+            spare_folder(folder / one, "a folder of embeddings", *OWN_NAMES)
     if engine == "ray":
         from vtm.encoders.ray import embed_on_ray, import_ray
 
@@ -263,7 +269,7 @@ def embed_corpus(
     }
     halves = {one: half for one, half in halves.items() if side in (one, "both")}
     for one, (half, _, _) in halves.items():
-        _take_in(Path(folder), one, half.key, cache)
+        _take_in(folder, one, half.key, cache)
     options: dict[str, Any] = dict(batch_size=batch_size, workers=workers, cache=cache, progress=progress)
     known: dict[str, Dropped] = {}
     if engine == "ray":
@@ -271,7 +277,7 @@ def embed_corpus(
         known = embed_on_ray(loaded.ids, halves, load=load, device=device, address=address, **options)
         options["workers"] = None
     return [
-        _write(Path(folder) / one, loaded, one, encoder, *half, shard_rows=shard_rows, known=known, **options)
+        _write(folder / one, loaded, one, encoder, *half, shard_rows=shard_rows, known=known, **options)
         for one, half in halves.items()
     ]
 

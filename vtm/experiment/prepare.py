@@ -16,7 +16,7 @@ from vtm.corpora.base import large_cluster, leaking, near_duplicates
 from vtm.corpora.words import Vocabulary, build_vocabulary
 from vtm.encoders import EncoderPair, load_named
 from vtm.encoders.cache import embed_images, embed_texts
-from vtm.errors import DataError
+from vtm.errors import DataError, counted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -162,9 +162,9 @@ def prepare(experiment: Experiment, *, progress: bool = True) -> Prepared:
     small = [part for part in PARTS if len(rows[part]) < MIN_PAIRS]
     if small:
         raise DataError(
-            f"corpus {corpus.name}: {len(corpus)} pairs leave {len(rows[small[0]])} for the {small[0]} part; "
+            f"corpus {corpus.name}: {counted(len(corpus), 'pair leaves', 'pairs leave')} {len(rows[small[0]])} for the {small[0]} part; "
             f"at least {MIN_PAIRS} are needed, so bring more pairs (about 70, 10 and 20 % train, validate and test; "
-            f"near-duplicates stay together, in {clusters.max() + 1} clusters)"
+            f"near-duplicates stay together, in {counted(clusters.max() + 1, 'cluster')})"
         )
     vocabulary = build_vocabulary(
         [corpus.texts[row] for row in rows["train"]], language=corpus.language, config=experiment.bow
@@ -213,7 +213,7 @@ def embed_pairs(
         encoder.image, corpus.ids, corpus.images, corpus.image_hashes, progress=progress
     )
     if bad and not kept:
-        raise DataError(f"none of {len(bad)} pictures can be used; the first: {bad[0].detail}")
+        raise DataError(f"none of {counted(len(bad), 'picture')} can be used; the first: {bad[0].detail}")
     if bad:
         corpus = corpus.without({item.id: (item.reason, item.detail) for item in bad})
     if corpus.ids != tuple(kept):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import KINDS, ModelConfig
-from vtm.errors import VtmError
+from vtm.errors import VtmError, counted
 from vtm.experiment.results import PARTS, Result, healthy
 from vtm.files import atomic_path, code_hash, hash_json, locked, runs_dir, scratch
 from vtm.metrics.retrieval import expected_random, retrieval_figures, seed_summary
@@ -484,7 +484,7 @@ def train_on_ray(
     if failed:
         name, first = failed[0]
         raise VtmError(
-            f"{len(failed)} trainings failed, all others are kept; the first ({name}): {first}"
+            f"{counted(len(failed), 'training')} failed, all others are kept; the first ({name}): {first}"
         ) from first
 
 

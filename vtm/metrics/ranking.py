@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, counted
 
 MEASURES = ("cosine", "dot", "hellinger", "jensen-shannon")
 NOT_FOUND = int(np.iinfo(np.int64).max)  # the rank of a target that is not among the items: past any cutoff
@@ -122,7 +122,9 @@ def target_ranks(
     )
     wanted = q_ids if targets is None else [targets.get(i) for i in q_ids]
     if targets is not None and (missing := [i for i in q_ids if i not in targets]):
-        raise DataError(f"targets: no item named for {len(missing)} queries, the first is {missing[0]!r}")
+        raise DataError(
+            f"targets: no item named for {counted(len(missing), 'query', 'queries')}, the first is {missing[0]!r}"
+        )
     # Canonical order: BLAS rounds by position, so the same rows in another order may differ in a last digit.
     q_order, i_order = id_order(q_ids), id_order(i_ids)
     left, right = _prepare_pair(queries, items, measure)
@@ -271,7 +273,9 @@ def _checked(rows: np.ndarray, name: str, measure: str) -> np.ndarray:
         return np.concatenate([start + np.flatnonzero(wrong(x[start : start + _ITEMS])) for start in starts])
 
     if len(bad := rows_of(lambda part: ~np.isfinite(part).all(axis=1))):
-        raise DataError(f"{name}: NaN or infinity in {len(bad)} of {len(x)} rows, the first is row {bad[0]}")
+        raise DataError(
+            f"{name}: NaN or infinity in {len(bad)} of {counted(len(x), 'row')}, the first is row {bad[0]}"
+        )
     if measure in _DISTRIBUTIONS and len(bad := rows_of(_is_no_distribution)):
         raise DataError(
             f"{name}: {measure} compares distributions, but {len(bad)} of {len(x)} rows are negative "
@@ -346,7 +350,7 @@ def unique_ids(ids: Sequence[str], n_rows: int, name: str) -> list[str]:
     """Ids as text; one for each row, and no two alike."""
     ids = [str(i) for i in ids]
     if len(ids) != n_rows:
-        raise DataError(f"{len(ids)} {name}s for {n_rows} rows: each row needs its own")
+        raise DataError(f"{counted(len(ids), name)} for {counted(n_rows, 'row')}: each row needs its own")
     seen: set[str] = set()
     for i in ids:
         if i in seen:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, counted
 
 AT = (1, 5, 10, 50, 100)
 _CHUNK_VALUES = 2**22  # resampled values held at once
@@ -228,7 +228,9 @@ def paired_bootstrap(
     """
     first, second = _per_item_mean(a, "a"), _per_item_mean(b, "b")
     if len(first) != len(second):
-        raise DataError(f"a has {len(first)} items and b {len(second)}: a paired test needs the same items")
+        raise DataError(
+            f"a has {counted(len(first), 'item')} and b {len(second)}: a paired test needs the same items"
+        )
     differences = first - second
     means = _resampled_means(differences, seed=seed, n_resamples=n_resamples)
     low, high = _percentiles(means, level)

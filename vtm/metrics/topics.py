@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtm.config import numpy_generator
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, counted
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix, sparray, spmatrix
@@ -527,7 +527,7 @@ def _heads(topics: Topics, top: int, *, at_least: int = 1) -> list[list[str]]:
     heads = [list(topic[:top]) for topic in topics]
     for number, head in enumerate(heads):
         if len(head) < top:
-            raise DataError(f"topic {number} has {len(head)} words, {top} are needed: lower top")
+            raise DataError(f"topic {number} has {counted(len(head), 'word')}, {top} are needed: lower top")
         if len(set(head)) < top:
             twice = next(word for word in head if head.count(word) > 1)
             raise DataError(f"topic {number} holds {twice!r} twice among its first {top} words")
@@ -658,7 +658,9 @@ def topic_agreement(theta_text: np.ndarray, theta_image: np.ndarray) -> np.ndarr
     """
     text, image = _distributions(theta_text, "theta_text"), _distributions(theta_image, "theta_image")
     if len(text) != len(image):
-        raise DataError(f"{len(text)} texts and {len(image)} images: agreement needs the same documents")
+        raise DataError(
+            f"{counted(len(text), 'text')} and {counted(len(image), 'image')}: agreement needs the same documents"
+        )
     if len(text) < 2:
         raise DataError("agreement of topics needs at least two documents")
     return np.clip(_standardised(text).T @ _standardised(image), -1.0, 1.0)
@@ -777,4 +779,6 @@ def _standardised(theta: np.ndarray) -> np.ndarray:
 
 def _check_pairs(assignment: Sequence[int] | np.ndarray, groups: Sequence[str]) -> None:
     if len(assignment) != len(groups) or len(groups) == 0:
-        raise DataError(f"{len(assignment)} documents with a cluster and {len(groups)} with a category")
+        raise DataError(
+            f"{counted(len(assignment), 'document')} with a cluster and {len(groups)} with a category"
+        )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtm.config import numpy_generator
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, counted
 from vtm.metrics.topics import relevance, top_words, topic_word_counts
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def fit_space(
     if dims is not None and dims < 1:
         raise ConfigError(f"dims={dims}: must be at least 1")
     if len(text) != len(image) or len(text) < 2:
-        raise DataError(f"{len(text)} texts and {len(image)} images: at least two pairs are needed")
+        raise DataError(
+            f"{counted(len(text), 'text')} and {counted(len(image), 'image')}: at least two pairs are needed"
+        )
     mean, covariance = _moments(text, image)
     parts = {"text": slice(0, text.shape[1]), "image": slice(text.shape[1], None)}
     scale = np.sqrt(np.maximum(np.diagonal(covariance), 0)) + 1e-6
@@ -269,9 +271,11 @@ def fit_plus(
         More topics than pairs; different numbers of documents.
     """
     if not len(text) == len(image) == counts.shape[0]:
-        raise DataError(f"{len(text)} texts, {len(image)} images, {counts.shape[0]} bags of words")
+        raise DataError(
+            f"{counted(len(text), 'text')}, {counted(len(image), 'image')}, {counted(counts.shape[0], 'bag', 'bags')} of words"
+        )
     if config.n_topics > len(text):
-        raise ConfigError(f"n_topics={config.n_topics}: there are {len(text)} pairs only")
+        raise ConfigError(f"n_topics={config.n_topics}: there are fewer pairs, {len(text)}")
     space = fit_space(text, image, ridge=config.ridge, image_ridge=config.image_ridge, dims=config.dims)
     kept = _drawn(len(text), config.prototypes, numpy_generator(seed, "VTM+ prototypes"))
     prototypes, _ = pair_places(space, text[kept], image[kept], config.image_weight)
@@ -486,7 +490,9 @@ def grown_topics(
     topics, cosines = model.nearest(text, image)
     n_topics, new = model.topic_share.shape[1], np.flatnonzero(is_new)
     if n_added is not None and n_added > len(new):
-        raise ConfigError(f"new_topics={n_added}: there are {len(new)} new pairs only")
+        raise ConfigError(
+            f"new_topics={n_added}: only {counted(len(new), 'new pair is', 'new pairs are')} there"
+        )
     if not len(new) or len(new) == len(topics):
         return topics, n_topics, float("nan")
     far = new[np.argsort(cosines[new], kind="stable")]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from vtm import __version__
 from vtm.corpora.pictures import PictureError, open_picture
-from vtm.errors import ConfigError, DataError, MissingError, printable
+from vtm.errors import ConfigError, DataError, MissingError, counted, printable
 from vtm.files import atomic_path, data_dir, hash_file
 from vtm.newsimages.corpus import FILES, GROUND_TRUTH, REPOSITORY, NewsImages, find_file, read_ground_truth
 from vtm.newsimages.web import Fetcher, FetchError, host_name
@@ -113,8 +113,8 @@ class DownloadReport:
     def summary(self) -> str:
         """A few lines: how many there are, how many are not and why, each reason with an example."""
         counts = self.status_counts()
-        total = f"{counts[GOOD]} of {len(self.outcomes)} pictures are there"
-        lines = [f"{total}; {self.n_kept} items stood as an earlier run left them"]
+        total = f"{counts[GOOD]} of {counted(len(self.outcomes), 'picture is', 'pictures are')} there"
+        lines = [f"{total}; {counted(self.n_kept, 'item')} stood as an earlier run left them"]
         for status, meaning in MEANING.items():
             if counts[status]:
                 lines.append(f"{status:<10}{counts[status]:>7}  {meaning}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from vtm.corpora import Dropped
 from vtm.encoders import EncoderPair, embed_images, embed_texts
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, counted
 from vtm.files import hash_file, load_about, read_regular, write_text
 from vtm.metrics.ranking import NOT_FOUND, top_items
 from vtm.metrics.retrieval import retrieval_figures
@@ -210,7 +210,9 @@ def rank_for_task(
     if depth < 1:
         raise ConfigError(f"depth={depth}: at least one image an article is needed")
     if len(article_ids) != len(text):
-        raise DataError(f"{len(article_ids)} article ids for {len(text)} rows: each row needs its own")
+        raise DataError(
+            f"{counted(len(article_ids), 'article id')} for {counted(len(text), 'row')}: each row needs its own"
+        )
     for name, ids in (("article", article_ids), ("task image", all_images)):
         if repeated := [id for id, times in Counter(ids).items() if times > 1]:
             raise DataError(f"{name} id {repeated[0]!r} occurs more than once")
@@ -311,7 +313,7 @@ def embed_task(
         progress=progress,
     )
     if not kept:
-        raise DataError(f"none of {len(bad)} pictures can be used; the first: {bad[0].detail}")
+        raise DataError(f"none of {counted(len(bad), 'picture')} can be used; the first: {bad[0].detail}")
     texts = [article.text(separator=separator, snippet=snippet) for article in news.test_articles]
     return TaskEmbeddings(
         articles=tuple(article.id for article in news.test_articles),

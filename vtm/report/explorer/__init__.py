@@ -28,8 +28,8 @@ import numpy as np
 from vtm.corpora.keywords import fingerprint
 from vtm.corpora.pictures import PictureError, open_picture
 from vtm.corpora.table import EXPLORER_MARK, EXPLORER_SHEETS, holds_explorer
-from vtm.errors import ConfigError, DataError
-from vtm.files import atomic_path
+from vtm.errors import DataError
+from vtm.files import atomic_path, spare_folder
 from vtm.metrics.ranking import similarity
 from vtm.metrics.topics import topic_tree
 from vtm.report.explorer.shown import (
@@ -406,23 +406,9 @@ def build_explorer(
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a place for an explorer that is neither a new or empty folder nor one with an explorer.
-
-    Raises
-    ------
-    ConfigError
-        `out` is a file, or holds other files, such as pictures, and no explorer.
-    """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out}: is a file; name a folder for the explorer")
-    if not out.exists() or holds_explorer(out):
-        return
-    # Of an explorer that was killed sheets may be there, and file managers leave hidden files.
-    others = (path.name for path in out.iterdir() if not path.match(EXPLORER_SHEETS) and path.name[0] != ".")
-    if other := min(others, default=""):
-        raise ConfigError(
-            f"{out}: holds other files, such as {other}, and is not an explorer's folder; name a new or an empty one"
-        )
+    """Refuse a place for an explorer that is neither a new or empty folder nor one with an explorer (`spare_folder`)."""
+    if not holds_explorer(out):
+        spare_folder(out, "an explorer's folder", EXPLORER_SHEETS)  # one that was killed leaves sheets
 
 
 def packing_order(data: ExplorerData) -> list[int]:
