@@ -184,7 +184,7 @@ def test_pictures_of_which_none_can_be_used_give_no_rows_and_the_reasons(tmp_pat
 
 
 def test_what_cannot_be_asked_for_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="2 ids, 1 pictures and 2 hashes"):
+    with pytest.raises(DataError, match="2 ids, 1 picture and 2 hashes"):
         embed_images(Counting(), ["a", "b"], [tmp_path / "a.png"], ["0" * 64] * 2, cache=tmp_path)
     with pytest.raises(DataError, match="picture hash 'abc' is not a SHA-256"):
         embed_images(Counting(), ["a"], [tmp_path / "a.png"], ["abc"], cache=tmp_path)

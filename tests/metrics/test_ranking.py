@@ -104,7 +104,7 @@ def test_bad_input_is_named(queries, items, measure, error, words):
         ),
         (
             lambda: similarity([[1.0]], [[np.nan]]),
-            "items: NaN or infinity in 1 of 1 rows, the first is row 0",
+            "items: NaN or infinity in 1 of 1 row, the first is row 0",
         ),
         (
             lambda: similarity([[0.5, 0.5]], [[0.5, 0.5], [1.5, -0.5], [0.5, 0.5]], measure="hellinger"),
@@ -117,7 +117,7 @@ def test_bad_input_is_named(queries, items, measure, error, words):
         ),
         (
             lambda: top_items([[1.0]], [[1.0]], ["a", "b"], k=1),
-            "2 item ids for 1 rows: each row needs its own",
+            "2 item ids for 1 row: each row needs its own",
         ),
         (lambda: top_items([[1.0]], [[1.0]], ["a"], k=0), "k must be at least 1, not 0"),
     ],
@@ -265,7 +265,7 @@ def test_a_missing_target_stays_in_the_denominator():
     [
         (["a", "a"], ["a", "b"], None, "query id 'a'"),
         (["a", "b"], ["b", "b"], None, "item id 'b'"),
-        (["a"], ["a", "b"], None, "1 query ids for 2 rows"),
+        (["a"], ["a", "b"], None, "1 query id for 2 rows"),
         (["a", "b"], ["a", "b", "c"], None, "3 item ids for 2 rows"),
         (["a", "b"], ["a", "b"], {"a": "b"}, "'b'"),
     ],

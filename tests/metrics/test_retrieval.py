@@ -574,7 +574,7 @@ def test_bad_topics_are_named():
         topic_metrics.c_v([["a", "zebra"]], [["a", "b"]], top=2)
     with pytest.raises(DataError, match="vocabulary of 3"):
         topic_metrics.npmi([["a", "b"]], ones, ["a", "b", "c"], top=2)
-    with pytest.raises(DataError, match="topic 1 has 1 words"):
+    with pytest.raises(DataError, match="topic 1 has 1 word,"):
         topic_metrics.topic_diversity([["a", "b"], ["a"]], top=2)
     with pytest.raises(DataError, match="topic 0 holds 'a' twice"):
         topic_metrics.topic_overlap([["a", "a"]], top=2)

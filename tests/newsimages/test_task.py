@@ -272,12 +272,12 @@ def test_images_that_are_not_here_follow_in_file_order_only_where_they_are_neede
 @pytest.mark.parametrize(
     ("scores", "ids", "every", "told"),
     [
-        ([[1.0, 2.0]], ["1"], ["1"], "1 item ids for 2 rows"),
+        ([[1.0, 2.0]], ["1"], ["1"], "1 item id for 2 rows"),
         ([[1.0, 2.0]], ["1", "1"], ["1"], "item id '1' occurs more than once"),
         ([[1.0, 2.0]], ["1", "2"], ["1", "2", "1"], "task image id '1' occurs more than once"),
         ([[1.0, 2.0]], ["1", "2"], ["1", "3"], "'2' is not one of the task's 2 images"),
         ([[1.0, np.nan]], ["1", "2"], ["1", "2"], "NaN or infinity in 1 of 2 rows"),
-        ([[1.0], [2.0]], ["1"], ["1"], "1 article ids for 2 rows"),
+        ([[1.0], [2.0]], ["1"], ["1"], "1 article id for 2 rows"),
         (np.empty((1, 0)), [], ["1"], "at least one row"),
     ],
 )

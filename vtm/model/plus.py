@@ -275,7 +275,7 @@ def fit_plus(
             f"{counted(len(text), 'text')}, {counted(len(image), 'image')}, {counted(counts.shape[0], 'bag', 'bags')} of words"
         )
     if config.n_topics > len(text):
-        raise ConfigError(f"n_topics={config.n_topics}: there are fewer pairs, {len(text)}")
+        raise ConfigError(f"n_topics={config.n_topics}: more than the {counted(len(text), 'pair')}")
     space = fit_space(text, image, ridge=config.ridge, image_ridge=config.image_ridge, dims=config.dims)
     kept = _drawn(len(text), config.prototypes, numpy_generator(seed, "VTM+ prototypes"))
     prototypes, _ = pair_places(space, text[kept], image[kept], config.image_weight)
