@@ -355,7 +355,7 @@ INPUTS: tuple[Input, ...] = (
           ("'apple'", "several words")),
     Input("few texts with a known word", "texts",
           lambda f: prepared(f, ["apple pear", "pear apple", *["12"] * 60], min_df=1), ("vocabulary",)),
-    Input("one document", "few documents", lambda f: prepared(f, ["apple pear"]), ("1 pairs", "at least 4")),
+    Input("one document", "few documents", lambda f: prepared(f, ["apple pear"]), ("1 pair leaves", "at least 4")),
     Input("one document to fit", "few documents", lambda f: fitted(["apple pear"], _noise(1), _noise(1)), ("at least 4",)),
     Input("no document", "few documents", lambda f: fitted([], _noise(0), _noise(0)), ("at least 4",)),
     Input("one topic", "one topic", lambda f: prepared(f, TEXTS, n_topics=1), ("n_topics", "at least 2")),

@@ -677,9 +677,11 @@ class VisualTopicModel:
             images = _as_images(images)
         elif image_embeddings is None:
             raise ConfigError("fit needs images, or image_embeddings in their place")
-        for items, what in ((images, "images"), (ids, "ids")):
+        for items, what in ((images, "image"), (ids, "id")):
             if items is not None and len(items) != len(texts):
-                raise DataError(f"{len(items)} {what} for {counted(len(texts), 'text')}; give one for each")
+                raise DataError(
+                    f"{counted(len(items), what)} for {counted(len(texts), 'text')}; give one for each"
+                )
         names = [str(id) for id in ids] if ids is not None else _names(images or range(len(texts)))
         encoders = _Encoders(given, before and before._encoders.keys)  # type: ignore[arg-type, has-type]
         dropped: tuple[Dropped, ...] = ()

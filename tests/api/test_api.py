@@ -342,7 +342,7 @@ def test_the_orientation_of_a_picture_in_memory_counts(corpus, model, tmp_path):
         (lambda m, c: m.fit(["a", None], c.images[:2]), DataError, r"texts\[1\] is of type NoneType"),
         (lambda m, c: m.fit(c.texts), ConfigError, "fit needs images, or image_embeddings"),
         (lambda m, c: m.fit(c.texts, c.images[:5]), DataError, "5 images for 120 texts"),
-        (lambda m, c: m.fit(c.texts, c.images, ids=["a"]), DataError, "1 ids for 120 texts"),
+        (lambda m, c: m.fit(c.texts, c.images, ids=["a"]), DataError, "1 id for 120 texts"),
         (
             lambda m, c: m.fit(c.texts, image_embeddings=np.ones((3, 4))),
             DataError,
@@ -466,7 +466,7 @@ def test_a_picture_in_memory_that_cannot_be_read_is_a_bad_picture(corpus, model,
 def test_pictures_larger_than_the_limit_are_not_used(corpus, model, tmp_path):
     model.save(tmp_path / "m")
     careful = VisualTopicModel.load(tmp_path / "m", max_pixels=96 * 96 - 1, cache=tmp_path / "cache")
-    with pytest.warns(ModelWarning, match="1 of 1 pictures"):
+    with pytest.warns(ModelWarning, match="1 of 1 picture cannot"):
         careful.transform(corpus.images[:1])
     open_hearted = VisualTopicModel.load(tmp_path / "m", max_pixels=96 * 96, cache=tmp_path / "cache")
     np.testing.assert_array_equal(

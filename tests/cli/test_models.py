@@ -1066,7 +1066,7 @@ def test_match_finds_pictures_like_one_from_anywhere(model, api, photos, tmp_pat
     assert gone == f"error: --like {tmp_path}/gone.png: no such file; name a picture"
     assert "no other picture is there" in error("match", model, paths[0], "--like", paths[0])
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    assert "like: 1 of 1 pictures cannot be used; the first: " in error(
+    assert "like: 1 of 1 picture cannot be used; the first: " in error(
         "match", model, photos, "--like", tmp_path / "broken.png"
     )
 

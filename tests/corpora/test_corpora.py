@@ -69,8 +69,8 @@ def test_joined_corpora_lose_no_pair_and_hold_none_twice():
     [
         (lambda: corpus_of(), "no usable pair"),
         (lambda: corpus_of("a", "b", "a"), "'a'"),
-        (lambda: corpus_of("a", "b", texts=("one",)), "1 texts for 2 ids"),
-        (lambda: corpus_of("a", groups=()), "0 groups for 1 ids"),
+        (lambda: corpus_of("a", "b", texts=("one",)), "texts and ids: 1 and 2"),
+        (lambda: corpus_of("a", groups=()), "groups and ids: 0 and 1"),
         (lambda: corpus_of("a").without({"x": ("r", "")}), "'x'"),
         (lambda: corpus_of("a").without({"a": ("unreadable", "")}), "1 unreadable"),
         (lambda: corpus_of("a").keep(["y"], reason="r"), "'y'"),

@@ -387,7 +387,7 @@ def test_fingerprint_changes_with_the_own_split_only_where_there_is_one():
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"parts": ("test",)}, "1 parts for 2 ids"),
+        ({"parts": ("test",)}, "parts and ids: 1 and 2"),
         ({"parts": ("test", "dev")}, "a part 'dev'; it is one of "),
         ({"parts": ("test", "test"), "n_test": 1}, "n_test=1 needs parts with at most so many test pairs"),
         ({"n_test": 5}, "n_test=5 needs parts"),

@@ -252,7 +252,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
             dataclasses.replace(data, **change)
     with pytest.raises(DataError, match="compare names the id 'nobody'"):
         simple(tmp_path, compare=["nobody"])
-    with pytest.raises(DataError, match="29 theta_text for 30 ids"):
+    with pytest.raises(DataError, match="theta_text and ids: 29 and 30"):
         simple(tmp_path, theta_text=peaked(29, 6))
     with pytest.raises(ConfigError, match="limit"):
         simple(tmp_path, limit=0)

@@ -135,9 +135,7 @@ class Corpus:
             fields | {f"values of {name}": of for name, of in self.columns.items()}
         ).items():
             if values is not None and len(values) != len(self.ids):
-                raise DataError(
-                    f"corpus {self.name}: {len(values)} {field} for {counted(len(self.ids), 'id')}"
-                )
+                raise DataError(f"corpus {self.name}: {field} and ids: {len(values)} and {len(self.ids)}")
         twice = [id for id, count in Counter(self.ids).items() if count > 1]
         if twice:
             raise DataError(f"corpus {self.name}: the id {twice[0]!r} occurs twice; ids must be unique")

@@ -577,7 +577,7 @@ def from_arrays(
         given["keywords"] = keywords
     for name, values in given.items():
         if len(values) != n_all:
-            raise DataError(f"explorer: {len(values)} {name} for {n_all} ids")
+            raise DataError(f"explorer: {name} and ids: {len(values)} and {n_all}")
     if unknown := set(compare or ()) - set(ids):
         raise DataError(f"explorer: compare names the id {min(unknown)!r}, which is not there")
 
