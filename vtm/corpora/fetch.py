@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 import tomllib
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -25,7 +24,17 @@ from typing import Any, BinaryIO, cast
 
 from vtm.corpora import CORPORA, module_of
 from vtm.errors import ConfigError, DataError, MissingError, StorageError
-from vtm.files import data_dir, hash_file, hash_json, hash_tree, read_json, remove_leftovers, write_json
+from vtm.files import (
+    data_dir,
+    file_looks,
+    hash_file,
+    hash_json,
+    hash_tree,
+    read_json,
+    remove_leftovers,
+    touched_lately,
+    write_json,
+)
 
 STAMP = ".fetched.json"
 # Debian's packages of today, and of a day on which all of ours were among them.
@@ -34,8 +43,6 @@ POOLS = (
     "https://snapshot.debian.org/archive/debian/20240101T000000Z/pool/main",
 )
 PATIENCE = 60  # seconds that a server may be silent
-# Nanoseconds that a clock of files may stand still, with room to spare.
-LATELY = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -402,14 +409,12 @@ def _looks(folder: Path) -> str | None:
     A file that was written, replaced or moved there since looks otherwise, so that what was read once need not be read
     again. None where one was touched so lately that another change might bear the same time.
     """
-    found = []
-    for path in sorted(folder.rglob("*")):
-        about = path.stat()
-        if path.is_file() and path.name != STAMP:
-            name = path.relative_to(folder).as_posix()
-            found.append((name, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
-    lately = time.time_ns() - LATELY
-    return hash_json(found) if all(max(times[2:4]) < lately for times in found) else None
+    found = {path: path.stat() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != STAMP}
+    if any(map(touched_lately, found.values())):
+        return None
+    return hash_json(
+        [(path.relative_to(folder).as_posix(), file_looks(about)) for path, about in found.items()]
+    )
 
 
 def _difference(artifact: Artifact, stamp: dict[str, Any], contents: dict[str, str]) -> str:

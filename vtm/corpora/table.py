@@ -29,7 +29,7 @@ from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.keywords import read_own_words
 from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
 from vtm.errors import ConfigError, DataError, counted, listed, require
-from vtm.files import atomic_path, check_regular, data_dir, hash_file
+from vtm.files import atomic_path, check_regular, data_dir, known_hash
 
 # Bytes of XML in a workbook, of which a million rows take 200 million; and cells between its first and its last.
 MAX_WORKBOOK, MAX_CELLS = 400_000_000, 20_000_000
@@ -781,7 +781,7 @@ def _hash(picture: Path) -> tuple[str, str]:
     """Hash of a picture's content, and the reason why it cannot be read ("" when it can)."""
     try:
         check_file(picture)
-        return hash_file(picture), ""
+        return known_hash(picture), ""
     except PictureError as error:
         return "", error.reason
     except PermissionError:
