@@ -13,7 +13,7 @@ from typing import Any
 # makes the many small steps of training ten times slower and more.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 # name -> module that defines it
 _NAMES = {
