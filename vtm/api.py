@@ -977,7 +977,7 @@ class VisualTopicModel:
         ids: Sequence[str],
         seed: int,
     ) -> None:
-        """Keep what words and matches are found by, weighed and calibrated on the pairs that are `aside`.
+        """Keep what words and matches are found by, weighted and calibrated on the pairs that are `aside`.
 
         `strange` are words that only texts of these hold, with the places of the texts among them.
         """
@@ -1192,7 +1192,7 @@ class VisualTopicModel:
             At most so many pictures for each text.
         measure
             "fused": by topics, by the place in the space that texts and pictures share, by the training pairs that
-            both are near to and by words, weighed as ranks held-out pairs best; a text of a few known words by these
+            both are near to and by words, weighted as ranks held-out pairs best; a text of a few known words by these
             alone, with no encoder. By topics alone: "cosine", "dot", "hellinger" or "jensen-shannon"
             (`vtm.metrics.ranking.similarity`).
         like, minus
@@ -1515,7 +1515,7 @@ class VisualTopicModel:
     ) -> list[tuple[Keyword, ...]]:
         """Words for each picture, the surest first; none for a picture that cannot be used.
 
-        They are found by the picture's topics and by the texts of the training pairs that it is near to, weighed as
+        They are found by the picture's topics and by the texts of the training pairs that it is near to, weighted as
         hits the texts of held-out pairs best.
 
         Parameters
@@ -1732,11 +1732,11 @@ class VisualTopicModel:
 
         Topics of VTM+ are compared by their anchors in the space that texts and pictures share. The paper's networks have
         none: there it is the square roots of p(w | k), whose cosine is the Bhattacharyya coefficient of two topics' words. A
-        topic that others were merged into lies at the mean of all of them, weighed by their share.
+        topic that others were merged into lies at the mean of all of them, weighted by their share.
 
         Parameters
         ----------
-        words : at most so many keywords of each branch: of its topics' words, weighed by their share.
+        words : at most so many keywords of each branch: of its topics' words, weighted by their share.
         weight : of relevance, as for `topics`.
 
         Returns

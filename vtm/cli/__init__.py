@@ -78,7 +78,7 @@ def reproduce(
         list[str] | None,
         typer.Option(help="Run this notebook alone, as 03-joint, or this part of the study."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run also what is current.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also run what is current.")] = False,
     html: Annotated[
         Path | None, typer.Option(help="Write what was run as pages to this folder, as the book shows it.")
     ] = None,

@@ -109,7 +109,7 @@ def corpora() -> None:
         state = "fetched" if _is_fetched(members) else f"not fetched, {_megabytes(members).strip()}"
         typer.echo(f"{name:<12}  {description}" + (f" [{state}]" if members else ""))
     typer.echo(
-        f"{'PATH':<12}  your own: a CSV, TSV, Parquet or JSON Lines file, or a folder with a metadata.csv"
+        f"{'PATH':<12}  your own: a table (CSV, TSV, JSON Lines, Parquet, workbook) or a folder, of pictures with captions"
     )
 
 

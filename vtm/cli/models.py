@@ -147,7 +147,7 @@ def update_model(
     ] = None,
     new_topics: Annotated[
         int | None,
-        typer.Option(min=0, help="So many more topics; by default as the new pairs ask for."),
+        typer.Option(min=0, help="How many topics to add; by default as many as the new pairs need."),
     ] = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     device: Device = "auto",
@@ -155,8 +155,8 @@ def update_model(
 ) -> None:
     """Let new pictures with texts join those of a model; topics keep their numbers, new ones come after them.
 
-    Words, topics and chances are found anew from all pairs, so the old ones must still be there. What the encoders saw
-    of them is kept.
+    Words, topics and chances are computed again from all pairs, so the old ones must still be there. What the encoders
+    made of them is kept.
     """
     from vtm.api import ModelWarning, VisualTopicModel, check_place
 
@@ -613,12 +613,12 @@ def edit_model(
     ] = None,
     merge: Annotated[
         list[str] | None,
-        typer.Option(help="Topics that are one, as in 4,7: topic 4 is left.", metavar="TOPICS"),
+        typer.Option(help="Topics to join, as in 4,7: topic 4 stays.", metavar="TOPICS"),
     ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="A topic that is several, two or as many as stand behind a colon, as in 9 or 9:3.",
+            help="A topic to split, in two or in as many as stand behind a colon, as in 9 or 9:3.",
             metavar="TOPIC[:INTO]",
         ),
     ] = None,

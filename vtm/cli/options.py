@@ -37,8 +37,8 @@ TrainCorpus = Annotated[
     ),
 ]
 TrainEncoder = Annotated[str, typer.Option(help="offline, clip, ...; options follow a colon.")]
-MinDf = Annotated[int, typer.Option(min=1, help="A word must stand in so many texts.")]
-MaxWords = Annotated[int, typer.Option(min=2, help="At most so many words are known.")]
+MinDf = Annotated[int, typer.Option(min=1, help="In how many texts a word must stand.")]
+MaxWords = Annotated[int, typer.Option(min=2, help="At most this many words are known.")]
 Language = Annotated[str, typer.Option(help="Of the texts, as in de or de,en; the corpus' by default.")]
 MaxPixels = Annotated[int, typer.Option(min=1, help="Larger pictures are not used.")]
 Words = Annotated[int, typer.Option(min=1, help="Keywords of each topic.")]

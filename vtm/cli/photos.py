@@ -74,7 +74,7 @@ def match(
     distinct: Annotated[
         bool, typer.Option("--distinct", help="Of near-duplicates the best one, which names the others.")
     ] = False,
-    top: Annotated[int, typer.Option(min=1, help="At most so many pictures.")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="At most this many pictures.")] = 10,
     everything: Annotated[
         bool, typer.Option("--all", help="The nearest pictures also where they do not fit well.")
     ] = False,
@@ -157,7 +157,7 @@ def match(
     if wanted is not None:
         _say_of_text(answer, len(shown))
     if like is not None or minus is not None or topic is not None:
-        say(f"score: {answer.score}; it ranks the pictures and is no chance")
+        say(f"score: {answer.score}; it ranks the pictures and is not a probability")
     finish(found, bad)
 
 
@@ -276,7 +276,9 @@ def explore(
         bool,
         typer.Option(help="Link to the pictures themselves, and name them in tables that the page writes."),
     ] = True,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many pictures, drawn with the seed.")] = 5000,
+    limit: Annotated[
+        int, typer.Option(min=1, help="At most this many pictures, drawn with the seed.")
+    ] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Of the map and of the draw.")] = 0,
     ctfidf: Order = False,
     relevance: Relevance = 0.6,

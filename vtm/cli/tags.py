@@ -255,9 +255,9 @@ def tag_pictures(
     Parameters
     ----------
     keywords, min_confidence
-        At most so many keywords for each picture, none below this chance (`VisualTopicModel.keywords`).
+        At most this many keywords for each picture, none below this chance (`VisualTopicModel.keywords`).
     top, min_probability
-        At most so many topics for each picture, none below this probability.
+        At most this many topics for each picture, none below this probability.
     words, order, weight
         How many keywords of each topic, and which (`VisualTopicModel.topics`).
     topics_too
@@ -339,7 +339,7 @@ def tag(
     out: Out = None,
     wide: Wide = False,
     thumbnails: Annotated[bool, typer.Option(help="Small pictures in a workbook.")] = True,
-    keywords: Annotated[int, typer.Option(min=0, help="At most so many keywords for each picture.")] = 5,
+    keywords: Annotated[int, typer.Option(min=0, help="At most this many keywords for each picture.")] = 5,
     min_confidence: Annotated[
         float | None,
         typer.Option(
@@ -348,7 +348,7 @@ def tag(
             help="No keyword below this chance; by default that at which half were right on held-out pairs.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="At most so many topics for each picture.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="At most this many topics for each picture.")] = 3,
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="No topic below this probability.")
     ] = 0.05,
@@ -568,9 +568,9 @@ class _Writer:
 def untag(pictures: Pictures) -> None:
     """Take the keywords of `vtm tag` out of pictures and their sidecars again.
 
-    Both names of sidecars are looked for. What was not changed since becomes what it was, to the byte, and sidecars that
-    `vtm tag` made go; where other programs wrote since, only the keywords of vtm go. What cannot be written to is listed at
-    the end; the exit code is then 3.
+    Both names of sidecars are looked for. A file that was not changed since becomes what it was, byte for byte, and sidecars
+    that `vtm tag` made are deleted. Where other programs wrote since, only the keywords of vtm go. What cannot be written to
+    is listed at the end; the exit code is then 3.
     """
     found, changed, failures = find_some(pictures), [], []
     for picture in found.pictures:
@@ -757,7 +757,7 @@ def apply_sheet(
 
     Delete, add and correct keywords; rows are found by the picture's path, so they may be sorted or moved. A row without a
     keyword takes those of vtm out; a picture without a row stays as it is. What you or other programs wrote to pictures and
-    sidecars stays in any case. Without an option that writes, the sheet is checked alone. Rows that cannot be followed are
+    sidecars stays in any case. Without an option that writes, the sheet is only checked. Rows that cannot be followed are
     listed; the exit code is then 3.
     """
     writers = _writers(write_sidecars, sidecar_name, write_originals)

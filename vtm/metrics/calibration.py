@@ -672,9 +672,9 @@ class Question:
             return f"the share of topic {self.topic}"
         if self.text is None and self.minus is None:
             return "the cosine with the given picture in the space that texts and pictures share"
-        parts = ["the text's weighed score"] * (self.text is not None)
-        parts += [f"{LIKE} times the weighed cosine with the given picture"] * (self.like is not None)
-        less = "" if self.minus is None else f", less {MINUS} times the weighed score of what is not wanted"
+        parts = ["the text's weighted score"] * (self.text is not None)
+        parts += [f"{LIKE} times the weighted cosine with the given picture"] * (self.like is not None)
+        less = "" if self.minus is None else f", less {MINUS} times the weighted score of what is not wanted"
         return " and ".join(parts) + less
 
     def names(self, tuned: Tuned) -> set[str]:
