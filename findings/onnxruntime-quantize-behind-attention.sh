@@ -9,7 +9,7 @@
 # but asks for sympy or else `skip_symbolic_shape`; that helps neither.
 # Who meets it: whoever fuses a transformer and quantizes it then. The static model is small, but computes in float.
 # Way round: sympy and `quant_pre_process`, or the type of the operator's result in the graph's value_info; count the products
-# in 8 bits afterwards. Output seen (how many, of 2):
+# in 8 bits afterwards, of which this model has 2. Output seen:
 #   as it is             dynamic refused  static 0
 #   DefaultTensorType    dynamic 2        static 0
 #   skip_symbolic_shape  dynamic refused  static 0
@@ -25,7 +25,7 @@ import logging
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static, shape_inference
+from onnxruntime.quantization import CalibrationDataReader, quant_pre_process, quantize_dynamic, quantize_static
 
 logging.disable()
 x, w = (np.random.default_rng(0).standard_normal(shape, dtype=np.float32) for shape in ((2, 5, 64), (64, 64)))
@@ -38,7 +38,7 @@ for name, types in {"as it is": "", "type in value_info": "<float[n, t, 64] a>"}
     onnx.save(model, name)
     ort.InferenceSession(name).run(None, {"x": x})
 for name in ("skip_symbolic_shape", "quant_pre_process"):
-    shape_inference.quant_pre_process("as it is", name, skip_symbolic_shape=name == "skip_symbolic_shape")
+    quant_pre_process("as it is", name, skip_symbolic_shape=name == "skip_symbolic_shape")
 found = []
 for case in ("as it is", "DefaultTensorType", "skip_symbolic_shape", "quant_pre_process", "type in value_info"):
     name, options = ("as it is", {case: onnx.TensorProto.FLOAT}) if case == "DefaultTensorType" else (case, {})
