@@ -271,7 +271,7 @@ def quality(found: dict[str, Any]) -> Figure:
     """MRR@100 by processor seconds of a text-teacher and its student, longer and longer, a corpus beside the other."""
     means = _quality(found)
     corpora = list(means["corpus"].unique())
-    figure, grid = grid_of_axes(1, max(len(corpora), 1), width=4.2, height=3.6)
+    figure, grid = grid_of_axes(1, max(len(corpora), 1), width=4.2 if len(corpora) > 1 else 7, height=3.6)
     if not corpora:
         return _without(figure, "quality by time was not measured")
     for axes, corpus in zip(grid[0], corpora, strict=True):
