@@ -457,7 +457,9 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
         "match_flat_ms": lambda: f"{1000 * details['search']['rows'][-1]['flat_seconds']:.1f}",
         "help_s": lambda: f"{found['help_s']:.2f}",
         # A difference of whole processes, which noise can take below 0.
-        "import_ms": lambda: f"{1000 * found['import_s']:.1f}" if found["import_s"] >= 1e-3 else "less than 1",
+        "import_ms": lambda: (
+            f"{1000 * found['import_s']:.1f}" if found["import_s"] >= 1e-3 else "less than 1"
+        ),
         "growth_documents": lambda: f"{ends()[1]['documents']:,}",
         "growth_ratio": slower,
         "growth_bytes": lambda: a_document("anonymous"),
