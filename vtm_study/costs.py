@@ -184,7 +184,7 @@ def growth(found: dict[str, Any]) -> Figure:
     import pandas as pd
 
     figure, grid = grid_of_axes(1, 2, width=4.2, height=4.2)
-    rows = pd.DataFrame(_growth_rows(found))
+    rows = pd.DataFrame(_rows(found, "growth"))
     if rows.empty:
         return _without(figure, "growth was not measured")
     documents, taken = rows["documents"], rows["seconds_an_epoch"]
@@ -221,8 +221,8 @@ def growth_table(found: dict[str, Any]) -> pd.DataFrame | str:
         },
         "topics recovered": "{recovery:.2f}",
     }
-    rows = _growth_rows(found)
-    return table(rows, columns) if rows else "Growth was not measured."
+    rows = _rows(found, "growth")
+    return _measured(rows, columns, "Growth")
 
 
 # Models whose rankings are compared in float32 and int8 (`benchmarks.embedding.bench_precision`).
@@ -236,9 +236,7 @@ def _quality(found: dict[str, Any]) -> pd.DataFrame:
     import pandas as pd
 
     names = ["corpus", "setting", "epochs"]
-    rows = pd.DataFrame(
-        found["details"].get("quality", {}).get("rows", []), columns=[*names, *QUALITY, "seconds"]
-    )
+    rows = pd.DataFrame(_rows(found, "quality"), columns=[*names, *QUALITY, "seconds"])
     return rows.groupby(names, sort=False).mean().reset_index()
 
 
@@ -264,7 +262,7 @@ def quality_table(found: dict[str, Any]) -> pd.DataFrame | str:
     """`quality_rows` as a table, or that there are none."""
     columns = {"": "{label}", "before": "{before:.3f}", "share of the time": "{share:.2f}", "by": "{how}"}
     rows = quality_rows(found)
-    return table(rows, columns) if rows else "Quality by time was not measured."
+    return _measured(rows, columns, "Quality by time")
 
 
 def quality(found: dict[str, Any]) -> Figure:
@@ -324,7 +322,7 @@ def answers_table(found: dict[str, Any]) -> pd.DataFrame | str:
     taken = found["details"].get("answer", {})
     rows = [{"label": label, "s": median(taken[name])} for name, label in labels.items() if name in taken]
     columns = {"": "{label}", "processor seconds": "{s:.2f}"}
-    return table(rows, columns) if rows else "The first answer was not measured."
+    return _measured(rows, columns, "The first answer")
 
 
 def search_table(found: dict[str, Any]) -> pd.DataFrame | str:
@@ -339,8 +337,8 @@ def search_table(found: dict[str, Any]) -> pd.DataFrame | str:
         "by topics that are read: ms": lambda row: f"{1000 * row['topics_seconds']:.1f}",
         "the same, faiss: ms": lambda row: f"{1000 * row['flat_seconds']:.1f}",
     }
-    rows = found["details"].get("search", {}).get("rows", [])
-    return table(rows, columns) if rows else "Search was not measured."
+    rows = _rows(found, "search")
+    return _measured(rows, columns, "Search")
 
 
 def plus_table(found: dict[str, Any]) -> pd.DataFrame | str:
@@ -366,8 +364,8 @@ def plus_table(found: dict[str, Any]) -> pd.DataFrame | str:
     for name, label in others.items():
         columns[f"{label}: s"] = clusters(name, "processor_seconds")
         columns[f"{label}: cosine"] = clusters(name, "fit")
-    rows = found["details"].get("vtm+", {}).get("rows", [])
-    return table(rows, columns) if rows else "The growth of VTM+ was not measured."
+    rows = _rows(found, "vtm+")
+    return _measured(rows, columns, "The growth of VTM+")
 
 
 def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
@@ -389,14 +387,17 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
         first, last = ends()
         return f"{(last[name] - first[name]) * 2**20 / (last['documents'] - first['documents']):.0f}"
 
-    def as_good(figure: str, key: str = "share") -> str:
-        row = next(row for row in quality_rows(found) if row["figure"] == figure)
-        if key == "share":
-            return f"in {row[key]:.0%} of the time" if key in row else "not within 60 epochs"
-        return row[key]
+    # Of the first corpus.
+    as_good = {row["figure"]: row for row in reversed(quality_rows(found))}
+
+    def reached(figure: str) -> str:
+        if "share" in as_good[figure]:
+            return f"in {as_good[figure]['share']:.0%} of the time"
+        tried = (row["epochs"] for row in details["quality"]["rows"] if row["setting"] != "before")
+        return f"not within {max(tried)} epochs"
 
     def beside_package(chosen: Callable[[Any], float]) -> str:
-        row = next(row for row in quality_rows(found) if row["figure"] == "mrr")
+        row = as_good["mrr"]
         fits = details["quality"]["reference_seconds_by_threads"][row["corpus"]]
         return f"{2 * chosen(fits.values()) / row['seconds']:.0f}"  # the package fits the teacher alone
 
@@ -426,8 +427,8 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
         return form.format_map(details["vtm+"]["rows"][-1])
 
     quoted: dict[str, Callable[[], str]] = {
-        **{f"quality_{name}": partial(as_good, name) for name in QUALITY},
-        "quality_how": lambda: as_good("mrr", "how"),
+        **{f"quality_{name}": partial(reached, name) for name in QUALITY},
+        "quality_how": lambda: as_good["mrr"]["how"],
         "quality_vs_package": lambda: beside_package(min),
         "quality_vs_package_as_it_comes": lambda: beside_package(lambda fits: list(fits)[-1]),
         **{f"answer_{name}": partial(answer, name) for name in ("topics", "tag", "match", "libraries")},
@@ -469,7 +470,7 @@ def cost_numbers(found: dict[str, Any]) -> dict[str, str]:
     def told(value: Callable[[], str]) -> str:
         try:
             return value()
-        except (KeyError, StopIteration, ValueError):
+        except (KeyError, ValueError):
             return NOT_MEASURED
 
     return {name: told(value) for name, value in quoted.items()}
@@ -483,8 +484,13 @@ def _without(figure: Figure, why: str) -> Figure:
     return figure
 
 
-def _growth_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return found["details"].get("growth", {}).get("rows", [])
+def _rows(found: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    """The rows of a part of a measurement; none where it was not measured."""
+    return found["details"].get(part, {}).get("rows", [])
+
+
+def _measured(rows: Sequence[Any], columns: dict[str, Any], what: str) -> pd.DataFrame | str:
+    return table(rows, columns) if rows else f"{what} was not measured."
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 from stopping import wait_for
+from typer.testing import CliRunner
 
 from vtm import files as paths
+from vtm.cli import app
 from vtm.cli import notebooks as pipeline
 from vtm.cli.notebooks import Step, duration, run_notebooks, write_pages
 from vtm.config import PARAMETERS, PROFILES
@@ -369,6 +371,18 @@ def test_what_was_run_is_written_as_pages(ran: tuple[Path, Path], tmp_path: Path
     with pytest.raises(ConfigError, match="photos: holds other files"):
         write_pages(steps, tmp_path / "photos")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["mine.jpg"]
+    with pytest.raises(ConfigError, match="mine.jpg: is a file"):
+        write_pages(steps, tmp_path / "photos" / "mine.jpg")
+
+
+def test_a_folder_that_pages_cannot_go_to_is_refused_before_anything_runs(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    options = ["reproduce", "--notebooks", str(folders[0]), "--out", str(folders[1])]
+    told = CliRunner().invoke(app, [*options, "--html", str(tmp_path / "photos")])
+    assert told.exit_code != 0 and not folders[1].exists()
 
 
 @pytest.mark.usefixtures("here")

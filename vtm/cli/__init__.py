@@ -127,6 +127,8 @@ def reproduce(
         "dry_run": dry_run,
         "console": Console(),
     }
+    if html is not None:
+        pipeline.check_pages(html := html.expanduser())  # before minutes have passed
     steps = pipeline.run_notebooks(profile, overrides, notebooks=notebooks, **options)
     if dry_run:
         for step in steps:
@@ -135,7 +137,7 @@ def reproduce(
                 typer.echo(f"          {name}={value}")
         typer.echo("\n".join(pipeline.make_plan(pipeline.experiment_of(profile, overrides)).lines()))
     elif html is not None:
-        typer.echo(f"{pipeline.write_pages(steps, html.expanduser())} shows what was run")
+        typer.echo(f"{pipeline.write_pages(steps, html)} shows what was run")
 
 
 def _plugin(profile: str) -> Callable[..., None]:

