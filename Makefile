@@ -60,11 +60,15 @@ book: $(INSTALLED) $(if $(filter smoke,$(PROFILE)),,$(PREFETCHED)) ## run every 
 	@echo "The book is at $(CURDIR)/book/_build/html/index.html"
 
 # All that the pages are made of, the executed notebooks among it; what has not changed since is not built again.
+# Prose alone makes its own page anew. A title or a label stands in other pages too, and so do numbers of notebooks:
+# these make all pages anew, as does a build that failed (Sphinx would not warn of the same page again).
 book/_build/.built: _config.yml _toc.yml CITATION.cff pyproject.toml constraints.txt $(wildcard book/*.* book/_static/* \
   book/pdf/* book/executed/*.ipynb book/executed/site/* vtm/*.py vtm/*/*.py vtm/*/*/*.py vtm_study/*.py vtm_study/*/*.py)
 	$(BIN)/python scripts/check_notebooks.py book
-	@rm -rf book/_build
-	$(BIN)/jupyter-book build -W --keep-going --quiet book/
+	@titles="$$(grep -hE '^#|^\(.+\)=' book/*.md | cksum)"; \
+	[ -z "$(filter-out book/%.md,$?)" ] && [ "$$titles" = "$$(cat book/_build/.titles 2>/dev/null)" ] || rm -rf book/_build; \
+	$(BIN)/jupyter-book build -W --keep-going --quiet book/ || { rm -rf book/_build; exit 1; }; \
+	echo "$$titles" > book/_build/.titles
 	@touch $@
 
 pdf: $(INSTALLED) $(PREFETCHED) programs ## the book as one PDF as well, linked from every page (needs Chromium)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -402,6 +403,43 @@ def test_set_up_is_done_once(make, tmp_path: Path) -> None:
     assert make("-q", "setup", "data", *arguments).returncode == 0
     (environment / ".installed").unlink()
     assert make("-q", "setup", "data", *arguments).returncode == 1
+
+
+def test_make_builds_only_the_pages_that_changed(make, tmp_path: Path) -> None:
+    """Prose makes its own page anew; titles, labels, notebooks and a build that failed make all pages anew."""
+    book, programs, log = tmp_path / "book", tmp_path / "bin", tmp_path / "log"
+    (book / "executed").mkdir(parents=True)
+    programs.mkdir()
+    pages = "#!/bin/sh\n[ -d book/_build ] && echo some >> log || echo all >> log\nmkdir -p book/_build\n"
+    for name, text in {"python": "#!/bin/sh\n", "jupyter-book": f"{pages}! grep -q wrong book/*.md\n"}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    for name in ("_config.yml", "_toc.yml", "CITATION.cff", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    prose, notebook = book / "method.md", book / "executed" / "01.ipynb"
+    later = iter(range(1, 100))
+
+    def built(path: Path, text: str) -> tuple[int, str]:
+        """What a change brings: the code of make, and which pages were built."""
+        path.write_text(text)
+        log.write_text("")
+        moment = time.time() + 10 * next(later)
+        os.utime(path, (moment, moment))
+        done = make("-f", str(ROOT / "Makefile"), "-C", str(tmp_path), "book/_build/.built", f"BIN={programs}")
+        assert done.returncode in (0, 2), done.stderr
+        if done.returncode == 0:
+            os.utime(book / "_build" / ".built", (moment + 5, moment + 5))
+        return done.returncode, log.read_text().strip()
+
+    prose.write_text("# The method\n")
+    assert built(notebook, "{}") == (0, "all")
+    assert built(prose, "# The method\n\nOne sentence.\n") == (0, "some")
+    assert built(prose, "# A method\n\nOne sentence.\n") == (0, "all")
+    assert built(prose, "# A method\n\n(here)=\nOne sentence.\n") == (0, "all")
+    assert built(prose, "# A method\n\n(here)=\nTwo.\n") == (0, "some")
+    assert built(notebook, "[]") == (0, "all")
+    assert built(prose, "# A method\n\n(here)=\nwrong\n") == (2, "some")
+    assert built(prose, "# A method\n\n(here)=\nright\n") == (0, "all")
 
 
 def test_make_findings_names_those_that_failed(make, tmp_path: Path) -> None:
