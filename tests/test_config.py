@@ -212,7 +212,7 @@ def test_profiles_are_experiments(profile):
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(ConfigError, match="profile 'fast': must be one of smoke, default, paper"):
+    with pytest.raises(ConfigError, match="profile 'fast': choose from smoke, default, paper"):
         profile_parameters("fast")
 
 

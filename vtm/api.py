@@ -42,7 +42,7 @@ from vtm.corpora.words import (
 )
 from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
 from vtm.encoders.cache import Store
-from vtm.errors import ConfigError, DataError, MissingError, VtmError, counted, require
+from vtm.errors import ConfigError, DataError, MissingError, VtmError, check_choice, counted, require
 from vtm.files import (
     hash_file,
     known_hash,
@@ -505,8 +505,7 @@ class VisualTopicModel:
         """
         possible = self.get_params()
         for name, value in parameters.items():
-            if name not in possible:
-                raise ConfigError(f"Invalid parameter {name!r}: choose from {', '.join(possible)}")
+            check_choice(f"Invalid parameter {name!r}", name, possible)
             setattr(self, name, value)
         return self
 
@@ -1222,7 +1221,7 @@ class VisualTopicModel:
         self._check_fitted()
         # Before the texts are embedded.
         _check_one("images", images, "image_embeddings", image_embeddings)
-        _check_measure(measure)
+        check_choice(f"measure={measure!r}", measure, (FUSED, *MEASURES))
         if measure == FUSED:
             asked = self._questions(texts, text_embeddings, like, minus)
         elif like is None and minus is None:
@@ -1322,7 +1321,7 @@ class VisualTopicModel:
         """
         self._check_fitted()
         _check_one("images", images, "image_embeddings", image_embeddings)
-        _check_measure(measure)
+        check_choice(f"measure={measure!r}", measure, (FUSED, *MEASURES))
         if measure != FUSED and (like is not None or minus is not None or topic is not None):
             raise ConfigError(f"measure={measure!r}: like, minus and topic are by the fused measure")
         known, unknown = self.words_of(text) if text is not None else ((), ())
@@ -1654,10 +1653,8 @@ class VisualTopicModel:
         (8, 5)
         """
         self._check_fitted()
-        if order not in ORDERS:
-            raise ConfigError(f"order={order!r}: must be one of {', '.join(ORDERS)}")
-        if reads not in ("image", "text"):
-            raise ConfigError(f"reads={reads!r}: must be image or text")
+        check_choice(f"order={order!r}", order, ORDERS)
+        check_choice(f"reads={reads!r}", reads, ("image", "text"))
         if order == "ctfidf":
             scores = class_tfidf(self.shape_.sums(self._divided(self._topic_counts)))
         else:
@@ -2630,10 +2627,9 @@ def chosen_method(method: str, teacher: str | None) -> str:
     ConfigError
         There is no such method or teacher, or the two name different ones.
     """
-    if teacher is not None and teacher not in TEACHERS:
-        raise ConfigError(f"teacher={teacher!r}: must be one of {', '.join(TEACHERS)}")
-    if method not in METHODS:
-        raise ConfigError(f"method={method!r}: must be one of {', '.join(METHODS)}")
+    if teacher is not None:
+        check_choice(f"teacher={teacher!r}", teacher, TEACHERS)
+    check_choice(f"method={method!r}", method, METHODS)
     named = method if teacher is None else TEACHERS[teacher]
     if method not in (METHODS[0], named):
         raise ConfigError(f"method={method!r}, teacher={teacher!r}: these are two methods; name one")
@@ -2711,13 +2707,6 @@ def _is_pil(image: Any) -> bool:
     from PIL import Image
 
     return isinstance(image, Image.Image)
-
-
-def _check_measure(measure: str) -> None:
-    if measure not in (FUSED, *MEASURES):
-        raise ConfigError(
-            f"unknown similarity measure {measure!r}: choose one of {', '.join((FUSED, *MEASURES))}"
-        )
 
 
 def _check_one(name: str, given: Any, other: str, embeddings: Any) -> None:

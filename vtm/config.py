@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, check_choice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,11 +155,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _check(self.decoder in DECODERS, f"decoder={self.decoder!r}: must be one of {', '.join(DECODERS)}")
-        _check(
-            self.activation in ACTIVATIONS,
-            f"activation={self.activation!r}: must be one of {', '.join(ACTIVATIONS)}",
-        )
+        for name, known in {"decoder": DECODERS, "activation": ACTIVATIONS}.items():
+            check_choice(f"{name}={getattr(self, name)!r}", getattr(self, name), known)
         _check(
             all(width > 0 for width in self.hidden),
             f"hidden={self.hidden}: needs at least one layer, each at least 1 wide",
@@ -285,8 +282,8 @@ class Experiment:
         for name in ("twin_image", "twin_text", "twin_both"):
             above = getattr(self, name)
             _check(0 <= above < math.inf, f"{name}={above}: is a cosine, or 0 for off")
-        _check(self.mode in MODES, f"mode={self.mode!r}: must be one of {', '.join(MODES)}")
-        _check(self.measure in MEASURES, f"measure={self.measure!r}: must be one of {', '.join(MEASURES)}")
+        check_choice(f"mode={self.mode!r}", self.mode, MODES)
+        check_choice(f"measure={self.measure!r}", self.measure, MEASURES)
 
     @property
     def corpus_name(self) -> str:
@@ -462,6 +459,5 @@ def profile_parameters(profile: str) -> dict[str, Any]:
     ConfigError
         No such profile.
     """
-    if profile not in PROFILES:
-        raise ConfigError(f"profile {profile!r}: must be one of {', '.join(PROFILES)}")
+    check_choice(f"profile {profile!r}", profile, PROFILES)
     return dict(PROFILES[profile])

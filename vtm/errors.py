@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -106,6 +106,28 @@ def listed(items: Sequence[str], most: int = 10) -> str:
     """
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
+
+
+def choice(value: object, known: Collection[str]) -> str:
+    """The end of a message about a value that is not among those that are known: one that is near, and all.
+
+    >>> choice("text_teacher", ["joint", "text-teacher"])
+    "did you mean 'text-teacher'? Choose from joint, text-teacher"
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(value), known, n=1)
+    return (
+        f"did you mean {near[0]!r}? Choose from {', '.join(known)}"
+        if near
+        else f"choose from {', '.join(known)}"
+    )
+
+
+def check_choice(what: str, value: object, known: Collection[str]) -> None:
+    """Raise a ConfigError that begins with `what` unless a value is one of those that are known."""
+    if not isinstance(value, str) or value not in known:
+        raise ConfigError(f"{what}: {choice(value, known)}")
 
 
 def shortened(text: str, most: int) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vtm.config import ModelConfig, generator, stream
-from vtm.errors import ConfigError
+from vtm.errors import check_choice
 from vtm.model.distill import Pairs
 from vtm.model.network import TopicNetwork, kl_divergence
 from vtm.model.topicmodel import TopicModel
@@ -52,8 +52,7 @@ class M3LConfig:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        if self.divergence not in DIVERGENCES:
-            raise ConfigError(f"divergence={self.divergence!r}: must be one of {', '.join(DIVERGENCES)}")
+        check_choice(f"divergence={self.divergence!r}", self.divergence, DIVERGENCES)
 
     def network(self) -> ModelConfig:
         return ModelConfig(

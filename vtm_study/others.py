@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtm.encoders import embed_texts, load_named
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, choice
 from vtm.experiment.prepare import PARTS
 from vtm.metrics.topics import top_words
 from vtm_study.measures import TOP_WORDS, convergence, reciprocal
@@ -128,7 +128,7 @@ def fit_text_topics(
         scale = TfidfTransformer().fit(counts["train"])
         weights = {part: scale.transform(bags) for part, bags in counts.items()}
     else:
-        raise ConfigError(f"peer {method!r}: must be one of {', '.join(TEXT_PEERS)}")
+        raise ConfigError(f"peer {method!r}: {choice(method, TEXT_PEERS)}")
     with convergence() as converged:
         model.fit(weights["train"])
         theta = {part: as_shares(model.transform(bags)) for part, bags in weights.items()}

@@ -411,7 +411,10 @@ def test_make_builds_only_the_pages_that_changed(make, tmp_path: Path) -> None:
     (book / "executed").mkdir(parents=True)
     programs.mkdir()
     pages = "#!/bin/sh\n[ -d book/_build ] && echo some >> log || echo all >> log\nmkdir -p book/_build\n"
-    for name, text in {"python": "#!/bin/sh\n", "jupyter-book": f"{pages}! grep -q wrong book/*.md\n"}.items():
+    for name, text in {
+        "python": "#!/bin/sh\n",
+        "jupyter-book": f"{pages}! grep -q wrong book/*.md\n",
+    }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     for name in ("_config.yml", "_toc.yml", "CITATION.cff", "pyproject.toml", "constraints.txt"):
@@ -425,7 +428,9 @@ def test_make_builds_only_the_pages_that_changed(make, tmp_path: Path) -> None:
         log.write_text("")
         moment = time.time() + 10 * next(later)
         os.utime(path, (moment, moment))
-        done = make("-f", str(ROOT / "Makefile"), "-C", str(tmp_path), "book/_build/.built", f"BIN={programs}")
+        done = make(
+            "-f", str(ROOT / "Makefile"), "-C", str(tmp_path), "book/_build/.built", f"BIN={programs}"
+        )
         assert done.returncode in (0, 2), done.stderr
         if done.returncode == 0:
             os.utime(book / "_build" / ".built", (moment + 5, moment + 5))

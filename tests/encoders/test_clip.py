@@ -657,7 +657,7 @@ def test_what_cannot_be_fetched(tmp_path, hub):
     with pytest.raises(ConfigError, match="names weights on this machine; there is nothing to fetch"):
         prefetch_encoder("clip", model=f"local-dir:{tmp_path}")
     with pytest.raises(
-        ConfigError, match="encoder pixels has no weights on the hub; choose from clip, sentence"
+        ConfigError, match="encoder pixels has no weights on the hub: choose from clip, sentence"
     ):
         prefetch_encoder("pixels")
     with pytest.raises(ConfigError, match="clip has no option 'modell'; its options are language, model"):

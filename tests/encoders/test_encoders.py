@@ -34,9 +34,9 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def test_unknown_names_and_options_list_the_possible_ones():
-    with pytest.raises(ConfigError, match="'clap'; choose from offline, pixels"):
+    with pytest.raises(ConfigError, match="'clap': did you mean 'clip'. Choose from offline, pixels"):
         load_encoder("clap")
-    with pytest.raises(ConfigError, match="'quantum'; choose from auto, cpu, cuda"):
+    with pytest.raises(ConfigError, match="'quantum': choose from auto, cpu, cuda"):
         load_encoder("pixels", device="quantum")
     with pytest.raises(ConfigError, match="pixels has no option 'image_size'; it has no options"):
         load_encoder("pixels", image_size=3)
@@ -204,7 +204,7 @@ def test_a_size_of_pictures_that_is_none(size):
 
 
 def test_a_precision_that_is_none_or_cannot_be_had():
-    with pytest.raises(ConfigError, match="precision=int4: choose from float32, int8"):
+    with pytest.raises(ConfigError, match="precision=int4: did you mean 'int8'. Choose from float32, int8"):
         load_named("offline:precision=int4")
     with pytest.raises(ConfigError, match="precision=int8: is computed on the CPU; leave it out on CUDA"):
         load_named("offline:precision=int8", device="cuda")

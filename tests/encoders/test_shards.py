@@ -258,7 +258,7 @@ def test_prepare_finds_what_was_imported(tmp_path, monkeypatch):
 def test_unusable_options_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr("vtm.encoders.ray.import_ray", lambda: None)
     for options, message in (
-        ({"engine": "dask"}, "engine='dask': must be one of local, ray"),
+        ({"engine": "dask"}, "engine='dask': choose from local, ray"),
         ({"side": "sound"}, "side='sound'"),
         ({"workers": 0}, "workers=0"),
         ({"encoder": "nothing"}, "no encoder is called 'nothing'"),

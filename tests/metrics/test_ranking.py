@@ -96,7 +96,7 @@ def test_bad_input_is_named(queries, items, measure, error, words):
     [
         (
             lambda: similarity([[1.0]], [[1.0]], measure="euclid"),
-            "unknown similarity measure 'euclid': choose one of cosine, dot, hellinger, jensen-shannon",
+            "measure='euclid': choose from cosine, dot, hellinger, jensen-shannon",
         ),
         (
             lambda: similarity([[1.0], [np.nan], [np.inf]], [[1.0]]),

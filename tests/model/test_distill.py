@@ -306,9 +306,13 @@ def test_validation_curves_are_of_the_models_own_embeddings():
 
 
 def test_wrong_kinds_and_modes_are_refused():
-    with pytest.raises(ConfigError, match="kind='text_teacher': must be one of joint, text-teacher"):
+    with pytest.raises(
+        ConfigError, match="kind='text_teacher': did you mean 'text-teacher'. Choose from joint, text-teacher"
+    ):
         pair("text_teacher")
-    with pytest.raises(ConfigError, match="mode='posterior': must be one of posteriors, priors, none"):
+    with pytest.raises(
+        ConfigError, match="mode='posterior': did you mean 'posteriors'. Choose from posteriors, priors, none"
+    ):
         pair(mode="posterior")
 
 

@@ -308,7 +308,7 @@ def test_no_picture_at_all_and_wrong_options(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("VTM_DATA", str(tmp_path / "data"))
     with pytest.raises(MissingError, match=r"data/corpora/newsimages/pictures: none of 7 pictures is there"):
         newsimages.load(folder=folder, test="development")
-    with pytest.raises(ConfigError, match="test='train'; choose from ground-truth, development"):
+    with pytest.raises(ConfigError, match="test='train': choose from ground-truth, development"):
         newsimages.load(folder=folder, test="train")
     with pytest.raises(ConfigError, match="snippet='maybe'"):
         newsimages.load(folder=folder, snippet="maybe")

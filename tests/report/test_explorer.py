@@ -523,13 +523,22 @@ def test_a_column_of_numbers_is_cut_into_classes_of_about_as_many_pictures() -> 
     assert (stars.labels, stars.of) == (("1", "2", "3"), (2, 0, -1, 2, 1, 1))
     days = column_classes("day", ["2024-05-31", "2023-01-02T10:00:00", "2024-05-31 09:00"])
     assert (days.labels, days.of, days.ordered) == (("2023-01-02", "2024-05-31"), (1, 0, 1), True)
+    assert column_classes("day", ["2024:05:31 09:00:00", "2.1.2023", "NaN"]).labels == (
+        "2023-01-02",
+        "2024-05-31",
+    )
+    assert column_classes("month", ["2024-05", "2023-01"]).labels == ("2023-01", "2024-05")
+    either = column_classes("day", ["03/04/2021", "05/06/2021"])
+    assert not either.ordered and set(either.labels) == {"03/04/2021", "05/06/2021"}
+    counts = column_classes("n", ["10", "nan", "9"])
+    assert (counts.labels, counts.of) == (("9", "10"), (1, -1, 0))
     skewed = column_classes("n", ["0"] * 500 + [str(i) for i in range(1, 40)])
     assert skewed.labels[0] == "0" and len(skewed.labels) == 7
 
 
 def test_a_column_of_words_has_the_common_ones_first() -> None:
-    column = column_classes("who", ["Ben", "Ana", "", "Ana", "nan 3"])
-    assert (column.labels, column.of) == (("Ana", "Ben", "nan 3"), (1, 0, -1, 0, 2))
+    column = column_classes("who", ["Ben", "Ana", "", "Ana", "nan 3", "nan"])
+    assert (column.labels, column.of) == (("Ana", "Ben", "nan 3"), (1, 0, -1, 0, 2, -1))
     many = column_classes("id", [f"p{i % 100}" for i in range(150)])
     assert len(many.labels) == 60 and many.labels[-1] == "41 other values"
     assert sum(place == 59 for place in many.of) == 41 + 0

@@ -104,7 +104,7 @@ def test_nmf_takes_more_topics_than_words_and_a_text_without_words(planted):
     empty = np.asarray(counts["validation"].sum(axis=1)).ravel() == 0
     assert empty.any()
     np.testing.assert_allclose(theta["validation"][empty], 1 / 8)
-    with pytest.raises(ConfigError, match="peer 'LSA': must be one of LDA, NMF"):
+    with pytest.raises(ConfigError, match="peer 'LSA': did you mean 'LDA'. Choose from LDA, NMF"):
         fit_text_topics("LSA", counts, n_topics=2, seed=0)
 
 

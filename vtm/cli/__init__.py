@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 import vtm
 from vtm.cli import data, models, photos, tags
-from vtm.errors import EXTRAS, ConfigError, MissingError, VtmError, lacking, printable, said
+from vtm.errors import EXTRAS, ConfigError, MissingError, VtmError, check_choice, lacking, printable, said
 
 
 class Commands(TyperGroup):
@@ -110,8 +110,7 @@ def reproduce(
 
     from vtm.encoders.shards import ENGINES
 
-    if engine not in ENGINES:
-        raise ConfigError(f"--engine {engine}: choose from {', '.join(ENGINES)}")
+    check_choice(f"--engine {engine}", engine, ENGINES)
     overrides = pipeline.parse_parameters(parameter or [])
     if engine == "ray" and not dry_run:
         from vtm.encoders.ray import import_ray

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vtm.cli.options import Corpus, Device, NewsFolder, RunFile, load_spec, report, report_dropped, show_found
-from vtm.errors import ConfigError, DataError, counted, printable
+from vtm.errors import ConfigError, DataError, choice, counted, printable
 
 if TYPE_CHECKING:
     from vtm.model.plus import PlusSide
@@ -52,7 +52,7 @@ def prefetch(
         else:
             known = [group.partition(":")[2] for group in (*GROUPS, NEWS_FILES) if group.startswith(kind)]
             known += PREFETCH if kind == "encoder" else []
-            raise ConfigError(f"--{kind} {name}: there is nothing to fetch; choose from {', '.join(known)}")
+            raise ConfigError(f"--{kind} {name}: there is nothing to fetch: {choice(name, known)}")
     if groups or not named:
         _fetch_groups(groups or list(GROUPS))
 

@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtm.config import Experiment, from_parameters, parse_corpus, plain, profile_parameters, unknown_parameter
-from vtm.errors import ConfigError, DataError, MissingError, StorageError, VtmError, counted, require
+from vtm.errors import (
+    ConfigError,
+    DataError,
+    MissingError,
+    StorageError,
+    VtmError,
+    check_choice,
+    counted,
+    require,
+)
 from vtm.files import (
     checkout,
     data_dir,
@@ -234,8 +243,7 @@ def _check_values(values: Mapping[str, Any]) -> None:
     name = experiment.corpus_name
     if _is_path(name) and not Path(name).expanduser().exists():
         load_corpus(name)  # says what is wrong with the name, before minutes have passed
-    if experiment.encoder_name not in ENCODERS:
-        raise ConfigError(f"encoder={experiment.encoder_name!r}: must be one of {', '.join(ENCODERS)}")
+    check_choice(f"encoder={experiment.encoder_name!r}", experiment.encoder_name, ENCODERS)
 
 
 def _folders(notebooks: Path | str | None, out: Path | str | None) -> tuple[Path, Path]:

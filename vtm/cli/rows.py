@@ -23,6 +23,7 @@ from vtm.errors import (
     ConfigError,
     DataError,
     StorageError,
+    check_choice,
     printable,
     require,
     shortened,
@@ -62,8 +63,7 @@ def choose_format(format: str | None, out: Path | None) -> str:
         if out.suffix.lower() not in _BY_SUFFIX:
             raise ConfigError(f"{out}: which format? Give --format, or a suffix of {', '.join(_BY_SUFFIX)}")
         return _BY_SUFFIX[out.suffix.lower()]
-    if format not in FORMATS:
-        raise ConfigError(f"--format {format}: must be one of {', '.join(FORMATS)}")
+    check_choice(f"--format {format}", format, FORMATS)
     if format in _IN_FILES and out is None:
         raise ConfigError(f"--format {format}: {_IN_FILES[format]} goes into a file, name it with -o")
     if format == "table" and out is not None:

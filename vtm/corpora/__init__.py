@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from vtm.config import parse_corpus
 from vtm.corpora.base import Corpus, Dropped, split
-from vtm.errors import ConfigError, DataError, MissingError
+from vtm.errors import ConfigError, DataError, MissingError, choice
 
 __all__ = ["CORPORA", "Corpus", "Dropped", "absolute_corpus", "load_corpus", "split"]
 
@@ -76,7 +76,7 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
             if path.suffix or len(path.parts) > 1:
                 raise MissingError(f"{path}: no such file or folder; the corpus is read from there")
             raise ConfigError(
-                f"no corpus is called {name!r}; choose from {', '.join(CORPORA)}, or give the path of "
+                f"no corpus is called {name!r}: {choice(name, CORPORA)}, or give the path of "
                 "a table (CSV, TSV, Parquet, JSON Lines) or of a folder with metadata.csv or metadata.jsonl"
             )
         loader = importlib.import_module("vtm.corpora.table").load

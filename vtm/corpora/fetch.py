@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from vtm.corpora import CORPORA, module_of
-from vtm.errors import ConfigError, DataError, MissingError, StorageError
+from vtm.errors import DataError, MissingError, StorageError, check_choice
 from vtm.files import (
     data_dir,
     file_looks,
@@ -92,9 +92,7 @@ def artifacts_for(names: Iterable[str]) -> tuple[Artifact, ...]:
     """
     found: dict[str, Artifact] = {}
     for name in names:
-        if name not in GROUPS and name not in ARTIFACTS:
-            known = ", ".join([*GROUPS, *ARTIFACTS])
-            raise ConfigError(f"nothing to fetch is called {name!r}; choose from {known}")
+        check_choice(f"nothing to fetch is called {name!r}", name, [*GROUPS, *ARTIFACTS])
         for member in GROUPS.get(name, (name,)):
             found[member] = ARTIFACTS[member]
     return tuple(found.values())
@@ -129,8 +127,7 @@ def fetch(name: str, progress: bool = True) -> Path:
     DataError
         The file's SHA-256 is not the pinned one (the file is removed).
     """
-    if name not in ARTIFACTS:
-        raise ConfigError(f"no artifact is called {name!r}; choose from {', '.join(ARTIFACTS)}")
+    check_choice(f"no artifact is called {name!r}", name, ARTIFACTS)
     artifact = ARTIFACTS[name]
     if is_fetched(name):
         return artifact.folder

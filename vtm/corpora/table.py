@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, cast
 from vtm.corpora.base import Corpus, Dropped, Pair
 from vtm.corpora.keywords import read_own_words
 from vtm.corpora.pictures import MAX_BYTES, SUFFIXES, PictureError, check_file
-from vtm.errors import ConfigError, DataError, counted, listed, require
+from vtm.errors import ConfigError, DataError, check_choice, counted, listed, require
 from vtm.files import atomic_path, check_regular, data_dir, known_hash
 
 # Bytes of XML in a workbook, of which a million rows take 200 million; and cells between its first and its last.
@@ -515,8 +515,7 @@ def load(
         No column could be guessed, a row has too many or too few fields, two pictures have one id, the encoding is
         another one, a folder holds metadata in two formats, or no row is usable.
     """
-    if captions not in CAPTIONS:
-        raise ConfigError(f"captions={captions!r}: must be one of {', '.join(CAPTIONS)}")
+    check_choice(f"captions={captions!r}", captions, CAPTIONS)
     path = Path(path)
     root = path if path.is_dir() else path.parent
     more = [Path(pictures).expanduser()] if pictures else []
@@ -848,10 +847,7 @@ class Found:
 
 
 def periods(values: Iterable[Any]) -> tuple[list[str], str]:
-    """The months or years of dates: months where all have one and they span less than three years. Other values stay.
-
-    Dates are 2021, 2021-03, 2021-03-04, 2021:03:04 as cameras write it, 4.3.2021 or 04/03/2021, with a time or without. A
-    column has dates where half of its different values are some.
+    """The months or years of dates (`dates_of`): months where all have one, over less than three years. Other values stay.
 
     Parameters
     ----------
@@ -875,16 +871,10 @@ def periods(values: Iterable[Any]) -> tuple[list[str], str]:
     >>> periods(["sea", None, "woods"])
     (['sea', '', 'woods'], 'group')
     """
-    texts = [" ".join(str("" if value is None else value).split()) for value in values]
-    texts = ["" if text.lower() in NO_VALUE else text for text in texts]
-    different = sorted({*texts} - {""})
-    year_first, dotted, *others = (_dates(different, pattern) for pattern in _DATES)
-    more, fewer = sorted(others, key=len, reverse=True)
-    dates = year_first | dotted | more
-    if not dates or 2 * len(dates) < len(different):
+    texts = cell_texts(values)
+    dates = dates_of(texts)
+    if not dates:
         return texts, "group"
-    if len(more) == len(fewer) and (twice := next((one for one in more if more[one] != fewer[one]), "")):
-        raise DataError(f"{twice!r}: which is the day, and which is the month? Write dates as in 2021-03-31")
     first, last = min(dates.values()), max(dates.values())
     by_month = 12 * (last.year - first.year) + last.month - first.month < MONTHS
     by_month &= not any(text.isdecimal() for text in dates)  # a year alone
@@ -892,6 +882,39 @@ def periods(values: Iterable[Any]) -> tuple[list[str], str]:
         text: f"{date.year}-{date.month:02}" if by_month else str(date.year) for text, date in dates.items()
     }
     return [labels.get(text, "") for text in texts], "month" if by_month else "year"
+
+
+def cell_texts(values: Iterable[Any]) -> list[str]:
+    """The values of a column as text, with single spaces; "" for what programs write where there is none."""
+    texts = (" ".join(str("" if value is None else value).split()) for value in values)
+    return ["" if text.lower() in NO_VALUE else text for text in texts]
+
+
+def dates_of(texts: Iterable[str]) -> dict[str, date]:
+    """The dates among the texts of a column; none unless half of the different texts are some.
+
+    Dates are 2021, 2021-03, 2021-03-04, 2021:03:04 as cameras write it, 4.3.2021 or 04/03/2021, with a time or without.
+
+    Raises
+    ------
+    DataError
+        Dates of which the day and the month cannot be told apart.
+
+    Examples
+    --------
+    >>> from vtm.corpora.table import dates_of
+    >>> [str(found) for found in dates_of(["2021:03:04 10:00:00", "14.2.2021", "unknown"]).values()]
+    ['2021-03-04', '2021-02-14']
+    """
+    different = sorted({*texts} - {""})
+    year_first, dotted, *others = (_dates(different, pattern) for pattern in _DATES)
+    more, fewer = sorted(others, key=len, reverse=True)
+    dates = year_first | dotted | more
+    if 2 * len(dates) < len(different):
+        return {}
+    if len(more) == len(fewer) and (twice := next((one for one in more if more[one] != fewer[one]), "")):
+        raise DataError(f"{twice!r}: which is the day, and which is the month? Write dates as in 2021-03-31")
+    return dates
 
 
 def _dates(texts: Iterable[str], pattern: str) -> dict[str, date]:

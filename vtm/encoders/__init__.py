@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vtm.config import parse_encoder
 from vtm.encoders.cache import embed_images, embed_texts
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, check_choice
 from vtm.files import data_dir
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def load_encoder(
     (1, 256)
     """
     load = _load_function(name, options)
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device {device!r}; choose from auto, cpu, cuda")
+    check_choice(f"device {device!r}", device, ("auto", "cpu", "cuda"))
     if language is not None and "language" in inspect.signature(load).parameters:
         options.setdefault("language", language)
     return load(device=device, **options)
@@ -154,8 +153,7 @@ def prefetch_encoder(name: str, /, **options: Any) -> Path:
     is not among `PREFETCH`, a MissingError where weights cannot be fetched from here.
     """
     load = _load_function(name, options)
-    if name not in PREFETCH:
-        raise ConfigError(f"encoder {name} has no weights on the hub; choose from {', '.join(PREFETCH)}")
+    check_choice(f"encoder {name} has no weights on the hub", name, PREFETCH)
     pair = load(device="cpu", fetch=True, **options)
     _ = pair.text.key, pair.image.key  # reads, and so checks, all files
     return data_dir() / "weights"
@@ -163,8 +161,7 @@ def prefetch_encoder(name: str, /, **options: Any) -> Path:
 
 def _load_function(name: str, options: dict[str, Any]) -> Callable[..., EncoderPair]:
     """The encoder's `load`, which knows all of the options."""
-    if name not in ENCODERS:
-        raise ConfigError(f"no encoder is called {name!r}; choose from {', '.join(ENCODERS)}")
+    check_choice(f"no encoder is called {name!r}", name, ENCODERS)
     load: Callable[..., EncoderPair] = importlib.import_module(ENCODERS[name]).load
     possible = [option for option in inspect.signature(load).parameters if option not in ("device", "fetch")]
     if unknown := [option for option in options if option not in possible]:

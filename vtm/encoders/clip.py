@@ -29,7 +29,7 @@ import numpy as np
 
 from vtm.encoders import EncoderPair, TextEncoder
 from vtm.encoders.weights import ROWS, Hub, hash_files, in_rows, quiet_loading, read_object, use_cuda
-from vtm.errors import ConfigError, DataError, MissingError, require
+from vtm.errors import ConfigError, DataError, MissingError, check_choice, require
 from vtm.files import hash_file, hash_json
 
 if TYPE_CHECKING:
@@ -102,10 +102,8 @@ def load(
     used first, weights that are damaged, not of the architecture, or not to be read without running what is in them,
     and a tokenizer that is not the one the text tower was trained with.
     """
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision={precision}: choose from {', '.join(PRECISIONS)}")
-    if aligned not in ("auto", "yes", "no"):
-        raise ConfigError(f"aligned={aligned}: choose from auto, yes, no")
+    check_choice(f"precision={precision}", precision, PRECISIONS)
+    check_choice(f"aligned={aligned}", aligned, ("auto", "yes", "no"))
     require("open_clip")
     cuda = use_cuda(device)
     if precision in ("fp16", "bf16") and not (cuda or fetch):

@@ -22,7 +22,7 @@ import numpy as np
 from vtm.corpora.fetch import fetch_checked
 from vtm.encoders import EncoderPair
 from vtm.encoders.weights import ROWS, cores, in_rows
-from vtm.errors import ConfigError
+from vtm.errors import ConfigError, check_choice
 from vtm.files import hash_file
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def load(*, device: str = "auto", image_size: int = 112, precision: str = "float
 
 def load_image(*, device: str, image_size: int, precision: str = "float32") -> DinoV2:
     """The image encoder of the pair alone."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision={precision}: choose from {', '.join(PRECISIONS)}")
+    check_choice(f"precision={precision}", precision, PRECISIONS)
     if precision == "int8" and device == "cuda":
         raise ConfigError("precision=int8: is computed on the CPU; leave it out on CUDA, or give device cpu")
     if not isinstance(image_size, int) or image_size < PATCH or image_size % PATCH:

@@ -25,7 +25,7 @@ from vtm.encoders.weights import (
     read_object,
     use_cuda,
 )
-from vtm.errors import ConfigError, DataError, MissingError, VtmError, require
+from vtm.errors import ConfigError, DataError, MissingError, VtmError, check_choice, require
 from vtm.files import hash_json, read_json
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def load(
     """
     if not text:
         raise ConfigError("encoder sentence: which text model? Give text=NAME or text=FOLDER")
-    if pooling not in POOLINGS:
-        raise ConfigError(f"pooling={pooling}: choose from {', '.join(POOLINGS)}")
+    check_choice(f"pooling={pooling}", pooling, POOLINGS)
     require("sentence_transformers")
     hub = Hub(f"sentence:text={text}" + ("" if image == OFFLINE else f",image={image}"), fetch=fetch)
     texts = SentenceText(_checked_whole(find_folder(text, hub=hub)), device=device)

@@ -19,7 +19,7 @@ from vtm.corpora import Corpus, load_corpus
 from vtm.corpora.base import Dropped
 from vtm.encoders import load_named
 from vtm.encoders.cache import Store, embed_side, hash_text
-from vtm.errors import ConfigError, DataError, MissingError, counted, require
+from vtm.errors import ConfigError, DataError, MissingError, check_choice, counted, require
 from vtm.files import atomic_path, read_json, spare_folder, write_json
 
 FORMAT = 1
@@ -238,10 +238,8 @@ def embed_corpus(
     ConfigError, DataError, MissingError
         An unknown corpus, encoder, side or engine; a folder that holds other files; data that cannot be used; weights or Ray that are not here.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}")
-    if side not in (*SIDES, "both"):
-        raise ConfigError(f"side={side!r}: must be one of {', '.join(SIDES)}, both")
+    check_choice(f"engine={engine!r}", engine, ENGINES)
+    check_choice(f"side={side!r}", side, (*SIDES, "both"))
     for name, number in (("batch_size", batch_size), ("workers", workers), ("shard_rows", shard_rows)):
         if number is not None and number < 1:
             raise ConfigError(f"{name}={number}: must be at least 1")

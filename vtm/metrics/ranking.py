@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from vtm.errors import ConfigError, DataError, counted
+from vtm.errors import ConfigError, DataError, check_choice, counted
 
 MEASURES = ("cosine", "dot", "hellinger", "jensen-shannon")
 NOT_FOUND = int(np.iinfo(np.int64).max)  # the rank of a target that is not among the items: past any cutoff
@@ -250,8 +250,7 @@ def _prepare_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple
 
 
 def _checked_pair(queries: np.ndarray, items: np.ndarray, measure: str) -> tuple[np.ndarray, np.ndarray]:
-    if measure not in MEASURES:
-        raise ConfigError(f"unknown similarity measure {measure!r}: choose one of {', '.join(MEASURES)}")
+    check_choice(f"measure={measure!r}", measure, MEASURES)
     left, right = _checked(queries, "queries", measure), _checked(items, "items", measure)
     if left.shape[1] != right.shape[1]:
         raise DataError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vtm.config import KINDS, MODES, ModelConfig, stream
-from vtm.errors import ConfigError
+from vtm.errors import check_choice
 from vtm.model.network import Posterior, TopicNetwork
 from vtm.model.topicmodel import TopicModel
 from vtm.model.training import History, Pairs, infer_posterior, train
@@ -99,10 +99,8 @@ def train_pair(
     >>> models[1].image.theta(pairs.image).shape
     (40, 4)
     """
-    if kind not in KINDS:
-        raise ConfigError(f"kind={kind!r}: must be one of {', '.join(KINDS)}")
-    if mode not in MODES:
-        raise ConfigError(f"mode={mode!r}: must be one of {', '.join(MODES)}")
+    check_choice(f"kind={kind!r}", kind, KINDS)
+    check_choice(f"mode={mode!r}", mode, MODES)
 
     def fit(reads: str, role: str, **target: Posterior) -> tuple[TopicNetwork, History]:
         return train(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from vtm.corpora.base import Corpus, Dropped, Pair
-from vtm.errors import ConfigError, DataError, MissingError, counted
+from vtm.errors import ConfigError, DataError, MissingError, check_choice, counted
 from vtm.files import data_dir, hash_file, read_regular
 
 REPOSITORY = "https://github.com/NewsImagesDataset/NewsImagesDataset"
@@ -465,8 +465,7 @@ def load(
     DataError
         As `read`.
     """
-    if test not in TESTS:
-        raise ConfigError(f"newsimages: test={test!r}; choose from {', '.join(TESTS)}")
+    check_choice(f"newsimages: test={test!r}", test, TESTS)
     with_snippet = _flag("snippet", snippet)
     data = read(folder, ground_truth=ground_truth)
     items, unknown = data.development, tuple[Dropped, ...]()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from vtm.config import numpy_generator, stream
 from vtm.corpora import Corpus, Dropped
+from vtm.corpora.table import cell_texts, dates_of
 from vtm.errors import ConfigError, DataError, counted
 from vtm.metrics.ranking import target_ranks, top_items
 from vtm.metrics.topics import RELEVANCE_WEIGHT, npmi, relevance, topic_tree
@@ -51,7 +51,6 @@ class Match:
 
 MOST_VALUES = 59  # of a column, which have signs of their own on the map
 MOST_CLASSES = 7  # of a column of numbers or dates
-_DATE = re.compile(r"\d{4}-\d\d(-\d\d)?([T ].*)?")
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,10 @@ class Column:
 
 
 def column_classes(name: str, values: Sequence[str]) -> Column:
-    """A column in classes: numbers and dates (as 2024-05-31) in up to 7 of about as many pictures, others by value.
+    """A column in classes: numbers and dates (`dates_of`) in up to 7 of about as many pictures, others by value.
 
-    Of more than 59 values, the rarest are one class. "" is no value.
+    Of more than 59 values, the rarest are one class. What `cell_texts` makes empty is no value, and dates of which the
+    day and the month cannot be told apart are values like others.
 
     Examples
     --------
@@ -85,13 +85,11 @@ def column_classes(name: str, values: Sequence[str]) -> Column:
     >>> column_classes("kind", ["owl", "fox", "owl", ""]).labels
     ('owl', 'fox')
     """
-    values = [" ".join(str(value).split()) for value in values]
+    values = cell_texts(values)
     counts = Counter(value for value in values if value)
-    keys: dict[str, float | str] = {}
-    for read in (_number, lambda value: value[:10] if _DATE.fullmatch(value) else None):
-        keys = {value: key for value in counts if (key := read(value)) is not None}
-        if keys.keys() == counts.keys():
-            break
+    keys: dict[str, float | str] = {value: of for value in counts if (of := _number(value)) is not None}
+    if keys.keys() != counts.keys():
+        keys = _days(counts)
     ordered = bool(counts) and keys.keys() == counts.keys()
     if not ordered:
         common = [value for value, _ in counts.most_common()]
@@ -125,6 +123,16 @@ def column_classes(name: str, values: Sequence[str]) -> Column:
     )
     number_of = {key: place for place, some in enumerate(classes) for key in some}
     return Column(name, labels, tuple(number_of[keys[v]] if v else -1 for v in values), True)
+
+
+def _days(texts: Collection[str]) -> dict[str, float | str]:
+    """The dates among some texts, to the day, or to the month where none has a day of its own."""
+    try:
+        dates = dates_of(texts)
+    except DataError:
+        return {}
+    of_months = all(date.day == 1 for date in dates.values())
+    return {text: date.isoformat()[: 7 if of_months else 10] for text, date in dates.items()}
 
 
 def _number(value: str) -> float | None:
