@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, astuple, dataclass, fields, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from vtm.corpora.base import (
     large_cluster,
     near_duplicates,
 )
-from vtm.corpora.pictures import MAX_PIXELS, PictureError, check_file
+from vtm.corpora.pictures import MAX_PIXELS, given_pictures
 from vtm.corpora.table import periods
 from vtm.corpora.words import (
     Vocabulary,
@@ -40,19 +40,15 @@ from vtm.corpora.words import (
     word_forms,
     words_of,
 )
-from vtm.encoders import EncoderPair, ImageEncoder, embed_images, embed_texts, load_named
-from vtm.encoders.cache import Store
+from vtm.encoders import OWN, EncoderPair, ModelEncoders, joined
 from vtm.errors import ConfigError, DataError, MissingError, VtmError, check_choice, counted, require
 from vtm.files import (
-    hash_file,
-    known_hash,
     load_about,
     load_arrays,
     package_versions,
     read_regular,
     remove_leftovers,
     save_arrays,
-    scratch,
 )
 from vtm.metrics.calibration import (
     FEW_WORDS,
@@ -141,7 +137,6 @@ BEST_PICTURES = 10
 RESAMPLES = 1000
 SPACE = ("ridge", "image_ridge", "dims")  # what VTM+ says of the space, which all methods have
 FUSED = "fused"
-OWN = "embeddings of your own"  # in place of an encoder's key
 # What is less is no reason why a picture was found.
 LEAST_CONTRIBUTION, LEAST_TOPIC, LEAST_LIFT = 0.05, 0.02, 1.5
 # Rows whose theta is computed at once.
@@ -150,12 +145,6 @@ ROWS = 128
 MANY = 1000
 # From so many rows on, arrays of them are read in parts.
 IN_PARTS = 20_000
-# Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
-BLOCK = 256
-# What PNG and TIFF hold as it is; pictures of other modes become RGB.
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-TIFF_MODES = ("I", "F")
-ORIENTATION = 0x0112  # of EXIF
 
 
 class NotFittedError(VtmError, ValueError, AttributeError):
@@ -673,8 +662,9 @@ class VisualTopicModel:
         config, bow = _configs(given, len(texts))
         if chosen_method(given["method"], given["teacher"]) != "plus":
             require("torch")
+        names = list(map(str, range(len(texts))))
         if images is not None:
-            images = _as_images(images)
+            images, names = given_pictures(images)
         elif image_embeddings is None:
             raise ConfigError("fit needs images, or image_embeddings in their place")
         for items, what in ((images, "image"), (ids, "id")):
@@ -682,8 +672,9 @@ class VisualTopicModel:
                 raise DataError(
                     f"{counted(len(items), what)} for {counted(len(texts), 'text')}; give one for each"
                 )
-        names = [str(id) for id in ids] if ids is not None else _names(images or range(len(texts)))
-        encoders = _Encoders(given, before and before._encoders.keys)  # type: ignore[arg-type, has-type]
+        if ids is not None:
+            names = [str(id) for id in ids]
+        encoders = ModelEncoders(given, before and before._encoders.keys)  # type: ignore[arg-type, has-type]
         dropped: tuple[Dropped, ...] = ()
         if image_embeddings is None:
             image, dropped = encoders.embed_images(images, names, progress=self.progress)  # type: ignore[arg-type]
@@ -1089,8 +1080,7 @@ class VisualTopicModel:
         120
         """
         self._check_fitted()
-        images = _as_images(images)
-        for embeddings, dropped in self._encoders.blocks(images, _names(images), progress=self.progress):
+        for embeddings, dropped in self._encoders.blocks(*given_pictures(images), progress=self.progress):
             yield self._theta_of_pictures(embeddings), dropped
 
     def _theta_of_pictures(self, x: np.ndarray) -> np.ndarray:
@@ -1557,8 +1547,7 @@ class VisualTopicModel:
         [((2, 8), 2)]
         """
         self._check_fitted()
-        images = _as_images(images)
-        for x, dropped in self._encoders.blocks(images, _names(images), progress=self.progress):
+        for x, dropped in self._encoders.blocks(*given_pictures(images), progress=self.progress):
             yield *self._tags(x, top=top, min_confidence=min_confidence), dropped
 
     def _tags(
@@ -2186,7 +2175,7 @@ class VisualTopicModel:
                 "progress": progress,
             }
             model = cls(**parameters)
-            model._given, model._encoders = parameters, _Encoders(parameters, about["encoder_keys"])
+            model._given, model._encoders = parameters, ModelEncoders(parameters, about["encoder_keys"])
             model._keep(about["method"], _sides(arrays, about))
             plus = model.method_ == "plus"
             model.space_ = model.image_model_.model.space if plus else space_of_arrays(_part(arrays, "space"))  # type: ignore[union-attr]
@@ -2210,7 +2199,8 @@ class VisualTopicModel:
             model._check_sizes()
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise DataError(f"{path}: does not hold what a model's does ({error!r}); train anew") from None
-        model._encoders.check_at_once()
+        if _is_on_disk(parameters["encoder"]):
+            model._encoders.check_at_once()
         return model
 
     def _image_theta(self, images: Any, image_embeddings: Any) -> tuple[np.ndarray, tuple[Dropped, ...]]:
@@ -2220,10 +2210,7 @@ class VisualTopicModel:
         if image_embeddings is not None:
             x = self._given_embeddings("image", image_embeddings)
             return self._shown_theta("image", x), ()
-        blocks = list(self.transform_blocks(images))
-        empty = np.empty((0, len(self.topic_numbers_)), dtype=np.float32)
-        dropped = tuple(item for _, bad in blocks for item in bad)
-        return np.concatenate([empty, *(theta for theta, _ in blocks)]), dropped
+        return joined(self.transform_blocks(images), len(self.topic_numbers_))
 
     def _given_embeddings(self, reads: str, x: Any) -> np.ndarray:
         """Embeddings (n, D) as the model of "text" or "image" takes them."""
@@ -2240,8 +2227,7 @@ class VisualTopicModel:
         _check_one("images", images, "image_embeddings", image_embeddings)
         if image_embeddings is not None:
             return self._given_embeddings("image", image_embeddings), ()
-        images = _as_images(images)
-        return self._encoders.embed_images(images, _names(images), progress=self.progress)
+        return self._encoders.embed_images(*given_pictures(images), progress=self.progress)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_given")
@@ -2293,178 +2279,15 @@ class Chosen:
         return np.asarray(self.x[self.rows], dtype=dtype)
 
 
-class _Encoders:
-    """The encoders of a model, loaded when they are first needed, and left out of copies and pickles.
-
-    `keys` says with which encoder texts and pictures were embedded: another one is refused from then on.
-    """
-
-    def __init__(self, given: Mapping[str, Any], keys: Mapping[str, str | None] | None = None) -> None:
-        self._given = given
-        self.keys: dict[str, str | None] = {"text": None, "image": None, **(keys or {})}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A session of ONNX Runtime cannot be pickled, and CUDA's memory is of one process.
-        return {name: value for name, value in vars(self).items() if name != "pair"}
-
-    @cached_property
-    def pair(self) -> EncoderPair:
-        """The encoders themselves.
-
-        Raises
-        ------
-        ConfigError, MissingError, DataError
-            There are none, or they cannot be loaded.
-        """
-        encoder = self._given["encoder"]
-        if encoder is None:
-            raise ConfigError(
-                "the model was trained with an encoder of your own: load it with encoder=..., or give embeddings"
-            )
-        if isinstance(encoder, EncoderPair):
-            return encoder
-        if not isinstance(encoder, str):
-            raise ConfigError(f"encoder={encoder!r}: must be a name or an EncoderPair")
-        return load_named(encoder, device=self._given["device"], language=self._given["language"])
-
-    def checked(self, reads: str) -> Any:
-        """The encoder of "text" or of "image".
-
-        Raises
-        ------
-        DataError
-            It is another one than that of the training, or there was none.
-        """
-        known = self.keys[reads]
-        if known == OWN:
-            what, given = {"text": ("texts", "text"), "image": ("pictures", "image")}[reads]
-            raise DataError(
-                f"the model was fitted on embeddings of your own, so that no encoder can read {what} for it: give "
-                f"{given}_embeddings of the same kind in Python; commands cannot use it"
-            )
-        encoder = getattr(self.pair, reads)
-        if known is not None and known != encoder.key:
-            raise DataError(
-                f"the model was trained with the {reads} encoder {known}, this one is {encoder.key}: name the "
-                "encoder that it was trained with"
-            )
-        self.keys[reads] = encoder.key
-        return encoder
-
-    def check_at_once(self) -> None:
-        """Refuse another encoder than that of the training before it is used, where it is on this machine.
-
-        Without it topics can still be read; what cannot be loaded is told when it is needed.
-
-        Raises
-        ------
-        DataError
-            It is another one.
-        """
-        encoder = self._given["encoder"]
-        trained = [reads for reads, key in self.keys.items() if key not in (None, OWN)]
-        if encoder is None or not trained:
-            return
-        try:
-            if isinstance(encoder, str) and not _is_on_disk(encoder):
-                return
-            found = [getattr(self.pair, reads).key for reads in trained]
-        except VtmError:
-            return
-        if found != [self.keys[reads] for reads in trained]:
-            for reads in trained:
-                self.checked(reads)
-
-    def embed_texts(self, texts: Sequence[str], *, progress: bool) -> np.ndarray:
-        """Embeddings (n, D) of texts, from the cache where it has them."""
-        return embed_texts(self.checked("text"), texts, cache=self._given["cache"], progress=progress)
-
-    def blocks(
-        self, images: Sequence[Any], names: Sequence[str], *, progress: bool
-    ) -> Iterator[tuple[np.ndarray, tuple[Dropped, ...]]]:
-        """Embeddings (b, E) of pictures, b at a time: NaN for those that cannot be used, which are named, too."""
-        from tqdm import tqdm
-
-        encoder = self.checked("image")
-        in_one = len(images) <= BLOCK  # then the bar of embed_images counts single pictures
-        silent = True if in_one or not progress else None
-        store = Store(encoder.key, encoder.dim, self._given["cache"])
-        options = {"cache": store, "max_pixels": self._given["max_pixels"]}
-        with store, tqdm(total=len(images), desc="embedding pictures", unit="", disable=silent) as bar:
-            for start in range(0, len(images), BLOCK):
-                rows = slice(start, start + BLOCK)
-                block = _embed_block(
-                    encoder, images[rows], names[rows], progress=progress and in_one, **options
-                )
-                bar.update(len(block[0]))
-                yield block
-
-    def embed_images(
-        self, images: Sequence[Any], names: Sequence[str], *, progress: bool
-    ) -> tuple[np.ndarray, tuple[Dropped, ...]]:
-        """All blocks in one."""
-        blocks = list(self.blocks(images, names, progress=progress))
-        empty = np.empty((0, self.pair.image.dim), dtype=np.float32)
-        dropped = tuple(item for _, bad in blocks for item in bad)
-        return np.concatenate([empty, *(embeddings for embeddings, _ in blocks)]), dropped
-
-
-def _is_on_disk(spec: str) -> bool:
-    """Whether `load_named` of this name would not look for weights on the network."""
+def _is_on_disk(encoder: Any) -> bool:
+    """Whether to load an encoder is not to look for weights on the network."""
     from vtm.corpora.fetch import is_fetched
 
-    name, _ = parse_encoder(spec)
-    return all(is_fetched(weights) for weights in FETCHED.get(name, ()))
-
-
-def _embed_block(
-    encoder: ImageEncoder, images: Sequence[Any], names: Sequence[str], **options: Any
-) -> tuple[np.ndarray, tuple[Dropped, ...]]:
-    # By row, so that a picture that comes twice, or two of one name, are two.
-    dropped: dict[int, Dropped] = {}
-    files: dict[str, Path] = {}
-    hashes: list[str] = []
-    with scratch() as folder:
-        for row, image in enumerate(images):
-            try:
-                path = _as_file(image, folder / str(row))
-                hashes.append(known_hash(path) if isinstance(image, str | Path) else hash_file(path))
-                files[str(row)] = path
-            except PictureError as error:
-                dropped[row] = Dropped(names[row], error.reason, str(error))
-            except (OSError, ValueError) as error:
-                dropped[row] = Dropped(names[row], "unreadable", f"{names[row]}: cannot be read ({error})")
-        found, kept, bad = embed_images(encoder, tuple(files), tuple(files.values()), hashes, **options)
-    for item in bad:
-        row = int(item.id)
-        detail = item.detail if isinstance(images[row], str | Path) else f"picture {names[row]}"
-        dropped[row] = Dropped(names[row], item.reason, detail)
-    embeddings = np.full((len(images), encoder.dim), np.nan, dtype=np.float32)
-    embeddings[[int(row) for row in kept]] = found
-    return embeddings, tuple(dropped[row] for row in sorted(dropped))
-
-
-def _as_file(image: Any, base: Path) -> Path:
-    """The picture's file, or a lossless one of it: so all pictures take the same way to their embedding."""
-    if isinstance(image, str | Path):
-        check_file(path := Path(image))
-        return path
-    from PIL import Image
-
     try:
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        exif = Image.Exif()
-        if turned := picture.getexif().get(ORIENTATION):
-            exif[ORIENTATION] = turned
-        if picture.mode not in (*PNG_MODES, *TIFF_MODES):
-            picture = picture.convert("RGB")
-        if picture.mode in TIFF_MODES:
-            picture.save(path := base.with_suffix(".tiff"), exif=exif)
-        else:
-            picture.save(path := base.with_suffix(".png"), exif=exif, compress_level=1)
-        return path
-    except Exception as error:  # Pillow's decoders let many kinds of errors through
-        raise PictureError(f"a {type(image).__name__} cannot be read ({error})", "unreadable") from error
+        name = parse_encoder(encoder)[0] if isinstance(encoder, str) else ""
+        return all(is_fetched(weights) for weights in FETCHED.get(name, ()))
+    except VtmError:
+        return False
 
 
 def _theta(model: Side, x: np.ndarray) -> np.ndarray:
@@ -2647,27 +2470,6 @@ def _as_texts(texts: Any, name: str = "texts") -> list[str]:
     return [str(text) for text in texts]
 
 
-def _as_images(images: Any) -> list[Any]:
-    """A list of pictures: paths, PIL images, or uint8 arrays (H, W), (H, W, 3) or (H, W, 4); an error for others."""
-    single = isinstance(images, str | bytes | Path) or _is_pil(images)
-    if single or (isinstance(images, np.ndarray) and images.dtype != object and images.ndim != 4):
-        raise ConfigError("images: give a list of pictures, also of one: [picture]")
-    images = list(images)
-    for row, image in enumerate(images):
-        if isinstance(image, np.ndarray):
-            fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
-            if image.dtype != np.uint8 or not fits or image.size == 0:
-                raise DataError(
-                    f"images[{row}]: an array of shape {image.shape} and type {image.dtype}; pictures are uint8 "
-                    "arrays of shape (H, W), (H, W, 3) or (H, W, 4)"
-                )
-        elif not (isinstance(image, str | Path) or _is_pil(image)):
-            raise DataError(
-                f"images[{row}] is of type {type(image).__name__}; give a path, a PIL image or a uint8 array"
-            )
-    return images
-
-
 def _as_embeddings(x: Any, name: str, n: int | None = None) -> np.ndarray:
     """Embeddings as a finite float32 array (n, D); an error for any other, and for another number of rows than `n`."""
     try:
@@ -2696,17 +2498,6 @@ def _parts(x: np.ndarray) -> list[np.ndarray]:
 def _usable(x: np.ndarray) -> np.ndarray:
     """(n,) bool: the rows of x (n, D) without NaN."""
     return np.concatenate([~np.isnan(part).any(axis=1) for part in _parts(x)])
-
-
-def _names(images: Sequence[Any]) -> list[str]:
-    """What pictures are called in messages: their path, or their position."""
-    return [str(image) if isinstance(image, str | Path) else str(row) for row, image in enumerate(images)]
-
-
-def _is_pil(image: Any) -> bool:
-    from PIL import Image
-
-    return isinstance(image, Image.Image)
 
 
 def _check_one(name: str, given: Any, other: str, embeddings: Any) -> None:

@@ -476,7 +476,7 @@ def test_pictures_larger_than_the_limit_are_not_used(corpus, model, tmp_path):
 
 
 def test_many_pictures_come_block_by_block_in_their_order(corpus, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(api, "BLOCK", 7)
+    monkeypatch.setattr("vtm.encoders.BLOCK", 7)
     images = list(corpus.images)
     images[5], images[20] = tmp_path / "gone.png", broken(tmp_path)
     blocks = list(model.transform_blocks(images))

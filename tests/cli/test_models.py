@@ -29,7 +29,6 @@ from PIL import Image
 from stopping import PRINTED, STARTED, TOLD, start_waiting, wait_for
 from typer.testing import CliRunner
 
-from vtm import api as api_module
 from vtm.api import SharesOver, VisualTopicModel
 from vtm.cli import app
 from vtm.cli.options import SKIPPED, corpus_note, find_some
@@ -477,7 +476,7 @@ def test_other_words_for_the_topics(model, api, photos):
 
 
 def test_bad_pictures_are_listed_and_the_exit_code_says_so(model, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(api_module, "BLOCK", 2)
+    monkeypatch.setattr("vtm.encoders.BLOCK", 2)
     (photos / "1broken.png").write_bytes(b"no picture")
     (photos / "b" / "empty.jpg").touch()
     missing = tmp_path / "gone.jpg"
@@ -510,7 +509,7 @@ def test_when_nothing_can_be_used_it_is_an_error_and_no_file(model, photos, tmp_
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_interrupted_it_leaves_no_half_written_file(model, photos, tmp_path, monkeypatch, suffix):
     blocks = VisualTopicModel.tag_blocks
-    monkeypatch.setattr(api_module, "BLOCK", 2)
+    monkeypatch.setattr("vtm.encoders.BLOCK", 2)
 
     def interrupted(self, images, **options):
         yield next(iter(blocks(self, images, **options)))

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from vtm.errors import DataError
+from vtm.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,6 +141,9 @@ _LOOK_PIXELS = 64
 # A tag of TIFF, and a value: zero is white. Pillow turns pictures of up to eight bits itself.
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
+# What PNG and TIFF hold as it is; pictures of other modes become RGB.
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_TIFF_MODES = ("I", "F")
 _STRIP_ROWS = 256
 # From so many bytes on one picture is decoded at a time, so that several threads do not hold several huge ones. What
 # counts is what decoding takes: of a JPEG of a telephone's 12 megapixels, made smaller as it is read, below one.
@@ -268,6 +271,79 @@ def check_file(path: Path) -> None:
             f"{path}: {status.st_size / 1e6:,.0f} MB, more than the limit of {MAX_BYTES / 1e6:,.0f}; save it anew",
             "too-large",
         )
+
+
+def given_pictures(images: Any) -> tuple[list[Any], list[str]]:
+    """Pictures as users give them, and what each is called in messages: its path, or its position.
+
+    Parameters
+    ----------
+    images : paths, PIL images, or uint8 arrays (H, W), (H, W, 3) or (H, W, 4), also mixed.
+
+    Raises
+    ------
+    ConfigError
+        One picture in place of several.
+    DataError
+        What is none of these; the message names its position.
+    """
+    import numpy as np
+    from PIL import Image
+
+    single = isinstance(images, str | bytes | Path | Image.Image)
+    if single or (isinstance(images, np.ndarray) and images.dtype != object and images.ndim != 4):
+        raise ConfigError("images: give a list of pictures, also of one: [picture]")
+    images, names = list(images), []
+    for row, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+            if image.dtype != np.uint8 or not fits or image.size == 0:
+                raise DataError(
+                    f"images[{row}]: an array of shape {image.shape} and type {image.dtype}; pictures are uint8 "
+                    "arrays of shape (H, W), (H, W, 3) or (H, W, 4)"
+                )
+        elif not isinstance(image, str | Path | Image.Image):
+            raise DataError(
+                f"images[{row}] is of type {type(image).__name__}; give a path, a PIL image or a uint8 array"
+            )
+        names.append(str(image) if isinstance(image, str | Path) else str(row))
+    return images, names
+
+
+def picture_file(image: Any, base: Path) -> Path:
+    """The picture's file, or a lossless one of it: so all pictures take the same way to their embedding.
+
+    Parameters
+    ----------
+    image : as `given_pictures` lets it through.
+    base : where a file of what is none is written, without a suffix.
+
+    Raises
+    ------
+    PictureError
+        As `check_file`; or a PIL image that cannot be read.
+    """
+    import numpy as np
+
+    if isinstance(image, str | Path):
+        check_file(path := Path(image))
+        return path
+    from PIL import Image
+
+    try:
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        exif = Image.Exif()
+        if turned := picture.getexif().get(_ORIENTATION):
+            exif[_ORIENTATION] = turned
+        if picture.mode not in (*_PNG_MODES, *_TIFF_MODES):
+            picture = picture.convert("RGB")
+        if picture.mode in _TIFF_MODES:
+            picture.save(path := base.with_suffix(".tiff"), exif=exif)
+        else:
+            picture.save(path := base.with_suffix(".png"), exif=exif, compress_level=1)
+        return path
+    except Exception as error:  # Pillow's decoders let many kinds of errors through
+        raise PictureError(f"a {type(image).__name__} cannot be read ({error})", "unreadable") from error
 
 
 def read_header(stream: BinaryIO) -> PILImage.Image:

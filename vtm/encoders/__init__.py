@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from vtm.config import parse_encoder
-from vtm.encoders.cache import embed_images, embed_texts
-from vtm.errors import ConfigError, check_choice
-from vtm.files import data_dir
+from vtm.corpora.base import Dropped
+from vtm.corpora.pictures import PictureError, picture_file
+from vtm.encoders.cache import Store, embed_images, embed_texts
+from vtm.errors import ConfigError, DataError, VtmError, check_choice
+from vtm.files import data_dir, hash_file, known_hash, scratch
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
 
 
@@ -24,9 +28,11 @@ __all__ = [
     "PREFETCH",
     "EncoderPair",
     "ImageEncoder",
+    "ModelEncoders",
     "TextEncoder",
     "embed_images",
     "embed_texts",
+    "joined",
     "load_encoder",
     "load_named",
     "prefetch_encoder",
@@ -100,6 +106,9 @@ ENCODERS = {
 }
 # Those whose load has an option fetch, without which it does not use the network.
 PREFETCH = ("clip", "sentence")
+OWN = "embeddings of your own"  # in place of an encoder's key
+# Pictures embedded between two ticks of the bar; what is held at once does not grow with the number of pictures.
+BLOCK = 256
 
 
 def load_encoder(
@@ -168,3 +177,149 @@ def _load_function(name: str, options: dict[str, Any]) -> Callable[..., EncoderP
         has = f"its options are {', '.join(possible)}" if possible else "it has no options"
         raise ConfigError(f"encoder {name} has no option {unknown[0]!r}; {has}")
     return load
+
+
+class ModelEncoders:
+    """The encoders of a model, loaded when they are first needed, and left out of copies and pickles.
+
+    `keys` says with which encoder texts and pictures were embedded: another one is refused from then on.
+    """
+
+    def __init__(self, given: Mapping[str, Any], keys: Mapping[str, str | None] | None = None) -> None:
+        self._given = given
+        self.keys: dict[str, str | None] = {"text": None, "image": None, **(keys or {})}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A session of ONNX Runtime cannot be pickled, and CUDA's memory is of one process.
+        return {name: value for name, value in vars(self).items() if name != "pair"}
+
+    @cached_property
+    def pair(self) -> EncoderPair:
+        """The encoders themselves.
+
+        Raises
+        ------
+        ConfigError, MissingError, DataError
+            There are none, or they cannot be loaded.
+        """
+        encoder = self._given["encoder"]
+        if encoder is None:
+            raise ConfigError(
+                "the model was trained with an encoder of your own: load it with encoder=..., or give embeddings"
+            )
+        if isinstance(encoder, EncoderPair):
+            return encoder
+        if not isinstance(encoder, str):
+            raise ConfigError(f"encoder={encoder!r}: must be a name or an EncoderPair")
+        return load_named(encoder, device=self._given["device"], language=self._given["language"])
+
+    def checked(self, reads: str) -> Any:
+        """The encoder of "text" or of "image".
+
+        Raises
+        ------
+        DataError
+            It is another one than that of the training, or there was none.
+        """
+        known = self.keys[reads]
+        if known == OWN:
+            what, given = {"text": ("texts", "text"), "image": ("pictures", "image")}[reads]
+            raise DataError(
+                f"the model was fitted on embeddings of your own, so that no encoder can read {what} for it: give "
+                f"{given}_embeddings of the same kind in Python; commands cannot use it"
+            )
+        encoder = getattr(self.pair, reads)
+        if known is not None and known != encoder.key:
+            raise DataError(
+                f"the model was trained with the {reads} encoder {known}, this one is {encoder.key}: name the "
+                "encoder that it was trained with"
+            )
+        self.keys[reads] = encoder.key
+        return encoder
+
+    def check_at_once(self) -> None:
+        """Refuse another encoder than that of the training before it is used.
+
+        Without one topics can still be read; what cannot be loaded is told when it is needed.
+
+        Raises
+        ------
+        DataError
+            It is another one.
+        """
+        trained = [reads for reads, key in self.keys.items() if key not in (None, OWN)]
+        try:
+            _ = [getattr(self.pair, reads).key for reads in trained]
+        except VtmError:
+            return
+        for reads in trained:
+            self.checked(reads)
+
+    def embed_texts(self, texts: Sequence[str], *, progress: bool) -> np.ndarray:
+        """Embeddings (n, D) of texts, from the cache where it has them."""
+        return embed_texts(self.checked("text"), texts, cache=self._given["cache"], progress=progress)
+
+    def blocks(
+        self, images: Sequence[Any], names: Sequence[str], *, progress: bool
+    ) -> Iterator[tuple[np.ndarray, tuple[Dropped, ...]]]:
+        """Embeddings (b, E) of pictures, b at a time: NaN for those that cannot be used, which are named, too."""
+        from tqdm import tqdm
+
+        encoder = self.checked("image")
+        in_one = len(images) <= BLOCK  # then the bar of embed_images counts single pictures
+        silent = True if in_one or not progress else None
+        store = Store(encoder.key, encoder.dim, self._given["cache"])
+        options = {"cache": store, "max_pixels": self._given["max_pixels"]}
+        with store, tqdm(total=len(images), desc="embedding pictures", unit="", disable=silent) as bar:
+            for start in range(0, len(images), BLOCK):
+                rows = slice(start, start + BLOCK)
+                block = _embed_block(
+                    encoder, images[rows], names[rows], progress=progress and in_one, **options
+                )
+                bar.update(len(block[0]))
+                yield block
+
+    def embed_images(
+        self, images: Sequence[Any], names: Sequence[str], *, progress: bool
+    ) -> tuple[np.ndarray, tuple[Dropped, ...]]:
+        """All blocks in one."""
+        return joined(self.blocks(images, names, progress=progress), self.checked("image").dim)
+
+
+def joined(
+    blocks: Iterable[tuple[np.ndarray, tuple[Dropped, ...]]], width: int
+) -> tuple[np.ndarray, tuple[Dropped, ...]]:
+    """Rows (b, width) that come in blocks, each with what was dropped, in one."""
+    rows, dropped = [np.empty((0, width), dtype=np.float32)], list[Dropped]()
+    for block, bad in blocks:
+        rows.append(block)
+        dropped += bad
+    return np.concatenate(rows), tuple(dropped)
+
+
+def _embed_block(
+    encoder: ImageEncoder, images: Sequence[Any], names: Sequence[str], **options: Any
+) -> tuple[np.ndarray, tuple[Dropped, ...]]:
+    """One of `ModelEncoders.blocks`."""
+    # By row, so that a picture that comes twice, or two of one name, are two.
+    dropped: dict[int, Dropped] = {}
+    files: dict[str, Path] = {}
+    hashes: list[str] = []
+    with scratch() as folder:
+        for row, image in enumerate(images):
+            try:
+                path = picture_file(image, folder / str(row))
+                hashes.append(known_hash(path) if isinstance(image, str | Path) else hash_file(path))
+                files[str(row)] = path
+            except PictureError as error:
+                dropped[row] = Dropped(names[row], error.reason, str(error))
+            except (OSError, ValueError) as error:
+                dropped[row] = Dropped(names[row], "unreadable", f"{names[row]}: cannot be read ({error})")
+        found, kept, bad = embed_images(encoder, tuple(files), tuple(files.values()), hashes, **options)
+    for item in bad:
+        row = int(item.id)
+        detail = item.detail if isinstance(images[row], str | Path) else f"picture {names[row]}"
+        dropped[row] = Dropped(names[row], item.reason, detail)
+    embeddings = np.full((len(images), encoder.dim), np.nan, dtype=np.float32)
+    embeddings[[int(row) for row in kept]] = found
+    return embeddings, tuple(dropped[row] for row in sorted(dropped))
