@@ -33,12 +33,10 @@ from vtm.corpora.table import periods
 from vtm.corpora.words import (
     Vocabulary,
     build_vocabulary,
-    known_forms,
     language_doubts,
     read_words,
     stop_words,
     word_forms,
-    words_of,
 )
 from vtm.encoders import OWN, EncoderPair, ModelEncoders, joined
 from vtm.errors import ConfigError, DataError, MissingError, VtmError, check_choice, counted, require
@@ -903,7 +901,10 @@ class VisualTopicModel:
             self.space_ = sides["text"].model.space  # type: ignore[union-attr]
         else:
             self.space_ = fit_space(**training[0], **{name: getattr(PlusConfig, name) for name in SPACE})
-        strange = _strange_words([texts[row] for row in rows[aside]], vocabulary, given) if vectors else {}
+        strange: dict[str, list[int]] = {}
+        if vectors:
+            held_texts = [texts[row] for row in rows[aside]]
+            strange = vocabulary.strange(held_texts, given["stop_words"], most=MOST_QUERIES)
         names = [ids[row] for row in rows.tolist()]
         self._learn_to_read(pairs, theta, counts, aside, sides, strange, vectors, ids=names, seed=seed)
         self._keep(method, sides)
@@ -1428,12 +1429,7 @@ class VisualTopicModel:
         (('boats',), ('zeppelin',))
         """
         self._check_fitted()
-        known = dict.fromkeys(self._vocabulary.tokens(text))
-        parts = {part for word in known for part in word.split()}
-        unknown = [word for word in _said(text, self._given) if word not in parts]
-        forms = known_forms(unknown, self.vocabulary_, self._given["language"]) if unknown else {}
-        known |= dict.fromkeys(forms.values())
-        return tuple(known), tuple(word for word in unknown if word not in forms)
+        return self._vocabulary.known_and_not(text, self._given["stop_words"])
 
     @property
     def _vocabulary(self) -> Vocabulary:
@@ -2328,28 +2324,6 @@ def _kind(known: Sequence[str], unknown: Sequence[str]) -> str:
     if known and not unknown and len(known) <= FEW_WORDS:
         return "words"
     return "text" if known else "unknown"
-
-
-def _said(text: str, given: Mapping[str, Any]) -> list[str]:
-    """The words of a text, each once, but for stop words."""
-    ignored = {*stop_words(given["language"]), *map(str.lower, given["stop_words"])}
-    every = words_of(text, language=given["language"], min_length=given["min_length"])
-    return [word for word in dict.fromkeys(every) if word not in ignored]
-
-
-def _strange_words(
-    texts: Sequence[str], vocabulary: Vocabulary, given: Mapping[str, Any]
-) -> dict[str, list[int]]:
-    """The words of texts that the vocabulary has in no form, 200 at most, and which texts hold each."""
-    known, found = {*vocabulary.words}, dict[str, list[int]]()
-    for place, text in enumerate(texts):
-        for word in _said(text, given):
-            if word not in known:
-                found.setdefault(word, []).append(place)
-    forms = known_forms(found, vocabulary.words, given["language"])
-    strange = sorted(word for word in found if word not in forms)
-    step = max(len(strange) / MOST_QUERIES, 1)
-    return {word: found[word] for word in (strange[int(n * step)] for n in range(int(len(strange) / step)))}
 
 
 def _check_number(n: int, dropped: Sequence[Dropped]) -> None:

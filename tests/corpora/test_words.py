@@ -171,6 +171,19 @@ def test_own_stop_words_are_left_out_as_the_texts_are_cut(tmp_path):
     assert "clip art" in words(texts, ngrams=2)
 
 
+def test_own_stop_words_are_no_unknown_words_either():
+    """However they are written: in capitals, or as letters with marks of their own."""
+    vocabulary, own = (
+        Vocabulary(("boat", "red boat"), "en", 2),
+        ("ZOO", unicodedata.normalize("NFD", "Caf\u00e9")),
+    )
+    text = "The boats and a boat, a zoo, a caf\u00e9, a zeppelin"
+    assert vocabulary.known_and_not(text, own) == (("boat",), ("zeppelin",))
+    assert vocabulary.known_and_not(text) == (("boat",), ("zoo", "caf\u00e9", "zeppelin"))
+    assert vocabulary.strange([text, "red zeppelin"], own, most=9) == {"red": [1], "zeppelin": [0, 1]}
+    assert len(vocabulary.strange(["one two three four five six seven"], most=3)) == 3
+
+
 def test_a_file_of_stop_words_that_cannot_be_read_is_one_clear_line(tmp_path):
     with pytest.raises(MissingError, match="there is no file .*none.txt; it holds one word a line"):
         read_words(tmp_path / "none.txt")

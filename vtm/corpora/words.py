@@ -189,6 +189,38 @@ class Vocabulary:
         )
         return [word for word in cut if word in self._known]
 
+    def said(self, text: str, own: Iterable[str] = ()) -> list[str]:
+        """All words of a text, known or not, each once, but for stop words and `own` ones like them."""
+        stops = _ignored(self.language, tuple(own))
+        cut = words_of(text, language=self.language, min_length=self.min_length, stops=stops)
+        return list(dict.fromkeys(cut))
+
+    def known_and_not(self, text: str, own: Iterable[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The words of a text that are known, and those that are not; stop words and `own` ones are neither.
+
+        A word that is not known counts as the known word of which it is a form (`known_forms`).
+        """
+        known = dict.fromkeys(self.tokens(text))
+        parts = {part for word in known for part in word.split()}
+        unknown = [word for word in self.said(text, own) if word not in parts]
+        forms = known_forms(unknown, self.words, self.language) if unknown else {}
+        known |= dict.fromkeys(forms.values())
+        return tuple(known), tuple(word for word in unknown if word not in forms)
+
+    def strange(self, texts: Sequence[str], own: Iterable[str] = (), *, most: int) -> dict[str, list[int]]:
+        """The words of texts that are known in no form, `most` at most, and which texts hold each."""
+        found: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            for word in self.said(text, own):
+                if word not in self._known:
+                    found.setdefault(word, []).append(place)
+        forms = known_forms(found, self.words, self.language)
+        strange = sorted(word for word in found if word not in forms)
+        step = max(len(strange) / most, 1)
+        return {
+            word: found[word] for word in (strange[int(n * step)] for n in range(int(len(strange) / step)))
+        }
+
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.words)
@@ -305,6 +337,13 @@ def word_forms(vocabulary: Sequence[str], language: str) -> np.ndarray:
     [0, 0, 1, 1, 2, 2]
     """
     return np.array(_word_forms(tuple(vocabulary), tuple(_codes(language))), dtype=np.int64)
+
+
+@lru_cache(maxsize=16)
+def _ignored(language: str, own: tuple[str, ...]) -> frozenset[str]:
+    """Stop words, and own ones as the texts are cut: a hyphen or an apostrophe parts them."""
+    lines = (words_of(line, language=language, min_length=1) for line in own)
+    return frozenset([*stop_words(language), *map(" ".join, lines)])
 
 
 @lru_cache(maxsize=16)
@@ -467,10 +506,8 @@ def build_vocabulary(
     from sklearn.feature_extraction.text import CountVectorizer
 
     cut = partial(words_of, language=language, min_length=config.min_length, ngrams=config.ngrams)
-    # Own stop words as the texts are cut: a hyphen or an apostrophe parts them.
-    own = {" ".join(words_of(line, language=language, min_length=1)) for line in config.stop_words}
     vectorizer = CountVectorizer(
-        analyzer=partial(cut, stops={*stop_words(language), *own}),
+        analyzer=partial(cut, stops=_ignored(language, config.stop_words)),
         min_df=max(min(config.min_df, len(texts)), 1),
         max_df=config.max_df if len(texts) > 1 else 1.0,
         max_features=config.max_words,
