@@ -49,7 +49,6 @@ from vtm.files import (
     save_arrays,
 )
 from vtm.metrics.calibration import (
-    FEW_WORDS,
     MOST_PAIRS,
     MOST_QUERIES,
     Needed,
@@ -58,6 +57,7 @@ from vtm.metrics.calibration import (
     Reader,
     Reading,
     Tuned,
+    asked_for,
     mixed,
     tune,
 )
@@ -1447,7 +1447,7 @@ class VisualTopicModel:
         else:
             texts = _as_texts(texts)
             read = [self.words_of(text) for text in texts]
-            kinds = [_kind(*words) for words in read]
+            kinds = [asked_for(*words) for words in read]
             known = [frozenset(words) for words, _ in read]
             held = np.array([[word in words for word in self.vocabulary_] for words in known], dtype=bool)
             rest = [text for text, kind in zip(texts, kinds, strict=True) if kind != "words"]
@@ -1784,19 +1784,10 @@ class VisualTopicModel:
     @property
     def shown_pictures_(self) -> list[list[tuple[str, float]]]:
         self._check_fitted()
-        found = list(self.best_pictures_)
+        found = [*self.best_pictures_, *[()] * self.shape_.n_added]
         if self.shape_.splits:
-            pieces = sorted({k for split in self.shape_.splits for k in split.numbers})
-            share = self._pieces.topics[:, pieces]
-            found += [()] * self.shape_.n_added
-            for k, of_pair in zip(pieces, share.T, strict=True):
-                own = share.argmax(axis=1) == pieces.index(k)
-                best = (
-                    best_columns(np.where(own, of_pair, 0.0)[None], BEST_PICTURES)[0]
-                    if self._pair_ids
-                    else ()
-                )
-                found[k] = tuple((self._pair_ids[row], float(of_pair[row])) for row in best if own[row])
+            for k, best in self._pieces.best(self.shape_.splits, BEST_PICTURES).items():
+                found[k] = tuple((self._pair_ids[row], share) for row, share in best if self._pair_ids)
         return self.shape_.best(found)
 
     def _divided(self, values: np.ndarray) -> np.ndarray:
@@ -2092,20 +2083,16 @@ class VisualTopicModel:
             "shape": self.shape_.stored(),
             "notes": notes,
             "versions": package_versions(PACKAGES),
+            "calibration": self._tuned.stored(),
         }
-        arrays = {"topic_share": self.topic_share_, "topic_counts": self._topic_counts}
-        arrays["word_forms"] = self._word_forms()
-        arrays["intrusion"] = self.intrusion_
-        words = self._reader.pair_words
-        arrays |= _under(
-            "reader",
-            {
-                **{name: getattr(self._reader, name) for name in ("topic_share", "places", "frequency")},
-                **{name: getattr(words, name) for name in ("indices", "indptr")},
-            },
-        )
-        about["calibration"] = self._tuned.stored()
-        arrays |= {f"coherence_{reads}": values for reads, values in self.coherence_.items()}
+        arrays = {
+            "topic_share": self.topic_share_,
+            "topic_counts": self._topic_counts,
+            "word_forms": self._word_forms(),
+            "intrusion": self.intrusion_,
+            **{f"coherence_{reads}": values for reads, values in self.coherence_.items()},
+            **_under("reader", self._reader.arrays()),
+        }
         if self.method_ == "plus":
             parts, about["plus"] = plus_arrays(self.image_model_.model)  # type: ignore[union-attr]
             about["vocabulary"] = self.vocabulary_
@@ -2175,7 +2162,8 @@ class VisualTopicModel:
             model._keep(about["method"], _sides(arrays, about))
             plus = model.method_ == "plus"
             model.space_ = model.image_model_.model.space if plus else space_of_arrays(_part(arrays, "space"))  # type: ignore[union-attr]
-            model._reader = _saved_reader(_part(arrays, "reader"), model)
+            width = len(model.space_.correlations)
+            model._reader = Reader.of_arrays(_part(arrays, "reader"), model.topic_word_, width)
             model._tuned = Tuned.read(about["calibration"])
             model.topic_share_, model._topic_counts = arrays["topic_share"], arrays["topic_counts"]
             model._forms = arrays.get("word_forms")  # which older models have not
@@ -2317,13 +2305,6 @@ def _folded(x: np.ndarray, top: int) -> dict[int, list[int]]:
         left &= ~twins
         found[row] = np.flatnonzero(twins).tolist()
     return found
-
-
-def _kind(known: Sequence[str], unknown: Sequence[str]) -> str:
-    """What a text asks for, one of `vtm.metrics.calibration.ASKED`."""
-    if known and not unknown and len(known) <= FEW_WORDS:
-        return "words"
-    return "text" if known else "unknown"
 
 
 def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
@@ -2563,17 +2544,3 @@ def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray
     """What `_under` put under the prefix."""
     start = f"{prefix}/"
     return {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-
-
-def _saved_reader(arrays: Mapping[str, np.ndarray], model: VisualTopicModel) -> Reader:
-    places = arrays["places"]
-    shape = len(places), len(model.vocabulary_)
-    words = PairWords(arrays["indices"], arrays["indptr"], shape[1])
-    if len(words.indptr) != shape[0] + 1:
-        raise ValueError(f"words of {len(words.indptr) - 1} pairs at {shape[0]} places")
-    reader = Reader(model.topic_word_, arrays["topic_share"], places, words, arrays["frequency"])
-    n_topics, width = len(model.topic_word_), len(model.space_.correlations)
-    found = reader.topic_share.shape, places.shape, reader.frequency.shape
-    if found != ((n_topics,), (len(places), width), (shape[1],)):
-        raise ValueError(f"shares, places and frequencies are of shapes {found}")
-    return reader

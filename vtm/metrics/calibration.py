@@ -206,7 +206,7 @@ def share_hit(score: np.ndarray, right: np.ndarray, *, top: int = 5) -> np.ndarr
 
 SCORES = ("space", "topics", "pairs", "words")
 WORD_SCORES = ("topics", "pairs")
-# What is asked for: a few words that are all known, a text with some known words, one without any.
+# What is asked for (`asked_for`).
 ASKED = ("words", "text", "unknown")
 FEW_WORDS = 3
 SHARPNESS = (
@@ -223,6 +223,13 @@ SAME = 0.5  # share of a text's words, by their weight, that a picture's own tex
 # Beside a text, weights of a picture that is to be alike and of a text that is not to fit (`Question`).
 LIKE, MINUS = 0.5, 0.75
 FLAT = 0.95  # share of the held-out texts whose topics are less spread than those of a text that is said to be flat
+
+
+def asked_for(known: Sequence[str], unknown: Sequence[str]) -> str:
+    """Which of `ASKED` a text of these words is: a few that are all known, a text with some known ones, one without any."""
+    if known and not unknown and len(known) <= FEW_WORDS:
+        return "words"
+    return "text" if known else "unknown"
 
 
 @dataclass(frozen=True)
@@ -365,6 +372,28 @@ class Reader:
     frequency: np.ndarray
     part: tuple[np.ndarray, Any] | None = None
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All but the topics' words, by name: what `of_arrays` takes."""
+        own = {name: getattr(self, name) for name in ("topic_share", "places", "frequency")}
+        return own | {name: getattr(self.pair_words, name) for name in ("indices", "indptr")}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], topic_word: np.ndarray, width: int) -> Reader:
+        """The reader that `arrays` took apart, of topics (K, V) in a space of `width` dimensions.
+
+        Raises
+        ------
+        LookupError, ValueError
+            Something is missing, or arrays of shapes that do not fit together.
+        """
+        (n_topics, n_words), places = topic_word.shape, arrays["places"]
+        words = PairWords(arrays["indices"], arrays["indptr"], n_words)
+        reader = cls(topic_word, arrays["topic_share"], places, words, arrays["frequency"])
+        found = reader.topic_share.shape, places.shape, reader.frequency.shape, words.indptr.shape
+        if found != ((n_topics,), (len(places), width), (n_words,), (len(places) + 1,)):
+            raise ValueError(f"shares, places, frequencies and pairs are of shapes {found}")
+        return reader
+
     @cached_property
     def _sums(self) -> tuple[np.ndarray, np.ndarray, float]:
         """Of all words: p(word | topic) (K,), how many each pair holds (m,), the frequencies."""
@@ -420,8 +449,7 @@ class Reader:
         asked = self._weights(counts)
         by_topic = self.topic_share[:, None] * self.topic_word
         theta = asked @ (by_topic / by_topic.sum(axis=0)).T
-        place = self.pair_words.mean(asked) @ self.places
-        place /= np.maximum(np.linalg.norm(place, axis=1, keepdims=True), 1e-12)
+        place = _unit(self.pair_words.mean(asked) @ self.places)
         # It ranks the same for one query; yet for rare words, a high lift is still a small chance.
         rarity = asked @ np.log(self.overall)
         return Reading(theta, place, self.near(place), {"asked": asked, "rarity": rarity[:, None]})

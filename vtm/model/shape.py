@@ -14,6 +14,7 @@ import numpy as np
 
 from vtm.config import numpy_generator
 from vtm.errors import ConfigError
+from vtm.metrics.ranking import best_columns
 from vtm.model.plus import PlusConfig, spherical_kmeans, unit
 
 if TYPE_CHECKING:
@@ -91,6 +92,17 @@ class Pieces:
             part = near @ weights  # (n, j)
             total = part.sum(axis=1, keepdims=True)
             found.append(np.where(total > 0, part / np.where(total > 0, total, 1), share).T)
+        return found
+
+    def best(self, splits: Iterable[Split], most: int) -> dict[int, list[tuple[int, float]]]:
+        """Each piece -> the pairs that have more of it than of any other, `most` at most, and how much; best first."""
+        pieces = sorted({k for split in splits for k in split.numbers})
+        share, found = self.topics[:, pieces], {}
+        largest = share.argmax(axis=1)
+        for column, k in enumerate(pieces):
+            own = np.flatnonzero(largest == column)
+            rows = own[best_columns(share[own, column][None], most)[0]] if len(own) else own
+            found[k] = [(int(row), float(share[row, column])) for row in rows]
         return found
 
     def centres(self, topic: int, into: int, places: np.ndarray, *, seed: int) -> np.ndarray:
