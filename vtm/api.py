@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from vtm.model.distill import Trained
-    from vtm.model.plus import PlusModel
+    from vtm.model.plus import PlusModel, SharedSpace
     from vtm.model.topicmodel import TopicModel
 
     Side = TopicModel | PlusSide  # a model of texts or of pictures
@@ -657,8 +657,8 @@ class VisualTopicModel:
         given = {name: plain(value) for name, value in self.get_params(deep=False).items()}
         if isinstance(given["stop_words"], str | Path):
             given["stop_words"] = list(read_words(given["stop_words"]))
-        config, bow = _configs(given, len(texts))
-        if chosen_method(given["method"], given["teacher"]) != "plus":
+        method, config, bow = _configs(given, len(texts))
+        if method != "plus":
             require("torch")
         names = list(map(str, range(len(texts))))
         if images is not None:
@@ -693,6 +693,7 @@ class VisualTopicModel:
             Chosen.of(image, rows),
             [names[row] for row in rows],
             given=given,
+            method=method,
             config=config,
             bow=bow,
             dropped=dropped,
@@ -787,6 +788,7 @@ class VisualTopicModel:
         ids: Sequence[str],
         *,
         given: dict[str, Any],
+        method: str,
         config: ModelConfig,
         bow: BowConfig,
         dropped: Sequence[Dropped],
@@ -825,7 +827,6 @@ class VisualTopicModel:
         learned, judges = np.flatnonzero(~aside), np.flatnonzero(aside)
         training = {reads: Chosen.of(x, learned) for reads, x in pairs.items()}, counts[learned]
         held = {reads: x[judges] for reads, x in pairs.items()}, counts[judges]
-        method = chosen_method(given["method"], given["teacher"])
         start = None
         self.sizes_: tuple[SizeTried, ...] = ()
         if not isinstance(n_topics, int):
@@ -846,12 +847,17 @@ class VisualTopicModel:
             )
             given["n_topics"] = n_topics
             start = start[learned]
+        models = None
+        sides: dict[str, Side]
         if method == "plus":
-            sides = _fit_plus(*training, vocabulary.words, n_topics=n_topics, seed=seed, start=start)
-            models = None
+            (x, bags), of_plus = training, PlusConfig(n_topics=n_topics)
+            plus = fit_plus(x["text"], x["image"], bags, config=of_plus, seed=seed, start=start)
+            sides = {reads: PlusSide(plus, vocabulary.words, reads) for reads in pairs}
+            space = plus.space
         else:
             models = _fit_networks(method, training, held, vocabulary.words, given=given, config=config)
             sides = {"text": models.text, "image": models.image}
+            space = fit_space(**training[0], **{name: getattr(PlusConfig, name) for name in SPACE})
         theta = {reads: side.theta(pairs[reads]) for reads, side in sides.items()}
         losses = [
             loss
@@ -897,17 +903,13 @@ class VisualTopicModel:
                 f"{repeated} of {n_topics} topics share most of their words with another: lower n_topics"
             )
         best = [best_columns(theta["image"][None, :, k], BEST_PICTURES)[0] for k in range(n_topics)]
-        if method == "plus":
-            self.space_ = sides["text"].model.space  # type: ignore[union-attr]
-        else:
-            self.space_ = fit_space(**training[0], **{name: getattr(PlusConfig, name) for name in SPACE})
         strange: dict[str, list[int]] = {}
         if vectors:
             held_texts = [texts[row] for row in rows[aside]]
             strange = vocabulary.strange(held_texts, given["stop_words"], most=MOST_QUERIES)
         names = [ids[row] for row in rows.tolist()]
-        self._learn_to_read(pairs, theta, counts, aside, sides, strange, vectors, ids=names, seed=seed)
-        self._keep(method, sides)
+        self._keep(method, sides, space)
+        self._learn_to_read(pairs, theta, counts, aside, strange, vectors, ids=names, seed=seed)
         self.topic_share_ = theta["image"].mean(axis=0, dtype=np.float64)
         self.growth_: Growth | None = None
         if before is not None:
@@ -961,7 +963,6 @@ class VisualTopicModel:
         theta: Mapping[str, np.ndarray],
         counts: csr_matrix,
         aside: np.ndarray,
-        sides: Mapping[str, Side],
         strange: Mapping[str, Sequence[int]],
         vectors: Callable[[list[str]], np.ndarray] | None,
         *,
@@ -986,13 +987,12 @@ class VisualTopicModel:
         place = {reads: self.space_.embed(reads, x[read]) for reads, x in pairs.items()}
         kept_at, told_at = np.searchsorted(read, kept), np.searchsorted(read, told)
         places = unit(place["text"] + place["image"])[kept_at].astype(np.float32)
-        topic_word = sides["image"].topic_word()
-        self._reader = Reader(topic_word, share, places, PairWords.of(has[rows].tocsr()), frequency)
+        self._reader = Reader(self.topic_word_, share, places, PairWords.of(has[rows].tocsr()), frequency)
         of_strange = None
         if len(strange) >= FEWEST_HELD_OUT:
             x = vectors(list(strange))  # type: ignore[misc]
             nothing = np.zeros((len(x), counts.shape[1]), dtype=bool)
-            asked = self._reader.text(sides["text"].theta(x), self.space_.embed("text", x), nothing)
+            asked = self._reader.text(self.text_model_.theta(x), self.space_.embed("text", x), nothing)
             of_strange = asked, np.array([np.isin(np.arange(len(told)), held) for held in strange.values()])
         self._tuned = tune(
             self._reader,
@@ -1004,8 +1004,9 @@ class VisualTopicModel:
             strange=of_strange,
         )
 
-    def _keep(self, method: str, sides: Mapping[str, Side]) -> None:
+    def _keep(self, method: str, sides: Mapping[str, Side], space: SharedSpace) -> None:
         self.method_, self.text_model_, self.image_model_ = method, sides["text"], sides["image"]
+        self.space_ = space
         self.vocabulary_, self.topic_word_ = self.image_model_.vocabulary, self.image_model_.topic_word()
         self.shape_ = Shape()
         self._forms: np.ndarray | None = None
@@ -1082,14 +1083,10 @@ class VisualTopicModel:
         """
         self._check_fitted()
         for embeddings, dropped in self._encoders.blocks(*given_pictures(images), progress=self.progress):
-            yield self._theta_of_pictures(embeddings), dropped
-
-    def _theta_of_pictures(self, x: np.ndarray) -> np.ndarray:
-        """Topic distributions (n, K) of embeddings (n, E), NaN where these are."""
-        theta = np.full((len(x), len(self.topic_numbers_)), np.nan, dtype=np.float32)
-        usable = ~np.isnan(x).any(axis=1)
-        theta[usable] = self._shown_theta("image", x[usable])
-        return theta
+            theta = np.full((len(embeddings), len(self.topic_numbers_)), np.nan, dtype=np.float32)
+            usable = _usable(embeddings)
+            theta[usable] = self._shown_theta("image", embeddings[usable])
+            yield theta, dropped
 
     def transform_text(
         self, texts: Sequence[str] | None = None, *, text_embeddings: np.ndarray | None = None
@@ -2159,9 +2156,7 @@ class VisualTopicModel:
             }
             model = cls(**parameters)
             model._given, model._encoders = parameters, ModelEncoders(parameters, about["encoder_keys"])
-            model._keep(about["method"], _sides(arrays, about))
-            plus = model.method_ == "plus"
-            model.space_ = model.image_model_.model.space if plus else space_of_arrays(_part(arrays, "space"))  # type: ignore[union-attr]
+            model._keep(about["method"], *_sides(arrays, about))
             width = len(model.space_.correlations)
             model._reader = Reader.of_arrays(_part(arrays, "reader"), model.topic_word_, width)
             model._tuned = Tuned.read(about["calibration"])
@@ -2313,21 +2308,6 @@ def _check_number(n: int, dropped: Sequence[Dropped]) -> None:
         raise DataError(f"{n} usable pairs of text and picture{why}: at least {MIN_PAIRS} are needed")
 
 
-def _fit_plus(
-    x: Mapping[str, np.ndarray],
-    counts: csr_matrix,
-    vocabulary: tuple[str, ...],
-    *,
-    n_topics: int,
-    seed: int,
-    start: np.ndarray | None,
-) -> dict[str, Side]:
-    """VTM+ of one member, read from either side."""
-    config = PlusConfig(n_topics=n_topics)
-    model = fit_plus(x["text"], x["image"], counts, config=config, seed=seed, start=start)
-    return {reads: PlusSide(model, vocabulary, reads) for reads in ("text", "image")}
-
-
 def _fit_networks(
     method: str,
     training: tuple[Mapping[str, np.ndarray], csr_matrix],
@@ -2367,21 +2347,20 @@ def _idle(config: ModelConfig, given: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in chosen.items() if value != getattr(default, name))
 
 
-def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowConfig]:
-    """What the parameters say of the network and of the vocabulary, all of them checked; errors name the parameter."""
-    for name, least in (("n_topics", 2), ("random_state", 0)):
-        values = given[name]
-        if name == "n_topics" and values == AUTO:
-            continue
-        for value in (
-            values if name == "n_topics" and isinstance(values, tuple | list) and values else [values]
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                why = "; a run without a seed cannot be repeated" if name == "random_state" else ""
-                raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{why}")
-    if not isinstance(given["n_topics"], int) and chosen_method(given["method"], given["teacher"]) != "plus":
-        raise ConfigError(f"n_topics={given['n_topics']!r}: sizes are tried with VTM+ only; name one number")
-    chosen_method(given["method"], given["teacher"])
+def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[str, ModelConfig, BowConfig]:
+    """The method, and what the parameters say of network and vocabulary, all of them checked; errors name the parameter."""
+    sizes, no_seed = given["n_topics"], "; a run without a seed cannot be repeated"
+    some = [] if sizes == AUTO else sizes if isinstance(sizes, list) and sizes else [sizes]
+    whole = [
+        *(("n_topics", size, 2, "") for size in some),
+        ("random_state", given["random_state"], 0, no_seed),
+    ]
+    for name, value, least, why in whole:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"{name}={value!r}: must be a whole number, at least {least}{why}")
+    method = chosen_method(given["method"], given["teacher"])
+    if not isinstance(sizes, int) and method != "plus":
+        raise ConfigError(f"n_topics={sizes!r}: sizes are tried with VTM+ only; name one number")
     share = given["validation"]
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 0.5:
         raise ConfigError(f"validation={share!r}: is a share of the pairs, from 0 to 0.5")
@@ -2394,7 +2373,7 @@ def _configs(given: Mapping[str, Any], n_pairs: int) -> tuple[ModelConfig, BowCo
         kind(**{field.name: chosen[field.name] for field in fields(kind)})
         for kind in (ModelConfig, BowConfig)
     )
-    return config, bow  # type: ignore[return-value]
+    return method, config, bow  # type: ignore[return-value]
 
 
 def chosen_method(method: str, teacher: str | None) -> str:
@@ -2414,14 +2393,14 @@ def chosen_method(method: str, teacher: str | None) -> str:
     return named
 
 
-def _as_texts(texts: Any, name: str = "texts") -> list[str]:
+def _as_texts(texts: Any) -> list[str]:
     """A list of texts; an error for one text instead of several, and for what is no text."""
     if isinstance(texts, str | bytes):
-        raise ConfigError(f"{name}: give a list of texts, as in {name}=[{texts[:20]!r}]")
+        raise ConfigError(f"texts: give a list of texts, as in texts=[{texts[:20]!r}]")
     texts = list(texts)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise DataError(f"{name}[{row}] is of type {type(text).__name__}, not a text; leave it out")
+            raise DataError(f"texts[{row}] is of type {type(text).__name__}, not a text; leave it out")
     return [str(text) for text in texts]
 
 
@@ -2528,16 +2507,19 @@ def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     return {f"{prefix}/{name}": array for name, array in arrays.items()}
 
 
-def _sides(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> dict[str, Side]:
-    """The models of a saved model's arrays."""
+def _sides(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> tuple[dict[str, Side], SharedSpace]:
+    """The models of a saved model's arrays, and their space."""
     if about["method"] == "plus":
         model, words = plus_of_arrays(_part(arrays, "plus"), about["plus"]), tuple(about["vocabulary"])
         if len(words) != model.topic_word.shape[2]:
             raise ValueError(f"{len(words)} words for topics of {model.topic_word.shape[2]}")
-        return {reads: PlusSide(model, words, reads) for reads in ("text", "image")}
+        return {reads: PlusSide(model, words, reads) for reads in ("text", "image")}, model.space
     from vtm.model.topicmodel import model_of_arrays
 
-    return {reads: model_of_arrays(_part(arrays, reads), about[reads]) for reads in ("text", "image")}
+    sides: dict[str, Side] = {
+        reads: model_of_arrays(_part(arrays, reads), about[reads]) for reads in ("text", "image")
+    }
+    return sides, space_of_arrays(_part(arrays, "space"))
 
 
 def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
