@@ -748,7 +748,6 @@ class VisualTopicModel:
         >>> model.get_feature_names_out().tolist()
         ['topic0', 'topic1', 'topic2']
         """
-        self._check_fitted()
         return np.array([f"topic{k}" for k in self.topic_numbers_], dtype=object)
 
     def score(
@@ -1556,8 +1555,8 @@ class VisualTopicModel:
         theta = np.full((len(x), len(self.topic_numbers_)), np.nan, dtype=np.float32)
         allowed = np.flatnonzero(self._allowed())
         found: list[tuple[Keyword, ...]] = [()] * len(x)
-        by = tuple(name for name, weight in self._tuned.word_mix.items() if weight)
-        needed = Needed(("topics", "pairs") if self.shape_.splits else ("topics",), by)
+        names = ("topics", "pairs") if self.shape_.splits else ("topics",)
+        needed = Needed(names, self._tuned.words_by)
         for rows, whole in self._read_pictures(Chosen.of(x, usable), needed=needed):
             reading = whole.first(rows.stop - rows.start)
             theta[usable[rows]] = self._as_shown(reading.theta, reading.near)

@@ -549,10 +549,15 @@ class Tuned:
         """The `SCORES` that count for what is asked."""
         return tuple(name for name, weight in self.mix[asked].items() if weight)
 
+    @property
+    def words_by(self) -> tuple[str, ...]:
+        """The `WORD_SCORES` that count."""
+        return tuple(name for name, weight in self.word_mix.items() if weight)
+
     def needed(self, questions: Sequence[Question]) -> Needed:
         """What pictures are read for, where these are asked."""
         names = set().union(*(question.names(self) for question in questions))
-        by = tuple(name for name, weight in self.word_mix.items() if weight) if "words" in names else ()
+        by = self.words_by if "words" in names else ()
         words = np.unique(np.concatenate([question.words for question in questions])) if by else None
         return Needed(tuple(name for name in SCORES if name in names), by, words)
 
