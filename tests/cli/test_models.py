@@ -227,7 +227,7 @@ def test_sweep_shows_sizes_and_train_takes_what_it_recommends(tmp_path):
     asked = ("scenes:n=120", "--topics", "3,8", "--encoder", "pixels")
     result = run("sweep", *asked, "-o", tmp_path / "sweep.svg")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert [row["topics"] for row in rows] == ["3", "8"]
+    assert [row["topics"] for row in rows] == ["3", "8"] and "not tried" not in result.stderr
     scenes = load_corpus("scenes", n=120)
     model = VisualTopicModel((3, 8), encoder="pixels", language=scenes.language)
     model.fit(scenes.texts, scenes.images)
@@ -249,6 +249,10 @@ def test_sweep_shows_sizes_and_train_takes_what_it_recommends(tmp_path):
     trained = run("train", "scenes:n=120", "-o", tmp_path / "m", "--topics", "3,8", "--encoder", "pixels")
     assert re.search(rf"^topics +{chosen}, of 3, 8$", trained.stdout, re.M)
     assert VisualTopicModel.load(tmp_path / "m").n_topics == int(chosen)
+    beyond = run("sweep", "scenes:n=120", "--topics", "3,500,8,500", "--encoder", "pixels")
+    assert beyond.stdout == result.stdout
+    learned = model.n_pairs_ - model.n_validation_
+    assert f"not tried: 500; more topics than pairs to train on, {learned}\n" in beyond.stderr
 
 
 def test_sweep_and_train_refuse_what_is_no_number_of_topics(tmp_path):
@@ -319,6 +323,26 @@ def test_update_replaces_the_model_and_takes_a_table_that_has_grown(tmp_path):
     run("update", model, more, "--earlier", tmp_path / "moved.csv")
     updated = VisualTopicModel.load(model)
     assert updated.n_pairs_ == 125 and updated.notes_["corpus"] == ["./moved.csv", "./more.csv"]
+
+
+def test_update_does_not_replace_a_model_whose_pairs_are_not_there(tmp_path):
+    """A model moved to a folder with another table of the same name: its pairs are in it alone."""
+    (tmp_path / "moved").mkdir()
+    table, other = a_table(tmp_path / "t.csv", range(90)), a_table(tmp_path / "moved" / "t.csv", range(44))
+    more, model = a_table(tmp_path / "more.csv", range(90, 100)), tmp_path / "moved" / "m"
+    run("train", table, "-o", tmp_path / "m", "--n-topics", 6, "--encoder", "pixels")
+    before = (tmp_path / "m").rename(model).read_bytes()
+    told = run("update", model, more, code=2).stderr.splitlines()[-1]
+    assert told == (
+        f"error: {model}: of the 90 pairs that it was trained on 44 are left, and it would be replaced; name what it "
+        "was trained on with --earlier, or another file for the updated model with -o"
+    )
+    assert model.read_bytes() == before
+    run("update", model, more, "-o", tmp_path / "moved" / "small")
+    assert VisualTopicModel.load(tmp_path / "moved" / "small").n_pairs_ == 54
+    a_table(other, range(45))  # half of them
+    run("update", model, more)
+    assert VisualTopicModel.load(model).n_pairs_ == 55
 
 
 def test_update_refuses_a_network_and_a_place_that_is_no_model(model, tmp_path):
@@ -457,7 +481,9 @@ def test_how_sure_keywords_are_is_said(model, api, photos, tmp_path):
         assert known.precision >= 0.5
         assert f"keywords of {known.threshold:.2f} or more: {known.precision:.0%} of those were right" in said
     else:
-        assert "no chance makes half of the keywords right on held-out pairs" in said
+        assert (
+            "no keywords are shown: of the surest on held-out pairs, too, less than half were right" in said
+        )
     run("train", "scenes:n=60", "-o", tmp_path / "few", "--encoder", "pixels", "--n-topics", 4)
     result = run("tag", tmp_path / "few", photos)
     assert "no pairs were held out in training: how sure the keywords are is not known" in result.stderr
@@ -1261,6 +1287,8 @@ def test_topics_shows_the_largest_first(model, api, tmp_path):
     first = json.loads((tmp_path / "topics.jsonl").read_text().splitlines()[0])
     assert first["keywords"] == api.topics(10, order="ctfidf")[order[0]]
     assert first["mixed"] is bool(api.intrusion_[order[0]] <= 0.5)
+    in_csv = next(csv.DictReader(io.StringIO(run("topics", model, "--ctfidf").stdout)))
+    assert first["times as frequent"] == [float(times) for times in in_csv["times as frequent"].split(", ")]
     shown = run("topics", model, "--top", 1, "--format", "table").stdout
     assert shown.count("(mixed)") == mixed
     assert f"{row['keywords'].split(', ')[0]} {row['times as frequent'].split(', ')[0]}×" in shown

@@ -261,6 +261,16 @@ def test_unknown_names_and_options_list_the_possible_ones(monkeypatch, tmp_path)
         load_corpus("openclipart", n=3)
     with pytest.raises(MissingError, match="here/pictures"):
         load_corpus("here/pictures")
+    (tmp_path / "photos.csv").touch()
+    for typed, in_python in (
+        ("scenes:n=60", r"load_corpus\('scenes', n=60\)"),
+        ("photos.csv:lang=de", r"load_corpus\('photos.csv', lang='de'\)"),
+    ):
+        with pytest.raises(ConfigError, match=f"'{typed}': in Python options are arguments, .*{in_python}"):
+            load_corpus(typed)
+    (tmp_path / "photos.csv").unlink()
+    with pytest.raises(MissingError, match="lost.csv:lang=de: no such file"):
+        load_corpus("lost.csv:lang=de")
     for bad in (0, 1.5, True, "9"):
         with pytest.raises(ConfigError, match="n is"):
             load_corpus("scenes", n=bad)

@@ -178,6 +178,12 @@ def update_model(
         raise DataError(
             f"{corpus}: all of its {counted(len(more), 'pair is', 'pairs are')} in the model already; name new ones"
         )
+    # A model that was moved finds the table of its new folder: what it knows must not be lost to that.
+    if 2 * n < loaded.n_pairs_ and out == model:
+        raise DataError(
+            f"{model}: of the {loaded.n_pairs_} pairs that it was trained on {n} are left, and it would be replaced; "
+            f"{remedy}, or another file for the updated model with -o"
+        )
     labels = loaded.trained(divided=True).topic_labels()
     with warnings.catch_warnings(action="ignore", category=ModelWarning):  # the report says it all
         loaded.partial_fit(
@@ -289,6 +295,13 @@ def sweep_sizes(
     columns = {name: str if name in of_text else int if name == "topics" else float for name in rows[0]}
     with open_rows(kind, None, columns) as write:
         write(rows)
+    tried = {one.n_topics for one in model.sizes_}
+    if isinstance(sizes, tuple) and (
+        left := [str(size) for size in dict.fromkeys(sizes) if size not in tried]
+    ):
+        say(
+            f"not tried: {', '.join(left)}; more topics than pairs to train on, {model.n_pairs_ - model.n_validation_}"
+        )
     say(f"recommended: {chosen.n_topics} topics; {why}")
     say(
         f"judged by {model.n_validation_} held-out pairs of {model.n_pairs_}; train with --topics {chosen.n_topics}"
@@ -425,7 +438,7 @@ def show_topics(
             found |= {"share": f"{share:.1%}", "keywords": beside}
         elif kind == "jsonl":
             found = {name: value for name, value in found.items() if name not in SHEET}
-            found["mixed"] = bool(mixed[k])
+            found |= {"mixed": bool(mixed[k]), "times as frequent": [float(one) for one in frequent]}
         return found
 
     columns = {"topic": int, "share": float, "coherence": float, "keywords": list}

@@ -503,7 +503,10 @@ def _say_how_sure(model: VisualTopicModel, min_confidence: float | None) -> None
             f"where {known.shown:.0%} of the five likeliest words were shown"
         )
     elif min_confidence is None:
-        say("no chance makes half of the keywords right on held-out pairs; see all with --min-confidence 0")
+        say(
+            "no keywords are shown: of the surest on held-out pairs, too, less than half were right; "
+            "see all with --min-confidence 0"
+        )
 
 
 def _writers(write_sidecars: bool, sidecar_name: str, write_originals: bool) -> list[_Writer]:

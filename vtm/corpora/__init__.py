@@ -73,6 +73,10 @@ def load_corpus(name_or_path: str | Path, /, **options: Any) -> Corpus:
                 f"{name[:200]!r}: is not a corpus, and cannot be read as a file ({why})"
             ) from None
         if not there:
+            typed, given = parse_corpus(name) if ":" in name else (name, {})
+            if given and (typed in CORPORA or Path(typed).exists()):
+                named = ", ".join([repr(typed), *(f"{option}={value!r}" for option, value in given.items())])
+                raise ConfigError(f"{name!r}: in Python options are arguments, as in load_corpus({named})")
             if path.suffix or len(path.parts) > 1:
                 raise MissingError(f"{path}: no such file or folder; the corpus is read from there")
             raise ConfigError(
