@@ -39,7 +39,16 @@ from vtm.corpora.words import (
     word_forms,
 )
 from vtm.encoders import OWN, EncoderPair, ModelEncoders, joined
-from vtm.errors import ConfigError, DataError, MissingError, VtmError, check_choice, counted, require
+from vtm.errors import (
+    ConfigError,
+    DataError,
+    MissingError,
+    VtmError,
+    check_choice,
+    check_column,
+    counted,
+    require,
+)
 from vtm.files import (
     load_about,
     load_arrays,
@@ -1345,6 +1354,8 @@ class VisualTopicModel:
     def _question(self, text: str | None, like: Any, minus: str | None, topic: int | str | None) -> Question:
         """What `match` is asked."""
         if topic is None:
+            if text is None and minus is None and like is None:
+                raise ConfigError("give a text, like or a topic: what to look for")
             given = [None if item is None else [item] for item in (text, like, minus)]
             return self._questions(given[0], None, *given[1:])[0]
         if (text, minus) != (None, None) or like is not None:
@@ -2394,6 +2405,7 @@ def chosen_method(method: str, teacher: str | None) -> str:
 
 def _as_texts(texts: Any) -> list[str]:
     """A list of texts; an error for one text instead of several, and for what is no text."""
+    check_column("texts", texts)
     if isinstance(texts, str | bytes):
         raise ConfigError(f"texts: give a list of texts, as in texts=[{texts[:20]!r}]")
     texts = list(texts)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 # Control characters, with which a terminal can be driven (ECMA-48), and what breaks a line.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -128,6 +129,14 @@ def check_choice(what: str, value: object, known: Collection[str]) -> None:
     """Raise a ConfigError that begins with `what` unless a value is one of those that are known."""
     if not isinstance(value, str) or value not in known:
         raise ConfigError(f"{what}: {choice(value, known)}")
+
+
+def check_column(name: str, given: Any) -> None:
+    """Raise a ConfigError for a table in place of one of its columns: a data frame would be read as its columns' names."""
+    if getattr(given, "ndim", 1) == 2 and hasattr(given, "columns"):
+        raise ConfigError(
+            f"{name}: a table of columns {listed([*map(str, given.columns)])}; give one of them"
+        )
 
 
 def shortened(text: str, most: int) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone
@@ -260,6 +261,7 @@ def test_a_fitted_model_is_a_step_of_a_pipeline(corpus, plus):
     told = steps.fit(images, labels).predict(images)
     theta = plus.transform(corpus.images)
     np.testing.assert_array_equal(told, LogisticRegression().fit(theta, labels).predict(theta))
+    np.testing.assert_array_equal(plus.transform(images[:3].astype(str)), theta[:3])
     assert steps[:-1].get_feature_names_out().tolist() == [f"topic{k}" for k in range(6)]
 
 
@@ -368,6 +370,17 @@ def test_the_orientation_of_a_picture_in_memory_counts(corpus, model, tmp_path):
         (lambda m, c: m.transform([np.zeros((9, 9, 2), np.uint8)]), DataError, r"shape \(9, 9, 2\)"),
         (lambda m, c: m.transform([3]), DataError, r"images\[0\] is of type int"),
         (lambda m, c: m.transform(), ConfigError, "give images, or image_embeddings"),
+        (
+            lambda m, c: m.transform(pd.DataFrame({"file_name": c.images})),
+            ConfigError,
+            "images: a table of columns file_name; give one of them",
+        ),
+        (
+            lambda m, c: m.transform_text(pd.DataFrame({"text": c.texts})),
+            ConfigError,
+            "columns text; give one",
+        ),
+        (lambda m, c: m.match(images=c.images), ConfigError, "give a text, like or a topic"),
         (
             lambda m, c: m.transform(c.images[:2], image_embeddings=np.ones((2, 208))),
             ConfigError,

@@ -222,7 +222,7 @@ def test_corpus_of_a_table_counts_what_was_dropped(empty: Path) -> None:
         ("scenes:n=few", "n is 'few'; give a whole number"),
         (
             "bad.csv",
-            "bad.csv: which column is the image_column? Name it by that option; its columns are a, b",
+            "bad.csv: which column is the image_column? Its columns are a, b; name one, as in bad.csv:image_column=NAME",
         ),
         ("bad.csv:image_column=photo", "bad.csv: no column 'photo' for image_column; its columns are a, b"),
     ],

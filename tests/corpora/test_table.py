@@ -355,7 +355,7 @@ def test_coco_that_names_a_picture_it_lacks_is_refused(tmp_path):
     told = {"images": [], "annotations": [{"image_id": 5, "caption": "x"}]}
     with pytest.raises(DataError, match=r"t\.json: annotation 1 names the picture 5"):
         load_corpus(write(tmp_path / "t.json", json.dumps(told)))
-    for content in ("[]", "{}", '{"images": [{"id": 1}], "annotations": []}', "{oops"):
+    for content in ("{}", '{"images": [{"id": 1}], "annotations": []}', "{oops"):
         with pytest.raises(DataError, match=r"t\.json: holds no captions as COCO's"):
             load_corpus(write(tmp_path / "t.json", content))
 
@@ -469,6 +469,17 @@ def test_pictures_in_another_folder_by_an_option_that_names_it(folder, tmp_path)
         "a.png": "hat", "d.png": "coat. belt.", "linked/e.png": "shoe",
     }  # fmt: skip
     assert corpus.drop_counts() == {"outside-folder": 1}
+    alone = write(folder / "alone.csv", "image,text", "linked/e.png,shoe")
+    with pytest.raises(DataError, match=r"linked/e.png, lie outside .* as in alone.csv:pictures=FOLDER"):
+        load_corpus(alone)
+
+
+def test_a_list_of_records_is_no_captions(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('[{"file_name": "a.png", "text": "a hat"}]')
+    with pytest.raises(
+        DataError, match="t.json: holds a list; a table in JSON has a row a line, in a file named .jsonl"
+    ):
+        load_corpus(tmp_path / "t.json")
 
 
 def test_further_columns_are_kept_with_their_pairs(tmp_path: Path) -> None:
@@ -504,6 +515,8 @@ def test_further_columns_are_kept_with_their_pairs(tmp_path: Path) -> None:
         (["2021:03:04 10:11:12", "2021-01-31T23:59+02:00", None], ["2021-03", "2021-01", ""], "month"),
         (["2019-01-31", "2021-12-01", "soon"], ["2019-01", "2021-12", ""], "month"),
         (["2019-01-31", "2022-01-01", "nan"], ["2019", "2022", ""], "year"),
+        (["2019.0", "nan", "2020.0"], ["2019", "", "2020"], "year"),
+        (["2019.05", "2020.12"], ["2019-05", "2020-12"], "month"),
         (["12/31/2021", "01/02/2021", "3.3.2021"], ["2021-12", "2021-01", "2021-03"], "month"),
         (["5/5/2021", datetime.date(2021, 6, 1)], ["2021-05", "2021-06"], "month"),
         (["2021-02-30", "31.4.2021", "2021-02-28"], ["2021-02-30", "31.4.2021", "2021-02-28"], "group"),

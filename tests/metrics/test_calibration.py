@@ -60,6 +60,9 @@ def test_the_order_of_scores_stays_and_no_slope_is_infinite():
     assert 0 < apart.slope < 100 and (np.diff(apart.probability(score)) > 0).all()
     against = calibrate(score, score < 5, choose=best_f1)
     assert against.slope == 0
+    # One chance for all tells nothing, unless most are right.
+    assert calibrate(score, score < 4, choose=best_f1).threshold > 1
+    assert calibrate(score, score < 8, choose=best_f1).shown == 1
     for right in (np.zeros(10, bool), np.ones(10, bool)):
         assert np.isfinite(calibrate(score, right, choose=best_f1).probability(score)).all()
     with pytest.raises(DataError, match="one number for each"):

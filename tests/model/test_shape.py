@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -76,6 +77,33 @@ def test_all_that_is_shown_honours_what_was_decided(model: Path) -> None:
     found = shaped.keywords(pictures(), top=len(raw.vocabulary_), min_confidence=0)
     assert len(found[0]) > 5 and all(banned != one.word for words in found for one in words)
     assert shaped.get_feature_names_out().tolist() == ["topic0", "topic2", "topic3", "topic4"]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "said"),
+    [
+        ({"ban": "flag"}, "ban='flag': give a list, as ban=['flag']"),
+        ({"ban": [1]}, "ban: 1 is no word"),
+        ({"hide": 3}, "hide=3: give a list, as hide=[3]"),
+        ({"hide": ["1"]}, "hide: '1' is no whole number"),
+        ({"hide": [1.0]}, "hide: 1.0 is no whole number"),
+        ({"merge": (1, 2)}, "merge=1: give a list, as merge=[(4, 7)]"),
+        ({"merge": [(True, 2)]}, "merge: True is no whole number"),
+        ({"names": ["a"]}, "names=['a']: give a dict, as names={3: 'harbour'}"),
+        ({"names": {"1": "x"}}, "names: '1' is no whole number"),
+        ({"names": {1: None}}, "names: None is no text"),
+        ({"split": [2]}, "split=[2]: give a dict, as split={3: 2}"),
+        ({"split": {2: "2"}}, "split: '2' is no whole number"),
+    ],
+)
+def test_what_is_no_decision_is_refused(decisions, said) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        Shape().edited(6, **decisions)
+
+
+def test_numbers_of_numpy_decide(model: Path) -> None:
+    found = Shape().edited(6, hide=np.array([1]), merge=np.array([[4, 5]]), names={np.int64(0): "sea"})
+    assert found == Shape().edited(6, hide=[1], merge=[(4, 5)], names={0: "sea"})
 
 
 def test_what_is_found_and_its_chances_stay(model: Path) -> None:

@@ -530,6 +530,7 @@ def test_a_column_of_numbers_is_cut_into_classes_of_about_as_many_pictures() -> 
     assert column_classes("month", ["2024-05", "2023-01"]).labels == ("2023-01", "2024-05")
     either = column_classes("day", ["03/04/2021", "05/06/2021"])
     assert not either.ordered and set(either.labels) == {"03/04/2021", "05/06/2021"}
+    assert column_classes("year", ["2018.0", "nan", "2020.0"]).labels == ("2018", "2020")
     counts = column_classes("n", ["10", "nan", "9"])
     assert (counts.labels, counts.of) == (("9", "10"), (1, -1, 0))
     skewed = column_classes("n", ["0"] * 500 + [str(i) for i in range(1, 40)])

@@ -438,7 +438,8 @@ def show_topics(
             found |= {"share": f"{share:.1%}", "keywords": beside}
         elif kind == "jsonl":
             found = {name: value for name, value in found.items() if name not in SHEET}
-            found |= {"mixed": bool(mixed[k]), "times as frequent": [float(one) for one in frequent]}
+            numbers_of: list[Any] = [*map(float, frequent)]
+            found |= {"mixed": bool(mixed[k]), "times as frequent": numbers_of}
         return found
 
     columns = {"topic": int, "share": float, "coherence": float, "keywords": list}

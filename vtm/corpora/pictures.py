@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from vtm.errors import ConfigError, DataError
+from vtm.errors import ConfigError, DataError, check_column
 
 if TYPE_CHECKING:
     import numpy as np
@@ -290,8 +290,10 @@ def given_pictures(images: Any) -> tuple[list[Any], list[str]]:
     import numpy as np
     from PIL import Image
 
+    check_column("images", images)
     single = isinstance(images, str | bytes | Path | Image.Image)
-    if single or (isinstance(images, np.ndarray) and images.dtype != object and images.ndim != 4):
+    # NumPy keeps paths as objects, or as texts: U of one length, T of any.
+    if single or (isinstance(images, np.ndarray) and images.dtype.kind not in "OUT" and images.ndim != 4):
         raise ConfigError("images: give a list of pictures, also of one: [picture]")
     images, names = list(images), []
     for row, image in enumerate(images):

@@ -323,6 +323,10 @@ def _read_coco(table: Path, text: str) -> Iterator[Row]:
     """COCO's captions: pictures by id, and annotations that name these ids."""
     try:
         content = json.loads(text)
+        if isinstance(content, list):
+            raise DataError(
+                f"{table}: holds a list; a table in JSON has a row a line, in a file named .jsonl"
+            )
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
         captions: dict[Any, list[Any]] = {id: [] for id in names}
         for number, annotation in enumerate(content["annotations"], start=1):
@@ -331,6 +335,8 @@ def _read_coco(table: Path, text: str) -> Iterator[Row]:
                     f"{table}: annotation {number} names the picture {annotation['image_id']!r}, which is not there"
                 )
             captions[annotation["image_id"]].append(annotation["caption"])
+    except DataError:
+        raise
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise DataError(
             f"{table}: holds no captions as COCO's files do, with images (id, file_name) and annotations (image_id, "
@@ -434,7 +440,8 @@ CAPTIONS = ("joined", "first", "drawn", "none")
 # A date, with the time of day behind it or without; cameras write colons. Years of four digits, as codes have, are no others.
 _YEAR = r"(?P<year>1\d{3}|2[01]\d{2})"
 _DATES = (
-    rf"{_YEAR}(?:[-:/.](?P<month>\d{{1,2}})(?:[-:/.](?P<day>\d{{1,2}}))?)?",
+    # pandas writes whole numbers as 2021.0 where some are missing.
+    rf"{_YEAR}(?:\.0|[-:/.](?P<month>\d{{1,2}})(?:[-:/.](?P<day>\d{{1,2}}))?)?",
     rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.{_YEAR}",
     # Of these, a column has one or the other.
     rf"(?P<day>\d{{1,2}})[-/](?P<month>\d{{1,2}})[-/]{_YEAR}",
@@ -590,6 +597,11 @@ def load(
         )
     if not (found or dropped):
         raise DataError(f"{path}: no usable pair of text and picture: it has no rows")
+    if not found and {item.reason for item in dropped} == {"outside-folder"}:
+        raise DataError(
+            f"{path}: no usable pair of text and picture: all pictures, such as {dropped[0].id}, lie outside of the "
+            f"table's folder; name theirs, as in {path.name}:pictures=FOLDER, in Python pictures='FOLDER'"
+        )
     several = 0 if own else sum(len(item.captions) > 1 for item in found.values())
     return Corpus.of(
         [
@@ -716,7 +728,10 @@ def _column(
     for guess in (*guesses, *ending):
         if guess in by_lower:
             return by_lower[guess]
-    raise DataError(f"{table}: which column is the {option}? Name it by that option; its columns are {found}")
+    raise DataError(
+        f"{table}: which column is the {option}? Its columns are {found}; name one, as in {table.name}:{option}=NAME, in "
+        f"Python {option}='NAME'"
+    )
 
 
 def _texts(row: Row, column: str) -> list[str]:
@@ -877,7 +892,7 @@ def periods(values: Iterable[Any]) -> tuple[list[str], str]:
         return texts, "group"
     first, last = min(dates.values()), max(dates.values())
     by_month = 12 * (last.year - first.year) + last.month - first.month < MONTHS
-    by_month &= not any(text.isdecimal() for text in dates)  # a year alone
+    by_month &= not any(re.fullmatch(r"\d{4}(\.0)?", text) for text in dates)  # a year alone
     labels = {
         text: f"{date.year}-{date.month:02}" if by_month else str(date.year) for text, date in dates.items()
     }

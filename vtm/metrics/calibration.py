@@ -119,12 +119,16 @@ def half_right(chance: np.ndarray, right: np.ndarray, weight: np.ndarray) -> flo
 
 
 def best_f1(chance: np.ndarray, right: np.ndarray, weight: np.ndarray) -> float:
-    """The threshold of the best F1: it weighs right answers that are shown against all shown and all right ones."""
+    """The threshold of the best F1: it weighs right answers that are shown against all shown and all right ones.
+
+    Above 1 where no answer is right, or all have one chance, below a half: then nothing tells the right ones.
+    """
     order = np.argsort(-chance, kind="stable")
     hits = np.cumsum((right * weight)[order])
     f1 = 2 * hits / (np.cumsum(weight[order]) + max(hits[-1], np.finfo(np.float64).tiny))
     last = np.append(np.diff(chance[order]) < 0, True)
-    return float(chance[order][np.where(last, f1, -1).argmax()]) if hits[-1] else 2.0
+    told = hits[-1] and chance.max() > min(chance.min(), 0.5)
+    return float(chance[order][np.where(last, f1, -1).argmax()]) if told else 2.0
 
 
 def reliability(

@@ -6,6 +6,7 @@ Topics keep their numbers. Where 4 and 7 are one, topic 4 is left; where 12 is h
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -275,19 +276,24 @@ class Shape:
         ConfigError
             A topic that does not exist, that is gone already, or that is not hidden or merged; fewer than two topics
             would be left; a topic that cannot be split; one to be hidden and shown, a word to be banned and allowed.
+            One topic, word or pair in place of several; a topic that is no whole number, a word or a name that is no text.
         """
-        hide, show, ban, allow = [*hide], [*show], [*map(_lowered, ban)], [*map(_lowered, allow)]
+        hide, show, unmerge = _topics("hide", hide), _topics("show", show), _topics("unmerge", unmerge)
+        ban, allow = _words("ban", ban), _words("allow", allow)
+        merge = [_topics("merge", group, "[(4, 7)]") for group in _several("merge", merge, "[(4, 7)]")]
+        names = _by_topic("names", names, str, "{3: 'harbour'}")
+        split = _by_topic("split", split, int, "{3: 2}")
         if both := {*hide} & {*show}:
             raise ConfigError(f"topic {min(both)}: is to be hidden and to be shown; say one of them")
         if unclear := {*ban} & {*allow}:
             raise ConfigError(f"{min(unclear)}: is to be banned and to be allowed; say one of them")
         merged, hidden, called = dict(self.merged), set(self.hidden), dict(self.names)
         splits, n_all = self.splits, n_topics + self.n_added
-        for k in map(int, unmerge):
+        for k in unmerge:
             if k not in merged:
                 raise ConfigError(f"topic {k}: is merged into no other")
             del merged[k]
-        for k in map(int, show):
+        for k in show:
             if k not in hidden:
                 raise ConfigError(f"topic {k}: is not hidden")
             hidden.remove(k)
@@ -297,9 +303,9 @@ class Shape:
                 raise ConfigError(f"there is no topic {k}; the model has topics 0 to {n_all - 1}")
             if k in merged:
                 raise ConfigError(f"topic {k}: is part of topic {replace(self, merged=merged).root(k)}")
-            return int(k)
+            return k
 
-        for k, into in (split or {}).items():
+        for k, into in split.items():
             k = checked(k)
             there = len(self.pieces(k))
             if into < max(there, 2):
@@ -330,8 +336,8 @@ class Shape:
             merged |= dict.fromkeys(others, first)
             hidden -= set(others)
         hidden |= set(map(checked, hide))
-        for k, name in (names or {}).items():
-            called[checked(k)] = " ".join(str(name).split())
+        for k, name in names.items():
+            called[checked(k)] = " ".join(name.split())
         gone = {*allow}
         if unknown := gone - set(self.banned):
             raise ConfigError(f"{sorted(unknown)[0]}: is not banned")
@@ -476,6 +482,43 @@ class Shape:
                 found,
             )
         return found  # type: ignore[return-value]
+
+
+def _several(option: str, given: Any, example: str) -> list[Any]:
+    """What a caller gave as several things: one alone is refused, also a text, which would be several letters."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise ConfigError(f"{option}={given!r}: give a list, as {option}={example}")
+    return [*given]
+
+
+def _topics(option: str, given: Any, example: str = "[3]") -> list[int]:
+    return [_whole(option, k, example) for k in _several(option, given, example)]
+
+
+def _words(option: str, given: Any) -> list[str]:
+    words = _several(option, given, "['flag']")
+    for wrong in (word for word in words if not isinstance(word, str)):
+        raise ConfigError(f"{option}: {wrong!r} is no word; give a list of texts, as {option}=['flag']")
+    return [*map(_lowered, words)]
+
+
+def _by_topic(option: str, given: Any, kind: type, example: str) -> dict[int, Any]:
+    """A value for each topic: a text, or a whole number."""
+    if not isinstance(given or {}, Mapping):
+        raise ConfigError(f"{option}={given!r}: give a dict, as {option}={example}")
+    found = {}
+    for k, value in (given or {}).items():
+        if kind is str and not isinstance(value, str):
+            raise ConfigError(f"{option}: {value!r} is no text; write {option}={example}")
+        found[_whole(option, k, example)] = value if kind is str else _whole(option, value, example)
+    return found
+
+
+def _whole(option: str, number: Any, example: str) -> int:
+    """A whole number of Python's or NumPy's."""
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise ConfigError(f"{option}: {number!r} is no whole number; write {option}={example}")
+    return operator.index(number)
 
 
 def _lowered(word: str) -> str:

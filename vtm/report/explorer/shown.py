@@ -116,7 +116,8 @@ def column_classes(name: str, values: Sequence[str]) -> Column:
         classes[-1].append(key)
         filled += weight[key]
     names = {
-        key: value if isinstance(key, float) else key for value, key in sorted(keys.items(), reverse=True)
+        key: value.removesuffix(".0") if isinstance(key, float) else key
+        for value, key in sorted(keys.items(), reverse=True)
     }
     labels = tuple(
         names[some[0]] if len(some) == 1 else f"{names[some[0]]} – {names[some[-1]]}" for some in classes
