@@ -383,7 +383,7 @@ def test_undo_takes_back_one_call_after_the_other(model: Path) -> None:
 
 def test_what_decides_nothing_is_refused(model: Path, tmp_path: Path) -> None:
     before, table = model.read_bytes(), tmp_path / "topics.csv"
-    table.write_text("topic,nmae\n2,harbour\n", encoding="utf-8")
+    table.write_text("topic,called\n2,harbour\n", encoding="utf-8")
     assert "none of the columns 'name', 'merge into', 'split into' and 'hide'" in run(
         "edit", model, "--from", table, code=2
     )
