@@ -165,6 +165,13 @@ def test_values_are_yaml(text: str, value: object) -> None:
     assert found == value and type(found) is type(value)
 
 
+@pytest.mark.parametrize("text", ["2024_01", "007", "12e4567", "no", "12:30", "2024-01-05", ""])
+def test_a_setting_that_is_a_text_stays_what_was_typed(text: str) -> None:
+    assert parse_parameters([f"corpus={text}", f"encoder='{text}'"]) == {"corpus": text, "encoder": text}
+    with pytest.raises(ConfigError, match=r"corpus=\['a'\]: must be of type str"):
+        from_parameters(parse_parameters(["corpus=[a]"]))
+
+
 def test_parameter_without_a_name() -> None:
     with pytest.raises(ConfigError, match="write NAME=VALUE"):
         parse_parameters(["=3"])

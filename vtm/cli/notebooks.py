@@ -16,11 +16,20 @@ import textwrap
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtm.config import Experiment, from_parameters, parse_corpus, plain, profile_parameters, unknown_parameter
+from vtm.config import (
+    BowConfig,
+    Experiment,
+    ModelConfig,
+    from_parameters,
+    parse_corpus,
+    plain,
+    profile_parameters,
+    unknown_parameter,
+)
 from vtm.errors import (
     ConfigError,
     DataError,
@@ -68,12 +77,21 @@ REASONS = {
 OUR_ERRORS = {error.__name__ for error in (ConfigError, DataError, MissingError, StorageError, VtmError)}
 # Models of one seed by kind: a teacher and its student, or a teacher and two.
 NETWORKS = {"text-teacher": 2, "joint": 3}
+# Those that are texts, whatever they look like: a folder may be called 2024_01.
+_TEXTS = frozenset(
+    f.name
+    for settings in (Experiment, ModelConfig, BowConfig)
+    for f in fields(settings)
+    if isinstance(f.default, str)
+)
 # Pairs and inputs that are assumed where the data or weights that would tell are not here.
 ASSUMED_PAIRS, ASSUMED_INPUTS = 6000, 512
 
 
 def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
     """The values of `name=value`, read as YAML: `n_topics=[60,120]`, `corpus=stamps:lang=de`, `lr=2e-3`.
+
+    A setting that is a text stays what was typed: `corpus=2024_01` is a folder, not a number.
 
     Raises
     ------
@@ -94,6 +112,8 @@ def parse_parameters(assignments: Iterable[str]) -> dict[str, Any]:
             # YAML 1.1 takes 2e-3 for a word, because it has no point.
             is_number = re.fullmatch(r"[+-]?\d+e[+-]?\d+", text, re.IGNORECASE)
             found[name] = float(text) if is_number else yaml.safe_load(text)
+            if name in _TEXTS and not isinstance(found[name], str | list | dict):
+                found[name] = text
         except yaml.YAMLError as error:
             raise ConfigError(
                 f"-p {assignment}: the value is not YAML ({error.__class__.__name__})"
