@@ -120,6 +120,14 @@ def test_bad_input_is_named(queries, items, measure, error, words):
             "2 item ids for 1 row: each row needs its own",
         ),
         (lambda: top_items([[1.0]], [[1.0]], ["a"], k=0), "k must be at least 1, not 0"),
+        (
+            lambda: target_ranks(np.eye(3), np.eye(3), ["a", "b", "c"], ["x", "y", "z"], {"b": "x"}),
+            "targets: no item named for 2 queries, the first is 'a'",
+        ),
+        (
+            lambda: target_ranks(np.eye(2), np.eye(2), ["a", "b"], ["x", "y"], {"a": "x"}),
+            "targets: no item named for 1 query, the first is 'b'",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_these_words(call, message):
