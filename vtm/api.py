@@ -2165,7 +2165,8 @@ class VisualTopicModel:
                 "progress": progress,
             }
             model = cls(**parameters)
-            model._given, model._encoders = parameters, ModelEncoders(parameters, about["encoder_keys"])
+            keys = {reads: about["encoder_keys"][reads] for reads in ("text", "image")}
+            model._given, model._encoders = parameters, ModelEncoders(parameters, keys)
             model._keep(about["method"], *_sides(arrays, about))
             width = len(model.space_.correlations)
             model._reader = Reader.of_arrays(_part(arrays, "reader"), model.topic_word_, width)

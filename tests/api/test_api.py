@@ -1208,6 +1208,7 @@ def test_a_damaged_model_is_refused(model, tmp_path):
         ({"format": 99}, "format 99, this version of vtm reads 4; train anew"),
         ({"kind": "other"}, "holds no visual topic model but 'other'; name a model"),
         ({"image": None}, "does not hold what a model's does"),
+        ({"encoder_keys": {"image": "an encoder", "inside": "another"}}, "does not hold .*text"),
         ({"parameters": about["parameters"] | {"colour": "red"}}, "what a model's does .*colour"),
         ({"image": about["image"] | {"n_topics": 10**9}}, "is stated as of shape"),
         *(
