@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import random
@@ -233,7 +235,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
     Arrays, and descriptions without the measured seconds, embeddings by content (which shard
     holds which is chance), the outputs of executed notebooks, and the files of a built book. Columns of tables that
-    tell seconds are emptied; the book's copies of the notebooks are not compared, as they hold the times of each cell.
+    tell seconds do not count, in pages and in CSV; the book's copies of the notebooks are not compared, as they hold the times of each cell.
     """
     found: dict[str, Any] = {}
     for path in sorted((folder / "runs").rglob("*.*")):
@@ -254,8 +256,9 @@ def contents(folder: Path) -> dict[str, Any]:
     for path in sorted(path for path in pages.rglob("*") if path.is_file()):
         name = path.relative_to(pages).as_posix()
         if not name.startswith("_sources/"):
-            whole = path.read_bytes()
-            kept = _without_seconds(whole.decode()).encode() if path.suffix == ".html" else whole
+            kept = path.read_bytes()
+            if emptied := {".html": _without_seconds, ".csv": _rows_without_seconds}.get(path.suffix):
+                kept = emptied(kept.decode()).encode()
             found[f"book/{name}"] = hashlib.sha256(kept).hexdigest()
     return found
 
@@ -294,6 +297,13 @@ def _shown(outputs: list[dict[str, Any]]) -> list[Any]:
             data = {name: part for name, part in data.items() if name != "text/plain"} | {"text/html": page}
         shown.append(data)
     return shown
+
+
+def _rows_without_seconds(table: str) -> str:
+    """A table in CSV without its columns of seconds."""
+    lines = list(csv.reader(io.StringIO(table)))
+    measured = {n for n, name in enumerate(lines[0] if lines else []) if "seconds" in name}
+    return json.dumps([[cell for n, cell in enumerate(line) if n not in measured] for line in lines])
 
 
 def _without_seconds(page: str) -> str:

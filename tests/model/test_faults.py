@@ -109,6 +109,21 @@ def test_killed_three_times_and_run_again(undisturbed: Path, tmp_path: Path) -> 
     assert contents(folder) == contents(undisturbed)
 
 
+def test_seconds_are_all_that_does_not_count_in_tables(tmp_path: Path) -> None:
+    pages = tmp_path / "book" / "_build" / "html"
+    pages.mkdir(parents=True)
+    rows = "<table><tr><th>model</th><th>seconds a seed</th></tr><tr><td>{}</td><td>{}</td></tr></table>"
+
+    def written(model: str, seconds: str) -> dict[str, object]:
+        (pages / "a.csv").write_text(f"model,seconds a seed\n{model},{seconds}\n")
+        (pages / "a.html").write_text(rows.format(model, seconds))
+        return contents(tmp_path)
+
+    joint, other = written("joint", "1.4"), written("plus", "1.4")
+    assert joint == written("joint", "1.5")
+    assert sorted(name for name in joint if joint[name] != other[name]) == ["book/a.csv", "book/a.html"]
+
+
 @pytest.mark.parametrize("only", [0, 1])
 def test_a_seed_trained_after_a_kill_has_the_numbers_it_has_beside_the_others(
     copied: Path, undisturbed: Path, only: int
