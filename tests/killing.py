@@ -233,9 +233,9 @@ def damage(path: Path, draws: random.Random) -> str:
 def contents(folder: Path) -> dict[str, Any]:
     """Everything a job's results consist of, comparable bit by bit.
 
-    Arrays, and descriptions without the measured seconds, embeddings by content (which shard
-    holds which is chance), the outputs of executed notebooks, and the files of a built book. Columns of tables that
-    tell seconds do not count, in pages and in CSV; the book's copies of the notebooks are not compared, as they hold the times of each cell.
+    Arrays, and descriptions without the measured seconds, embeddings by content (which shard holds which is chance), the
+    outputs of executed notebooks, and the files of a built book. Columns of tables that tell seconds do not count, in pages
+    and in CSV; the book's copies of the notebooks are not compared, as they hold the times of each cell.
     """
     found: dict[str, Any] = {}
     for path in sorted((folder / "runs").rglob("*.*")):
