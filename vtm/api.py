@@ -240,7 +240,8 @@ class Answer:
     known, unknown : the text's words that the model knows, and those that it does not.
     flat : whether the text's topics are spread more evenly than those of nearly all held-out texts.
     nearest : the best pictures, best first.
-    threshold : the probability from which on a picture fits; chosen on held-out pairs by its F1.
+    threshold : the probability from which on a picture fits; chosen on held-out pairs by its F1. NaN where these do not
+        tell which pictures fit: there are none, or the score said nothing of them.
     dropped : pictures that cannot be used.
     score : what the scores are.
     """
@@ -255,7 +256,7 @@ class Answer:
 
     @property
     def fits(self) -> tuple[FoundPicture, ...]:
-        """The nearest ones that are likely enough; all where nothing is known of how likely they are."""
+        """The nearest ones that are likely enough; all where the threshold is NaN."""
         return tuple(match for match in self.nearest if not match.probability < self.threshold)
 
     @property
@@ -1338,7 +1339,9 @@ class VisualTopicModel:
             chance = np.full(len(scores), np.nan)
             if measure == FUSED and question.calibrated and self._tuned.matches:
                 calibration = self._tuned.matches[question.text[0]]  # type: ignore[index]
-                chance, threshold = calibration.probability(scores), calibration.threshold
+                chance = calibration.probability(scores)
+                if calibration.slope:  # without one, all pictures are as likely as each other
+                    threshold = calibration.threshold
             keywords = self.topics(words)
             for rows, whole in self._read_pictures(x[found]):
                 reading = whole.first(rows.stop - rows.start)

@@ -930,7 +930,7 @@ def test_match_by_another_measure_is_by_the_topics(model, api, photos):
 def test_where_nothing_fits_that_is_said(model, api, photos, monkeypatch):
     """A model whose threshold no chance reaches, and to which every text is flat."""
     calibration = api.calibration_.matches["unknown"]
-    unlikely = {kind: replace(calibration, threshold=1.1) for kind in ASKED}
+    unlikely = {kind: replace(calibration, slope=1.0, threshold=1.1) for kind in ASKED}
     again = copy(api)
     again._tuned = replace(api.calibration_, matches=unlikely, flat=0.0)
     monkeypatch.setattr(VisualTopicModel, "load", lambda *_, **__: again)
@@ -940,6 +940,17 @@ def test_where_nothing_fits_that_is_said(model, api, photos, monkeypatch):
     assert re.search(r"nothing fits well; the nearest is \d+% likely, see it with --all", result.stderr)
     rows = run("match", model, photos, "--text", "xyzzy plugh", "--all").stdout.splitlines()
     assert len(rows) == 7
+
+
+def test_where_a_text_says_nothing_of_pictures_the_nearest_are_shown(model, api, photos, monkeypatch):
+    """A score without a slope: each picture is as likely as the others."""
+    again = copy(api)
+    without = replace(api.calibration_.matches["unknown"], slope=0.0, intercept=-4.0, threshold=2.0)
+    again._tuned = replace(api.calibration_, matches=dict.fromkeys(ASKED, without))
+    monkeypatch.setattr(VisualTopicModel, "load", lambda *_, **__: again)
+    result = run("match", model, photos, "--text", "xyzzy plugh")
+    assert len(result.stdout.splitlines()) == 7
+    assert "which of these fit cannot be told" in result.stderr and "nothing fits" not in result.stderr
 
 
 def test_match_without_pictures_takes_those_it_was_trained_on(tmp_path, photos, monkeypatch):

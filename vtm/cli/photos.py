@@ -208,7 +208,12 @@ def _say_of_text(answer: Answer, n_shown: int) -> None:
         say("the model knows no word of the text, and its topics are flat: what is found is a guess")
     elif answer.unknown:
         say(f"words that the model does not know: {', '.join(answer.unknown[:10])}")
-    if not n_shown:
+    if answer.threshold != answer.threshold and answer.nearest[0].probability >= 0:
+        say(
+            "which of these fit cannot be told: on held-out pairs such a text said too little of its picture; these are "
+            "the nearest"
+        )
+    elif not n_shown:
         say(
             f"nothing fits well; the nearest is {answer.nearest[0].probability:.0%} likely, see it with --all"
         )
