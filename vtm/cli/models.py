@@ -419,7 +419,7 @@ def show_topics(
         share, lifts = float(shares[k]), [times[k, column[word]] for word in keywords[k]]
         frequent = [f"{one:.1f}" if one < 9.95 else f"{one:.0f}" for one in lifts]
         best = [storable(name) for name, _ in best_pictures[k][:pictures]]
-        found = {
+        found: dict[str, Any] = {
             "topic": numbers[k],
             "share": round(share, 6),
             "coherence": rounded(float(coherence[k])),
@@ -438,8 +438,7 @@ def show_topics(
             found |= {"share": f"{share:.1%}", "keywords": beside}
         elif kind == "jsonl":
             found = {name: value for name, value in found.items() if name not in SHEET}
-            numbers_of: list[Any] = [*map(float, frequent)]
-            found |= {"mixed": bool(mixed[k]), "times as frequent": numbers_of}
+            found |= {"mixed": bool(mixed[k]), "times as frequent": [*map(float, frequent)]}
         return found
 
     columns = {"topic": int, "share": float, "coherence": float, "keywords": list}

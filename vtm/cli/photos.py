@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -208,7 +209,7 @@ def _say_of_text(answer: Answer, n_shown: int) -> None:
         say("the model knows no word of the text, and its topics are flat: what is found is a guess")
     elif answer.unknown:
         say(f"words that the model does not know: {', '.join(answer.unknown[:10])}")
-    if answer.threshold != answer.threshold and answer.nearest[0].probability >= 0:
+    if math.isnan(answer.threshold) and not math.isnan(answer.nearest[0].probability):
         say(
             "which of these fit cannot be told: on held-out pairs such a text said too little of its picture; these are "
             "the nearest"

@@ -876,7 +876,7 @@ def periods(values: Iterable[Any]) -> tuple[list[str], str]:
     Raises
     ------
     DataError
-        Dates of which the day and the month cannot be told apart.
+        As `dates_of`.
 
     Examples
     --------
